@@ -1,0 +1,44 @@
+"""roots: from raw text to a language model that is trained, measured and shipped.
+
+    from roots import Model, DataLoader, Trainer
+    data_loader = DataLoader('data.txt')
+    model = Model()
+    trainer = Trainer(model, data_loader)
+    trainer.train()
+
+What the package offers is loaded when it is first asked for: `import roots` imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+try:
+    __version__ = version("roots-lm")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0.0.0+checkout"
+
+_OFFERED = {
+    "DataLoader": "roots.quick",
+    "Model": "roots.quick",
+    "Trainer": "roots.quick",
+    "compose": "roots.fit",
+}
+
+__all__ = ["DataLoader", "Model", "Trainer", "compose"]  # noqa: F822 - loaded on demand
+
+if TYPE_CHECKING:
+    from roots.fit import compose
+    from roots.quick import DataLoader, Model, Trainer
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OFFERED:
+        return getattr(import_module(_OFFERED[name]), name)
+    raise AttributeError(f"module 'roots' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_OFFERED])

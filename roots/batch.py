@@ -1,0 +1,74 @@
+"""StepBatch: one rank's share of one optimizer step.
+
+Shape letters, the same in every file of roots:
+    B sequences in a batch   T tokens in a sequence   V vocabulary   L layers
+    D model width            H attention heads        K width per head
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+IGNORE = -100
+"""The label of a position that has no target; torch's `ignore_index`."""
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """One rank's share of the sequences of one optimizer step.
+
+    `labels[t]` is the target *of position t*: the shift was done once, when the batch was made.
+
+    Args:
+        input_ids: Tokens, (B, T).
+        labels: The target of each position, `IGNORE` where there is none, (B, T).
+        samples: The number of each row in the data's order, -1 for a filler row, (B,), on the host.
+        step: The optimizer step that this share belongs to, counted from 0.
+        n_bytes: UTF-8 bytes that the labelled tokens of each row stand for, (B,).
+    """
+
+    input_ids: Int[Tensor, "B T"]
+    labels: Int[Tensor, "B T"]
+    samples: Int[Tensor, " B"]
+    step: int
+    n_bytes: Int[Tensor, " B"]
+
+    def __len__(self) -> int:
+        """Counts the rows, fillers included."""
+        return self.input_ids.shape[0]
+
+    @property
+    def n_labels(self) -> Int[Tensor, ""]:
+        """Counts the labelled positions: a 0-d tensor on the batch's device."""
+        return (self.labels != IGNORE).sum()
+
+    def split(self, rows: int) -> Iterator[StepBatch]:
+        """Cuts the share into micro-batches of `rows` rows; the last may hold fewer."""
+        for start in range(0, len(self), rows):
+            part = slice(start, start + rows)
+            tensors = {name: value[part] for name, value in self._tensors()}
+            yield replace(self, **tensors)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> StepBatch:
+        """Moves the tensors to `device`, except `samples`, which only the host reads."""
+        moved = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name, value in self._tensors()
+            if name != "samples"
+        }
+        return replace(self, **moved)
+
+    def pin_memory(self) -> StepBatch:
+        """Pins the tensors, so that a copy to the GPU can overlap with its work."""
+        return replace(self, **{name: value.pin_memory() for name, value in self._tensors()})
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                yield field.name, value

@@ -1,0 +1,21 @@
+"""What happens beside the training: records, checkpoints, progress, samples, alarms."""
+
+from roots.callbacks.checkpoints import Checkpoints
+from roots.callbacks.metrics_csv import MetricsCSV
+from roots.callbacks.progress import Progress
+from roots.callbacks.recorder import Recorder
+from roots.callbacks.samples import Samples
+from roots.callbacks.stability import StopOnNonFinite
+from roots.callbacks.stop_signals import StopSignals
+from roots.callbacks.throughput import Throughput
+
+__all__ = [
+    "Checkpoints",
+    "MetricsCSV",
+    "Progress",
+    "Recorder",
+    "Samples",
+    "StopOnNonFinite",
+    "StopSignals",
+    "Throughput",
+]

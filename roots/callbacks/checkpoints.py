@@ -1,0 +1,133 @@
+"""When checkpoints are written, what is in them, and which stay."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Checkpoint as CheckpointBase
+
+from roots.inference import write_folder
+from roots.runs import CHECKPOINT_FILE, TRAINER_FILE, Checkpoint, replace_folder
+
+
+class Checkpoints(CheckpointBase):
+    """Keeps the newest checkpoint and the best ones.
+
+    A checkpoint is a folder: the trainer's state to resume from, and beside it a Hugging Face
+    folder to use. It is written under a temporary name and renamed when it is whole.
+
+    Args:
+        every_steps: Optimizer steps between checkpoints; 0 writes one with each validation.
+        keep_best: How many to keep of those with the smallest `monitor`, beside the newest.
+        monitor: The validation metric that says which is best.
+    """
+
+    def __init__(
+        self, *, every_steps: int = 0, keep_best: int = 1, monitor: str = "val/loss"
+    ) -> None:
+        self.every_steps = every_steps
+        self.keep_best = keep_best
+        self.monitor = monitor
+        self._saved_after = -1
+        self._measured: dict[str, float] = {}  # by the validation after the present step
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Forgets what was measured of older weights."""
+        self._measured = {}
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
+    ) -> None:
+        """Writes one when it is due, unless the validation that follows will."""
+        ours: Any = trainer
+        step = trainer.global_step
+        if self.every_steps and step % self.every_steps == 0 and not ours.validates_after(step):
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes one with the metrics of this validation, when it is due or among the best."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        ours: Any = trainer
+        self._measured = {k: v for k, v in ours.latest.items() if k.startswith("val/")}
+        due = not self.every_steps or trainer.global_step % self.every_steps == 0
+        if due or self._is_among_best(trainer):
+            self.save(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the last one."""
+        self.save(trainer)
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Sets Lightning's counters to the one cursor there is: the steps that are done."""
+        if trainer.state.fn == "fit":
+            self._saved_after = checkpoint["global_step"]
+            loops = trainer.fit_loop.state_dict()
+            checkpoint["loops"] = {"fit_loop": set_progress(loops, checkpoint["global_step"])}
+
+    def save(self, trainer: Any) -> None:
+        """Writes a checkpoint of the present step, once."""
+        step = trainer.global_step
+        if step == self._saved_after or step == 0:
+            return
+        self._saved_after = step
+        trainer.check_finite()
+        with trainer.throughput.aside():
+            final: Path = trainer.run.checkpoint_folder(step)
+            temporary = Path(trainer.strategy.broadcast(_temporary(final, trainer.is_global_zero)))
+            trainer.save_checkpoint(temporary / TRAINER_FILE, weights_only=False)
+            if trainer.is_global_zero:
+                self._finish(trainer, temporary, final)
+            trainer.strategy.barrier("checkpoint")
+
+    def _finish(self, trainer: Any, temporary: Path, final: Path) -> None:
+        network = trainer.lightning_module.trainable.network
+        write_folder(network, trainer.datamodule.tokenizer, temporary)
+        record = {"step": trainer.global_step, "metrics": self._measured}
+        (temporary / CHECKPOINT_FILE).write_text(json.dumps(record, indent=2) + "\n")
+        replace_folder(temporary, final)
+        for checkpoint in self._superfluous(trainer.run.checkpoints()):
+            shutil.rmtree(checkpoint.path)
+
+    def _superfluous(self, found: list[Checkpoint]) -> list[Checkpoint]:
+        measured = [c for c in found if self.monitor in c.metrics]
+        best = sorted(measured, key=lambda c: c.metrics[self.monitor])[: self.keep_best]
+        return [c for c in found[:-1] if c not in best]
+
+    def _is_among_best(self, trainer: Any) -> bool:
+        if self.monitor not in self._measured or not self.keep_best:
+            return False
+        measured = [c.metrics.get(self.monitor) for c in trainer.run.checkpoints()]
+        known = sorted(value for value in measured if value is not None)
+        worst = known[self.keep_best - 1] if len(known) >= self.keep_best else float("inf")
+        return bool(self._measured[self.monitor] < worst)
+
+
+def set_progress(loops: dict[str, Any], step: int) -> dict[str, Any]:
+    """Fills a fresh fit loop's state with `step` completed steps of its one endless epoch."""
+    for scope in ("total", "current"):
+        loops["epoch_progress"][scope].update(ready=1, started=1, processed=0, completed=0)
+        for counter in loops["epoch_loop.batch_progress"][scope]:
+            loops["epoch_loop.batch_progress"][scope][counter] = step
+        optimizer_steps = loops["epoch_loop.manual_optimization.optim_step_progress"][scope]
+        optimizer_steps.update(ready=step, completed=step)
+    loops["epoch_loop.state_dict"]["_batches_that_stepped"] = step
+    return loops
+
+
+def _temporary(final: Path, mine: bool) -> str:
+    if not mine:
+        return ""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    folder.chmod(0o755)
+    return str(folder)

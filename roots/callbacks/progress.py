@@ -1,0 +1,99 @@
+"""What a person watches while a run trains."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import lightning as L
+
+
+class Progress(L.Callback):
+    """One line that is written over on a terminal; one line per logged step elsewhere.
+
+    Args:
+        now: The clock, in seconds.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+        self.now = now
+        self._began = 0.0
+        self._first_step = 0
+        self._open = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock."""
+        self._began, self._first_step = self.now(), trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
+    ) -> None:
+        """Shows the step, when it was logged."""
+        ours: Any = trainer
+        if trainer.is_global_zero and ours.logs_after(trainer.global_step):
+            self._show(self._line(trainer), stay=trainer.global_step >= trainer.max_steps)
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        """Shows how far a validation is, on a terminal."""
+        total = sum(trainer.num_val_batches) if trainer.num_val_batches else 0
+        if trainer.is_global_zero and sys.stderr.isatty():
+            self._show(f"validating {index + 1:,}/{total:,}", stay=False)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Shows what a validation measured."""
+        ours: Any = trainer
+        measured = {k[4:]: v for k, v in ours.latest.items() if k.startswith("val/")}
+        if trainer.is_global_zero and measured:
+            words = " · ".join(f"{name} {value:.4g}" for name, value in measured.items())
+            self._show(f"validated after step {trainer.global_step:,} · {words}", stay=True)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ends the line."""
+        self.close()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Ends the line."""
+        self.close()
+
+    def close(self) -> None:
+        """Ends a line that is still open."""
+        if self._open:
+            sys.stderr.write("\n")
+            self._open = False
+
+    def _line(self, trainer: Any) -> str:
+        step, total = trainer.global_step, trainer.max_steps
+        done = step - self._first_step
+        left = (self.now() - self._began) / max(done, 1) * (total - step)
+        loss = trainer.latest.get("train/loss", float("nan"))
+        rate = trainer.latest.get("train/tokens_per_second", 0.0)
+        return (
+            f"step {step:,}/{total:,} · loss {loss:.4f} · {rate:,.0f} tokens/s"
+            f" · {duration(left)} left"
+        )
+
+    def _show(self, text: str, *, stay: bool) -> None:
+        write_line(sys.stderr, text, stay=stay)
+        self._open = sys.stderr.isatty() and not stay
+
+
+def write_line(stream: TextIO, text: str, *, stay: bool) -> None:
+    """Writes over the present line of a terminal; appends a line elsewhere."""
+    if stream.isatty():
+        stream.write(f"\r\x1b[K{text}" + ("\n" if stay else ""))
+    else:
+        stream.write(text + "\n")
+    stream.flush()
+
+
+def duration(seconds: float) -> str:
+    """Words a time: `0:42`, `3:07:10`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

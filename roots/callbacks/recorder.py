@@ -1,0 +1,133 @@
+"""One run, one directory: claims it, says what is run on what, and writes the metrics."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.loggers import Logger
+
+from roots.callbacks.environment import describe_environment
+from roots.callbacks.metrics_csv import MetricsCSV
+from roots.evaluation import draw_run
+from roots.runs import Run, claim, redact, write_atomically
+
+
+class Recorder(L.Callback):
+    """Keeps the books of a run: the directory, the configuration, the environment, the metrics.
+
+    Args:
+        run: The directory of a run that is resumed; None claims a new one.
+    """
+
+    def __init__(self, *, run: Run | None = None) -> None:
+        self.run = run
+        self._tokens_at_lap = 0
+        self._validating_since = 0.0
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Claims the directory on the first rank, tells the others, opens the loggers."""
+        ours: Any = trainer
+        if stage != "fit":
+            return
+        if self.run is None:
+            mine = claim(ours.runs_dir, ours.name) if trainer.is_global_zero else None
+            self.run = trainer.strategy.broadcast(mine)
+        ours.run = self.run
+        if trainer.is_global_zero:
+            self._write_provenance(ours)
+        trainer.loggers = self._loggers(ours)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the stopwatch."""
+        ours: Any = trainer
+        self._tokens_at_lap = ours.tokens_seen
+        ours.throughput.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
+    ) -> None:
+        """Reports a step, every so many."""
+        ours, module = trainer, pl_module
+        if ours.logs_after(trainer.global_step):  # type: ignore[attr-defined]
+            module.report(self._row(ours, module))  # type: ignore[operator]
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks at the clock."""
+        self._validating_since = time.perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes the validation out of the training's time."""
+        ours: Any = trainer
+        ours.throughput.leave_out(time.perf_counter() - self._validating_since)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draws the run."""
+        if trainer.is_global_zero and self.run is not None:
+            draw_run(self.run)
+
+    def _row(self, trainer: Any, module: Any) -> dict[str, float]:
+        report = module.last_step
+        loss = float(report.loss)  # the host waits for the device here, and nowhere else
+        tokens = trainer.tokens_seen - self._tokens_at_lap
+        self._tokens_at_lap = trainer.tokens_seen
+        return {
+            "train/loss": loss,
+            "optim/grad_norm": float(report.grad_norm),
+            "optim/learning_rate": report.learning_rate,
+            "train/tokens_per_second": trainer.throughput.lap(tokens),
+            "train/tokens_per_second_median": trainer.throughput.median,
+            "train/tokens_seen": float(trainer.tokens_seen),
+        }
+
+    def _write_provenance(self, trainer: Any) -> None:
+        assert self.run is not None
+        config = yaml.safe_dump(trainer.spec, sort_keys=False, allow_unicode=True)
+        write_atomically(self.run.config_file, redact(config))
+        environment = describe_environment(trainer)
+        name = f"environment-from-{trainer.resumed_from}.json" if trainer.resumed_from else ""
+        text = json.dumps(environment, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(self.run.path / (name or "environment.json"), redact(text))
+
+    def _loggers(self, trainer: Any) -> list[Logger]:
+        assert self.run is not None
+        loggers: list[Logger] = []
+        if trainer.is_global_zero:
+            start = trainer.resumed_from
+            loggers.append(MetricsCSV(path=self.run.metrics_file, from_step=start))
+        if trainer.wandb:
+            loggers.append(wandb_logger(self.run, trainer.name, trainer.spec))
+        if trainer.tensorboard:
+            from lightning.pytorch.loggers import TensorBoardLogger
+
+            loggers.append(TensorBoardLogger(self.run.path, name="", version="tensorboard"))
+        return loggers
+
+
+def wandb_logger(run: Run, name: str, config: dict[str, Any]) -> Logger:
+    """Opens a W&B run: online when a key is set, offline when none is, as WANDB_MODE says first."""
+    import os
+
+    from lightning.pytorch.loggers import WandbLogger
+
+    has_key = "WANDB_API_KEY" in os.environ or _netrc_has_wandb()
+    os.environ.setdefault("WANDB_MODE", "online" if has_key else "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    return WandbLogger(
+        project=os.environ.get("WANDB_PROJECT", "roots"),
+        name=f"{name}/{run.path.name}",
+        save_dir=str(run.path),
+        config=config,
+    )
+
+
+def _netrc_has_wandb() -> bool:
+    import netrc
+
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,79 @@
+"""Texts that the network writes while it is trained."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import lightning as L
+
+from roots.errors import ConfigError
+from roots.inference import generate
+
+
+class Samples(L.Callback):
+    """Continues prompts every so many steps and when the run ends; prints and keeps the texts.
+
+    Args:
+        prompts: The beginnings to continue.
+        every_steps: Optimizer steps between samples; 0 samples only at the end.
+        max_tokens: Tokens to write for each prompt.
+        temperature: Sharpness of the choice; 0 takes the likeliest token.
+        top_p: Choose among the likeliest tokens that hold this share of the probability.
+        seed: Decides the choices.
+    """
+
+    def __init__(
+        self,
+        *,
+        prompts: list[str],
+        every_steps: int = 0,
+        max_tokens: int = 64,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        seed: int = 0,
+    ) -> None:
+        if not prompts:
+            raise ConfigError("Samples has no prompts. Give it at least one, or leave it out.")
+        self.prompts = prompts
+        self.every_steps = every_steps
+        self.max_tokens = max_tokens
+        self.temperature = temperature
+        self.top_p = top_p
+        self.seed = seed
+        self._sampled_after = -1
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
+    ) -> None:
+        """Samples when it is due."""
+        if self.every_steps and trainer.global_step % self.every_steps == 0:
+            self._sample(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Samples once more."""
+        self._sample(trainer, pl_module)
+
+    def _sample(self, trainer: Any, pl_module: Any) -> None:
+        if not trainer.is_global_zero or self._sampled_after == trainer.global_step:
+            return
+        self._sampled_after = trainer.global_step
+        with trainer.throughput.aside():
+            for index, prompt in enumerate(self.prompts):
+                text = generate(
+                    pl_module.trainable.network,
+                    trainer.datamodule.tokenizer,
+                    prompt,
+                    max_tokens=self.max_tokens,
+                    temperature=self.temperature,
+                    top_p=self.top_p,
+                    seed=self.seed + index,
+                )
+                self._keep(trainer, prompt, text)
+
+    def _keep(self, trainer: Any, prompt: str, text: str) -> None:
+        record = {"step": trainer.global_step, "prompt": prompt, "text": text}
+        with (trainer.run.path / "samples.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        sys.stderr.write(f"\nsample after step {trainer.global_step:,}: {prompt}{text}\n")

@@ -1,0 +1,53 @@
+"""A run that went wrong stops before it spoils its weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+from torch.optim import Optimizer
+
+from roots.errors import CheckpointError, TrainingError
+
+
+class StopOnNonFinite(L.Callback):
+    """Stops when loss or gradient is not finite: before the optimizer steps where that is free.
+
+    On a CPU every step is looked at. On other devices a look makes the host wait, so it is taken
+    with each logged step and before each checkpoint: weights that are not finite are never saved.
+    """
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Looks at every step on a CPU, at logged ones elsewhere."""
+        due: Any = trainer
+        if pl_module.device.type == "cpu" or due.logs_after(trainer.global_step + 1):
+            self.check(trainer, pl_module)
+
+    def check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Raises TrainingError when the newest step's loss or gradient is not finite."""
+        report: Any = pl_module.last_step
+        if report is None:
+            return
+        loss, norm = float(report.loss), float(report.grad_norm)
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        documents = sorted(set(data.documents_of(report.samples.numpy())))
+        shown = ", ".join(map(str, documents[:8])) + (", …" if len(documents) > 8 else "")
+        raise TrainingError(
+            f"Step {report.step + 1:,} has loss {loss:g} and gradient norm {norm:g}: the run is"
+            f" stopped before its weights are spoilt. Its sequences start in the documents {shown}."
+            f" {_last_good(trainer)} A lower learning rate, a longer warm-up, a smaller clip_norm"
+            " or z_loss=1e-4 are the usual cures."
+        )
+
+
+def _last_good(trainer: Any) -> str:
+    try:
+        last = trainer.run.last()
+    except (CheckpointError, AttributeError):
+        return "There is no checkpoint yet."
+    return f"The last good checkpoint is {last.path}: go on with --resume {trainer.run.path}."

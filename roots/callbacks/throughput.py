@@ -1,0 +1,56 @@
+"""Tokens per second."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Throughput:
+    """A stopwatch that leaves out what is not training: validation, checkpoints, samples.
+
+    Args:
+        now: The clock, in seconds.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = time.perf_counter) -> None:
+        self.now = now
+        self.rates: list[float] = []
+        self._since = now()
+        self._aside = 0.0
+
+    def start(self) -> None:
+        """Starts an interval."""
+        self._since, self._aside = self.now(), 0.0
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leaves out the time of the block."""
+        before = self.now()
+        try:
+            yield
+        finally:
+            self._aside += self.now() - before
+
+    def leave_out(self, seconds: float) -> None:
+        """Leaves out some of the present interval."""
+        self._aside += seconds
+
+    def lap(self, n_tokens: int) -> float:
+        """Ends an interval in which `n_tokens` were trained on, and starts the next.
+
+        Returns:
+            Tokens per second of the interval.
+        """
+        seconds = self.now() - self._since - self._aside
+        rate = n_tokens / max(seconds, 1e-9)
+        self.rates.append(rate)
+        self.start()
+        return rate
+
+    @property
+    def median(self) -> float:
+        """Median over the intervals; the first, which warms up, counts only when it is alone."""
+        return statistics.median(self.rates[1:] or self.rates or [0.0])

@@ -1,0 +1,64 @@
+"""The verbs of `roots`, and which room answers each. Imports nothing heavy until a verb is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from roots.errors import ConfigError
+
+VERBS = {
+    "fit": "train a model: roots fit --config configs/run/quickstart.yaml",
+    "validate": "measure a model on validation text: roots validate --run RUN",
+    "test": "measure a model on test text: roots test --run RUN",
+    "predict": "score every sequence: roots predict --run RUN",
+    "corpus": "make token shards of text: roots corpus --config configs/corpus/text.yaml",
+    "generate": 'continue a text: roots generate --run RUN --prompt "…"',
+    "export": "write a Hugging Face folder: roots export --run RUN --to DIR",
+}
+
+HELP = """\
+roots: from raw text to a language model that is trained, measured and shipped
+
+usage: roots <verb> [arguments]      roots <verb> --help tells the arguments
+
+{verbs}
+
+roots --version tells the version
+"""
+
+
+def run(args: list[str]) -> int:
+    """Runs a command line without its program name; gives the exit code.
+
+    Raises:
+        RootsError: What the verb refuses.
+    """
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(HELP.format(verbs="\n".join(f"  {verb:<9} {words}" for verb, words in VERBS.items())))
+        return 0
+    if args[0] in ("-V", "--version"):
+        import roots
+
+        print(f"roots {roots.__version__}")
+        return 0
+    return _answers(args[0])(args[1:])
+
+
+def _answers(verb: str) -> Callable[[list[str]], int]:
+    if verb in ("fit", "validate", "test", "predict"):
+        from roots.fit.command import main as fit
+
+        return lambda rest: fit(verb, rest)
+    if verb == "corpus":
+        from roots.corpus.command import main as corpus
+
+        return corpus
+    if verb == "generate":
+        from roots.inference.command import main as generate
+
+        return generate
+    if verb == "export":
+        from roots.deployment.command import main as export
+
+        return export
+    raise ConfigError(f"There is no verb {verb!r}. The verbs are {', '.join(VERBS)}.")

@@ -1,0 +1,163 @@
+"""Corpus: text in, shards out; run by `roots corpus`, and by a data module that finds none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from roots.corpus.building import Build
+from roots.corpus.byte_pairs import BytePairs
+from roots.corpus.inputs import remember_if_writable, remembered, states
+from roots.corpus.progress import megabytes
+from roots.corpus.recipe import differences
+from roots.corpus.splitting import split_of
+from roots.corpus.survey import survey
+from roots.corpus.tokenizer_plan import TokenizerPlan
+from roots.errors import ConfigError, DataError
+from roots.records import class_path, plain
+from roots.shards import Manifest, ShardFolder, ShardMaker
+from roots.sources import Source
+
+RECIPE_VERSION = 1
+"""Goes up when the same settings would give other bytes; then every folder is built anew."""
+
+
+class Corpus(ShardMaker):
+    """Makes shards from a source of text, by documents, and keeps them while nothing changes.
+
+    Args:
+        source: Where the documents come from.
+        out: The folder to make; it holds nothing else.
+        tokenizer: How to get the tokenizer: `BytePairs` trains one, `Existing` takes one.
+        val_fraction: Share of the documents for `val`, 0 to 1. Copies of a text stay together.
+        test_fraction: Share of the documents for `test`, 0 to 1.
+        seed: Another seed divides the documents otherwise.
+        workers: Processes that encode; 0 is one per core. The bytes do not depend on it.
+        max_training_bytes: Train the tokenizer on about so many bytes of text, drawn by document.
+
+    Raises:
+        ConfigError: A fraction or number is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        out: str,
+        tokenizer: TokenizerPlan = BytePairs(vocab_size=4096),  # noqa: B008 - never changed
+        val_fraction: float = 0.01,
+        test_fraction: float = 0.0,
+        seed: int = 1,
+        workers: int = 0,
+        max_training_bytes: int = 500_000_000,
+    ) -> None:
+        _check_fractions(val_fraction, test_fraction)
+        if workers < 0 or max_training_bytes < 1:
+            raise ConfigError(
+                f"workers={workers} and max_training_bytes={max_training_bytes:,}: the first must"
+                " be 0 (one per core) or more, the second 1 or more. Leave them out."
+            )
+        self.source = source
+        self.out = out
+        self.tokenizer = tokenizer
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.seed = seed
+        self.workers = workers
+        self.max_training_bytes = max_training_bytes
+
+    def planned_vocab_size(self) -> int:
+        """Tells the real size when the folder is ready, else the planned one."""
+        if self.is_ready():
+            return ShardFolder.open(self.folder).manifest.vocab_size
+        return self.tokenizer.planned_vocab_size()
+
+    def describe(self) -> str:
+        """Says in one line what is read and written, and whether it is there already."""
+        files = states(self.source.files())
+        why = self.stale_because()
+        return (
+            f"{class_path(type(self.source))}: {len(files):,} files,"
+            f" {megabytes(sum(size for _, size, _ in files))} →"
+            f" {class_path(type(self.tokenizer))}, {self.tokenizer.planned_vocab_size():,} tokens"
+            f" → {self.folder} ({'is ready' if why is None else f'to be built: {why}'})"
+        )
+
+    def recipe(self) -> dict[str, Any]:
+        """Writes down what decides which bytes come out: not `out`, not `workers`."""
+        return {
+            "recipe_version": RECIPE_VERSION,
+            "source": plain(self.source),
+            "tokenizer": self.tokenizer.recipe(),
+            "val_fraction": self.val_fraction,
+            "test_fraction": self.test_fraction,
+            "seed": self.seed,
+            "max_training_bytes": self.max_training_bytes,
+        }
+
+    def stale_because(self) -> str | None:
+        """Tells why the folder must be built; None when it fits, or when its input is gone."""
+        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+            return "it is not there yet"
+        try:
+            manifest = ShardFolder.open(self.folder).manifest
+        except DataError as error:
+            return str(error)
+        if changed := differences(manifest.recipe, self.recipe()):
+            return "its recipe changed: " + "; ".join(changed)
+        return self._input_changed(manifest)
+
+    def build(self, folder: Path, progress: bool) -> None:
+        """Writes tokenizer, shards, inputs and manifest into `folder`."""
+        Build(
+            source=self.source,
+            plan=self.tokenizer,
+            divide=self.divide,
+            fractions=self._fractions(),
+            seed=self.seed,
+            max_training_bytes=self.max_training_bytes,
+            workers=self.workers,
+            recipe=self.recipe(),
+            show=progress,
+        ).run(folder)
+
+    def divide(self, raw: bytes) -> str:
+        """Names the split of a text, given in UTF-8."""
+        return split_of(
+            raw,
+            val_fraction=self.val_fraction,
+            test_fraction=self.test_fraction,
+            seed=self.seed,
+        )
+
+    def _fractions(self) -> dict[str, float]:
+        asked = {"val": self.val_fraction, "test": self.test_fraction}
+        train = 1.0 - self.val_fraction - self.test_fraction
+        return {"train": train} | {name: share for name, share in asked.items() if share > 0}
+
+    def _input_changed(self, manifest: Manifest) -> str | None:
+        """Looks at sizes and times; only when they differ, reads the text again."""
+        try:
+            found = states(self.source.files())
+        except DataError:
+            return None
+        before = remembered(self.folder)
+        if found == before:
+            return None
+        if survey(self.source, self.divide).fingerprint == manifest.input_fingerprint:
+            remember_if_writable(self.folder, found)
+            return None
+        changed = sorted({path for path, _, _ in set(found) ^ set(before or [])})
+        return (
+            f"its input changed: {changed[0]}, in all {len(changed):,} files"
+            if changed
+            else ("its source gives other documents than before")
+        )
+
+
+def _check_fractions(val_fraction: float, test_fraction: float) -> None:
+    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+        raise ConfigError(
+            f"val_fraction={val_fraction} and test_fraction={test_fraction} must be 0 or more and"
+            " leave something for train. Set them to small shares such as 0.01."
+        )

@@ -1,0 +1,126 @@
+"""The last pass: documents to tokens, each closed by eos, in order, into one writer per split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from roots.corpus.cutting import parts
+from roots.corpus.pool import encode_in_order
+from roots.corpus.progress import Progress
+from roots.corpus.survey import Survey, documents_and_bytes, drop_reason
+from roots.corpus.worker import Encoded
+from roots.shards import ShardWriter
+from roots.sources import Source
+from roots.tokenizer import Tokenizer
+
+_BATCH_CHARACTERS = 2**18
+
+
+@dataclass
+class _Batch:
+    """Texts on their way to a worker.
+
+    Args:
+        texts: Documents, or parts of long ones.
+        splits: The split of each text.
+        ends: Whether a document ends with it.
+        n_characters: Of all texts.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    ends: list[bool] = field(default_factory=list)
+    n_characters: int = 0
+
+    def add(self, text: str, split: str, end: bool) -> None:
+        self.texts.append(text)
+        self.splits.append(split)
+        self.ends.append(end)
+        self.n_characters += len(text)
+
+
+def encode_documents(
+    source: Source,
+    *,
+    divide: Callable[[bytes], str],
+    tokenizer_folder: Path,
+    writers: Mapping[str, ShardWriter],
+    workers: int,
+    progress: Progress,
+) -> Survey:
+    """Encodes all documents into the writers.
+
+    Args:
+        source: Where they come from.
+        divide: Names the split of a text.
+        tokenizer_folder: Where the tokenizer was saved.
+        writers: One per split, open.
+        workers: Processes, at least 1.
+        progress: Told of every document that was handed to a worker.
+
+    Returns:
+        What came in, counted anew.
+    """
+    tokenizer = Tokenizer.load(tokenizer_folder)
+    found = Survey()
+    cut = parts if tokenizer.cuts_at_lines else _whole
+    batches = _batches(source, divide, found, progress, cut)
+    encoded = encode_in_order(batches, lambda batch: batch.texts, tokenizer_folder, workers)
+    with closing(encoded):
+        for batch, answer in encoded:
+            _write(batch, answer, writers, tokenizer.eos_id)
+    return found
+
+
+def _batches(
+    source: Source,
+    divide: Callable[[bytes], str],
+    found: Survey,
+    progress: Progress,
+    cut: Callable[[str], Iterator[str]],
+) -> Iterator[_Batch]:
+    batch = _Batch()
+    for document, raw in documents_and_bytes(source):
+        found.read(raw)
+        progress.add(len(raw))
+        if reason := drop_reason(document):
+            found.dropped[reason] += 1
+            continue
+        split = divide(raw)
+        found.keep(split, raw)
+        for text, last in _with_last(cut(document.text)):
+            batch.add(text, split, last)
+            if batch.n_characters >= _BATCH_CHARACTERS:
+                yield batch
+                batch = _Batch()
+    if batch.texts:
+        yield batch
+
+
+def _write(batch: _Batch, answer: Encoded, writers: Mapping[str, ShardWriter], eos_id: int) -> None:
+    raw, counts = answer
+    ids = np.frombuffer(raw, dtype=np.int32)
+    bounds = np.cumsum([0, *counts])
+    for i, (split, end) in enumerate(zip(batch.splits, batch.ends, strict=True)):
+        writer = writers[split]
+        writer.extend(ids[bounds[i] : bounds[i + 1]])
+        if end:
+            writer.extend([eos_id])
+            writer.end_document()
+
+
+def _whole(text: str) -> Iterator[str]:
+    yield text
+
+
+def _with_last(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    held = next(texts)
+    for text in texts:
+        yield held, False
+        held = text
+    yield held, True

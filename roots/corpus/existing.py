@@ -1,0 +1,42 @@
+"""Existing: a tokenizer that is already there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from roots.corpus.tokenizer_plan import TokenizerPlan
+from roots.records import class_path
+from roots.tokenizer import Tokenizer
+
+
+class Existing(TokenizerPlan):
+    """Takes a tokenizer from a folder, as a Hugging Face model has one.
+
+    Args:
+        path: A folder with `tokenizer.json`.
+    """
+
+    needs_texts = False
+
+    def __init__(self, *, path: str) -> None:
+        self.path = path
+
+    def make(self, texts: Iterable[str]) -> Tokenizer:
+        """Opens the tokenizer; the texts are not read."""
+        del texts
+        return self._tokenizer
+
+    def planned_vocab_size(self) -> int:
+        """Tells the size of the vocabulary, added tokens included."""
+        return self._tokenizer.vocab_size
+
+    def recipe(self) -> dict[str, Any]:
+        """Writes down the tokenizer's fingerprint: where it lies does not matter."""
+        fingerprint = self._tokenizer.fingerprint
+        return {"class_path": class_path(type(self)), "init_args": {"fingerprint": fingerprint}}
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(self.path)

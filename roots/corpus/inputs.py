@@ -1,0 +1,41 @@
+"""Which files a folder of shards was made from, and whether they changed since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+INPUTS = "inputs.json"
+
+FileState = tuple[str, int, int]
+"""Path, size in bytes, time of the last change in nanoseconds."""
+
+
+def states(files: Sequence[Path]) -> list[FileState]:
+    """Looks at the files without opening them."""
+    looked_at = [(path, path.stat()) for path in files]
+    return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in looked_at]
+
+
+def remember(folder: Path, found: Sequence[FileState]) -> None:
+    """Writes the states beside the shards, whole or not at all."""
+    temporary = folder / f"{INPUTS}.tmp"
+    temporary.write_text(json.dumps({"files": list(found)}, indent=0) + "\n", encoding="utf-8")
+    temporary.replace(folder / INPUTS)
+
+
+def remember_if_writable(folder: Path, found: Sequence[FileState]) -> None:
+    """Writes the states, or leaves it on a read-only disk."""
+    with suppress(OSError):
+        remember(folder, found)
+
+
+def remembered(folder: Path) -> list[FileState] | None:
+    """Reads the states that the folder was made from; None when they are not known."""
+    try:
+        content = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
+        return [(str(path), int(size), int(time)) for path, size, time in content["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,26 @@
+"""Two recipes compared: which settings of a corpus changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Lists the settings in which two recipes differ, as `name: old → new`."""
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    names = sorted(before.keys() | after.keys())
+    return [
+        f"{name}: {before.get(name)} → {after.get(name)}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, each in value.items():
+        name = f"{prefix}.{key}" if prefix else key
+        if isinstance(each, Mapping):
+            yield from _leaves(each, name.removesuffix(".init_args"))
+        else:
+            yield name, each

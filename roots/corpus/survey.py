@@ -1,0 +1,100 @@
+"""The first pass over the documents: counts, splits and fingerprint.
+
+It costs a hundredth of the encoding, and everything that is wrong with the input shows in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from roots.corpus.progress import Progress
+from roots.errors import DataError
+from roots.records import Document
+from roots.sources import Source
+
+
+@dataclass
+class Survey:
+    """What came in, and where it goes.
+
+    Args:
+        documents: Kept documents by split.
+        n_bytes: Their UTF-8 bytes by split.
+        dropped: Documents left out, by reason.
+        places_replaced: Undecodable places that became U+FFFD.
+    """
+
+    documents: Counter[str] = field(default_factory=Counter)
+    n_bytes: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    places_replaced: int = 0
+    _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    @property
+    def n_read(self) -> int:
+        """Documents that came in."""
+        return self.documents.total() + self.dropped.total()
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 over all texts in order, each behind its length; no path or time is in it."""
+        return self._sha256.hexdigest()
+
+    def read(self, raw: bytes) -> None:
+        """Takes a text into the fingerprint."""
+        self._sha256.update(len(raw).to_bytes(8, "little"))
+        self._sha256.update(raw)
+
+    def keep(self, split: str, raw: bytes) -> None:
+        """Counts a document of `split`."""
+        self.documents[split] += 1
+        self.n_bytes[split] += len(raw)
+
+
+def drop_reason(document: Document) -> str | None:
+    """Decides whether a document is left out, and why."""
+    return None if document.text and not document.text.isspace() else "empty"
+
+
+def documents_and_bytes(source: Source) -> Iterator[tuple[Document, bytes]]:
+    """Streams the documents, each with its text in UTF-8.
+
+    Raises:
+        DataError: A text holds half of a surrogate pair, which UTF-8 cannot write.
+    """
+    for document in source.documents():
+        try:
+            yield document, document.text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"Document {document.id}: character {error.start:,} is half of a surrogate pair"
+                f" (U+{ord(document.text[error.start]):04X}), which UTF-8 cannot write. Have"
+                f" {type(source).__qualname__} replace it by U+FFFD."
+            ) from error
+
+
+def survey(
+    source: Source, divide: Callable[[bytes], str], progress: Progress | None = None
+) -> Survey:
+    """Passes over all documents once.
+
+    Args:
+        source: Where they come from.
+        divide: Names the split of a text.
+        progress: Told of every document.
+    """
+    found = Survey()
+    for document, raw in documents_and_bytes(source):
+        found.read(raw)
+        reason = drop_reason(document)
+        if reason is None:
+            found.keep(divide(raw), raw)
+        else:
+            found.dropped[reason] += 1
+        if progress is not None:
+            progress.add(len(raw))
+    found.places_replaced = source.n_replaced
+    return found

@@ -1,0 +1,19 @@
+"""Shards or labelled rows in, step batches out.
+
+Shape letters: B sequences, T tokens, S sequences of one optimizer step over all ranks.
+"""
+
+from roots.data.order import permute, samples_at
+from roots.data.steps import Share, share_of
+from roots.data.token_corpus import TokenCorpus
+from roots.data.windows import TokenSpan, Windows
+
+__all__ = [
+    "Share",
+    "TokenCorpus",
+    "TokenSpan",
+    "Windows",
+    "permute",
+    "samples_at",
+    "share_of",
+]

@@ -1,0 +1,80 @@
+"""Fixed-length windows over a stretch of tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from roots.batch import IGNORE
+from roots.shards import Shard
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """A stretch of a shard.
+
+    Args:
+        shard: The token file.
+        start: First token.
+        stop: One past the last token.
+    """
+
+    shard: Shard
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        """Counts the tokens."""
+        return self.stop - self.start
+
+
+class Windows:
+    """Cuts a stretch of tokens into windows of `seq_len` inputs, each with its targets.
+
+    Window i reads the tokens from i·T on; its targets are those one further, so the windows share
+    no input and leave out no target. The last token of a document has no target.
+
+    Args:
+        span: The tokens.
+        seq_len: Inputs in a window, T.
+        keep_last: Keep a last window that is not full; it is filled up with `filler`, unlabelled.
+        filler: The token that fills up.
+    """
+
+    def __init__(self, span: TokenSpan, *, seq_len: int, keep_last: bool, filler: int) -> None:
+        self.span = span
+        self.seq_len = seq_len
+        self.filler = filler
+        predicted = max(len(span) - 1, 0)  # the last token is only ever a target
+        self._count = -(-predicted // seq_len) if keep_last else predicted // seq_len
+
+    def __len__(self) -> int:
+        """Counts the windows."""
+        return self._count
+
+    def read(
+        self, indices: Int64[np.ndarray, " B"]
+    ) -> tuple[Int64[np.ndarray, "B T"], Int64[np.ndarray, "B T"]]:
+        """Reads windows: the inputs and the target of each; a negative index is all filler."""
+        inputs = np.full((len(indices), self.seq_len), self.filler, dtype=np.int64)
+        labels = np.full((len(indices), self.seq_len), IGNORE, dtype=np.int64)
+        for row, index in enumerate(indices):
+            if index >= 0:
+                self._fill(inputs[row], labels[row], int(index))
+        return inputs, labels
+
+    def document_of(self, index: int) -> int:
+        """Gives the number of the document that window `index` starts in."""
+        return self.span.shard.document_of(self.span.start + index * self.seq_len)
+
+    def _fill(
+        self, inputs: Int64[np.ndarray, " T"], labels: Int64[np.ndarray, " T"], index: int
+    ) -> None:
+        start = self.span.start + index * self.seq_len
+        stop = min(start + self.seq_len, self.span.stop - 1)  # the targets end at span.stop
+        tokens = np.asarray(self.span.shard.tokens[start : stop + 1], dtype=np.int64)
+        inputs[: stop - start] = tokens[:-1]
+        labels[: stop - start] = tokens[1:]
+        labels[self.span.shard.document_ends(start, stop) - start] = IGNORE

@@ -1,0 +1,42 @@
+"""The exception tree: what a caller may catch, and what ends a command with which exit code.
+
+RootsError
+├── UserError            exit code 2: something the user wrote or gave, told with its cure
+│   ├── ConfigError      a setting, or two settings that do not fit together
+│   ├── DataError        a text, a shard or a folder that cannot be read as what it should be
+│   ├── CheckpointError  a run or checkpoint that is missing, damaged or of another shape
+│   └── MissingExtra     an optional package that is not installed
+└── TrainingError        exit code 1: the run itself went wrong (a loss that is not finite)
+"""
+
+
+class RootsError(Exception):
+    """Base of every error that roots raises on purpose; its text says what, why and the fix."""
+
+    exit_code = 1
+
+
+class UserError(RootsError):
+    """A mistake in what the user wrote or gave. The command line prints it in one paragraph."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A setting is impossible, or two settings contradict each other."""
+
+
+class DataError(UserError):
+    """An input (text, shard, folder) is missing, damaged or not what it claims to be."""
+
+
+class CheckpointError(UserError):
+    """A run directory or checkpoint is missing, damaged, or has another shape than the run."""
+
+
+class MissingExtra(UserError):
+    """An optional package is needed and not installed."""
+
+
+class TrainingError(RootsError):
+    """The training went wrong although its configuration was valid."""

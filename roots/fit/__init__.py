@@ -1,0 +1,7 @@
+"""Runs: the trainer, run files put together, and the command line."""
+
+from roots.fit.compose import compose
+from roots.fit.run_files import merge, read_run_files
+from roots.fit.trainer import Trainer
+
+__all__ = ["Trainer", "compose", "merge", "read_run_files"]

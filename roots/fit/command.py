@@ -1,0 +1,146 @@
+"""`roots fit`, `validate`, `test` and `predict`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from roots.errors import ConfigError
+from roots.fit.compose import Composed, from_run, put_together, resumed
+from roots.fit.run_files import read_run_files
+from roots.plan import plan_run
+from roots.runs import Run, write_atomically
+
+
+def main(verb: str, args: list[str]) -> int:
+    """Runs one of the four verbs; gives the exit code."""
+    own, flags = _own_arguments(verb).parse_known_args(args)
+    config = read_run_files(own.config)
+    if any(flag in ("-h", "--help") for flag in flags):
+        _own_arguments(verb).print_help()
+        print("\nand every setting of trainer, model and data:\n")
+    return _fit(own, config, flags) if verb == "fit" else _evaluate(verb, own, config, flags)
+
+
+def _own_arguments(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"roots {verb}", add_help=False, allow_abbrev=False)
+    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.add_argument(
+        "-c", "--config", action="append", default=[], metavar="FILE", help="run file; later win"
+    )
+    if verb == "fit":
+        parser.add_argument(
+            "--resume", metavar="RUN", help="go on in this run directory, or `auto`: the newest"
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would be done; train nothing"
+        )
+        return parser
+    parser.add_argument("--run", metavar="RUN", help="take configuration and weights from a run")
+    parser.add_argument(
+        "--checkpoint", default="best", metavar="WHICH", help="best (default), last, or a step"
+    )
+    if verb == "predict":
+        parser.add_argument("--to", metavar="FILE", help="where to write (default: in the run)")
+    return parser
+
+
+def _refuse(message: str) -> None:
+    raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots fit --help`.")
+
+
+def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> int:
+    changes: list[str] = []
+    if own.resume:
+        composed, changes = resumed(own.resume, config, flags)
+    else:
+        composed = put_together(config, flags)
+    for change in changes:
+        _say(f"changed at resume: {change}")
+    if _is_first():
+        if not own.dry_run:
+            composed.data.prepare_data()
+        plan = plan_run(composed.trainer, composed.model, composed.data)
+        _say(f"{composed.trainer.name}\n{plan}\n")
+    if own.dry_run:
+        _say("dry run: nothing was trained or written")
+        return 0
+    if own.resume:
+        if composed.trainer.resumed_from >= composed.trainer.max_steps:
+            _say(_complete(composed))
+            return 0
+        _say(f"resuming {own.resume} after step {composed.trainer.resumed_from:,}\n")
+    began = time.monotonic()
+    run = composed.fit()
+    if composed.trainer.is_global_zero:
+        _say(_closing(run, composed, time.monotonic() - began))
+    return 0
+
+
+def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> int:
+    if own.run and config:
+        raise ConfigError("--run brings its own configuration: leave out --config, or --run.")
+    composed = from_run(own.run, own.checkpoint, flags) if own.run else put_together(config, flags)
+    if verb == "predict" and not (own.run or own.to):
+        raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
+    result = composed.evaluate(verb)
+    if not composed.trainer.is_global_zero:
+        return 0
+    if verb == "predict":
+        path = Path(own.to or Path(own.run) / "predictions.jsonl")
+        rows = [row for batch in result for row in batch]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+        print(f"{len(rows):,} sequences scored: {path}")
+        return 0
+    for name, value in composed.trainer.latest.items():
+        print(f"{name:<24} {value:.6g}")
+    if own.run:
+        record = {"checkpoint": own.checkpoint, **composed.trainer.latest}
+        write_atomically(Path(own.run) / f"{verb}.json", json.dumps(record, indent=2) + "\n")
+    return 0
+
+
+def _complete(composed: Composed) -> str:
+    trainer = composed.trainer
+    return (
+        f"The run has all its {trainer.max_steps:,} steps already. To train on, add"
+        f" --trainer.max_steps {2 * trainer.max_steps}."
+    )
+
+
+def _closing(run: Run, composed: Composed, seconds: float) -> str:
+    trainer = composed.trainer
+    measured = trainer.latest
+    words = [f"{trainer.global_step:,} steps in {seconds:.0f} s"]
+    words += [f"{measured['train/tokens_per_second_median']:,.0f} tokens/s (median)"]
+    for name in ("val/loss", "val/bits_per_byte"):
+        if name in measured:
+            words.append(f"{name} {measured[name]:.4f}")
+    where = os.path.relpath(run.path)
+    more = 2 * trainer.max_steps
+    return "\n".join(
+        [
+            f"\n{' · '.join(words)}",
+            f"\nrun directory: {where}   (figure: {where}/loss.png)",
+            "\nnext:",
+            f'  roots generate --run {where} --prompt "def main("',
+            f"  roots export --run {where} --to exported/{trainer.name}",
+            f"  roots fit --resume {where} --trainer.max_steps {more}",
+        ]
+    )
+
+
+def _is_first() -> bool:
+    """Tells whether this is the first process of the machine, before they know of each other."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"
+
+
+def _say(text: str) -> None:
+    if _is_first():
+        sys.stderr.flush()
+        print(text, flush=True)

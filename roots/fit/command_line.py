@@ -1,0 +1,112 @@
+"""The LightningCLI of roots: run files that extend each other, then flags, then objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import yaml
+from jsonargparse import ArgumentError, Namespace
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from roots.errors import ConfigError
+from roots.fit.trainer import REFUSED, Trainer
+from roots.modules import LanguageModule
+
+
+class CommandLine(LightningCLI):
+    """Parses a merged configuration and flags, and makes trainer, model and data of them.
+
+    Args:
+        config: The merged run files.
+        flags: Command-line flags, which win over the files.
+    """
+
+    def __init__(self, config: dict[str, Any], flags: Sequence[str] = ()) -> None:
+        self.given = config
+        super().__init__(
+            LanguageModule,
+            L.LightningDataModule,
+            trainer_class=Trainer,
+            save_config_callback=None,
+            parser_kwargs={"exit_on_error": False, "default_env": False, "prog": "roots fit"},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            args=list(flags),
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    model: LanguageModule
+    datamodule: Any
+    trainer: Trainer
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The whole configuration, defaults included, as plain values."""
+        text = self.parser.dump(self.config, skip_none=False)
+        resolved: dict[str, Any] = yaml.safe_load(text)
+        resolved.pop("config", None)
+        return resolved
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds what belongs to the run as a whole."""
+        parser.add_argument("--name", type=str, default="run", help="Names the run's directory.")
+        parser.add_argument(
+            "--seed",
+            type=int,
+            default=1,
+            help="Decides weights, order and dropout; the same seed gives the same run.",
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Hands name and seed to the trainer."""
+        parser.link_arguments("name", "trainer.name")
+        parser.link_arguments("seed", "trainer.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the files' text, then the flags."""
+        _refuse_lightnings_own(self.given, args)
+        files = ["--config", yaml.safe_dump(self.given)] if self.given else []
+        try:
+            self.config: Namespace = parser.parse_args([*files, *args])
+        except ArgumentError as error:
+            raise ConfigError(readable(str(error))) from error
+
+    def _set_seed(self) -> None:
+        """Does nothing: randomness is an argument of what needs it."""
+
+    def instantiate_classes(self) -> None:
+        """Makes the objects; a mistake in one of them is told as it is."""
+        try:
+            super().instantiate_classes()
+        except (ArgumentError, ValueError, TypeError) as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, ConfigError):
+                raise cause from None
+            raise
+        self.trainer.set_spec(self.resolved)
+
+
+def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None:
+    in_files = config.get("trainer") or {}
+    for name, instead in REFUSED.items():
+        flagged = any(re.match(rf"--trainer\.{name}(=|$)", flag) for flag in flags)
+        if name in in_files or flagged:
+            raise ConfigError(f"trainer.{name} is not used: {instead}.")
+
+
+def readable(message: str) -> str:
+    """Shortens a parser's message to what went wrong."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    text = " ".join(lines)
+    if missing := re.search(r'Key "(model|data)" is required', text):
+        kind = missing[1]
+        return (
+            f"The configuration has no {kind}. Give a run file (--config"
+            f" configs/run/quickstart.yaml), or --{kind} and its arguments."
+        )
+    return f"{text} Run `roots fit --help` for the names, or --print_config to see what was read."

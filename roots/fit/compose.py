@@ -1,0 +1,178 @@
+"""The same run in a notebook or test as on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roots.errors import CheckpointError
+from roots.fit.command_line import CommandLine
+from roots.fit.run_files import merge, read_run_files
+from roots.fit.trainer import Trainer
+from roots.modules import LanguageModule
+from roots.runs import Run, newest, open_run
+
+
+@dataclass
+class Composed:
+    """A run that is ready to start.
+
+    Args:
+        config: The resolved configuration, as plain values.
+        trainer: The trainer.
+        model: The LightningModule.
+        data: The LightningDataModule.
+        checkpoint: The checkpoint to go on from; None starts anew.
+    """
+
+    config: dict[str, Any]
+    trainer: Trainer
+    model: LanguageModule
+    data: Any
+    checkpoint: Path | None = None
+
+    def fit(self) -> Run:
+        """Trains; gives the run's directory."""
+        self.trainer.fit(
+            self.model,
+            datamodule=self.data,
+            ckpt_path=str(self.checkpoint) if self.checkpoint else None,
+            weights_only=True,
+        )
+        assert self.trainer.run is not None
+        return self.trainer.run
+
+    def evaluate(self, verb: str) -> Any:
+        """Runs Lightning's `validate`, `test` or `predict` on the checkpoint's weights."""
+        return getattr(self.trainer, verb)(
+            self.model,
+            datamodule=self.data,
+            ckpt_path=str(self.checkpoint) if self.checkpoint else None,
+            weights_only=True,
+        )
+
+
+def compose(
+    run_files: str | Path | Sequence[str | Path] | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+) -> Composed:
+    """Puts a run together from run files, or from what they would say, and dotted overrides.
+
+    Args:
+        run_files: One file, several (later ones win), or a dictionary in their form.
+        overrides: Dotted names and values, `{"trainer.max_steps": 100}`; they win over the files.
+
+    Raises:
+        ConfigError: What is said cannot be run.
+    """
+    if isinstance(run_files, Mapping):
+        config = dict(run_files)
+    elif isinstance(run_files, (str, Path)):
+        config = read_run_files([run_files])
+    else:
+        config = read_run_files(run_files)
+    flags = [f"--{name}={_flag(value)}" for name, value in (overrides or {}).items()]
+    return put_together(config, flags)
+
+
+def put_together(config: dict[str, Any], flags: Sequence[str]) -> Composed:
+    """Parses a merged configuration with flags, and makes the objects."""
+    parsed = CommandLine(config, flags)
+    return Composed(parsed.resolved, parsed.trainer, parsed.model, parsed.datamodule)
+
+
+def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[Composed, list[str]]:
+    """Puts together a run that goes on where it stopped.
+
+    The run's own configuration comes first, then the run files given beside it, then the flags.
+
+    Args:
+        which: A run's directory, or `auto` for the newest run of the configured name.
+        config: The merged run files that were given; may be empty.
+        flags: Command-line flags.
+
+    Returns:
+        The run, and the settings that differ from before, each as `name: old → new`.
+
+    Raises:
+        CheckpointError: There is no such run or checkpoint, or a changed setting changes shapes.
+    """
+    if which == "auto":
+        named = CommandLine(config, flags).trainer
+        run = newest(named.runs_dir, named.name)
+    else:
+        run = open_run(which)
+    before = read_run_files([run.config_file])
+    composed = put_together(merge(before, config), flags)
+    changes = differences(before, composed.config)
+    _refuse_other_shapes(changes)
+    composed.checkpoint = composed.trainer.resume(run)
+    _refuse_other_data(run, composed.data)
+    return composed, changes
+
+
+def from_run(path: str, which: str, flags: Sequence[str]) -> Composed:
+    """Puts together a run's configuration and the weights of one of its checkpoints."""
+    run = open_run(path)
+    composed = put_together(read_run_files([run.config_file]), flags)
+    composed.checkpoint = run.checkpoint(which).trainer_file
+    return composed
+
+
+def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
+    """Lists where two configurations differ, as `name: old → new`."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = sorted({*before, *after})
+        return [
+            line
+            for name in names
+            for line in differences(before.get(name), after.get(name), f"{prefix}.{name}")
+        ]
+    return [] if before == after else [f"{prefix[1:]}: {_short(before)} → {_short(after)}"]
+
+
+FIXED = (
+    "model.class_path",
+    "model.init_args.network",
+    "data.class_path",
+    "data.init_args.seq_len",
+    "data.init_args.sequences_per_step",
+    "data.init_args.val_fraction",
+)
+"""What cannot change within a run: it decides the shapes of the state, or which data is behind."""
+
+
+def _refuse_other_shapes(changes: list[str]) -> None:
+    for change in changes:
+        name = change.split(":", 1)[0]
+        if name.startswith(FIXED) and not name.endswith(".attention"):
+            raise CheckpointError(
+                f"A resumed run cannot change {change}. It decides the shape of the network or"
+                " which text is behind us. Leave it as it was, or start a new run from these"
+                " weights (roots.networks.Pretrained, with the checkpoint's folder as its path)."
+            )
+
+
+def _refuse_other_data(run: Run, data: Any) -> None:
+    file = run.path / "environment.json"
+    if not file.is_file() or not data.is_ready:
+        return
+    before = json.loads(file.read_text(encoding="utf-8")).get("data", {}).get("fingerprint")
+    if before and before != data.fingerprint:
+        raise CheckpointError(
+            f"The shards in {data.path} are not those that {run.path} was trained on (fingerprint"
+            f" {data.fingerprint[:12]}, then {before[:12]}). Bring the old ones back, or start a"
+            " new run."
+        )
+
+
+def _flag(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,77 @@
+"""Run files: YAML that extends other YAML, merged deeply before anything is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roots.errors import ConfigError
+
+
+def read_run_files(paths: Iterable[Path | str]) -> dict[str, Any]:
+    """Reads run files and merges them, later ones over earlier ones.
+
+    Raises:
+        ConfigError: A file is missing, is no YAML mapping, or extends itself.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = merge(merged, _read(Path(path), chain=()))
+    return merged
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Merges two configurations deeply; `over` wins, lists are replaced whole.
+
+    Where `over` names another class, the arguments of the class below it are dropped: they are not
+    its own.
+    """
+    if _changes_class(under, over):
+        under = {key: value for key, value in under.items() if key != "init_args"}
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _changes_class(under: dict[str, Any], over: dict[str, Any]) -> bool:
+    names = under.get("class_path"), over.get("class_path")
+    return None not in names and names[0] != names[1]
+
+
+def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:
+    where = path.resolve()
+    if where in chain:
+        circle = " → ".join(p.name for p in (*chain[chain.index(where) :], where))
+        raise ConfigError(f"{path} extends itself: {circle}. Remove one of these `extends`.")
+    content = _load(path, asked_by=chain[-1] if chain else None)
+    bases = content.pop("extends", [])
+    if not isinstance(bases, list):
+        bases = [bases]
+    merged: dict[str, Any] = {}
+    for base in bases:
+        merged = merge(merged, _read(path.parent / str(base), chain=(*chain, where)))
+    return merge(merged, content)
+
+
+def _load(path: Path, *, asked_by: Path | None) -> dict[str, Any]:
+    if not path.is_file():
+        origin = f", which {asked_by} extends" if asked_by else ""
+        raise ConfigError(f"There is no file {path}{origin}. Correct the path.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {error} Correct the file there.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path} holds a {type(content).__name__}, not `key: value` lines."
+            " See configs/run/quickstart.yaml for a run file."
+        )
+    return content

@@ -1,0 +1,304 @@
+"""Lightning's Trainer, counting optimizer steps and keeping the books."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.plugins.precision import Precision
+
+from roots.callbacks import (
+    Checkpoints,
+    Progress,
+    Recorder,
+    Samples,
+    StopOnNonFinite,
+    StopSignals,
+    Throughput,
+)
+from roots.errors import ConfigError
+from roots.precision import BF16Mixed, precision_named
+from roots.records import plain
+from roots.runs import Run
+from roots.strategies import StepStrategy, strategy_named
+
+REFUSED = {
+    "accumulate_grad_batches": "a loader item is a whole optimizer step here; set"
+    " model.micro_batch_size to cut it into forward passes that fit into memory",
+    "gradient_clip_val": "it is clipped by its norm over all ranks; set model.clip_norm",
+    "gradient_clip_algorithm": "it is clipped by norm; set model.clip_norm",
+    "val_check_interval": "set trainer.val_every_steps, in optimizer steps",
+    "max_epochs": "set trainer.max_steps, in optimizer steps",
+    "log_every_n_steps": "set trainer.log_every_steps",
+}
+"""Lightning's arguments that would count something else here, and what to set instead."""
+
+
+def _refuses_lightnings_own(init: Callable[..., None]) -> Callable[..., None]:
+    """Says what to set instead of Lightning's arguments that would count something else."""
+
+    @functools.wraps(init)
+    def checked(self: Trainer, **arguments: Any) -> None:
+        for name in REFUSED.keys() & arguments.keys():
+            raise ConfigError(f"trainer.{name} is not used: {REFUSED[name]}.")
+        init(self, **arguments)
+
+    return checked
+
+
+class Trainer(L.Trainer):
+    """Trains, validates, tests and predicts; every `_steps` is optimizer steps.
+
+    Args:
+        max_steps: Optimizer steps of the run.
+        val_every_steps: Optimizer steps between validations; there is always one at the end.
+            0 validates only then.
+        log_every_steps: Optimizer steps between reports.
+        checkpoint_every_steps: Optimizer steps between checkpoints; 0 writes one with each
+            validation.
+        keep_best: How many checkpoints to keep of those with the smallest val/loss, beside the
+            newest.
+        precision: `32`, `bf16-mixed`, `bf16-true`, or a precision plugin.
+        strategy: `auto`, `single_device`, `ddp`, or a strategy of roots.
+        accelerator: `auto`, `cpu`, `gpu` or `mps`.
+        devices: How many devices of this machine, or which; `auto` takes all GPUs, or one CPU.
+        num_nodes: Machines.
+        name: Names the run's directory.
+        runs_dir: The folder of all runs.
+        seed: Decides weights, order and dropout; the same seed gives the same run.
+        wandb: Track with Weights & Biases: online when a key is set, else offline.
+        tensorboard: Track with TensorBoard.
+        progress: Show progress.
+        deterministic: Refuse torch operations that are not repeatable.
+        callbacks: Lightning callbacks beside those that every run has.
+
+    Raises:
+        ConfigError: A number that cannot work, or names that do not fit together.
+    """
+
+    @_refuses_lightnings_own
+    def __init__(
+        self,
+        *,
+        max_steps: int,
+        val_every_steps: int = 0,
+        log_every_steps: int = 10,
+        checkpoint_every_steps: int = 0,
+        keep_best: int = 1,
+        precision: str | Precision = "32",
+        strategy: str | StepStrategy = "auto",
+        accelerator: str = "auto",
+        devices: int | str | list[int] = "auto",
+        num_nodes: int = 1,
+        name: str = "run",
+        runs_dir: str = "runs",
+        seed: int = 1,
+        wandb: bool = False,
+        tensorboard: bool = False,
+        progress: bool = True,
+        deterministic: bool = False,
+        callbacks: list[L.Callback] | None = None,
+    ) -> None:
+        _check_counts(max_steps=max_steps, log_every_steps=log_every_steps)
+        self._arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self.val_every_steps = val_every_steps
+        self.log_every_steps = log_every_steps
+        self.name = name
+        self.runs_dir = runs_dir
+        self.seed = seed
+        self.wandb = wandb
+        self.tensorboard = tensorboard
+        self.run: Run | None = None
+        self.resumed_from = 0
+        self.latest: dict[str, float] = {}
+        self.throughput = Throughput()
+        self._spec: dict[str, Any] | None = None
+        device, n_local, num_nodes = resolve_devices(accelerator, devices, num_nodes)
+        self.checkpoints = Checkpoints(every_steps=checkpoint_every_steps, keep_best=keep_best)
+        self._recorder = Recorder()
+        _quieten_lightning()
+        super().__init__(
+            max_steps=max_steps,
+            val_check_interval=val_every_steps or max_steps,
+            check_val_every_n_epoch=None,
+            strategy=self._strategy(strategy, device, n_local * num_nodes),
+            plugins=[self._precision(precision, device)],
+            accelerator=device.type,
+            devices=devices if isinstance(devices, list) else n_local,
+            num_nodes=num_nodes,
+            callbacks=self._callbacks(callbacks or [], progress=progress),
+            logger=False,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            deterministic=deterministic,
+            default_root_dir=runs_dir,
+            enable_autolog_hparams=False,
+        )
+
+    # -- the run -----------------------------------------------------------------------------
+
+    def resume(self, run: Run) -> Path:
+        """Makes this trainer go on in a run's directory; gives the checkpoint to load."""
+        last = run.last()
+        self._recorder.run = run
+        self.resumed_from = last.step
+        return last.trainer_file
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The plain form of the whole run: what config.yaml holds."""
+        if self._spec is not None:
+            return self._spec
+        trainer = {k: v for k, v in self._arguments.items() if k not in ("name", "seed")}
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "model": self.lightning_module.spec,
+            "data": self.datamodule.spec,  # type: ignore[attr-defined]
+            "trainer": plain(trainer),
+        }
+
+    def set_spec(self, spec: dict[str, Any]) -> None:
+        """Takes the resolved configuration that this trainer was made from."""
+        self._spec = spec
+
+    def logs_after(self, step: int) -> bool:
+        """Tells whether the step that completes `step` steps is reported."""
+        return step % self.log_every_steps == 0 or step in (1, self.max_steps)
+
+    def validates_after(self, step: int) -> bool:
+        """Tells whether a validation follows the step that completes `step` steps."""
+        has_text = self.enable_validation and sum(self.num_val_batches) > 0
+        due = step >= self.max_steps or step % (self.val_every_steps or self.max_steps) == 0
+        return has_text and due
+
+    @property
+    def tokens_seen(self) -> int:
+        """Input tokens trained on so far, over all ranks."""
+        return int(self.global_step * self.datamodule.tokens_per_step)  # type: ignore[attr-defined]
+
+    def save_now(self) -> None:
+        """Writes a checkpoint of the present step, unless there is one."""
+        self.checkpoints.save(self)
+
+    def check_finite(self) -> None:
+        """Raises TrainingError when the newest step was not finite."""
+        for callback in self.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, StopOnNonFinite):
+                callback.check(self, self.lightning_module)
+
+    # -- how ---------------------------------------------------------------------------------
+
+    def _callbacks(self, given: list[L.Callback], *, progress: bool) -> list[L.Callback]:
+        before: list[L.Callback] = [self._recorder, StopOnNonFinite(), _StopAfterLastStep()]
+        shown: list[L.Callback] = [Progress()] if progress else []
+        samples = [c for c in given if isinstance(c, Samples)]
+        others = [c for c in given if not isinstance(c, Samples)]
+        return [*before, *others, *shown, *samples, self.checkpoints, StopSignals()]
+
+    def _strategy(
+        self, strategy: str | StepStrategy, device: torch.device, n_processes: int
+    ) -> StepStrategy:
+        if isinstance(strategy, StepStrategy):
+            return strategy
+        if not isinstance(strategy, str):
+            raise ConfigError(
+                f"{type(strategy).__name__} is a strategy of Lightning, without the step protocol"
+                " of roots. Take the one of the same name from roots.strategies, or a name."
+            )
+        return strategy_named(strategy, device, n_processes)
+
+    def _precision(self, precision: str | Precision, device: torch.device) -> Precision:
+        plugin = precision
+        if isinstance(precision, str):
+            plugin = precision_named(precision, device)
+        if isinstance(plugin, BF16Mixed):
+            plugin.connect(device)
+        return plugin  # type: ignore[return-value]
+
+
+class _StopAfterLastStep(L.Callback):
+    """Lets Lightning validate after the last step, whatever the interval says."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+        if trainer.global_step >= trainer.max_steps:
+            trainer.should_stop = True
+
+
+def resolve_devices(
+    accelerator: str, devices: int | str | list[int], num_nodes: int
+) -> tuple[torch.device, int, int]:
+    """Finds the device of this process, the devices of this machine and the machines.
+
+    Under torchrun, torchrun has decided.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
+    kinds = {"gpu": "cuda", "cuda": "cuda", "cpu": "cpu", "mps": "mps", "auto": _best_kind()}
+    if accelerator not in kinds:
+        raise ConfigError(
+            f"There is no accelerator {accelerator!r}. Set trainer.accelerator to auto, cpu, gpu or"
+            " mps."
+        )
+    kind = kinds[accelerator]
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "accelerator=gpu, and torch sees no GPU. Set trainer.accelerator to cpu, or install a"
+            " torch with CUDA and check that nvidia-smi lists the GPU."
+        )
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        return torch.device(kind), local, int(os.environ["WORLD_SIZE"]) // local
+    if isinstance(devices, list):
+        index = devices[0] if kind == "cuda" else None
+        return torch.device(kind, index), len(devices), num_nodes
+    if devices in ("auto", "-1", -1):
+        return torch.device(kind), torch.cuda.device_count() if kind == "cuda" else 1, num_nodes
+    return torch.device(kind), _number_of_devices(devices), num_nodes
+
+
+def _number_of_devices(devices: int | str) -> int:
+    if not str(devices).isdigit() or int(devices) < 1:
+        raise ConfigError(
+            f"devices={devices!r} is no number of devices. Set trainer.devices to auto, to a number"
+            " from 1 on, or to a list such as [0, 2]."
+        )
+    return int(devices)
+
+
+def _best_kind() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(
+                f"{name}={value} is no number of steps. Set trainer.{name} to 1 or more."
+            )
+
+
+def _quieten_lightning() -> None:
+    """Silences advice that does not hold here: there are no workers to add, no loops to shorten."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for advice in (
+        ".*does not have many workers.*",
+        ".*ended before the epoch ended and your dataloader is.*",
+        ".*is smaller than the logging interval.*",
+        ".*found in eval mode at the start of training.*",
+        ".*is not resumable.*",
+    ):
+        warnings.filterwarnings("ignore", message=advice)

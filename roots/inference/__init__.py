@@ -1,0 +1,46 @@
+"""Using a network: load it, write it, continue a text.
+
+`load` opens a run, a checkpoint or a Hugging Face folder; `tokens` is the loop with the key-value
+cache; `stream` and `generate` put text around it; `write_folder` writes what `load` opens.
+The names are imported when they are first used, because `roots --help` must not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roots.inference.folder import write_folder
+    from roots.inference.generation import generate, stream, tokens
+    from roots.inference.loading import Loaded, load
+    from roots.inference.sampling import Sampling, next_token
+    from roots.inference.streaming import TextStream
+
+_HOMES = {
+    "Loaded": "loading",
+    "Sampling": "sampling",
+    "TextStream": "streaming",
+    "generate": "generation",
+    "load": "loading",
+    "next_token": "sampling",
+    "stream": "generation",
+    "tokens": "generation",
+    "write_folder": "folder",
+}
+
+__all__ = [
+    "Loaded",
+    "Sampling",
+    "TextStream",
+    "generate",
+    "load",
+    "next_token",
+    "stream",
+    "tokens",
+    "write_folder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'roots.inference' has no attribute {name!r}")
+    return getattr(import_module(f"roots.inference.{_HOMES[name]}"), name)

@@ -1,0 +1,129 @@
+"""Writing a network and its tokenizer as a folder that Hugging Face's own classes open."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor
+from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from roots.errors import CheckpointError
+from roots.tokenizer import Tokenizer
+
+C = TypeVar("C", PretrainedConfig, GenerationConfig)
+
+
+def write_folder(
+    network: PreTrainedModel,
+    tokenizer: Tokenizer,
+    folder: Path,
+    state_dict: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes config.json, generation_config.json, *.safetensors and the tokenizer's files.
+
+    The network is read only: a run that goes on with it finds its configuration as it was. What is
+    written uses the key-value cache and names the tokenizer's eos and bos, whatever the run used.
+
+    Args:
+        network: A causal language model; it may be sharded when `state_dict` is given.
+        tokenizer: What the network reads.
+        folder: Filled; made if it is not there.
+        state_dict: The whole weights under the network's own names, gathered from all ranks and
+            perhaps of another dtype; None takes those that the network holds.
+
+    Raises:
+        CheckpointError: `state_dict` lacks weights of the network, or has others.
+    """
+    weights = dict(network.state_dict() if state_dict is None else state_dict)
+    _check_names(network, weights)
+    _tie(network, weights)
+    config = _told_of_tokens(copy.deepcopy(network.config), tokenizer)
+    dtypes = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
+    view = _view(network, config, _generation(network, tokenizer))
+    with without_progress_bars():
+        view.save_pretrained(folder, state_dict=weights)
+    if len(dtypes) == 1:  # the weights may have been cast while they were gathered
+        config.dtype = dtypes.pop()
+        config.save_pretrained(folder)
+    tokenizer.save(folder)
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keeps transformers from drawing its bars into ours."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _view(
+    network: PreTrainedModel, config: PretrainedConfig, generation: GenerationConfig | None
+) -> PreTrainedModel:
+    """Makes a network of the same weights with other configurations.
+
+    `save_pretrained` writes into the configuration of what it saves. Not `copy.copy`: the class
+    that FSDP2 puts on a network calls its constructor then.
+    """
+    view: PreTrainedModel = object.__new__(type(network))
+    view.__dict__.update(network.__dict__, config=config, generation_config=generation)
+    return view
+
+
+def _generation(network: PreTrainedModel, tokenizer: Tokenizer) -> GenerationConfig | None:
+    """Gives the settings of transformers' own `generate`, in a form that can be saved."""
+    if not network.can_generate():
+        return None
+    generation = _told_of_tokens(copy.deepcopy(network.generation_config), tokenizer)
+    try:
+        generation.validate(strict=True)
+    except ValueError:  # published folders name a temperature and forget to say that they sample
+        generation.do_sample = True
+    return generation
+
+
+def _told_of_tokens(config: C, tokenizer: Tokenizer) -> C:
+    """Sets the special tokens; keeps a list of eos ids that has the tokenizer's among them."""
+    config.use_cache = True
+    ends = config.eos_token_id
+    if not (isinstance(ends, list) and tokenizer.eos_id in ends):
+        config.eos_token_id = tokenizer.eos_id
+    config.bos_token_id = tokenizer.bos_id
+    return config
+
+
+def _check_names(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
+    own = set(network.state_dict())
+    tied = {name for names in _tied(network) for name in names}
+    missing, foreign = sorted(own - set(weights) - tied), sorted(set(weights) - own)
+    if missing or foreign:
+        raise CheckpointError(
+            f"The gathered weights do not belong to this {type(network).__name__}: {len(missing):,}"
+            f" are missing ({', '.join(missing[:3]) or 'none'}), {len(foreign):,} are foreign"
+            f" ({', '.join(foreign[:3]) or 'none'}). Give them under the names that"
+            " network.state_dict() uses, without the prefix of a wrapper."
+        )
+
+
+def _tie(network: PreTrainedModel, weights: dict[str, Tensor]) -> None:
+    """Makes weights that are one in the network one again; gathering copies each of its names."""
+    for names in _tied(network):
+        given = [name for name in names if name in weights]
+        for name in given:
+            weights[name] = weights[given[0]]
+
+
+def _tied(network: PreTrainedModel) -> list[list[str]]:
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    return [group for group in names.values() if len(group) > 1]

@@ -1,0 +1,299 @@
+"""The optimizer step by hand, shared by every objective.
+
+One loader item is this rank's share of one optimizer step, so Lightning's batches, `global_step`,
+`val_check_interval`, progress bar and `max_steps` all count optimizer steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from roots.batch import StepBatch
+from roots.errors import ConfigError
+from roots.networks import NetworkBuilder, Trainable
+from roots.objectives import NextToken, Score
+from roots.optim import MasterWeights, OptimizerBuilder, Schedule
+from roots.records import Vocabulary, plain, rebuild
+from roots.strategies import StepStrategy
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one optimizer step was like; the tensors stay on the device until they are read.
+
+    Args:
+        loss: Mean of what is optimized over the labels of all ranks, 0-d.
+        grad_norm: Norm of the gradient before clipping, 0-d.
+        learning_rate: The rate of this step.
+        samples: This rank's samples, on the host.
+        step: The step, counted from 0.
+    """
+
+    loss: Tensor
+    grad_norm: Tensor
+    learning_rate: float
+    samples: Tensor
+    step: int
+
+
+class LanguageModule(L.LightningModule, ABC):
+    """Trains a network on step batches.
+
+    Args:
+        network: Builds the network, once the strategy is ready for it.
+        optimizer: Builds the optimizer.
+        schedule: The learning rate of each step, as a fraction of the optimizer's.
+        micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
+            the numbers as they are. Fewer rows mean more passes per step.
+        clip_norm: Largest norm of the gradient; `.inf` clips nothing.
+
+    Raises:
+        ConfigError: `micro_batch_size` or `clip_norm` is not positive.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: NetworkBuilder,
+        optimizer: OptimizerBuilder,
+        schedule: Schedule,
+        micro_batch_size: int = 8,
+        clip_norm: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        if micro_batch_size < 1:
+            raise ConfigError(
+                f"micro_batch_size={micro_batch_size} is no number of rows."
+                " Set model.micro_batch_size to 1 or more."
+            )
+        if not clip_norm > 0:
+            raise ConfigError(
+                f"clip_norm={clip_norm:g} would stop all learning."
+                " Set model.clip_norm above 0; 1.0 is usual, .inf clips nothing."
+            )
+        # builders are no modules, and their names are free for what is built of them
+        self.builder = rebuild(network, NetworkBuilder)
+        self.optimizer_builder = rebuild(optimizer, OptimizerBuilder)  # type: ignore[type-abstract]
+        self.schedule = rebuild(schedule, Schedule)  # type: ignore[type-abstract]
+        self.micro_batch_size = micro_batch_size
+        self.clip_norm = clip_norm
+        self.trainable: Trainable | None = None
+        self.vocabulary: Vocabulary | None = None
+        self.last_step: StepReport | None = None
+        self._sums: Tensor | None = None
+
+    # -- what a subclass says ----------------------------------------------------------------
+
+    @abstractmethod
+    def objective(self) -> NextToken:
+        """Makes the loss."""
+
+    @abstractmethod
+    def validation_metrics(self, loss: float, nats: float, n_bytes: float) -> dict[str, float]:
+        """Names what is reported of a validation.
+
+        Args:
+            loss: Mean of what is optimized, per label.
+            nats: Mean cross-entropy, per label.
+            n_bytes: Mean UTF-8 bytes of text per label.
+        """
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The plain form of the constructor's arguments."""
+        return {
+            "network": plain(self.builder),
+            "optimizer": plain(self.optimizer_builder),
+            "schedule": plain(self.schedule),
+            "micro_batch_size": self.micro_batch_size,
+            "clip_norm": self.clip_norm,
+        }
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The plain form of this module."""
+        return {"class_path": f"roots.modules.{type(self).__name__}", "init_args": self.settings}
+
+    # -- building ------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Builds the network where the strategy wants it."""
+        if self.trainable is not None:
+            return
+        strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
+        self.build(data.vocabulary, seed=self.trainer.seed, device=strategy.root_device)  # type: ignore[attr-defined]
+        assert self.trainable is not None
+        self.builder.check_seq_len(self.trainable.network.config, data.seq_len)
+        strategy.shard(self.trainable)
+
+    def build(self, vocabulary: Vocabulary, *, seed: int, device: torch.device) -> None:
+        """Builds network and loss, and finds out which forward is right."""
+        network = self.builder.build(vocabulary, seed=seed, device=device)
+        self.vocabulary = vocabulary
+        self.trainable = Trainable(network, self.objective())
+        self.trainable.check()
+        self.trainable.train()
+
+    def configure_optimizers(self) -> Optimizer:
+        """Builds the optimizer, over float32 copies where the network has lower precision."""
+        assert self.trainable is not None
+        optimizer = self.optimizer_builder.build(self.trainable)
+        low = any(p.dtype.itemsize < 4 for g in optimizer.param_groups for p in g["params"])
+        return MasterWeights(optimizer) if low else optimizer
+
+    # -- training ------------------------------------------------------------------------------
+
+    def on_train_start(self) -> None:
+        """Lets the configuration's optimizer settings win over a checkpoint's."""
+        self.schedule.check(self.trainer.max_steps)
+        for group in self._optimizer.param_groups:
+            group.update(self.optimizer_builder.settings(group))
+
+    def training_step(self, batch: StepBatch, _index: int) -> None:
+        """Makes one optimizer step of the micro-batches of this rank's share."""
+        strategy = self._strategy
+        n_labels = strategy.reduce(batch.n_labels, reduce_op="sum").clamp(min=1)
+        rate = self._set_learning_rate(batch.step)
+        loss = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
+        norm = strategy.clip_grad_norm(self.parameters(), self.clip_norm)
+        mean = strategy.reduce(loss, reduce_op="sum") / n_labels
+        self.last_step = StepReport(mean, norm, rate, batch.samples, batch.step)
+        optimizer = self.optimizers()
+        optimizer.step()  # type: ignore[union-attr]
+        optimizer.zero_grad()  # type: ignore[union-attr]
+
+    def _backward(self, batch: StepBatch, *, scale: Tensor) -> Tensor:
+        """Adds up the gradients of the share; gives the share's summed loss."""
+        losses = []
+        parts = list(batch.split(self.micro_batch_size))
+        for part in parts:
+            with self._strategy.micro_batch(last=part is parts[-1]):
+                score = self._score(part)
+                self.manual_backward(score.loss * scale)
+            losses.append(score.loss.detach())
+        return torch.stack(losses).sum()
+
+    def _score(self, part: StepBatch) -> Score:
+        seed_of_micro_batch(self.trainer.seed, part.step, int(part.samples[0]))  # type: ignore[attr-defined]
+        assert self.trainable is not None
+        score: Score = self.trainable(part)
+        return score
+
+    def _set_learning_rate(self, step: int) -> float:
+        rate = self.optimizer_builder.learning_rate * self.schedule.factor(
+            step, self.trainer.max_steps
+        )
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    # -- validation ----------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts the sums."""
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        self._sums = torch.zeros(4, dtype=exact, device=self.device)
+
+    def validation_step(self, batch: StepBatch, _index: int) -> None:
+        """Adds a batch to the sums of loss, nats, labels and bytes."""
+        assert self.trainable is not None
+        assert self._sums is not None
+        for part in batch.split(self.micro_batch_size):
+            score: Score = self.trainable(part)
+            self._sums += torch.stack([s.to(self._sums) for s in (*score, part.n_bytes.sum())])
+
+    def on_validation_epoch_end(self) -> None:
+        """Adds the ranks up, divides once, and reports."""
+        assert self._sums is not None
+        loss, nats, count, n_bytes = self._strategy.reduce(self._sums, reduce_op="sum").tolist()
+        if not count:
+            return
+        metrics = self.validation_metrics(loss / count, nats / count, n_bytes / count)
+        stage = "test" if self.trainer.testing else "val"
+        self.report({f"{stage}/{name}": value for name, value in metrics.items()})
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+    on_test_epoch_end = on_validation_epoch_end
+
+    def predict_step(self, batch: StepBatch, _index: int) -> list[dict[str, float]]:
+        """Scores each row by itself: its number, labels, nats and bytes."""
+        assert self.trainable is not None
+        rows = []
+        for part in batch.split(1):
+            if int(part.samples[0]) >= 0:
+                score = self.trainable(part)
+                rows.append(
+                    {
+                        "sample": int(part.samples[0]),
+                        "labels": int(score.count),
+                        "nats": float(score.nats),
+                        "bytes": int(part.n_bytes.sum()),
+                    }
+                )
+        return rows
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Writes metrics to every logger, under the number of completed steps."""
+        self.log_dict(metrics, logger=False, rank_zero_only=True)
+        self.trainer.latest.update(metrics)  # type: ignore[attr-defined]
+        for logger in self.loggers:
+            logger.log_metrics(metrics, step=self.trainer.global_step)
+
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is needed to build the same module again, as plain values."""
+        assert self.vocabulary is not None
+        checkpoint["hyper_parameters"] = self.settings
+        checkpoint["vocabulary"] = plain_vocabulary(self.vocabulary)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Builds the network when the module is loaded outside a run."""
+        if self.trainable is None:
+            vocabulary = Vocabulary(**checkpoint["vocabulary"])
+            self.build(vocabulary, seed=0, device=torch.device("cpu"))
+
+    @property
+    def _strategy(self) -> StepStrategy:
+        strategy = self.trainer.strategy
+        if not isinstance(strategy, StepStrategy):
+            raise ConfigError(
+                f"{type(strategy).__name__} cannot make an optimizer step of several micro-batches"
+                " here. Use roots.fit.Trainer, which takes strategy: auto, single_device or ddp."
+            )
+        return strategy
+
+    @property
+    def _optimizer(self) -> Optimizer:
+        return self.trainer.optimizers[0]
+
+
+def seed_of_micro_batch(seed: int, step: int, first_sample: int) -> None:
+    """Sets torch's random state to a function of its arguments, so that none is ever saved."""
+    text = f"{seed}/{step}/{first_sample}".encode()
+    torch.manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little"))
+
+
+def plain_vocabulary(vocabulary: Vocabulary) -> dict[str, int]:
+    """The plain form of a vocabulary."""
+    return {
+        "size": vocabulary.size,
+        "eos_id": vocabulary.eos_id,
+        "bos_id": vocabulary.bos_id,
+    }
+
+
+def perplexity(nats: float) -> float:
+    """Gives e to the nats; infinity where that is more than a float holds."""
+    return math.exp(nats) if nats < 700 else math.inf

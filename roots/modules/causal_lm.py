@@ -1,0 +1,69 @@
+"""Pretraining of causal language models."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from roots.modules.base import LanguageModule, perplexity
+from roots.networks import NetworkBuilder
+from roots.objectives import NextToken
+from roots.optim import OptimizerBuilder, Schedule
+
+
+class CausalLM(LanguageModule):
+    """Trains a network to predict the next token.
+
+    Args:
+        network: Builds the network, once the strategy is ready for it.
+        optimizer: Builds the optimizer.
+        schedule: The learning rate of each step, as a fraction of the optimizer's.
+        micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
+            the numbers as they are. Fewer rows mean more passes per step.
+        clip_norm: Largest norm of the gradient; `.inf` clips nothing.
+        label_smoothing: Share of the target's probability that is spread evenly over the
+            vocabulary, 0 to 1.
+        z_loss: Weight of the squared log of the softmax's denominator; 1e-4 in PaLM.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: NetworkBuilder,
+        optimizer: OptimizerBuilder,
+        schedule: Schedule,
+        micro_batch_size: int = 8,
+        clip_norm: float = 1.0,
+        label_smoothing: float = 0.0,
+        z_loss: float = 0.0,
+    ) -> None:
+        super().__init__(
+            network=network,
+            optimizer=optimizer,
+            schedule=schedule,
+            micro_batch_size=micro_batch_size,
+            clip_norm=clip_norm,
+        )
+        self.label_smoothing = label_smoothing
+        self.z_loss = z_loss
+        self.objective()  # raises for settings that cannot work
+
+    def objective(self) -> NextToken:
+        """Makes the loss."""
+        return NextToken(label_smoothing=self.label_smoothing, z_loss=self.z_loss)
+
+    def validation_metrics(self, loss: float, nats: float, n_bytes: float) -> dict[str, float]:
+        """Reports the loss, and the cross-entropy per token and per byte of text."""
+        bits = nats / math.log(2)
+        return {
+            "loss": loss,
+            "nats_per_token": nats,
+            "perplexity": perplexity(nats),
+            "bits_per_byte": bits / n_bytes if n_bytes else math.nan,
+        }
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The plain form of the constructor's arguments."""
+        mine = {"label_smoothing": self.label_smoothing, "z_loss": self.z_loss}
+        return {**super().settings, **mine}

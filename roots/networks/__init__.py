@@ -1,0 +1,11 @@
+"""Hugging Face networks made ready to train: builders, and the forward with the loss inside.
+
+Shape letters: B sequences, T tokens, V vocabulary, D model width.
+"""
+
+from roots.networks.builder import NetworkBuilder
+from roots.networks.pretrained import Pretrained
+from roots.networks.scratch import Scratch
+from roots.networks.trainable import Trainable
+
+__all__ = ["NetworkBuilder", "Pretrained", "Scratch", "Trainable"]

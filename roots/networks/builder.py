@@ -1,0 +1,78 @@
+"""What a module needs from whoever makes its network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+
+from roots.errors import ConfigError
+from roots.records import Vocabulary
+
+
+class NetworkBuilder(ABC):
+    """The settings of a network; the network itself is built when a strategy is ready for it."""
+
+    @abstractmethod
+    def network_config(self, vocabulary: Vocabulary | None) -> PretrainedConfig:
+        """Gives the network's configuration, filled in from the data's vocabulary."""
+
+    @abstractmethod
+    def build(
+        self, vocabulary: Vocabulary | None, *, seed: int, device: torch.device
+    ) -> PreTrainedModel:
+        """Builds the network with its weights, in float32.
+
+        Args:
+            vocabulary: The data's tokens; None takes the network's own.
+            seed: Decides the random weights; the global random state is left as it was.
+            device: Where the weights live.
+        """
+
+    def check_seq_len(self, config: PretrainedConfig, seq_len: int) -> None:
+        """Raises ConfigError when the network has fewer positions than `seq_len`."""
+        limit = getattr(config, "max_position_embeddings", None)
+        if limit is not None and seq_len > limit:
+            raise ConfigError(
+                f"seq_len={seq_len:,} is longer than the {limit:,} positions that this network has"
+                f" (max_position_embeddings). Set data.seq_len to at most {limit:,}, or give a"
+                f" network built from a config max_position_embeddings: {seq_len}."
+            )
+
+
+def check_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary | None) -> None:
+    """Raises ConfigError when the network has fewer embeddings than the data has token ids."""
+    if vocabulary is not None and config.vocab_size < vocabulary.size:
+        raise ConfigError(
+            f"The network has {config.vocab_size:,} embeddings and the data {vocabulary.size:,}"
+            f" token ids. Use the tokenizer that belongs to this network (corpus tokenizer:"
+            f" roots.corpus.Existing), or set the network's vocab_size to at least"
+            f" {vocabulary.size:,}."
+        )
+
+
+def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
+    """Gives the special tokens as keys of a network's configuration.
+
+    There is no padding token: rows are filled up behind their last label, where causal attention
+    cannot see, and with one given transformers looks for it in every batch, on the host.
+    """
+    return {
+        "eos_token_id": vocabulary.eos_id,
+        "bos_token_id": vocabulary.bos_id,
+        "pad_token_id": None,
+    }
+
+
+def implementation(attention: str) -> str | None:
+    """Translates `auto` into transformers' word for it."""
+    return None if attention == "auto" else attention
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Words a suggestion: `; did you mean 'llama'?`, or nothing when no known word is near."""
+    close = get_close_matches(word, sorted(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,107 @@
+"""Networks with published or earlier weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+
+from roots.errors import ConfigError, DataError
+from roots.networks.builder import NetworkBuilder, check_vocabulary, implementation
+from roots.records import Vocabulary
+
+
+class Pretrained(NetworkBuilder):
+    """A causal language model with the weights of a folder or of a name on the Hugging Face hub.
+
+    Args:
+        path: A folder with config.json and *.safetensors, or a name on the hub. Weights in other
+            formats are not read: they are pickled, and unpickling runs code.
+        attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ...; `auto`
+            takes `sdpa` where the architecture has it.
+        revision: Branch, tag or commit on the hub; a commit makes the run repeatable.
+        trust_remote_code: Run the Python code that a hub repository brings. Only for authors that
+            you trust with your machine.
+
+    Raises:
+        DataError: Nothing that can be read lies at `path`.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        attention: str = "auto",
+        revision: str = "main",
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.path = path
+        self.attention = attention
+        self.revision = revision
+        self.trust_remote_code = trust_remote_code
+
+    def network_config(self, vocabulary: Vocabulary | None) -> PretrainedConfig:
+        """Gives the network's configuration, checked against the data's vocabulary."""
+        self._check_folder()
+        try:
+            config = AutoConfig.from_pretrained(
+                self.path, revision=self.revision, trust_remote_code=self.trust_remote_code
+            )
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        check_vocabulary(config, vocabulary)
+        return config
+
+    def build(
+        self,
+        vocabulary: Vocabulary | None,
+        *,
+        seed: int,  # noqa: ARG002 - nothing is drawn
+        device: torch.device,
+    ) -> PreTrainedModel:
+        """Loads the network with its weights, in float32.
+
+        Raises:
+            ConfigError: The folder lacks weights that the network needs.
+        """
+        config = self.network_config(vocabulary)
+        try:
+            network, report = AutoModelForCausalLM.from_pretrained(
+                self.path,
+                config=config,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                attn_implementation=implementation(self.attention),
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        if report["missing_keys"]:
+            some = ", ".join(sorted(report["missing_keys"])[:4])
+            raise ConfigError(
+                f"{self.path} has no weights for {len(report['missing_keys'])} parameters of"
+                f" {type(network).__name__}, for instance {some}: they would be random."
+                " Use a checkpoint of a causal language model."
+            )
+        return network.to(device)
+
+    def _check_folder(self) -> None:
+        folder = Path(self.path)
+        if folder.is_dir() and not (folder / "config.json").is_file():
+            raise DataError(
+                f"{folder} has no config.json. Give a Hugging Face folder, such as one that"
+                " `roots export` wrote."
+            )
+        looks_local = self.path.startswith((".", "/", "~")) or self.path.count("/") > 1
+        if looks_local and not folder.is_dir():
+            raise DataError(f"There is no folder {folder}. Correct network.path.")
+
+    def _unreadable(self, error: Exception) -> DataError:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        return DataError(
+            f"Cannot load a network from {self.path}: {first_line}"
+            " Check the path or hub name (network.path) and that it holds *.safetensors."
+        )

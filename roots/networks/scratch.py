@@ -1,0 +1,111 @@
+"""Networks with random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from roots.errors import ConfigError
+from roots.networks.builder import (
+    NetworkBuilder,
+    check_vocabulary,
+    implementation,
+    nearest,
+    special_ids,
+)
+from roots.records import Vocabulary
+
+
+class Scratch(NetworkBuilder):
+    """A causal language model of any `transformers` architecture, with random weights.
+
+    It is made on the meta device and then filled by the network's own initialisation, so that a
+    network larger than one device can be sharded before it has weights.
+
+    Args:
+        config: Keys of the architecture's own configuration, `model_type` first of all
+            (`{model_type: llama, hidden_size: 256, ...}`). Without `vocab_size`, the vocabulary of
+            the data is taken.
+        attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ...; `auto`
+            takes `sdpa` where the architecture has it.
+
+    Raises:
+        ConfigError: No `model_type`, one that transformers does not know or that is no causal
+            language model, or a key that this architecture does not have.
+    """
+
+    def __init__(self, *, config: dict[str, Any], attention: str = "auto") -> None:
+        self.config = dict(config)
+        self.attention = attention
+        self._check()
+
+    def network_config(self, vocabulary: Vocabulary | None) -> PretrainedConfig:
+        """Gives the network's configuration, filled in from the data's vocabulary."""
+        keys = {k: v for k, v in self.config.items() if k != "model_type"}
+        if vocabulary is not None:
+            keys = {"vocab_size": vocabulary.size, **special_ids(vocabulary), **keys}
+        config = AutoConfig.for_model(self.config["model_type"], **keys)
+        check_vocabulary(config, vocabulary)
+        return config
+
+    def build(
+        self, vocabulary: Vocabulary | None, *, seed: int, device: torch.device
+    ) -> PreTrainedModel:
+        """Builds the network and draws its weights, in float32."""
+        config = self.network_config(vocabulary)
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(
+                config, attn_implementation=implementation(self.attention), dtype=torch.float32
+            )
+        return draw_weights(network, seed=seed, device=device)
+
+    def _check(self) -> None:
+        model_type = self.config.get("model_type")
+        if model_type is None:
+            raise ConfigError(
+                "network.config names no architecture. Add model_type: llama (or gpt2, qwen3, …)."
+            )
+        if model_type not in CONFIG_MAPPING:
+            raise ConfigError(
+                f"transformers knows no model_type {model_type!r}"
+                f"{nearest(model_type, CONFIG_MAPPING.keys())}."
+            )
+        family = CONFIG_MAPPING[model_type]
+        if family not in MODEL_FOR_CAUSAL_LM_MAPPING:
+            raise ConfigError(
+                f"model_type {model_type!r} is no causal language model in transformers."
+                " Take one that is, such as llama, gpt2 or qwen3."
+            )
+        known = set(vars(family())) | set(family.attribute_map)
+        for key in self.config:
+            if key not in known and key != "model_type":
+                raise ConfigError(
+                    f"{key!r} is no key of {family.__name__}{nearest(key, known)}."
+                    f" Correct network.config.{key} or leave it out."
+                )
+
+
+@torch.no_grad()
+def draw_weights(network: PreTrainedModel, *, seed: int, device: torch.device) -> PreTrainedModel:
+    """Gives a network on the meta device real weights, by its own initialisation.
+
+    Args:
+        network: Built under `torch.device("meta")`.
+        seed: The same seed gives the same weights on every device, since they are drawn on the
+            host; the global random state is left as it was.
+        device: Where the weights go.
+    """
+    network.to_empty(device="cpu")
+    for module in network.modules():
+        module._is_hf_initialized = False
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            tensor._is_hf_initialized = False
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network.initialize_weights()
+    network.tie_weights()
+    return network.to(device)

@@ -1,0 +1,136 @@
+"""A network and its loss in one forward pass: the module that strategies wrap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from roots.batch import StepBatch
+from roots.objectives import NextToken, Score
+
+
+class Trainable(nn.Module):
+    """Runs body, head and loss inside one forward pass, where sharded weights are whole.
+
+    The loss takes the hidden states and the head, so that it may fuse the two. That is only right
+    where the network's logits *are* head(body(input)): Gemma 2 caps them, Cohere and Granite scale
+    them, mixtures of experts add a loss. `check` finds out, and where they differ the network's own
+    forward is used.
+
+    Args:
+        network: A `transformers` causal language model.
+        objective: Scores the labelled positions.
+    """
+
+    def __init__(self, network: PreTrainedModel, objective: NextToken) -> None:
+        super().__init__()
+        self.network = network
+        self.objective = objective
+        self.network.config.use_cache = False
+        self.own_forward_because = ""
+        """Why the network's own forward is used; empty when body and head are run apart."""
+
+    def forward(self, batch: StepBatch) -> Score:
+        """Scores one micro-batch: summed loss, summed nats, number of labels."""
+        if self.own_forward_because:
+            return self._own_forward(batch)
+        hidden = self.body(batch.input_ids)  # B T D
+        return self.objective.from_hidden(hidden, self.head, batch.labels)
+
+    def body(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        """Runs the network up to the vocabulary projection."""
+        return self.network.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+
+    def logits(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+        """Runs the network's own forward."""
+        return self.network(input_ids=input_ids, use_cache=False).logits
+
+    @property
+    def head(self) -> nn.Module:
+        """The vocabulary projection."""
+        return self.network.get_output_embeddings()
+
+    def _own_forward(self, batch: StepBatch) -> Score:
+        output = self.network(input_ids=batch.input_ids, use_cache=False)
+        score = self.objective.from_logits(output.logits, batch.labels)
+        aux = getattr(output, "aux_loss", None)
+        if aux is None or not self.network.config.output_router_logits:
+            return score
+        weighted = self.network.config.router_aux_loss_coef * aux * score.count
+        return score._replace(loss=score.loss + weighted)
+
+    @torch.no_grad()
+    def check(self) -> str:
+        """Compares body and head with the network's own logits, and decides which forward is run.
+
+        Freshly drawn weights give logits too small to show a cap, so the states that reach the head
+        are replaced by large ones: what the network makes of them is what it does after its body.
+
+        Returns:
+            Why the network's own forward is used, or an empty string.
+        """
+        self.own_forward_because = self._difference()
+        return self.own_forward_because
+
+    def _difference(self) -> str:
+        config = self.network.config
+        if getattr(config, "output_router_logits", False):
+            return "its router adds a loss of its own"
+        if self.network.get_output_embeddings() is None:
+            return "it has no output embeddings"
+        device = self.network.get_input_embeddings().weight.device
+        tokens = torch.arange(8, device=device).remainder(config.vocab_size)[None]  # 1 8
+        mode = self.network.training
+        self.network.eval()
+        try:
+            own, states = _logits_of_large_states(self.network, tokens)
+            if states is None:
+                return "its forward does not run its base_model"
+            if not torch.equal(states.received, self.body(tokens)):
+                return "its forward gives its base_model other arguments"
+            ours = self.head(states.given)
+        finally:
+            self.network.train(mode)
+        return _compare(own, ours)
+
+
+class _States:
+    """The hidden states that the body made, and the large ones that were given to the head."""
+
+    def __init__(self, received: Tensor) -> None:
+        self.received = received
+        wave = torch.arange(received.numel(), device=received.device, dtype=torch.float32)
+        self.given = (30 * torch.sin(wave * 12.9898)).view_as(received).to(received.dtype)
+
+
+def _logits_of_large_states(
+    network: PreTrainedModel, tokens: Int[Tensor, "1 T"]
+) -> tuple[Float[Tensor, "1 T V"], _States | None]:
+    caught: list[_States] = []
+
+    def replace(_module: nn.Module, _args: Any, output: Any) -> Any:
+        caught.append(_States(output.last_hidden_state))
+        output.last_hidden_state = caught[-1].given
+        return output
+
+    hook = network.base_model.register_forward_hook(replace)
+    try:
+        own = network(input_ids=tokens, use_cache=False).logits
+    finally:
+        hook.remove()
+    return own, caught[-1] if caught else None
+
+
+def _compare(own: Float[Tensor, "1 T V"], ours: Float[Tensor, "1 T V"]) -> str:
+    if own.shape != ours.shape:
+        return f"its logits are {tuple(own.shape)}, those of its head {tuple(ours.shape)}"
+    apart = (own.float() - ours.float()).abs().max()
+    scale = own.float().abs().max().clamp(min=1e-6)
+    tolerance = 1e-4 if own.dtype == torch.float32 else 2e-2
+    if apart > tolerance * scale:
+        return f"its logits differ from those of its head by {float(apart / scale):.1%}"
+    return ""

@@ -1,0 +1,8 @@
+"""Losses and corruptions as pure functions of tensors: a sum and a count, never a mean.
+
+Shape letters: B sequences, T tokens, V vocabulary, D model width, N = B·T positions.
+"""
+
+from roots.objectives.next_token import NextToken, Score, next_token_nats
+
+__all__ = ["NextToken", "Score", "next_token_nats"]

@@ -1,0 +1,104 @@
+"""The next-token loss."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from roots.batch import IGNORE
+from roots.errors import ConfigError
+
+
+class Score(NamedTuple):
+    """What one forward pass says of its labelled positions: sums, so that they add up.
+
+    Args:
+        loss: What is optimized, summed: the nats plus the regularisers; carries the gradient.
+        nats: The plain cross-entropy, summed, without gradient.
+        count: How many positions were labelled.
+    """
+
+    loss: Float[Tensor, ""]
+    nats: Float[Tensor, ""]
+    count: Int[Tensor, ""]
+
+
+def next_token_nats(
+    logits: Float[Tensor, "*rows V"], labels: Int[Tensor, " *rows"]
+) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+    """Summed cross-entropy of the labelled positions, in nats, and how many there are.
+
+    The two come apart because a mean of means is wrong as soon as two
+    micro-batches, or two ranks, hold different numbers of labelled positions.
+
+    Args:
+        logits: Unnormalised log-probabilities of any float type; the sum is made in float32.
+        labels: The target of each position; `IGNORE` (-100) counts for nothing.
+
+    Returns:
+        The sum, 0-d float32 (float64 for float64 logits); the count, 0-d int64.
+    """
+    flat = _at_least_float32(logits).flatten(0, -2)  # N V
+    nats = F.cross_entropy(flat, labels.flatten(), ignore_index=IGNORE, reduction="sum")
+    return nats, (labels != IGNORE).sum()
+
+
+class NextToken:
+    """Predicts the next token: cross-entropy, with two regularisers that are off by default.
+
+    Args:
+        label_smoothing: Share of the target's probability that is spread evenly over the
+            vocabulary, 0 to 1.
+        z_loss: Weight of the squared log of the softmax's denominator, which keeps logits from
+            drifting; 1e-4 in PaLM.
+
+    Raises:
+        ConfigError: `label_smoothing` outside 0 to 1, or a negative `z_loss`.
+
+    Source:
+        Label smoothing: Szegedy et al., arXiv:1512.00567, section 7 (uniform prior).
+        z-loss: Chowdhery et al., arXiv:2204.02311, section 5.
+    """
+
+    def __init__(self, *, label_smoothing: float = 0.0, z_loss: float = 0.0) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(
+                f"label_smoothing={label_smoothing:g} is not a share of a probability."
+                " Set it to at least 0 and less than 1; 0.1 is common, 0 turns it off."
+            )
+        if z_loss < 0:
+            raise ConfigError(
+                f"z_loss={z_loss:g} would reward drifting logits. Set it to 0 (off) or 1e-4."
+            )
+        self.label_smoothing = label_smoothing
+        self.z_loss = z_loss
+
+    def from_hidden(
+        self, hidden: Float[Tensor, "B T D"], head: nn.Module, labels: Int[Tensor, "B T"]
+    ) -> Score:
+        """Scores the positions from the hidden states and the vocabulary projection."""
+        return self.from_logits(head(hidden), labels)
+
+    def from_logits(self, logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"]) -> Score:
+        """Scores the positions from the logits."""
+        nats, count = next_token_nats(logits, labels)
+        loss = nats
+        if self.label_smoothing or self.z_loss:
+            loss = self._regularised(_at_least_float32(logits), labels, nats)
+        return Score(loss, nats.detach(), count)
+
+    def _regularised(
+        self, logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"], nats: Float[Tensor, ""]
+    ) -> Float[Tensor, ""]:
+        log_z = logits.logsumexp(-1)  # B T
+        labelled = labels != IGNORE
+        uniform = (log_z - logits.mean(-1))[labelled].sum()  # cross-entropy with the uniform guess
+        mixed = (1 - self.label_smoothing) * nats + self.label_smoothing * uniform
+        return mixed + self.z_loss * log_z[labelled].square().sum()
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits if logits.dtype.itemsize >= 4 else logits.float()

@@ -1,0 +1,19 @@
+"""Optimizers as settings, parameter groups by rule, and learning rates as functions of the step."""
+
+from roots.optim.adamw import AdamW
+from roots.optim.builder import OptimizerBuilder
+from roots.optim.groups import decays, parameter_groups
+from roots.optim.master import MasterWeights
+from roots.optim.schedules import Constant, Schedule, WarmupCosine, WarmupLinear
+
+__all__ = [
+    "AdamW",
+    "Constant",
+    "MasterWeights",
+    "OptimizerBuilder",
+    "Schedule",
+    "WarmupCosine",
+    "WarmupLinear",
+    "decays",
+    "parameter_groups",
+]

@@ -1,0 +1,77 @@
+"""Float32 master weights for a network that is held in bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+
+class MasterWeights(Optimizer):
+    """Lets an optimizer work on float32 copies of low-precision parameters.
+
+    In bfloat16 a step smaller than 1/256 of a weight is lost; the copy keeps it. After each step
+    the parameters are the copies, rounded. Copies and moments are in the checkpoint.
+
+    Args:
+        inner: The optimizer, built over the parameters; its groups are pointed to the copies.
+
+    Source:
+        Micikevicius et al., arXiv:1710.03740, section 3.1.
+    """
+
+    def __init__(self, inner: Optimizer) -> None:
+        self.inner = inner
+        self._pairs: list[tuple[torch.Tensor, torch.Tensor]] = []  # parameter, its float32 copy
+        super().__init__([p for g in inner.param_groups for p in g["params"]], inner.defaults)
+        for group in inner.param_groups:
+            group["params"] = [self._copy(parameter) for parameter in group["params"]]
+        # one list for both, so that a rate set on this optimizer is the inner one's rate
+        self.param_groups = inner.param_groups
+
+    def _copy(self, parameter: torch.Tensor) -> torch.Tensor:
+        copy = parameter.detach().clone().float()
+        self._pairs.append((parameter, copy))
+        return copy
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Steps the copies with the parameters' gradients and rounds them back."""
+        result = None
+        if closure is not None:
+            with torch.enable_grad():
+                result = closure()
+        for parameter, copy in self._pairs:
+            copy.grad = None if parameter.grad is None else parameter.grad.float()
+        self.inner.step()
+        for parameter, copy in self._pairs:
+            parameter.copy_(copy)
+            copy.grad = None
+        return result
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the parameters' gradients."""
+        for parameter, _ in self._pairs:
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the inner optimizer's state with each parameter's copy in it."""
+        state = self.inner.state_dict()
+        for index, (_, copy) in enumerate(self._pairs):
+            state["state"].setdefault(index, {})["master"] = copy
+        return state
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Brings copies and inner state back, and sets the parameters to the rounded copies."""
+        states = {int(k): dict(v) for k, v in state_dict["state"].items()}
+        for index, (parameter, copy) in enumerate(self._pairs):
+            copy.copy_(states[index].pop("master"))
+            parameter.copy_(copy)
+        self.inner.load_state_dict({**state_dict, "state": {k: v for k, v in states.items() if v}})
+        self.param_groups = self.inner.param_groups

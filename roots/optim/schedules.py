@@ -1,0 +1,124 @@
+"""Learning rates as pure functions of the optimizer step.
+
+A schedule has no state and none is saved: the rate of step n is `peak * schedule.factor(n, total)`,
+so a run that is resumed, or given more steps, needs nothing but n and the total.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+from roots.errors import ConfigError
+
+
+class Schedule(ABC):
+    """The learning rate of each optimizer step, as a fraction of the optimizer's peak rate."""
+
+    @abstractmethod
+    def factor(self, step: int, total_steps: int) -> float:
+        """Gives the fraction of the peak rate, 0 to 1.
+
+        Args:
+            step: Optimizer steps completed before this one, from 0.
+            total_steps: Optimizer steps of the whole run.
+        """
+
+    def check(self, total_steps: int) -> None:
+        """Raises ConfigError when the schedule does not fit into `total_steps`."""
+
+
+class Constant(Schedule):
+    """Warms the learning rate up linearly, then keeps it.
+
+    Args:
+        warmup_steps: Optimizer steps until the peak.
+    """
+
+    def __init__(self, *, warmup_steps: int = 0) -> None:
+        self.warmup_steps = _not_negative("warmup_steps", warmup_steps)
+
+    def factor(self, step: int, total_steps: int) -> float:  # noqa: ARG002
+        """Gives the fraction of the peak rate."""
+        return _warm(step, self.warmup_steps)
+
+    def check(self, total_steps: int) -> None:
+        """Raises ConfigError when the warm-up does not end before the run does."""
+        if self.warmup_steps >= total_steps:
+            raise ConfigError(
+                f"warmup_steps={self.warmup_steps:,} does not end before the run's {total_steps:,}"
+                f" steps do. Set warmup_steps to at most {max(total_steps - 1, 0):,},"
+                " or train longer (trainer.max_steps)."
+            )
+
+
+class WarmupCosine(Constant):
+    """Warms the learning rate up, then lets it fall along a cosine until the run ends.
+
+    Args:
+        warmup_steps: Optimizer steps until the peak.
+        floor: Final rate as a fraction of the peak, 0 to 1.
+        decay_steps: Optimizer steps, warm-up included, until `floor`; 0 means all of the run's.
+
+    Raises:
+        ConfigError: `floor` is not a fraction, or a number of steps is negative.
+
+    Source:
+        Loshchilov & Hutter, arXiv:1608.03983, eq. 5, without restarts.
+    """
+
+    def __init__(self, *, warmup_steps: int = 0, floor: float = 0.1, decay_steps: int = 0) -> None:
+        super().__init__(warmup_steps=warmup_steps)
+        self.floor = _fraction("floor", floor)
+        self.decay_steps = _not_negative("decay_steps", decay_steps)
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """Gives the fraction of the peak rate."""
+        if step < self.warmup_steps:
+            return _warm(step, self.warmup_steps)
+        done = self._progress(step, self.decay_steps or total_steps)
+        return self.floor + (1 - self.floor) * self._shape(done)
+
+    def _progress(self, step: int, end: int) -> float:
+        """Share of the decay that is behind us: 0 at the peak, 1 from the last step on."""
+        last = max(end - 1, self.warmup_steps + 1)
+        return min((step - self.warmup_steps) / (last - self.warmup_steps), 1.0)
+
+    def _shape(self, done: float) -> float:
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+
+class WarmupLinear(WarmupCosine):
+    """Warms the learning rate up, then lets it fall along a line until the run ends.
+
+    Args:
+        warmup_steps: Optimizer steps until the peak.
+        floor: Final rate as a fraction of the peak, 0 to 1.
+        decay_steps: Optimizer steps, warm-up included, until `floor`; 0 means all of the run's.
+
+    Source:
+        Devlin et al., arXiv:1810.04805, appendix A.2.
+    """
+
+    def __init__(self, *, warmup_steps: int = 0, floor: float = 0.0, decay_steps: int = 0) -> None:
+        super().__init__(warmup_steps=warmup_steps, floor=floor, decay_steps=decay_steps)
+
+    def _shape(self, done: float) -> float:
+        return 1 - done
+
+
+def _warm(step: int, warmup_steps: int) -> float:
+    """Climbs in equal strides: 1/n after nothing was done, 1 at step n - 1 and ever after."""
+    return min((step + 1) / warmup_steps, 1.0) if warmup_steps else 1.0
+
+
+def _not_negative(name: str, value: int) -> int:
+    if value < 0:
+        raise ConfigError(f"{name}={value} is negative. It counts optimizer steps: set 0 or more.")
+    return value
+
+
+def _fraction(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name}={value:g} is not a fraction of the peak. Set it from 0 to 1.")
+    return value

@@ -1,0 +1,131 @@
+"""Sizes, steps, rates and files of a run, before a single step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from roots.data import share_of
+from roots.optim import Schedule
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will be.
+
+    Args:
+        lines: Name and words, in the order to be read.
+    """
+
+    lines: list[tuple[str, str]]
+
+    def __str__(self) -> str:
+        """Lays the lines out as two columns."""
+        width = max(len(name) for name, _ in self.lines)
+        return "\n".join(f"  {name:<{width}}  {words}" for name, words in self.lines)
+
+
+def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
+    """Checks that a run can start and says what it will be; builds the network without memory.
+
+    Raises:
+        ConfigError: The schedule does not fit into the steps, the ranks do not divide the
+            sequences, or the network is too short for them.
+    """
+    model.schedule.check(trainer.max_steps)
+    ranks = trainer.strategy.data_parallel_size if trainer.world_size > 1 else 1
+    share = share_of(data.sequences_per_step, rank=0, ranks=ranks)
+    config = model.builder.network_config(data.vocabulary)
+    model.builder.check_seq_len(config, data.seq_len)
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config)
+    return Plan(
+        [
+            ("network", _network(network, config)),
+            ("step", _step(data, model, share.rows, ranks)),
+            ("run", _run(trainer, data)),
+            ("learning rate", _rates(model, trainer.max_steps)),
+            ("computes", _computes(trainer)),
+            ("text", _text(data)),
+            ("writes", _writes(trainer)),
+        ]
+    )
+
+
+def _network(network: Any, config: Any) -> str:
+    trained = [p for p in network.parameters() if p.requires_grad]
+    n = sum(p.numel() for p in trained)
+    embedding = network.get_input_embeddings().weight.numel()
+    return (
+        f"{config.model_type}, {short(n)} parameters ({n:,}; {embedding:,} of them the"
+        f" {config.vocab_size:,} embeddings)"
+    )
+
+
+def _step(data: Any, model: Any, rows: int, ranks: int) -> str:
+    passes = -(-rows // model.micro_batch_size)
+    over = f" on each of {ranks} ranks" if ranks > 1 else ""
+    return (
+        f"{data.sequences_per_step:,} sequences of {data.seq_len:,} = {data.tokens_per_step:,}"
+        f" tokens, in {passes} forward passes of {min(model.micro_batch_size, rows)}{over}"
+    )
+
+
+def _run(trainer: Any, data: Any) -> str:
+    total = trainer.max_steps * data.tokens_per_step
+    words = f"{trainer.max_steps:,} steps = {short(total)} tokens ({total:,})"
+    if data.is_ready and (windows := len(data.train_windows())):
+        words += f", {trainer.max_steps * data.sequences_per_step / windows:.2f} epochs"
+    return words
+
+
+def _rates(model: Any, total_steps: int) -> str:
+    peak = model.optimizer_builder.learning_rate
+    curve = rate_curve(model.schedule, total_steps)
+    first, last = (peak * model.schedule.factor(n, total_steps) for n in (0, total_steps - 1))
+    return f"{first:.2e} {curve} {last:.2e}, peak {peak:.2e} ({type(model.schedule).__name__})"
+
+
+def rate_curve(schedule: Schedule, total_steps: int, width: int = 32) -> str:
+    """Draws a schedule as a row of bars."""
+    points = [round(i * (total_steps - 1) / (width - 1)) for i in range(width)]
+    factors = [schedule.factor(step, total_steps) for step in points]
+    return "".join(BARS[round(f * (len(BARS) - 1))] for f in factors)
+
+
+def _computes(trainer: Any) -> str:
+    summary = getattr(trainer.precision_plugin, "summary", type(trainer.precision_plugin).__name__)
+    precision = trainer.precision_plugin.precision
+    return (
+        f"{trainer.strategy.root_device.type}, {type(trainer.strategy).__name__},"
+        f" {precision}: {summary}"
+    )
+
+
+def _text(data: Any) -> str:
+    if not data.is_ready:
+        return str(data.shards.describe())
+    train, val = len(data.train_windows()), len(data.val_windows())
+    return f"{data.path}: {train:,} sequences to train on, {val:,} to validate on"
+
+
+def _writes(trainer: Any) -> str:
+    every = trainer.checkpoints.every_steps or trainer.val_every_steps or trainer.max_steps
+    return (
+        f"{trainer.runs_dir}/{trainer.name}/<number>/: config.yaml, environment.json, metrics.csv,"
+        f" loss.png, checkpoints/ (every {every:,} steps; the newest and the"
+        f" best {trainer.checkpoints.keep_best} stay)"
+    )
+
+
+def short(n: int) -> str:
+    """Words a large number: `4.1 M`."""
+    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if n >= size:
+            return f"{n / size:.3g} {letter}"
+    return str(n)

@@ -1,0 +1,244 @@
+"""The three-line start: a text file in, a language model out, on the same machinery as `roots fit`.
+
+    from roots import Model, DataLoader, Trainer
+    data_loader = DataLoader('data.txt')
+    model = Model()
+    trainer = Trainer(model, data_loader)
+    trainer.train()
+    print(model.generate("Once upon a time"))
+
+Each class holds a part of a run file; `Trainer` puts them together and calls `roots.compose`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roots.errors import ConfigError
+
+if TYPE_CHECKING:
+    from roots.fit.compose import Composed
+    from roots.runs import Run
+
+SIZES = {
+    "tiny": {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2},
+    "small": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4},
+    "medium": {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6},
+}
+"""Llama shapes: 0.3, 4 and 14 million parameters with 4,096 tokens, 64 values per head."""
+
+
+class DataLoader:
+    """A text, made ready to train on: tokenizer, token shards, sequences.
+
+    Args:
+        path: A text file, or a folder of .txt files.
+        seq_len: Tokens in a sequence; 0 takes 256, or what a small text can fill.
+        sequences_per_step: Sequences of one optimizer step.
+        vocab_size: Tokens of the tokenizer, at most; 0 decides by the size of the text.
+        val_fraction: Share of the text kept for validation: its end, or its last documents.
+
+    Raises:
+        DataError: The file is missing, empty or not a text.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        seq_len: int = 0,
+        sequences_per_step: int = 16,
+        vocab_size: int = 0,
+        val_fraction: float = 0.1,
+    ) -> None:
+        from roots.corpus import BytePairs, Corpus
+        from roots.sources import Text
+
+        self.path = str(path)
+        source = Text(paths=[self.path])
+        n_bytes = sum(file.stat().st_size for file in source.files())
+        self.corpus = Corpus(
+            source=source,
+            tokenizer=BytePairs(vocab_size=vocab_size or vocabulary_for(n_bytes)),
+            out=f"corpora/{Path(path).stem}-{_digest(str(Path(path).resolve()))}",
+            val_fraction=0.0,
+        )
+        self.corpus.prepare()
+        self.seq_len = seq_len or min(256, self._fitting_length(val_fraction))
+        self.sequences_per_step = sequences_per_step
+        self.val_fraction = val_fraction
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The `data` part of a run file."""
+        from roots.records import plain
+
+        arguments = {
+            "shards": plain(self.corpus),
+            "seq_len": self.seq_len,
+            "sequences_per_step": self.sequences_per_step,
+            "val_fraction": self.val_fraction,
+        }
+        return {"class_path": "roots.data.TokenCorpus", "init_args": arguments}
+
+    def _fitting_length(self, val_fraction: float) -> int:
+        """The longest sequence of which the training part holds at least four."""
+        from roots.shards import ShardFolder
+
+        n_tokens = ShardFolder.open(self.corpus.folder).shard("train").n_tokens
+        return max(int(n_tokens * (1 - val_fraction)) // 4, 2)
+
+
+class Model:
+    """A small Llama with random weights, or the weights of a Hugging Face folder or hub name.
+
+    Args:
+        size: `tiny`, `small` or `medium`.
+        pretrained: A folder or hub name to go on from; it brings its own size.
+        learning_rate: Peak learning rate.
+
+    Raises:
+        ConfigError: There is no such size.
+    """
+
+    def __init__(
+        self, *, size: str = "small", pretrained: str = "", learning_rate: float = 2e-3
+    ) -> None:
+        if size not in SIZES:
+            raise ConfigError(f"There is no size {size!r}. Take {', '.join(SIZES)}.")
+        self.size = size
+        self.pretrained = pretrained
+        self.learning_rate = learning_rate
+        self.composed: Composed | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The `model` part of a run file, the schedule aside."""
+        optimizer = {"learning_rate": self.learning_rate}
+        arguments = {
+            "network": self._network(),
+            "optimizer": {"class_path": "roots.optim.AdamW", "init_args": optimizer},
+            "micro_batch_size": 16,
+        }
+        return {"class_path": "roots.modules.CausalLM", "init_args": arguments}
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 100,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        seed: int = 1,
+    ) -> str:
+        """Continues a text.
+
+        Args:
+            prompt: The beginning.
+            max_tokens: Tokens to write at most.
+            temperature: Sharpness of the choice; 0 takes the likeliest token.
+            top_p: Choose among the likeliest tokens that hold this share of the probability.
+            seed: The same seed gives the same text.
+
+        Returns:
+            The continuation, without the prompt.
+
+        Raises:
+            ConfigError: The model has no weights yet.
+        """
+        from roots.inference import generate
+
+        if self.composed is None or self.composed.model.trainable is None:
+            raise ConfigError("The model is not trained yet. Call Trainer(model, data).train().")
+        return generate(
+            self.composed.model.trainable.network,
+            self.composed.data.tokenizer,
+            prompt,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+        )
+
+    def _network(self) -> dict[str, Any]:
+        if self.pretrained:
+            return {
+                "class_path": "roots.networks.Pretrained",
+                "init_args": {"path": self.pretrained},
+            }
+        shape = SIZES[self.size]
+        heads = {"num_attention_heads": shape["hidden_size"] // 64, "tie_word_embeddings": True}
+        config = {"model_type": "llama", **shape, **heads, "max_position_embeddings": 1024}
+        return {"class_path": "roots.networks.Scratch", "init_args": {"config": config}}
+
+
+class Trainer:
+    """Trains a model on a text.
+
+    Args:
+        model: The model.
+        data_loader: The text.
+        steps: Optimizer steps.
+        name: Names the run's directory, runs/<name>/<number>.
+        precision: `32`, `bf16-mixed` or `bf16-true`.
+        seed: The same seed gives the same run.
+        overrides: More settings by their dotted names, as on the command line.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data_loader: DataLoader,
+        *,
+        steps: int = 300,
+        name: str = "quick",
+        precision: str = "bf16-mixed",
+        seed: int = 1,
+        overrides: dict[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.data_loader = data_loader
+        self.steps = steps
+        self.name = name
+        self.precision = precision
+        self.seed = seed
+        self.overrides = overrides or {}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole run file."""
+        warmup = {"warmup_steps": min(20, self.steps // 10)}
+        schedule = {"class_path": "roots.optim.WarmupCosine", "init_args": warmup}
+        model = self.model.config
+        model["init_args"]["schedule"] = schedule
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "model": model,
+            "data": self.data_loader.config,
+            "trainer": {
+                "max_steps": self.steps,
+                "val_every_steps": max(self.steps // 5, 1),
+                "precision": self.precision,
+            },
+        }
+
+    def train(self) -> Run:
+        """Trains; the model can then generate. Gives the run's directory."""
+        from roots.fit import compose
+
+        composed = compose(self.config, self.overrides)
+        run = composed.fit()
+        self.model.composed = composed
+        return run
+
+
+def vocabulary_for(n_bytes: int) -> int:
+    """Chooses a vocabulary size: about one token per 250 bytes of text, 300 to 4,096."""
+    return min(max(n_bytes // 250, 300), 4096)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

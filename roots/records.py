@@ -1,0 +1,113 @@
+"""The torch-free records that flow between rooms, and the plain form of a configured object."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+from roots.errors import CheckpointError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text on its way into a corpus.
+
+    Args:
+        text: The text itself.
+        id: Names the document within its source (`path`, or `path:line`), for messages and splits.
+        metadata: What else the source knew of it; never needed to train.
+    """
+
+    text: str
+    id: str
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """What a network must know of the tokens it will read.
+
+    Args:
+        size: Number of token ids.
+        eos_id: The token that ends a document.
+        bos_id: The token that starts one.
+    """
+
+    size: int
+    eos_id: int
+    bos_id: int
+
+
+def plain(value: Any) -> Any:
+    """Turns a configured object into plain values: dictionaries, lists, strings, numbers.
+
+    It relies on the rule that a constructor's arguments are kept under their names; an object with
+    a `spec` of its own is asked for that. The class is named by the package that exports it.
+
+    Returns:
+        `{"class_path": …, "init_args": …}` for an object; values and containers item by item.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "spec"):
+        return value.spec
+    kind = type(value)
+    names = [] if kind.__init__ is object.__init__ else list(inspect.signature(kind).parameters)
+    missing = [name for name in names if not hasattr(value, name)]
+    if missing:
+        raise TypeError(
+            f"{class_path(kind)} does not keep its argument {missing[0]!r} as an attribute,"
+            " so its configuration cannot be saved. Assign it in __init__ under the same name."
+        )
+    arguments = {name: plain(getattr(value, name)) for name in names}
+    return {"class_path": class_path(kind), "init_args": arguments}
+
+
+def class_path(cls: type) -> str:
+    """Names a class by the shortest package that exports it: `roots.optim.AdamW`, not its file."""
+    parts = cls.__module__.split(".")
+    for length in range(1, len(parts) + 1):
+        package = ".".join(parts[:length])
+        if length > 1 and getattr(importlib.import_module(package), cls.__name__, None) is cls:
+            return f"{package}.{cls.__name__}"
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def rebuild(spec: T | Mapping[str, Any], base: type[T]) -> T:
+    """Makes the object that `plain` described; an object is given back as it is.
+
+    Args:
+        spec: `{"class_path": …, "init_args": …}`, perhaps from a checkpoint of somebody else.
+        base: The class it must be of: nothing else is called.
+
+    Raises:
+        CheckpointError: The class does not exist, or is no `base`.
+    """
+    if not isinstance(spec, Mapping):
+        return spec
+    package, _, name = str(spec["class_path"]).rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(package), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"There is no class {spec['class_path']}: {error}. Install or put on the Python path"
+            " what defines it, or correct the name."
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise CheckpointError(
+            f"{spec['class_path']} is no {base.__name__}, so it is not made from this"
+            f" configuration. Name a class that is one."
+        )
+    return cls(**spec.get("init_args", {}))

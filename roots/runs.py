@@ -1,0 +1,230 @@
+"""The run directory: one folder per run, what lies in it, and how it is written.
+
+runs/<name>/<id>/
+    config.yaml        the resolved configuration
+    environment.json   versions, hardware, commit, data, command
+    metrics.csv        one row per logged step
+    samples.jsonl      sampled texts, when asked for
+    loss.png           the figure
+    checkpoints/step-000600/
+        checkpoint.json    step and validation metrics; its presence says the folder is whole
+        trainer.ckpt       weights, optimizer and progress, to resume
+        model.safetensors  and the other files of a Hugging Face folder, to use
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roots.errors import CheckpointError, ConfigError
+
+CHECKPOINT_FILE = "checkpoint.json"
+TRAINER_FILE = "trainer.ckpt"
+_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint folder.
+
+    Args:
+        path: The folder.
+        step: Optimizer steps completed.
+        metrics: The newest validation metrics when it was written; may be empty.
+    """
+
+    path: Path
+    step: int
+    metrics: dict[str, float]
+
+    @property
+    def trainer_file(self) -> Path:
+        """The file to resume from."""
+        return self.path / TRAINER_FILE
+
+
+class Run:
+    """The directory of one run.
+
+    Args:
+        path: The directory, which exists.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """The logged metrics."""
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """Where the checkpoints are."""
+        return self.path / "checkpoints"
+
+    def checkpoint_folder(self, step: int) -> Path:
+        """Where the checkpoint of a step is, or will be."""
+        return self.checkpoints_folder / f"step-{step:06d}"
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Lists the complete checkpoints, oldest first."""
+        found = [
+            _read(path.parent) for path in self.checkpoints_folder.glob(f"*/{CHECKPOINT_FILE}")
+        ]
+        return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+    def last(self) -> Checkpoint:
+        """Gives the newest complete checkpoint.
+
+        Raises:
+            CheckpointError: There is none.
+        """
+        found = self.checkpoints()
+        if not found:
+            raise CheckpointError(
+                f"{self.path} has no complete checkpoint. It stopped before its first one was"
+                " written (trainer.checkpoint_every_steps): start a new run without --resume."
+            )
+        return found[-1]
+
+    def best(self, monitor: str) -> Checkpoint:
+        """Gives the checkpoint with the smallest `monitor`; the newest if none was measured."""
+        measured = [c for c in self.checkpoints() if monitor in c.metrics]
+        return min(measured, key=lambda c: c.metrics[monitor]) if measured else self.last()
+
+    def checkpoint(self, which: str, monitor: str = "val/loss") -> Checkpoint:
+        """Gives the checkpoint called `best`, `last` or by its step.
+
+        Raises:
+            CheckpointError: There is none of that step.
+        """
+        if which in ("best", "last"):
+            return self.best(monitor) if which == "best" else self.last()
+        found = {str(c.step): c for c in self.checkpoints()}
+        if which not in found:
+            raise CheckpointError(
+                f"{self.path} has no checkpoint {which!r}; it has those of the steps"
+                f" {', '.join(found) or '(none)'}. Name one of them, best, or last."
+            )
+        return found[which]
+
+
+def claim(root: Path | str, name: str) -> Run:
+    """Makes the next free directory `root/name/0001`, …: never one that another run got.
+
+    Raises:
+        ConfigError: `name` cannot be a folder's name.
+    """
+    if not re.fullmatch(r"[\w.+-]+", name) or name in (".", ".."):
+        raise ConfigError(
+            f"name={name!r} cannot be a folder's name. Use letters, digits, '.', '_', '+' and '-'."
+        )
+    folder = Path(root) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = [int(p.name) for p in folder.iterdir() if p.name.isdigit()]
+    number = max(taken, default=0) + 1
+    while True:
+        path = folder / f"{number:04d}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return Run(path)
+
+
+def open_run(path: Path | str) -> Run:
+    """Opens a run's directory.
+
+    Raises:
+        CheckpointError: There is none at `path`.
+    """
+    run = Run(path)
+    if not run.config_file.is_file():
+        what = "is no run directory (no config.yaml)" if run.path.exists() else "does not exist"
+        raise CheckpointError(
+            f"{run.path} {what}. Give a run's own directory, such as runs/quickstart/0001."
+        )
+    return run
+
+
+def newest(root: Path | str, name: str) -> Run:
+    """Gives the newest run called `name`.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    found = sorted(Path(root, name).glob("[0-9]*/config.yaml"), key=lambda p: int(p.parent.name))
+    if not found:
+        raise CheckpointError(
+            f"There is no run in {Path(root, name)} to resume. Start one without --resume."
+        )
+    return Run(found[-1].parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path` that becomes `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(temporary: Path, path: Path) -> None:
+    """Puts a finished folder in the place of `path`, which is there whole at every moment but one.
+
+    A folder cannot be exchanged in one call; an old one is moved aside before and removed after.
+    """
+    old = temporary.with_name(temporary.name + ".old")
+    if path.exists():
+        path.rename(old)
+    temporary.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file so that a crash leaves either the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def redact(text: str, environment: dict[str, str] | None = None) -> str:
+    """Replaces the values of secret environment variables by their names."""
+    variables = dict(os.environ) if environment is None else environment
+    secrets = {k: v for k, v in variables.items() if _SECRET.search(k) and len(v) >= 8}
+    for name, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
+        text = text.replace(value, f"<{name}>")
+    return text
+
+
+def _read(folder: Path) -> Checkpoint:
+    record: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text())
+    return Checkpoint(folder, record["step"], record["metrics"])

@@ -1,0 +1,78 @@
+"""ShardMaker: whatever can make a folder of shards; all that `roots.data` knows of a corpus."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from roots.shards.publishing import check_ours, publish
+
+
+class ShardMaker(ABC):
+    """Makes a folder of shards when it is not there or no longer fits.
+
+    Args:
+        out: The folder.
+    """
+
+    out: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder of shards, as a path."""
+        return Path(self.out).expanduser()
+
+    @abstractmethod
+    def stale_because(self) -> str | None:
+        """Tells why the folder must be built, in words that end a sentence; None when it fits.
+
+        Raises:
+            DataError: The folder is there, and is not a folder of shards.
+        """
+
+    @abstractmethod
+    def build(self, folder: Path, progress: bool) -> None:
+        """Writes everything into `folder`, which is empty, the manifest last."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Says in one line what would be read and written."""
+
+    @abstractmethod
+    def planned_vocab_size(self) -> int:
+        """Tells the vocabulary size to plan with before anything is built."""
+
+    def is_ready(self) -> bool:
+        """Tells whether `prepare` would do nothing."""
+        return self.stale_because() is None
+
+    def prepare(self, progress: bool = True) -> Path:
+        """Makes the folder unless it is ready. Several processes may call it: one builds.
+
+        Args:
+            progress: Show on stderr how far it is.
+
+        Returns:
+            The folder.
+
+        Raises:
+            DataError: `out` is there and is not a folder of shards, or the input cannot be read.
+        """
+        check_ours(self.folder)
+        if not self.is_ready():
+            publish(
+                self.folder,
+                reason=self.stale_because,
+                build=lambda folder: self.build(folder, progress),
+                say=_say if progress else _silent,
+            )
+        return self.folder
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+def _silent(line: str) -> None:
+    del line

@@ -1,0 +1,127 @@
+"""Shard: one split, memory-mapped; opening costs the same for a thousand tokens and for 10^12."""
+
+from __future__ import annotations
+
+import bisect
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+from roots.errors import DataError
+from roots.shards.layout import REBUILD, Layout, check_size, int64_view, read_layout
+
+
+class DocumentStarts:
+    """The token at which each document begins, in the manner of an int64 array that stays on disk.
+
+    The file counts bytes, so a plain view would be in the wrong unit and a converted one in RAM.
+
+    Args:
+        pointers: The starts in bytes, (D,), mapped.
+        itemsize: Bytes of a token.
+    """
+
+    def __init__(self, pointers: npt.NDArray[np.int64], itemsize: int) -> None:
+        self._pointers = pointers
+        self._itemsize = itemsize
+
+    def __len__(self) -> int:
+        return len(self._pointers)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> npt.NDArray[np.int64]: ...
+    def __getitem__(self, index: int | slice) -> int | npt.NDArray[np.int64]:
+        if isinstance(index, slice):
+            return np.asarray(self._pointers[index]) // self._itemsize
+        return int(self._pointers[index]) // self._itemsize
+
+    def count_before(self, position: int) -> int:
+        """Counts the documents that begin before token `position`, in log time.
+
+        numpy's searchsorted would copy the whole array first, because it is not aligned.
+        """
+        return bisect.bisect_left(self._pointers, position * self._itemsize)
+
+
+class Shard:
+    """One split of a corpus: all its tokens in a row, and where the documents begin.
+
+    Args:
+        prefix: The path without `.bin` and `.idx`.
+
+    Raises:
+        DataError: A file is missing, damaged, cut short or of another kind.
+    """
+
+    def __init__(self, prefix: str | Path) -> None:
+        self.prefix = Path(prefix)
+        bin_path, idx_path = (_existing(self.prefix, kind) for kind in ("bin", "idx"))
+        layout = read_layout(idx_path)
+        self.dtype = layout.dtype
+        self.n_documents = layout.n_documents
+        pointers = int64_view(idx_path, layout.pointers_at, layout.n_documents)
+        self.n_tokens = _count_tokens(idx_path, layout, pointers)
+        check_size(bin_path, self.n_tokens * self.dtype.itemsize)
+        self.tokens: npt.NDArray[np.integer] = _tokens(bin_path, self.dtype, self.n_tokens)
+        self.document_starts = DocumentStarts(pointers, self.dtype.itemsize)
+
+    def document_of(self, position: int) -> int:
+        """Finds the document that token `position` belongs to.
+
+        Raises:
+            IndexError: There is no such token.
+        """
+        if not 0 <= position < self.n_tokens:
+            raise IndexError(f"token {position:,} of {self.prefix}, which has {self.n_tokens:,}")
+        return self.document_starts.count_before(position + 1) - 1
+
+    def document(self, index: int) -> npt.NDArray[np.integer]:
+        """Returns the tokens of document `index`, its closing eos included; mapped, not read."""
+        start = self.document_starts[index]
+        last = index + 1 == self.n_documents
+        return self.tokens[start : self.n_tokens if last else self.document_starts[index + 1]]
+
+    def document_ends(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """Finds the last tokens of documents among the tokens `start` to `stop - 1`, in log time.
+
+        Returns:
+            Their positions in the split, rising, int64.
+        """
+        first = self.document_starts.count_before(start + 1)
+        ends = self.document_starts[first : self.document_starts.count_before(stop + 1)] - 1
+        if start < self.n_tokens <= stop:
+            ends = np.append(ends, self.n_tokens - 1)
+        return ends
+
+
+def _existing(prefix: Path, kind: str) -> Path:
+    path = prefix.with_name(f"{prefix.name}.{kind}")
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; a shard is a .bin and an .idx file. {REBUILD}")
+    return path
+
+
+def _count_tokens(path: Path, layout: Layout, pointers: npt.NDArray[np.int64]) -> int:
+    """Reads the last document's end, and checks that the index ends as it should."""
+    n = layout.n_documents
+    if n == 0:
+        return 0
+    length = np.memmap(path, dtype="<i4", mode="r", offset=layout.pointers_at - 4, shape=(1,))
+    closing = int64_view(path, layout.indices_at + 8 * n, 1)
+    if int(pointers[0]) != 0 or int(length[0]) < 1 or int(closing[0]) != n:
+        raise DataError(
+            f"{path} is damaged: its first document begins at byte {int(pointers[0]):,}"
+            f" (expected 0), its last has {int(length[0]):,} tokens (expected 1 or more), and it"
+            f" closes with {int(closing[0]):,} (expected {n:,}). {REBUILD}"
+        )
+    return int(pointers[-1]) // layout.dtype.itemsize + int(length[0])
+
+
+def _tokens(path: Path, dtype: np.dtype[np.integer], n_tokens: int) -> npt.NDArray[np.integer]:
+    if n_tokens == 0:
+        return np.empty(0, dtype=dtype)
+    return np.memmap(path, dtype=dtype, mode="r", shape=(n_tokens,))

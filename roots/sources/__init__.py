@@ -1,0 +1,20 @@
+"""Readers of text: every source streams `Document`s in an order that never changes.
+
+source.py            Source, the face that `roots.corpus` knows
+text.py              Text: plain text, a document per file, line or paragraph
+jsonl.py             Jsonl: one JSON object per line, plain or gzipped
+folder.py            Folder: every source file below a folder
+standard_library.py  StandardLibrary: the sources of the running Python
+finding.py           which files a `paths` argument names
+decoding.py          bytes to text, with every replaced byte counted
+"""
+
+from __future__ import annotations
+
+from roots.sources.folder import Folder
+from roots.sources.jsonl import Jsonl
+from roots.sources.source import Source
+from roots.sources.standard_library import StandardLibrary
+from roots.sources.text import Text
+
+__all__ = ["Folder", "Jsonl", "Source", "StandardLibrary", "Text"]

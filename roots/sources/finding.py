@@ -1,0 +1,96 @@
+"""Which files a `paths` argument names (files, globs, folders), in an order that never changes."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from roots.errors import ConfigError, DataError
+
+_GLOB_SIGNS = frozenset("*?[")
+
+
+def find_files(paths: str | Sequence[str], suffixes: Sequence[str]) -> list[Path]:
+    """Lists what `paths` names: each file once, sorted.
+
+    Args:
+        paths: Files, globs (`**` crosses folders) and folders (searched for `suffixes`).
+        suffixes: File endings that count inside a folder.
+
+    Raises:
+        ConfigError: `paths` is empty.
+        DataError: A path names nothing, or an empty file.
+    """
+    names = [paths] if isinstance(paths, str) else list(paths)
+    if not names:
+        raise ConfigError(
+            "paths is empty, so there is nothing to read. Give at least one file, folder or glob."
+        )
+    found = {path for name in names for path in _named_by(name, suffixes)}
+    return sorted(found, key=lambda path: path.as_posix())
+
+
+def walk(folder: Path, suffixes: Sequence[str], exclude: Sequence[str] = ()) -> Iterator[Path]:
+    """Yields the files below `folder`; links to folders and hidden names are not followed.
+
+    Args:
+        folder: Where to start.
+        suffixes: The endings that count.
+        exclude: Patterns of file or folder names to leave out, at any depth.
+    """
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _left_out(name, exclude))
+        for name in sorted(files):
+            if name.endswith(tuple(suffixes)) and not _left_out(name, exclude):
+                yield Path(parent) / name
+
+
+def _left_out(name: str, exclude: Sequence[str]) -> bool:
+    return name.startswith(".") or any(fnmatch.fnmatch(name, pattern) for pattern in exclude)
+
+
+def _named_by(name: str, suffixes: Sequence[str]) -> list[Path]:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _inside(path, suffixes)
+    if path.is_file():
+        return [_not_empty(path)]
+    if _GLOB_SIGNS.isdisjoint(name):
+        raise DataError(
+            f"{name} does not exist (looked for {path.absolute()})."
+            " Correct the path, or run the command from the folder that it is relative to."
+        )
+    return _matching(name)
+
+
+def _inside(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    found = list(walk(folder, suffixes))
+    if not found:
+        endings = ", ".join(suffixes)
+        raise DataError(
+            f"The folder {folder} holds no file that ends in {endings}, at any depth."
+            f" Name the files by a glob, such as '{folder}/**/*.md'."
+        )
+    return found
+
+
+def _matching(pattern: str) -> list[Path]:
+    found = [Path(name) for name in glob.glob(os.path.expanduser(pattern), recursive=True)]  # noqa: PTH111, PTH207
+    files = [path for path in found if path.is_file()]
+    if not files:
+        raise DataError(
+            f"The glob '{pattern}' matches no file (relative to {Path.cwd()})."
+            " Correct it; `**` crosses folders, and quotes keep the shell from expanding it."
+        )
+    return files
+
+
+def _not_empty(path: Path) -> Path:
+    if path.stat().st_size == 0:
+        raise DataError(
+            f"{path} is empty (0 bytes). Take it off the list of paths, or fetch it again."
+        )
+    return path

@@ -1,0 +1,38 @@
+"""Every rank holds the whole network and reads its share of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+
+from jaxtyping import Float
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from roots.strategies.protocol import StepStrategy, clip_gradients
+
+
+class DDP(DDPStrategy, StepStrategy):
+    """Distributed data parallel: gradients are averaged over the ranks on the last micro-batch.
+
+    Args:
+        timeout_minutes: How long a rank waits for the others before the run fails.
+    """
+
+    def __init__(self, *, timeout_minutes: float = 30.0) -> None:
+        self.timeout_minutes = timeout_minutes
+        super().__init__(timeout=timedelta(minutes=timeout_minutes), gradient_as_bucket_view=True)
+
+    def micro_batch(self, *, last: bool) -> AbstractContextManager[None]:
+        """Keeps gradients local on all micro-batches but the last."""
+        if last or not isinstance(self.model, DistributedDataParallel):
+            return nullcontext()
+        return self.model.no_sync()
+
+    def clip_grad_norm(
+        self, parameters: Iterable[nn.Parameter], clip_norm: float
+    ) -> Float[Tensor, ""]:
+        """Scales the gradients to a norm of at most `clip_norm`; gives the norm they had."""
+        return clip_gradients(parameters, clip_norm)

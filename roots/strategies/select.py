@@ -1,0 +1,38 @@
+"""From a name to a strategy."""
+
+from __future__ import annotations
+
+import torch
+
+from roots.errors import ConfigError
+from roots.strategies.ddp import DDP
+from roots.strategies.protocol import StepStrategy
+from roots.strategies.single_device import SingleDevice
+
+STRATEGIES = ("auto", "single_device", "ddp")
+
+
+def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStrategy:
+    """Makes the strategy of a name; `auto` is one device, or DDP over several.
+
+    Args:
+        name: One of `STRATEGIES`.
+        device: The device of a run on one.
+        n_processes: Devices over all machines.
+
+    Raises:
+        ConfigError: There is no strategy of that name, or it does not fit the devices.
+    """
+    if name not in STRATEGIES:
+        raise ConfigError(
+            f"There is no strategy {name!r}. Set trainer.strategy to one of"
+            f" {', '.join(STRATEGIES)}, or give a class_path."
+        )
+    if name == "single_device" and n_processes > 1:
+        raise ConfigError(
+            f"strategy=single_device cannot use {n_processes} devices."
+            " Set trainer.devices to 1, or trainer.strategy to ddp."
+        )
+    if name == "ddp" or n_processes > 1:
+        return DDP()
+    return SingleDevice(device=str(device))

@@ -1,0 +1,267 @@
+"""Tokenizer: one face for every tokenizer, on the `tokenizers` library alone.
+
+Text is always literal here: a written `<|endoftext|>` is encoded as the text that it is, and no
+special token is added. Who wants one appends its id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer as RustTokenizer
+
+from roots.errors import DataError
+
+_DEFINITION = "tokenizer.json"
+_SETTINGS = "tokenizer_config.json"
+_SPECIAL_MAP = "special_tokens_map.json"
+_CHAT_TEMPLATE = "chat_template.jinja"
+_ROLES = (
+    "eos_token",
+    "bos_token",
+    "pad_token",
+    "unk_token",
+    "mask_token",
+    "sep_token",
+    "cls_token",
+)
+_WORD_START = "\u2581"
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
+
+
+class Tokenizer:
+    """Turns text into token ids and back.
+
+    Args:
+        definition: The text of a `tokenizer.json`.
+        settings: What a `tokenizer_config.json` says: `eos_token`, `bos_token`, `pad_token`, … .
+
+    Raises:
+        DataError: The definition is damaged, or no token ends a document.
+    """
+
+    def __init__(self, *, definition: str, settings: Mapping[str, Any]) -> None:
+        self.definition = definition
+        self.settings = dict(settings)
+        self._rust = _parsed(definition)
+        self.eos_id = self._eos()
+        """Ends a document: `eos_token`, or the `sep_token` of a BERT."""
+        self.bos_id = self._role("bos_token", "cls_token", default=self.eos_id)
+        """Begins a document: `bos_token` or `cls_token`; `eos_id` where there is neither."""
+        self.pad_id = self._role("pad_token", default=self.eos_id)
+        """Fills a row: `pad_token`; `eos_id` where there is none."""
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Tokenizer:
+        """Opens the tokenizer in `folder`, as roots or Hugging Face saved it.
+
+        Raises:
+            DataError: A file is missing or damaged, or no token ends a document.
+        """
+        folder = Path(folder)
+        path = folder / _DEFINITION
+        if not path.is_file():
+            raise DataError(
+                f"{folder} holds no {_DEFINITION}, so it is not a tokenizer that roots can open."
+                " Write one with transformers:"
+                f" AutoTokenizer.from_pretrained(…).save_pretrained('{folder}')."
+            )
+        try:
+            return cls(definition=path.read_text(encoding="utf-8"), settings=_settings(folder))
+        except DataError as error:
+            raise DataError(f"{folder}: {error}") from error
+
+    def save(self, folder: str | Path) -> None:
+        """Writes files that `load` and transformers' `AutoTokenizer.from_pretrained` open."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            **self.settings,
+            "eos_token": self._rust.id_to_token(self.eos_id),
+            "bos_token": self._rust.id_to_token(self.bos_id),
+            "pad_token": self._rust.id_to_token(self.pad_id),
+        }
+        text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        (folder / _DEFINITION).write_text(self.definition, encoding="utf-8", newline="")
+        (folder / _SETTINGS).write_text(text, encoding="utf-8", newline="")
+
+    def encode(self, text: str) -> list[int]:
+        """Encodes `text` literally: no special token is recognised in it, none is added."""
+        ids: list[int] = self._rust.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encodes each text like `encode`, on several cores."""
+        encodings = self._rust.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Turns ids into text; special tokens are written out, an unknown id gives nothing."""
+        text: str = self._rust.decode(list(ids), skip_special_tokens=False)
+        return text
+
+    def token_id(self, token: str) -> int | None:
+        """Finds the id of a token by its written form, such as `<mask>`."""
+        found: int | None = self._rust.token_to_id(token)
+        return found
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id that hides a token from a masked model, where the tokenizer has one."""
+        token = self.settings.get("mask_token")
+        return None if token is None else self.token_id(token)
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The ids that stand for no text: `<|endoftext|>`, `[CLS]`, `<mask>`, … ."""
+        added = self._rust.get_added_tokens_decoder()
+        return frozenset(id_ for id_, token in added.items() if token.special)
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """How many rows an embedding needs: the largest id + 1, added tokens included."""
+        return 1 + max(self._rust.get_vocab(with_added_tokens=True).values())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of the definition as canonical JSON: equal for equal tokenizers."""
+        definition = json.loads(self.definition)
+        canonical = json.dumps(definition, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def byte_lengths(self) -> npt.NDArray[np.int64]:
+        """Counts the UTF-8 bytes of text that each id stands for, to turn nats into bits per byte.
+
+        Byte-level BPE: exact; the lengths of a text's ids add up to the bytes of the text (as its
+        normaliser, such as NFC in Qwen, leaves it; a prefix space that it adds counts as one).
+        SentencePiece kinds (Unigram, BPE with byte fallback): a word's `▁` counts as the one byte
+        of its space, `<0x0A>` as one; exact but for the space that is put before the first word.
+        WordPiece: the bytes of the piece without `##`. Spaces belong to no piece, so the sum is
+        the text's bytes without its white space, lower-cased where the tokenizer does that.
+        Special tokens, and ids that no token has, count 0.
+
+        Returns:
+            (V,) int64.
+        """
+        lengths = np.zeros(self.vocab_size, dtype=np.int64)
+        measure = _measure(json.loads(self.definition))
+        for token, id_ in self._rust.get_vocab(with_added_tokens=True).items():
+            lengths[id_] = measure(token)
+        for id_, added in self._rust.get_added_tokens_decoder().items():
+            lengths[id_] = 0 if added.special else len(added.content.encode())
+        return lengths
+
+    @property
+    def cuts_at_lines(self) -> bool:
+        r"""Tells whether a text may be encoded in parts, cut between `x\n` and `y` (neither blank).
+
+        Proven for the pre-tokenizer of GPT-2 without a normaliser. Its expression is
+        `'s|…| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`: a lone `\n` after `x` begins a
+        match of white space only, which `y` ends; so a match ends at the cut, in the whole text
+        and in the part alike, and no alternative looks behind. Special tokens are not recognised
+        in a text, so those that are added may hold anything.
+        """
+        definition = json.loads(self.definition)
+        before = definition.get("pre_tokenizer") or {}
+        return (
+            definition.get("normalizer") is None
+            and before.get("type") == "ByteLevel"
+            and before.get("use_regex", True)
+            and not before.get("add_prefix_space", True)
+            and all(token["special"] for token in definition.get("added_tokens", []))
+        )
+
+    def _eos(self) -> int:
+        found = self._role("eos_token", "sep_token", default=-1)
+        if found < 0:
+            named = {role: self.settings[role] for role in _ROLES if role in self.settings}
+            raise DataError(
+                f"no token ends a document: {_SETTINGS} names neither eos_token nor sep_token"
+                f" that the vocabulary of {self.vocab_size:,} has (it names {named or 'none'})."
+                f' Write {{"eos_token": "<|endoftext|>"}}, or whatever ends one, into {_SETTINGS}.'
+            )
+        return found
+
+    def _role(self, *roles: str, default: int) -> int:
+        for role in roles:
+            token = self.settings.get(role)
+            found = None if token is None else self.token_id(token)
+            if found is not None:
+                return found
+        return default
+
+
+def _parsed(definition: str) -> RustTokenizer:
+    try:
+        rust = RustTokenizer.from_str(definition)
+    except Exception as error:  # the library raises a bare Exception
+        raise DataError(
+            f"{_DEFINITION} ({len(definition):,} characters) is damaged or of an unknown kind:"
+            f" {error}. Fetch or save it again, or update tokenizers."
+        ) from error
+    rust.encode_special_tokens = True
+    rust.no_truncation()
+    rust.no_padding()
+    return rust
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for name in (_SPECIAL_MAP, _SETTINGS):
+        if (folder / name).is_file():
+            merged |= {
+                key: value for key, value in _json(folder / name).items() if value is not None
+            }
+    for role in _ROLES:
+        if isinstance(merged.get(role), dict):  # an AddedToken, written out
+            merged[role] = merged[role]["content"]
+    if (folder / _CHAT_TEMPLATE).is_file():
+        merged["chat_template"] = (folder / _CHAT_TEMPLATE).read_text(encoding="utf-8")
+    return merged
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path.name} is not JSON: {error}. Fetch or save it again.") from error
+    if not isinstance(read, dict):
+        raise DataError(f"{path.name} holds no JSON object. Fetch or save it again.")
+    return read
+
+
+def _measure(definition: dict[str, Any]) -> Callable[[str], int]:
+    """Chooses how many bytes a token of this kind of tokenizer stands for."""
+    model = definition["model"]
+    if "ByteLevel" in _kinds(definition.get("pre_tokenizer")) | _kinds(definition.get("decoder")):
+        return len  # each character of such a token is one byte in disguise
+    if model.get("type") == "WordPiece":
+        prefix = model.get("continuing_subword_prefix", "##")
+        return lambda token: len(token.removeprefix(prefix).encode())
+    suffix = model.get("end_of_word_suffix") or ""
+    has_bytes = bool(model.get("byte_fallback"))
+
+    def measure(token: str) -> int:
+        if has_bytes and _BYTE.fullmatch(token):
+            return 1
+        return len(token.removesuffix(suffix).replace(_WORD_START, " ").encode())
+
+    return measure
+
+
+def _kinds(part: dict[str, Any] | None) -> set[str]:
+    """Collects the types in a pre-tokenizer or decoder, those inside a Sequence too."""
+    if part is None:
+        return set()
+    inner = part.get("pretokenizers", []) + part.get("decoders", [])
+    return {part["type"]}.union(*(_kinds(each) for each in inner))
