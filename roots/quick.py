@@ -182,7 +182,7 @@ class Trainer:
         data_loader: The text.
         steps: Optimizer steps.
         name: Names the run's directory, runs/<name>/<number>.
-        precision: `32`, `bf16-mixed` or `bf16-true`.
+        precision: `32`, `bf16-mixed` or `bf16-true`; `auto` takes what is fastest here.
         seed: The same seed gives the same run.
         overrides: More settings by their dotted names, as on the command line.
     """
@@ -194,7 +194,7 @@ class Trainer:
         *,
         steps: int = 300,
         name: str = "quick",
-        precision: str = "bf16-mixed",
+        precision: str = "auto",
         seed: int = 1,
         overrides: dict[str, Any] | None = None,
     ) -> None:

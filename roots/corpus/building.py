@@ -18,6 +18,7 @@ from roots.corpus.splitting import fraction_of
 from roots.corpus.survey import Survey, documents_and_bytes, drop_reason, survey
 from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.errors import DataError
+from roots.records import Document
 from roots.shards import Manifest, ShardWriter, SplitRecord
 from roots.shards.folder import TOKENIZER
 from roots.shards.layout import token_dtype
@@ -77,7 +78,14 @@ class Build:
     def _check_splits(self, found: Survey) -> None:
         for split, fraction in self.fractions.items():
             if fraction > 0 and not found.documents[split]:
-                raise DataError(_empty_split(split, fraction, found))
+                raise DataError(_empty_split(split, fraction, found, self._enough(split)))
+
+    def _enough(self, split: str) -> float:
+        """Finds the smallest fraction, in hundredths, that gives `split` a document."""
+        below = 0.0 if split == "test" else self.fractions.get("test", 0.0)
+        drawn = (fraction_of(raw, self.seed, "split") for _, raw in self._kept())
+        nearest = min((each for each in drawn if each >= below), default=1.0)
+        return (math.floor(100 * (nearest - below)) + 1) / 100
 
     def _make_tokenizer(self, found: Survey) -> Tokenizer:
         if not self.plan.needs_texts:
@@ -90,12 +98,16 @@ class Build:
     def _training_texts(self, found: Survey, progress: Progress) -> Iterator[str]:
         """Streams the documents of the train split, or an even sample of them, in parts."""
         share = self.max_training_bytes / max(found.n_bytes["train"], 1)
-        for document, raw in documents_and_bytes(self.source):
-            if drop_reason(document) is not None or self.divide(raw) != "train":
+        for document, raw in self._kept():
+            if self.divide(raw) != "train":
                 continue
             if share >= 1 or fraction_of(raw, self.seed, "training") < share:
                 yield from parts(document.text)
                 progress.add(len(raw))
+
+    def _kept(self) -> Iterator[tuple[Document, bytes]]:
+        pairs = documents_and_bytes(self.source)
+        return (pair for pair in pairs if drop_reason(pair[0]) is None)
 
     def _encode(self, folder: Path, tokenizer: Tokenizer, found: Survey) -> dict[str, SplitRecord]:
         n_bytes = found.n_bytes.total()
@@ -157,7 +169,7 @@ def _check_unchanged(first: Survey, second: Survey) -> None:
         )
 
 
-def _empty_split(split: str, fraction: float, found: Survey) -> str:
+def _empty_split(split: str, fraction: float, found: Survey, enough: float) -> str:
     kept = found.documents.total()
     if kept == 0:
         dropped = ", ".join(f"{n:,} {why}" for why, n in found.dropped.items()) or "none"
@@ -171,8 +183,7 @@ def _empty_split(split: str, fraction: float, found: Survey) -> str:
     )
     if split == "train":
         return f"None of the {kept:,} documents fell into train. {by_document}."
-    enough = min(0.5, math.ceil(500 / kept) / 100)
     return (
         f"{split}_fraction={fraction} of {kept:,} documents gave none to {split}. {by_document},"
-        f" or set {split}_fraction to about {enough} (five documents), or to 0 for no such split."
+        f" or set {split}_fraction to {enough:.2f} or more, or to 0 for no such split."
     )

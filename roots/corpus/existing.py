@@ -33,9 +33,9 @@ class Existing(TokenizerPlan):
         return self._tokenizer.vocab_size
 
     def recipe(self) -> dict[str, Any]:
-        """Writes down the tokenizer's fingerprint: where it lies does not matter."""
-        fingerprint = self._tokenizer.fingerprint
-        return {"class_path": class_path(type(self)), "init_args": {"fingerprint": fingerprint}}
+        """Writes down the tokenizer's fingerprint and eos: where it lies does not matter."""
+        decides = {"fingerprint": self._tokenizer.fingerprint, "eos_id": self._tokenizer.eos_id}
+        return {"class_path": class_path(type(self)), "init_args": decides}
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

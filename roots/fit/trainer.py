@@ -65,7 +65,8 @@ class Trainer(L.Trainer):
             validation.
         keep_best: How many checkpoints to keep of those with the smallest val/loss, beside the
             newest.
-        precision: `32`, `bf16-mixed`, `bf16-true`, or a precision plugin.
+        precision: `32`, `bf16-mixed`, `bf16-true`, or a precision plugin; `auto` takes bf16-mixed
+            where the device has units for it, else 32.
         strategy: `auto`, `single_device`, `ddp`, or a strategy of roots.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
         devices: How many devices of this machine, or which; `auto` takes all GPUs, or one CPU.
@@ -92,7 +93,7 @@ class Trainer(L.Trainer):
         log_every_steps: int = 10,
         checkpoint_every_steps: int = 0,
         keep_best: int = 1,
-        precision: str | Precision = "32",
+        precision: str | Precision = "auto",
         strategy: str | StepStrategy = "auto",
         accelerator: str = "auto",
         devices: int | str | list[int] = "auto",
@@ -168,8 +169,14 @@ class Trainer(L.Trainer):
         }
 
     def set_spec(self, spec: dict[str, Any]) -> None:
-        """Takes the resolved configuration that this trainer was made from."""
+        """Takes the resolved configuration that this trainer was made from.
+
+        A precision that was chosen for this device is written down by its name, so that the run
+        goes on with it elsewhere.
+        """
         self._spec = spec
+        if spec["trainer"]["precision"] == "auto":
+            spec["trainer"]["precision"] = str(self.precision).removesuffix("-true")
 
     def logs_after(self, step: int) -> bool:
         """Tells whether the step that completes `step` steps is reported."""
@@ -222,7 +229,7 @@ class Trainer(L.Trainer):
         if isinstance(precision, str):
             plugin = precision_named(precision, device)
         if isinstance(plugin, BF16Mixed):
-            plugin.connect(device)
+            plugin.use_device(device)
         return plugin  # type: ignore[return-value]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -192,8 +193,10 @@ class _Context:
         self.network = network
         self.device = network.get_input_embeddings().weight.device
         self.ids: list[int] = []
-        takes_cache = "past_key_values" in inspect.signature(network.forward).parameters
-        self.cache = DynamicCache(config=network.config) if takes_cache else None
+        takes = inspect.signature(network.forward).parameters
+        has_cache = "past_key_values" in takes
+        self.cache = DynamicCache(config=network.config) if has_cache else None
+        self.only_last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     @torch.no_grad()  # not inference_mode: buffers made under it would break a later backward
     def feed(self, ids: list[int]) -> Float[Tensor, " V"]:
@@ -203,18 +206,16 @@ class _Context:
         input_ids = torch.tensor([fed], device=self.device)  # 1 T
         mask = torch.ones(1, len(self.ids), dtype=torch.long, device=self.device)
         with _evaluating(self.network):
-            if self.cache is None:
-                output = self.network(input_ids=input_ids, attention_mask=mask, use_cache=False)
-            else:
-                output = self.network(
-                    input_ids=input_ids,
-                    attention_mask=mask,
-                    past_key_values=self.cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
+            output = self.network(
+                input_ids=input_ids, attention_mask=mask, **self._cached(), **self.only_last
+            )
         logits: Tensor = output.logits[0, -1]  # V
         return logits
+
+    def _cached(self) -> dict[str, Any]:
+        if self.cache is None:
+            return {"use_cache": False}
+        return {"past_key_values": self.cache, "use_cache": True}
 
 
 @contextmanager
@@ -237,7 +238,7 @@ def _check(network: PreTrainedModel, ids: Sequence[int], max_tokens: int) -> Non
             "There is no token to start from. Give at least one id; the tokenizer's bos_id"
             " begins a text."
         )
-    size = network.get_input_embeddings().num_embeddings
+    size = network.get_input_embeddings().weight.shape[0]
     if not 0 <= min(ids) <= max(ids) < size:
         worst = max(ids) if max(ids) >= size else min(ids)
         raise ConfigError(

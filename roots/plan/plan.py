@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from roots.data import share_of
 from roots.optim import Schedule
+from roots.precision import multiplies_bfloat16
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -101,10 +102,11 @@ def rate_curve(schedule: Schedule, total_steps: int, width: int = 32) -> str:
 def _computes(trainer: Any) -> str:
     summary = getattr(trainer.precision_plugin, "summary", type(trainer.precision_plugin).__name__)
     precision = trainer.precision_plugin.precision
-    return (
-        f"{trainer.strategy.root_device.type}, {type(trainer.strategy).__name__},"
-        f" {precision}: {summary}"
-    )
+    device = trainer.strategy.root_device
+    words = f"{device.type}, {type(trainer.strategy).__name__}, {precision}: {summary}"
+    if "bf16" in precision and not multiplies_bfloat16(device):
+        words += "; this device has no units for bfloat16, 32 is many times faster"
+    return words
 
 
 def _text(data: Any) -> str:

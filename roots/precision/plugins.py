@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from torch import nn
@@ -27,7 +29,7 @@ class BF16Mixed(MixedPrecision):
     def __init__(self) -> None:
         super().__init__("bf16-mixed", device="cpu")
 
-    def connect(self, device: torch.device) -> None:
+    def use_device(self, device: torch.device) -> None:
         """Tells autocast where the run computes."""
         self.device = device.type
 
@@ -61,7 +63,7 @@ PRECISIONS: dict[str, type[Precision]] = {
 
 
 def precision_named(name: str, device: torch.device) -> Precision:
-    """Makes the precision plugin of a name.
+    """Makes the precision plugin of a name; `auto` is the fastest that is safe on the device.
 
     Raises:
         ConfigError: There is none of that name, or it does not work on this device.
@@ -72,12 +74,28 @@ def precision_named(name: str, device: torch.device) -> Precision:
             " gradients overflow or vanish. Set trainer.precision to bf16-mixed, which needs none."
         )
     name = {"32-true": "32", "fp32": "32", "bf16": "bf16-mixed"}.get(name, name)
+    if name == "auto":
+        name = "bf16-mixed" if multiplies_bfloat16(device) else "32"
     if name not in PRECISIONS:
         raise ConfigError(
-            f"There is no precision {name!r}. Set trainer.precision to one of"
+            f"There is no precision {name!r}. Set trainer.precision to auto,"
             f" {', '.join(PRECISIONS)}."
         )
     plugin = PRECISIONS[name]()
     if isinstance(plugin, BF16Mixed):
-        plugin.connect(device)
+        plugin.use_device(device)
     return plugin
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Tells whether a device has units for bfloat16 products: without, they are very slow.
+
+    A processor without them took 90 times as long for a product in bfloat16 as in float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or platform.system() != "Linux":
+        return False
+    if platform.machine() in ("x86_64", "AMD64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,94 @@
+# roots from a fresh clone: `make quickstart` trains a small language model, `make` lists the rest.
+# For Linux and macOS, GNU make 3.81 or later.
+
+# ARGS="…" is handed on to the command of the target.
+ARGS =
+
+VENV_PYTHON = .venv/bin/python
+PIP = $(VENV_PYTHON) -m pip install --quiet --no-input --disable-pip-version-check
+
+# torch has indexes of its own, one per build. They carry other versions of its small dependencies, so
+# only torch's own pin applies there; the next stage sets the others right.
+ifdef TORCH_INDEX
+TORCH = --index-url '$(TORCH_INDEX)' "$$(grep '^torch==' constraints.txt)"
+else
+TORCH = --constraint constraints.txt torch
+endif
+
+define SIZES
+To download: about 0.4 GB (1.5 GB on disk, two to five minutes) with a CPU build of torch. On Linux the
+usual build brings CUDA along and is several GB. For a machine without a GPU:
+    make quickstart TORCH_INDEX=https://download.pytorch.org/whl/cpu
+endef
+
+define PIP_HELP
+
+pip did not finish; its own message is above. The usual reasons: the package index is out of reach
+(behind a proxy set HTTPS_PROXY; a mirror goes into PIP_INDEX_URL); the disk is full (df -h . /tmp: 2 GB
+are needed with a CPU build of torch, about 10 GB with CUDA); or there is no torch for this Python and
+this machine (none is made for Intel Macs; PYTHON=python3.12 takes another Python, TORCH_INDEX=
+https://download.pytorch.org/whl/cpu another index). Call make again: it goes on where it stopped.
+endef
+export SIZES PIP_HELP
+
+.DEFAULT_GOAL = help
+.PHONY: help quickstart setup test test-full check clean venv
+
+help:
+	@echo 'make quickstart   make .venv and train a small language model on this machine'
+	@echo 'make setup        make .venv with everything for development'
+	@echo 'make check        lint, format, types, import floors'
+	@echo 'make test         the tests, without the slow ones'
+	@echo 'make test-full    all tests; those for a GPU or a network skip where there is none'
+	@echo 'make clean        remove .venv and caches; runs/ and corpora/ stay'
+	@echo
+	@echo 'ARGS="…"          is handed on:  make quickstart ARGS="--trainer.max_steps 50"'
+	@echo 'PYTHON=…          the Python to use, where the first suitable one is not the right one'
+	@echo 'TORCH_INDEX=…     the index to take torch from, and nothing else'
+
+quickstart: venv
+	@$(MAKE) -s .venv/.base
+	.venv/bin/roots fit --config configs/run/quickstart.yaml $(ARGS)
+
+setup: venv
+	@$(MAKE) -s .venv/.dev
+
+test: setup
+	$(VENV_PYTHON) -m pytest $(ARGS)
+
+test-full: setup
+	$(VENV_PYTHON) -m pytest -m '' $(ARGS)
+
+# All four, whatever the first one says.
+check: setup
+	@failed=0; \
+	for command in 'ruff check' 'ruff format --check' mypy lint-imports; do \
+	    echo "$$command"; .venv/bin/$$command || failed=1; \
+	done; \
+	exit $$failed
+
+clean:
+	@if [ -d .venv ] && [ ! -f .venv/.made ]; then echo '.venv was made by hand and stays.'; else rm -rf .venv; fi
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find roots tests experiments configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The environment. It may be made anew, so the stamps below are looked at by a second make.
+venv:
+	@sh .ci/venv
+
+# A stage is stamped when pip has finished; one that was interrupted is repeated.
+.venv/.torch: pyproject.toml constraints.txt
+	@[ -e $@ ] || echo "$$SIZES"
+	@echo '[1/2] torch'
+	@$(PIP) $(TORCH) || { echo "$$PIP_HELP" >&2; exit 1; }
+	@touch $@
+
+.venv/.base: .venv/.torch
+	@echo '[2/2] roots and what it needs'
+	@$(PIP) --constraint constraints.txt --editable . || { echo "$$PIP_HELP" >&2; exit 1; }
+	@touch $@
+
+.venv/.dev: .venv/.torch
+	@echo '[2/2] roots, what it needs, and the tools for its development'
+	@$(PIP) --constraint constraints.txt --editable '.[dev]' || { echo "$$PIP_HELP" >&2; exit 1; }
+	@touch .venv/.base $@

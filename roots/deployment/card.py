@@ -1,0 +1,71 @@
+"""The README.md of an exported folder: what it is, where it comes from, how to open it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roots.deployment.manifest import ExportManifest
+from roots.inference.finding import Source
+
+_CARD = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+---
+# {title}
+
+{facts}
+
+## Load it
+
+```python
+{how}
+```
+
+`manifest.json` holds the sha256 of each file. Nothing beyond the lines above was measured: test it
+on your own task before you rely on it. It says what its training text made likely, true or not.
+"""
+
+
+def card(source: Source, manifest: ExportManifest, *, architecture: str) -> str:
+    """Writes the card; it names no path of this machine."""
+    facts = [
+        f"- Architecture: {architecture}, {manifest.parameters:,} parameters, {manifest.dtype}",
+        f"- Exported from: `{manifest.source}`, with roots {manifest.roots_version}",
+    ]
+    if manifest.step is not None:
+        facts.append(f"- Optimizer steps: {manifest.step:,}{_tokens_seen(source)}")
+    facts += [f"- {name}: {value:.4f}" for name, value in sorted(manifest.metrics.items())]
+    return _CARD.format(
+        title=manifest.source, facts="\n".join(facts), how=how_to_load("path/to/this/folder")
+    )
+
+
+def how_to_load(folder: str) -> str:
+    """Gives the three lines that open an export."""
+    return (
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        f"network = AutoModelForCausalLM.from_pretrained({folder!r})\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({folder!r})"
+    )
+
+
+def tokens_seen(config_file: Path, step: int) -> int | None:
+    """Multiplies a run's steps by the tokens of each; None where its data says no fixed length."""
+    try:
+        config: Any = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+        data = config["data"]["init_args"]
+        per_step = data["sequences_per_step"] * data["seq_len"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None
+    return step * per_step if isinstance(per_step, int) else None
+
+
+def _tokens_seen(source: Source) -> str:
+    if source.run is None or source.checkpoint is None:
+        return ""
+    found = tokens_seen(source.run.config_file, source.checkpoint.step)
+    return "" if found is None else f" ({found:,} tokens)"

@@ -1,0 +1,92 @@
+"""Exporting a network: a Hugging Face folder with a card and a manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from roots.deployment.card import card
+from roots.deployment.manifest import MANIFEST, ExportManifest, sums
+from roots.deployment.target import check_target
+from roots.inference.finding import Source, find
+from roots.inference.folder import write_folder
+from roots.inference.loading import load_source
+from roots.runs import atomic_folder
+
+_CARD = "README.md"
+
+
+def export(
+    path: str | Path,
+    to: str | Path,
+    *,
+    checkpoint: str = "best",
+    dtype: str = "auto",
+    overwrite: bool = False,
+) -> Path:
+    """Writes a folder that transformers' `AutoModelForCausalLM` and `AutoTokenizer` open.
+
+    It appears whole or not at all.
+
+    Args:
+        path: A run's directory, a checkpoint, any Hugging Face folder, or a name on the hub.
+        to: The folder to write.
+        checkpoint: Of a run: `best` (by validation loss), `last`, or a step.
+        dtype: `float32`, `bfloat16` or `float16`; `auto` keeps that of the source, bit by bit.
+        overwrite: Replace an earlier export. A folder with anything else in it is never replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: Nothing that can be read lies at `path`.
+        ConfigError: `to` must not be replaced, or there is no such dtype.
+        DataError: The source's tokenizer is missing or damaged.
+    """
+    source, to = find(path, checkpoint=checkpoint), Path(to).expanduser()
+    check_target(to, source.folder, overwrite=overwrite)
+    loaded = load_source(source, device="cpu", dtype=dtype)
+    with atomic_folder(to) as folder:
+        write_folder(loaded.network, loaded.tokenizer, folder)
+        manifest = _describe(source, loaded.network)
+        text = card(source, manifest, architecture=type(loaded.network).__name__)
+        (folder / _CARD).write_text(text, encoding="utf-8")
+        written = sums(folder, [file.name for file in folder.iterdir()])
+        text = replace(manifest, sha256=written).to_json()
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return to
+
+
+def _describe(source: Source, network: PreTrainedModel) -> ExportManifest:
+    known = source.checkpoint
+    return ExportManifest(
+        source=source.name,
+        step=None if known is None else known.step,
+        metrics={} if known is None else known.metrics,
+        trained_by=_commit(source),
+        dtype=str(network.dtype).removeprefix("torch."),
+        parameters=network.num_parameters(),
+        input_sha256=sums(source.folder, _inputs(source.folder)),
+        sha256={},
+    )
+
+
+def _inputs(folder: Path) -> list[str]:
+    weights = [path.name for path in folder.glob("*.safetensors")]
+    return [*weights, "config.json", "tokenizer.json"]
+
+
+def _commit(source: Source) -> str:
+    """Reads which commit trained the run."""
+    if source.run is None:
+        return ""
+    try:
+        text = (source.run.path / "environment.json").read_text(encoding="utf-8")
+        environment: Any = json.loads(text)
+        return str(environment["code"]["commit"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

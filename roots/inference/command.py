@@ -1,0 +1,157 @@
+"""`roots generate`: continues a prompt in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roots.errors import ConfigError
+from roots.inference.arguments import Parser, add_source, named_source
+
+if TYPE_CHECKING:
+    from roots.inference.loading import Loaded
+    from roots.inference.sampling import Sampling
+
+_INTERRUPTED = 130
+_NOBODY_READS = 141
+"""What a shell reports of a program whose output was closed (SIGPIPE)."""
+
+
+def main(args: list[str]) -> int:
+    """Runs the verb; gives the exit code.
+
+    Raises:
+        UserError: An argument is wrong, or the network cannot be read.
+    """
+    given = _parser().parse_args(args)
+    try:
+        return _run(given)
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes once more when it ends: give it somewhere to write
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NOBODY_READS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="roots generate",
+        description="Continues a prompt with a trained language model.",
+        epilog='example: roots generate --run runs/quickstart/0001 --prompt "def main("',
+        allow_abbrev=False,
+    )
+    add_source(parser)
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT", help="what to continue (default: nothing)")
+    prompt.add_argument("--prompt-file", metavar="FILE", help="read it from a file, or - for stdin")
+    add = parser.add_argument
+    add("--max-tokens", type=int, default=200, metavar="N", help="tokens to add (%(default)s)")
+    add("--n", type=int, default=1, metavar="N", help="how many texts, each with the next seed")
+    add("--seed", type=int, default=1, metavar="N", help="same seed, same text (%(default)s)")
+    add("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy (%(default)s)")
+    add("--top-k", type=int, default=0, metavar="K", help="draw from the K likeliest; 0 is off")
+    add(
+        "--top-p",
+        type=float,
+        default=0.95,
+        metavar="P",
+        help="draw from the likeliest tokens that hold this probability (%(default)s)",
+    )
+    add("--bos", action="store_true", help="begin with the bos token, as Llama and Gemma expect")
+    add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, mps (%(default)s)")
+    add("--dtype", default="auto", metavar="NAME", help="float32, bfloat16, float16 (%(default)s)")
+    add("--json", action="store_true", help="print one JSON object per text, each in one line")
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.n < 1:
+        raise ConfigError(f"--n {given.n} asks for no text. Set it to 1 or more.")
+    prompt = _prompt(given)
+    path, checkpoint = named_source(given)
+    from roots.inference.sampling import Sampling
+
+    # made before the network is read, so that a wrong value is told at once
+    sampling = Sampling(temperature=given.temperature, top_k=given.top_k, top_p=given.top_p)
+    from roots.inference.loading import load
+
+    loaded = load(path, checkpoint=checkpoint, device=given.device, dtype=given.dtype)
+    for index in range(given.n):
+        if not given.json:
+            _show("\n---\n" if index else "")
+            _show(_dim(prompt))
+        _continue(loaded, prompt, given, sampling, seed=given.seed + index)
+    _show("" if given.json else "\n")
+    return 0
+
+
+def _continue(
+    loaded: Loaded, prompt: str, given: argparse.Namespace, sampling: Sampling, *, seed: int
+) -> None:
+    """Writes one text as it comes, or its record when it is whole."""
+    from roots.inference.generation import eos_ids, prompt_ids, tokens
+    from roots.inference.streaming import TextStream
+
+    ids = prompt_ids(loaded.tokenizer, prompt, bos=given.bos)
+    found = tokens(
+        loaded.network,
+        ids,
+        max_tokens=given.max_tokens,
+        sampling=sampling,
+        seed=seed,
+        eos_id=eos_ids(loaded.network, loaded.tokenizer),
+    )
+    text = TextStream(loaded.tokenizer, after=ids)
+    pieces, n_tokens = [], 0
+    for id_ in found:
+        pieces.append(text.push(id_))
+        n_tokens += 1
+        _show("" if given.json else pieces[-1])
+    pieces.append(text.finish())
+    _show("" if given.json else pieces[-1])
+    if given.json:
+        ended = "eos" if n_tokens < given.max_tokens else "max_tokens"
+        record = {"prompt": prompt, "text": "".join(pieces), "seed": seed, "ended_by": ended}
+        _show(json.dumps({**record, "tokens": n_tokens}) + "\n")
+
+
+def _prompt(given: argparse.Namespace) -> str:
+    if given.prompt_file is None:
+        return _utf8((given.prompt or "").encode("utf-8", "surrogateescape"), "--prompt")
+    if given.prompt_file == "-":
+        return _utf8(sys.stdin.buffer.read(), "The standard input")
+    try:
+        return _utf8(Path(given.prompt_file).read_bytes(), given.prompt_file)
+    except OSError as error:
+        raise ConfigError(
+            f"--prompt-file {given.prompt_file} cannot be read: {error.strerror}."
+            " Correct the path, or give the text itself with --prompt."
+        ) from error
+
+
+def _utf8(content: bytes, what: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{what} is not UTF-8: byte {error.start:,} is 0x{content[error.start]:02x}."
+            " Save the prompt as UTF-8."
+        ) from error
+
+
+def _dim(text: str) -> str:
+    return f"\x1b[2m{text}\x1b[0m" if text and sys.stdout.isatty() else text
+
+
+def _show(text: str) -> None:
+    """Writes at once; a character that the terminal's encoding lacks becomes a question mark."""
+    if text:
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
+        sys.stdout.flush()

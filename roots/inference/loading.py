@@ -1,0 +1,130 @@
+"""Opening a trained network: from a run, a checkpoint, a Hugging Face folder or the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from roots.errors import CheckpointError, ConfigError
+from roots.inference.finding import Source, find, first_line
+from roots.inference.folder import without_progress_bars
+from roots.tokenizer import Tokenizer
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network that is ready to be used.
+
+    Args:
+        network: In evaluation mode.
+        tokenizer: What it reads.
+        path: The folder that both came from.
+    """
+
+    network: PreTrainedModel
+    tokenizer: Tokenizer
+    path: Path
+
+
+def load(
+    path: str | Path, *, checkpoint: str = "best", device: str = "auto", dtype: str = "auto"
+) -> Loaded:
+    """Opens a network and its tokenizer.
+
+    Only *.safetensors are read, and no code that a folder brings is run.
+
+    Args:
+        path: A run's directory, a checkpoint, any Hugging Face folder, or a name on the hub.
+        checkpoint: Of a run: `best` (by validation loss), `last`, or a step.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`, …; `auto` takes the fastest there is.
+        dtype: `float32`, `bfloat16` or `float16`; `auto` takes that of the file.
+
+    Raises:
+        CheckpointError: Nothing that can be read lies at `path`.
+        ConfigError: There is no such device or dtype.
+        DataError: The folder's tokenizer is missing or damaged.
+    """
+    return load_source(find(path, checkpoint=checkpoint), device=device, dtype=dtype)
+
+
+def load_source(source: Source, *, device: str = "auto", dtype: str = "auto") -> Loaded:
+    """Opens what `find` found; see `load`."""
+    target = pick_device(device)
+    if dtype != "auto" and dtype not in DTYPES:
+        raise ConfigError(f"There is no dtype {dtype!r}. Set it to auto, {', '.join(DTYPES)}.")
+    tokenizer = Tokenizer.load(source.folder)
+    network = _network(source.folder, DTYPES.get(dtype, "auto")).to(target)
+    _check_vocabulary(source.folder, network, tokenizer)
+    return Loaded(network.eval(), tokenizer, source.folder)
+
+
+def pick_device(name: str) -> torch.device:
+    """Turns `auto` into the fastest device, and a name into a device that is there.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
+    fastest = torch.accelerator.current_accelerator(check_available=True)
+    if name == "auto":
+        return fastest or torch.device("cpu")
+    names = ["cpu"]
+    if fastest is not None:
+        count = torch.accelerator.device_count()
+        names += [fastest.type, *(f"{fastest.type}:{index}" for index in range(count))]
+    if name not in names:
+        raise ConfigError(
+            f"There is no device {name!r} here; there is {', '.join(names)}."
+            " Set device to one of these, or to auto."
+        )
+    return torch.device(name)
+
+
+def _network(folder: Path, dtype: torch.dtype | str) -> PreTrainedModel:
+    try:
+        with without_progress_bars():
+            network, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers and safetensors raise many kinds
+        raise CheckpointError(
+            f"{folder} holds no network that can be read: {first_line(error)} It must be a causal"
+            " language model that transformers knows, with whole *.safetensors; fetch or export it"
+            " again."
+        ) from error
+    _check_complete(folder, network, report)
+    whole: PreTrainedModel = network
+    return whole
+
+
+def _check_complete(folder: Path, network: PreTrainedModel, report: dict[str, Any]) -> None:
+    lost = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if lost:
+        raise CheckpointError(
+            f"{folder} has no fitting weights for {len(lost):,} parameters of"
+            f" {type(network).__name__}, for instance {', '.join(lost[:3])}: they would be random."
+            " Use a folder of a causal language model, with the config.json that belongs to it."
+        )
+
+
+def _check_vocabulary(folder: Path, network: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    size = network.get_input_embeddings().weight.shape[0]
+    if tokenizer.vocab_size > size:
+        raise CheckpointError(
+            f"The tokenizer in {folder} has {tokenizer.vocab_size:,} ids and the network only"
+            f" {size:,} embeddings. Put the tokenizer.json that the network was trained with there."
+        )

@@ -1,0 +1,100 @@
+"""`roots corpus`: what it prints is true, and a dry run writes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from roots.corpus.command import main
+from roots.errors import ConfigError, DataError
+from roots.shards import ShardFolder
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "corpus"
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("\n\n".join(f"paragraph {i} of text" for i in range(99)))
+    content = yaml.safe_load((CONFIGS / "text.yaml").read_text())
+    content["source"]["init_args"]["paths"] = ["a.txt"]
+    content |= {"val_fraction": 0.2, "workers": 1}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    return "c.yaml"
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(config, tmp_path, capsys) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["--config", config, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "roots.sources.Text: 1 files, 2.2 kB" in said
+    assert "a.txt" in said
+    assert "8,192 tokens" in said
+    assert "corpora/mine: all, it is not there yet" in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_summary_is_what_is_in_the_folder(config, capsys) -> None:
+    assert main(["--config", config, "--out", "here", "--tokenizer.vocab_size", "300"]) == 0
+    said = capsys.readouterr()
+    manifest = ShardFolder.open("here").manifest
+    for name, split in manifest.splits.items():
+        row = [name, *(f"{n:,}" for n in (split.documents, split.tokens, split.bytes))]
+        assert row == next(r.split()[:4] for r in said.out.splitlines() if r.startswith(name))
+    assert f"vocabulary: {manifest.vocab_size} tokens, stored as uint16" in said.out
+    assert "--data.init_args.shards here" in said.out
+    assert "encode: 99 documents" in said.err
+    assert main(["--config", config, "--out", "here", "--tokenizer.vocab_size", "300"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_replaced_bytes_are_told(config, tmp_path, capsys) -> None:
+    with (tmp_path / "a.txt").open("ab") as file:
+        file.write(b"\n\ncaf\xe9")
+    main(["--config", config])
+    assert "replaced: 1 undecodable places" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--sorce", "x"], "unrecognized arguments: --sorce x|unrecognized"),
+        (["--source", "roots.sources.Tex", "--out", "x"], "has no attribute 'Tex'"),
+        (["--val_fraction", "a"], "val_fraction.*\n.*Got value: a"),
+        (["--source", "roots.sources.StandardLibrary"], "required: out"),
+        (["--config", "no.yaml"], r"File does not exist: '.*no\.yaml'"),
+    ],
+)
+def test_a_wrong_setting_is_told_without_the_usage(args, words, capsys) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        main(args)
+    assert "roots corpus --help" in str(caught.value)
+    assert "usage:" not in str(caught.value) + capsys.readouterr().err
+
+
+def test_a_key_that_no_setting_has_is_refused(config, tmp_path) -> None:
+    with (tmp_path / config).open("a") as file:
+        file.write("val_fractoin: 0.1\n")
+    with pytest.raises(ConfigError, match=r"val_fractoin"):
+        main(["--config", config])
+
+
+def test_errors_of_the_text_come_through(config) -> None:
+    with pytest.raises(DataError, match=r"b\.txt does not exist"):
+        main(["--config", config, "--source.paths", "b.txt"])
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_opens_with_its_command_and_parses(
+    path, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_texts").mkdir()
+    (tmp_path / "my_texts" / "a.txt").write_text("x")
+    head = path.read_text().splitlines()[:4]
+    assert [line.split()[1] for line in head[1:]] == ["Costs:", "Expect", "Command:"]
+    assert f"roots corpus --config configs/corpus/{path.name}" in head[3]
+    assert main(["--config", str(path), "--dry-run"]) == 0
+    assert "nothing was written" in capsys.readouterr().out

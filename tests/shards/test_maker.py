@@ -1,0 +1,154 @@
+"""ShardMaker: a folder appears whole or not at all, once, and nothing of others is removed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from roots.errors import DataError
+from roots.shards import Manifest, ShardMaker
+
+
+def manifest(recipe: str) -> str:
+    return Manifest(
+        dtype="uint16",
+        vocab_size=9,
+        eos_id=0,
+        tokenizer_fingerprint="",
+        input_fingerprint="",
+        recipe={"name": recipe},
+        splits={},
+        documents_read=0,
+        documents_dropped={},
+    ).to_json()
+
+
+class Trivial(ShardMaker):
+    """Writes a manifest only."""
+
+    def __init__(self, *, out: str, name: str = "a", fail: bool = False) -> None:
+        self.out, self.name, self.fail, self.built = out, name, fail, 0
+
+    def stale_because(self) -> str | None:
+        if not self.folder.is_dir():
+            return "it is not there yet"
+        recipe = Manifest.read(self.folder).recipe
+        return None if recipe == {"name": self.name} else "its name changed"
+
+    def build(self, folder: Path, progress: bool) -> None:
+        self.built += 1
+        time.sleep(0.05)
+        (folder / "manifest.json").write_text(manifest(self.name))
+        if self.fail:
+            raise KeyboardInterrupt
+
+    def describe(self) -> str:
+        return "trivial"
+
+    def planned_vocab_size(self) -> int:
+        return 9
+
+
+def test_a_second_prepare_does_nothing(tmp_path) -> None:
+    maker = Trivial(out=str(tmp_path / "c"))
+    assert not maker.is_ready()
+    assert maker.prepare(progress=False) == tmp_path / "c"
+    assert maker.is_ready()
+    maker.prepare(progress=False)
+    assert maker.built == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_build_that_is_broken_off_leaves_nothing(tmp_path) -> None:
+    maker = Trivial(out=str(tmp_path / "c"), fail=True)
+    with pytest.raises(KeyboardInterrupt):
+        maker.prepare(progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_rebuild_leaves_the_old_folder(tmp_path) -> None:
+    Trivial(out=str(tmp_path / "c"), name="old").prepare(progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        Trivial(out=str(tmp_path / "c"), name="new", fail=True).prepare(progress=False)
+    assert Manifest.read(tmp_path / "c").recipe == {"name": "old"}
+
+
+def test_a_rebuild_says_why_and_removes_the_old_one(tmp_path, capsys) -> None:
+    Trivial(out=str(tmp_path / "c"), name="old").prepare(progress=False)
+    Trivial(out=str(tmp_path / "c"), name="new").prepare()
+    assert Manifest.read(tmp_path / "c").recipe == {"name": "new"}
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path}/c: building, because its name changed"
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_rebuild_keeps_what_roots_did_not_write(tmp_path, capsys) -> None:
+    Trivial(out=str(tmp_path / "c"), name="old").prepare(progress=False)
+    (tmp_path / "c" / "notes.txt").write_text("mine")
+    Trivial(out=str(tmp_path / "c"), name="new").prepare()
+    (kept,) = tmp_path.glob("c.old-*")
+    assert [path.name for path in kept.iterdir()] == ["notes.txt"]
+    assert f"{kept}: kept" in capsys.readouterr().err
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(tmp_path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "thesis.tex").write_text("years of work")
+    with pytest.raises(DataError, match=r"holds 1 entries \(thesis\.tex.*Give another folder"):
+        Trivial(out=str(tmp_path / "c")).prepare(progress=False)
+    assert (tmp_path / "c" / "thesis.tex").read_text() == "years of work"
+    Trivial(out=str(tmp_path / "d")).prepare(progress=False)
+
+
+def test_a_file_is_not_replaced(tmp_path) -> None:
+    (tmp_path / "c").write_text("x")
+    with pytest.raises(DataError, match=r"is a file"):
+        Trivial(out=str(tmp_path / "c")).prepare(progress=False)
+
+
+def test_what_a_killed_build_left_is_removed_and_nothing_else(tmp_path) -> None:
+    for name in ("c.tmp-999", "c.tmp-mine", "c.tmp-998"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "c.tmp-999" / ".roots-building").touch()
+    Trivial(out=str(tmp_path / "c")).prepare(progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "c.tmp-998", "c.tmp-mine"]
+
+
+def test_a_folder_that_may_not_be_written_is_told_with_its_cure(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"cannot be made.*Set out to a folder"):
+        Trivial(out=str(tmp_path / "file" / "c")).prepare(progress=False)
+
+
+def test_of_several_threads_one_builds(tmp_path) -> None:
+    makers = [Trivial(out=str(tmp_path / "c")) for _ in range(4)]
+    threads = [threading.Thread(target=maker.prepare, args=(False,)) for maker in makers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(maker.built for maker in makers) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_of_several_processes_one_builds(tmp_path) -> None:
+    script = textwrap.dedent(
+        f"""
+        import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path.cwd())]!r}
+        from test_maker import Trivial
+        maker = Trivial(out={str(tmp_path / "c")!r})
+        maker.prepare(progress=False)
+        print(maker.built)
+        """
+    )
+    command = [sys.executable, "-c", script]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    built = [int(process.communicate()[0]) for process in started]
+    assert sorted(built) == [0, 1]
