@@ -27,7 +27,7 @@ _OFFERED = {
     "compose": "roots.fit",
 }
 
-__all__ = ["DataLoader", "Model", "Trainer", "compose"]  # noqa: F822 - loaded on demand
+__all__ = ["DataLoader", "Model", "Trainer", "compose"]
 
 if TYPE_CHECKING:
     from roots.fit import compose

@@ -1,4 +1,4 @@
-"""StepBatch: one rank's share of one optimizer step.
+"""What goes into a forward pass and what comes out: StepBatch and Score.
 
 Shape letters, the same in every file of roots:
     B sequences in a batch   T tokens in a sequence   V vocabulary   L layers
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 IGNORE = -100
@@ -52,7 +53,7 @@ class StepBatch:
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
             tensors = {name: value[part] for name, value in self._tensors()}
-            yield replace(self, **tensors)
+            yield self._with(tensors)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> StepBatch:
         """Moves the tensors to `device`, except `samples`, which only the host reads."""
@@ -61,14 +62,32 @@ class StepBatch:
             for name, value in self._tensors()
             if name != "samples"
         }
-        return replace(self, **moved)
+        return self._with(moved)
 
     def pin_memory(self) -> StepBatch:
         """Pins the tensors, so that a copy to the GPU can overlap with its work."""
-        return replace(self, **{name: value.pin_memory() for name, value in self._tensors()})
+        return self._with({name: value.pin_memory() for name, value in self._tensors()})
+
+    def _with(self, tensors: dict[str, Tensor]) -> StepBatch:
+        changed: dict[str, Any] = dict(tensors)
+        return replace(self, **changed)
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
                 yield field.name, value
+
+
+class Score(NamedTuple):
+    """What one forward pass says of its labelled positions: sums, so that they add up.
+
+    Args:
+        loss: What is optimized, summed: the nats plus the regularisers; carries the gradient.
+        nats: The plain cross-entropy, summed, without gradient.
+        n_labels: How many positions were labelled.
+    """
+
+    loss: Float[Tensor, ""]
+    nats: Float[Tensor, ""]
+    n_labels: Int[Tensor, ""]

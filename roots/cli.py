@@ -1,4 +1,4 @@
-"""The verbs of `roots`, and which room answers each. Imports nothing heavy until a verb is named."""
+"""The verbs of `roots`, and which room answers each; nothing heavy is imported before that."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Checkpoints(CheckpointBase):
     def save(self, trainer: Any) -> None:
         """Writes a checkpoint of the present step, once."""
         step = trainer.global_step
-        if step == self._saved_after or step == 0:
+        if step in (0, self._saved_after):
             return
         self._saved_after = step
         trainer.check_finite()

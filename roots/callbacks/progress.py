@@ -35,13 +35,19 @@ class Progress(L.Callback):
         if trainer.is_global_zero and ours.logs_after(trainer.global_step):
             self._show(self._line(trainer), stay=trainer.global_step >= trainer.max_steps)
 
-    def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, index: int
+    def on_validation_batch_end(  # noqa: PLR0917 - Lightning hands them by position
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Shows how far a validation is, on a terminal."""
         total = sum(trainer.num_val_batches) if trainer.num_val_batches else 0
         if trainer.is_global_zero and sys.stderr.isatty():
-            self._show(f"validating {index + 1:,}/{total:,}", stay=False)
+            self._show(f"validating {batch_idx + 1:,}/{total:,}", stay=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Shows what a validation measured."""

@@ -73,7 +73,8 @@ def _encrypt(
 def _mix(x: UInt64[np.ndarray, " S"]) -> UInt64[np.ndarray, " S"]:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    mixed: UInt64[np.ndarray, " S"] = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def _round_keys(key: tuple[int, ...]) -> UInt64[np.ndarray, " R"]:

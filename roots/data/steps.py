@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -100,7 +101,7 @@ class ValidationSteps(Dataset[StepBatch]):
 
     def __len__(self) -> int:
         """Counts the batches, the same on every rank."""
-        return -(-self.n_windows // (self.share.rows * self.ranks))
+        return math.ceil(self.n_windows / (self.share.rows * self.ranks))
 
     def __getitem__(self, index: int) -> StepBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""

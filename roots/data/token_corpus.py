@@ -193,7 +193,8 @@ class TokenCorpus(L.LightningDataModule):
 
     @property
     def _ranks(self) -> int:
-        return int(self.trainer.strategy.data_parallel_size) if self.trainer else 1
+        trainer: Any = self.trainer
+        return int(trainer.strategy.data_parallel_size) if trainer else 1
 
     @property
     def _share(self) -> Share:

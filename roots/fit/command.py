@@ -55,13 +55,7 @@ def _refuse(message: str) -> None:
 
 
 def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> int:
-    changes: list[str] = []
-    if own.resume:
-        composed, changes = resumed(own.resume, config, flags)
-    else:
-        composed = put_together(config, flags)
-    for change in changes:
-        _say(f"changed at resume: {change}")
+    composed = _resumed(own.resume, config, flags) if own.resume else put_together(config, flags)
     if _is_first():
         if not own.dry_run:
             composed.data.prepare_data()
@@ -70,16 +64,23 @@ def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> i
     if own.dry_run:
         _say("dry run: nothing was trained or written")
         return 0
-    if own.resume:
-        if composed.trainer.resumed_from >= composed.trainer.max_steps:
-            _say(_complete(composed))
-            return 0
-        _say(f"resuming {own.resume} after step {composed.trainer.resumed_from:,}\n")
+    if composed.trainer.resumed_from >= composed.trainer.max_steps:
+        _say(_complete(composed))
+        return 0
     began = time.monotonic()
     run = composed.fit()
     if composed.trainer.is_global_zero:
         _say(_closing(run, composed, time.monotonic() - began))
     return 0
+
+
+def _resumed(which: str, config: dict[str, Any], flags: list[str]) -> Composed:
+    composed, changes = resumed(which, config, flags)
+    for change in changes:
+        _say(f"changed at resume: {change}")
+    assert composed.checkpoint is not None
+    _say(f"resuming from {os.path.relpath(composed.checkpoint.parent)}\n")
+    return composed
 
 
 def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> int:

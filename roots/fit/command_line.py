@@ -47,7 +47,7 @@ class CommandLine(LightningCLI):
     @property
     def resolved(self) -> dict[str, Any]:
         """The whole configuration, defaults included, as plain values."""
-        text = self.parser.dump(self.config, skip_none=False)
+        text = self.parser.dump(self.config, skip_unset=False)
         resolved: dict[str, Any] = yaml.safe_load(text)
         resolved.pop("config", None)
         return resolved
@@ -82,13 +82,18 @@ class CommandLine(LightningCLI):
     def instantiate_classes(self) -> None:
         """Makes the objects; a mistake in one of them is told as it is."""
         try:
-            super().instantiate_classes()
+            self.config_init = self.parser.instantiate(self.config)
+            self.datamodule = self.config_init["data"]
+            self.model = self.config_init["model"]
+            trainer = self.instantiate_trainer()
         except (ArgumentError, ValueError, TypeError) as error:
             cause = error.__cause__ or error
             if isinstance(cause, ConfigError):
                 raise cause from None
             raise
-        self.trainer.set_spec(self.resolved)
+        assert isinstance(trainer, Trainer)
+        self.trainer = trainer
+        trainer.set_spec(self.resolved)
 
 
 def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None:

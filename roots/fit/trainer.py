@@ -267,8 +267,8 @@ def resolve_devices(
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         return torch.device(kind), local, int(os.environ["WORLD_SIZE"]) // local
     if isinstance(devices, list):
-        index = devices[0] if kind == "cuda" else None
-        return torch.device(kind, index), len(devices), num_nodes
+        name = f"{kind}:{devices[0]}" if kind == "cuda" else kind
+        return torch.device(name), len(devices), num_nodes
     if devices in ("auto", "-1", -1):
         return torch.device(kind), torch.cuda.device_count() if kind == "cuda" else 1, num_nodes
     return torch.device(kind), _number_of_devices(devices), num_nodes
@@ -307,5 +307,7 @@ def _quieten_lightning() -> None:
         ".*is smaller than the logging interval.*",
         ".*found in eval mode at the start of training.*",
         ".*is not resumable.*",
+        ".*logging on epoch level in distributed setting.*",  # what is logged is summed over ranks
+        ".*LeafSpec.*is deprecated.*",  # Lightning 2.6 with torch 2.13
     ):
         warnings.filterwarnings("ignore", message=advice)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from roots.batch import StepBatch
+from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
 from roots.networks import NetworkBuilder, Trainable
-from roots.objectives import NextToken, Score
+from roots.objectives import NextToken
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule
 from roots.records import Vocabulary, plain, rebuild
 from roots.strategies import StepStrategy
@@ -82,7 +82,7 @@ class LanguageModule(L.LightningModule, ABC):
                 " Set model.clip_norm above 0; 1.0 is usual, .inf clips nothing."
             )
         # builders are no modules, and their names are free for what is built of them
-        self.builder = rebuild(network, NetworkBuilder)
+        self.builder = rebuild(network, NetworkBuilder)  # type: ignore[type-abstract]
         self.optimizer_builder = rebuild(optimizer, OptimizerBuilder)  # type: ignore[type-abstract]
         self.schedule = rebuild(schedule, Schedule)  # type: ignore[type-abstract]
         self.micro_batch_size = micro_batch_size
@@ -131,18 +131,18 @@ class LanguageModule(L.LightningModule, ABC):
         if self.trainable is not None:
             return
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
-        self.build(data.vocabulary, seed=self.trainer.seed, device=strategy.root_device)  # type: ignore[attr-defined]
-        assert self.trainable is not None
-        self.builder.check_seq_len(self.trainable.network.config, data.seq_len)
-        strategy.shard(self.trainable)
+        seed: int = self.trainer.seed  # type: ignore[attr-defined]
+        trainable = self.build(data.vocabulary, seed=seed, device=strategy.root_device)
+        self.builder.check_seq_len(trainable.network.config, data.seq_len)
+        strategy.shard(trainable)
 
-    def build(self, vocabulary: Vocabulary, *, seed: int, device: torch.device) -> None:
+    def build(self, vocabulary: Vocabulary, *, seed: int, device: torch.device) -> Trainable:
         """Builds network and loss, and finds out which forward is right."""
         network = self.builder.build(vocabulary, seed=seed, device=device)
         self.vocabulary = vocabulary
         self.trainable = Trainable(network, self.objective())
         self.trainable.check()
-        self.trainable.train()
+        return self.trainable.train()
 
     def configure_optimizers(self) -> Optimizer:
         """Builds the optimizer, over float32 copies where the network has lower precision."""
@@ -236,7 +236,7 @@ class LanguageModule(L.LightningModule, ABC):
                 rows.append(
                     {
                         "sample": int(part.samples[0]),
-                        "labels": int(score.count),
+                        "labels": int(score.n_labels),
                         "nats": float(score.nats),
                         "bytes": int(part.n_bytes.sum()),
                     }
@@ -244,8 +244,8 @@ class LanguageModule(L.LightningModule, ABC):
         return rows
 
     def report(self, metrics: dict[str, float]) -> None:
-        """Writes metrics to every logger, under the number of completed steps."""
-        self.log_dict(metrics, logger=False, rank_zero_only=True)
+        """Writes metrics, equal on all ranks, to every logger under the number of done steps."""
+        self.log_dict(metrics, logger=False)
         self.trainer.latest.update(metrics)  # type: ignore[attr-defined]
         for logger in self.loggers:
             logger.log_metrics(metrics, step=self.trainer.global_step)

@@ -73,6 +73,6 @@ def implementation(attention: str) -> str | None:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Words a suggestion: `; did you mean 'llama'?`, or nothing when no known word is near."""
+    """Words a suggestion: ` (did you mean 'llama'?)`, or nothing when no known word is near."""
     close = get_close_matches(word, sorted(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -44,23 +45,43 @@ class Scratch(NetworkBuilder):
         self._check()
 
     def network_config(self, vocabulary: Vocabulary | None) -> PretrainedConfig:
-        """Gives the network's configuration, filled in from the data's vocabulary."""
+        """Gives the network's configuration, filled in from the data's vocabulary.
+
+        Raises:
+            ConfigError: Values that this architecture refuses, or fewer embeddings than tokens.
+        """
         keys = {k: v for k, v in self.config.items() if k != "model_type"}
         if vocabulary is not None:
             keys = {"vocab_size": vocabulary.size, **special_ids(vocabulary), **keys}
-        config = AutoConfig.for_model(self.config["model_type"], **keys)
+        try:
+            config = AutoConfig.for_model(self.config["model_type"], **keys)
+        except (StrictDataclassError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"transformers refuses network.config: {' '.join(str(error).split())}"
+                " Correct the value there."
+            ) from error
         check_vocabulary(config, vocabulary)
         return config
 
     def build(
         self, vocabulary: Vocabulary | None, *, seed: int, device: torch.device
     ) -> PreTrainedModel:
-        """Builds the network and draws its weights, in float32."""
+        """Builds the network and draws its weights, in float32.
+
+        Raises:
+            ConfigError: The architecture lacks this attention, or a package for it is missing.
+        """
         config = self.network_config(vocabulary)
-        with torch.device("meta"):
-            network = AutoModelForCausalLM.from_config(
-                config, attn_implementation=implementation(self.attention), dtype=torch.float32
-            )
+        try:
+            with torch.device("meta"):
+                network = AutoModelForCausalLM.from_config(
+                    config, attn_implementation=implementation(self.attention), dtype=torch.float32
+                )
+        except (ValueError, ImportError) as error:
+            raise ConfigError(
+                f"{type(config).__name__} cannot be built with attention={self.attention}:"
+                f" {error} Set network.attention to auto."
+            ) from error
         return draw_weights(network, seed=seed, device=device)
 
     def _check(self) -> None:
@@ -73,6 +94,7 @@ class Scratch(NetworkBuilder):
             raise ConfigError(
                 f"transformers knows no model_type {model_type!r}"
                 f"{nearest(model_type, CONFIG_MAPPING.keys())}."
+                " Correct network.config.model_type: llama, gpt2 and qwen3 are three that it knows."
             )
         family = CONFIG_MAPPING[model_type]
         if family not in MODEL_FOR_CAUSAL_LM_MAPPING:

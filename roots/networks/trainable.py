@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from roots.batch import StepBatch
-from roots.objectives import NextToken, Score
+from roots.batch import Score, StepBatch
+
+
+class Objective(Protocol):
+    """Scores labelled positions; what `roots.objectives` offers."""
+
+    def from_hidden(
+        self, hidden: Float[Tensor, "B T D"], head: nn.Module, labels: Int[Tensor, "B T"]
+    ) -> Score:
+        """Scores from the hidden states and the vocabulary projection."""
+
+    def from_logits(self, logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"]) -> Score:
+        """Scores from the logits."""
 
 
 class Trainable(nn.Module):
@@ -26,7 +37,7 @@ class Trainable(nn.Module):
         objective: Scores the labelled positions.
     """
 
-    def __init__(self, network: PreTrainedModel, objective: NextToken) -> None:
+    def __init__(self, network: PreTrainedModel, objective: Objective) -> None:
         super().__init__()
         self.network = network
         self.objective = objective
@@ -43,16 +54,20 @@ class Trainable(nn.Module):
 
     def body(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """Runs the network up to the vocabulary projection."""
-        return self.network.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+        output = self.network.base_model(input_ids=input_ids, use_cache=False)
+        hidden: Float[Tensor, "B T D"] = output.last_hidden_state
+        return hidden
 
     def logits(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
         """Runs the network's own forward."""
-        return self.network(input_ids=input_ids, use_cache=False).logits
+        logits: Float[Tensor, "B T V"] = self.network(input_ids=input_ids, use_cache=False).logits
+        return logits
 
     @property
     def head(self) -> nn.Module:
         """The vocabulary projection."""
-        return self.network.get_output_embeddings()
+        head: nn.Module = self.network.get_output_embeddings()
+        return head
 
     def _own_forward(self, batch: StepBatch) -> Score:
         output = self.network(input_ids=batch.input_ids, use_cache=False)
@@ -60,7 +75,7 @@ class Trainable(nn.Module):
         aux = getattr(output, "aux_loss", None)
         if aux is None or not self.network.config.output_router_logits:
             return score
-        weighted = self.network.config.router_aux_loss_coef * aux * score.count
+        weighted = self.network.config.router_aux_loss_coef * aux * score.n_labels
         return score._replace(loss=score.loss + weighted)
 
     @torch.no_grad()

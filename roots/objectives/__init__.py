@@ -3,6 +3,6 @@
 Shape letters: B sequences, T tokens, V vocabulary, D model width, N = B·T positions.
 """
 
-from roots.objectives.next_token import NextToken, Score, next_token_nats
+from roots.objectives.next_token import NextToken, next_token_nats
 
-__all__ = ["NextToken", "Score", "next_token_nats"]
+__all__ = ["NextToken", "next_token_nats"]

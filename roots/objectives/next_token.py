@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from roots.batch import IGNORE
+from roots.batch import IGNORE, Score
 from roots.errors import ConfigError
-
-
-class Score(NamedTuple):
-    """What one forward pass says of its labelled positions: sums, so that they add up.
-
-    Args:
-        loss: What is optimized, summed: the nats plus the regularisers; carries the gradient.
-        nats: The plain cross-entropy, summed, without gradient.
-        count: How many positions were labelled.
-    """
-
-    loss: Float[Tensor, ""]
-    nats: Float[Tensor, ""]
-    count: Int[Tensor, ""]
 
 
 def next_token_nats(

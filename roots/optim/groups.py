@@ -32,7 +32,8 @@ def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[st
     Returns:
         Groups for a torch optimizer, empty ones left out, each with its `name`.
     """
-    with_decay, without = [], []
+    with_decay: list[nn.Parameter] = []
+    without: list[nn.Parameter] = []
     for owner, parameter in _owned(network):
         (with_decay if decays(owner, parameter) else without).append(parameter)
     groups = [

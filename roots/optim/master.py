@@ -37,7 +37,7 @@ class MasterWeights(Optimizer):
         return copy
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Steps the copies with the parameters' gradients and rounds them back."""
         result = None
         if closure is not None:

@@ -9,4 +9,11 @@ from roots.precision.plugins import (
     precision_named,
 )
 
-__all__ = ["PRECISIONS", "BF16Mixed", "BF16True", "Float32", "multiplies_bfloat16", "precision_named"]
+__all__ = [
+    "PRECISIONS",
+    "BF16Mixed",
+    "BF16True",
+    "Float32",
+    "multiplies_bfloat16",
+    "precision_named",
+]

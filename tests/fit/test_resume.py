@@ -1,0 +1,246 @@
+"""A run that was interrupted is the run that was not."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import tiny_config
+from ranks import run_ranks
+
+from roots.cli import run as roots
+from roots.errors import CheckpointError
+from roots.fit import compose
+from roots.fit.compose import resumed
+from roots.runs import Run
+
+STEPS = 20
+
+
+def rows_of(run: Run) -> list[dict[str, str]]:
+    with run.metrics_file.open() as file:
+        return list(csv.DictReader(file))
+
+
+def numbers(rows: list[dict[str, str]]) -> list[tuple[str, ...]]:
+    """What must be equal bit by bit: everything that is not a time."""
+    names = ("step", "train/loss", "optim/grad_norm", "optim/learning_rate", "val/loss")
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def long_config(shards: Path, runs: Path) -> dict[str, Any]:
+    config = tiny_config(shards, runs, max_steps=STEPS, val_every_steps=4, checkpoint_every_steps=3)
+    config["trainer"]["keep_best"] = 2
+    return config
+
+
+@pytest.fixture(scope="module")
+def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, ...]]:
+    """The numbers of the run that nobody interrupts."""
+    run = compose(long_config(shards, tmp_path_factory.mktemp("whole"))).fit()
+    return numbers(rows_of(run))
+
+
+def interrupted(config: dict[str, Any], after: int) -> Run:
+    """A run that got to step `after`, with its last checkpoint there or before."""
+
+    import lightning as L
+
+    class PowerCut(L.Callback):
+        def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == after:
+                raise RuntimeError("power cut")
+
+    composed = compose(config)
+    composed.trainer.callbacks.insert(0, PowerCut())
+    with pytest.raises(RuntimeError, match="power cut"):
+        composed.fit()
+    assert composed.trainer.run is not None
+    return composed.trainer.run
+
+
+@pytest.mark.parametrize("after", [3, 4, 5, 8, 12, 17])
+def test_resuming_gives_bitwise_the_uninterrupted_run(
+    shards: Path, tmp_path: Path, whole: list, after: int
+) -> None:
+    run = interrupted(long_config(shards, tmp_path), after)
+    composed, changes = resumed(str(run.path), {}, [])
+    assert changes == []
+    assert composed.fit().path == run.path
+    assert numbers(rows_of(run)) == whole
+
+
+def test_dropout_resumes_bitwise_too(shards: Path, tmp_path: Path) -> None:
+    def dropped(folder: Path) -> dict[str, Any]:
+        config = long_config(shards, folder)
+        network = {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
+        config["model"]["init_args"]["network"]["init_args"]["config"] = network
+        return config
+
+    undisturbed = numbers(rows_of(compose(dropped(tmp_path / "a")).fit()))
+    run = interrupted(dropped(tmp_path / "b"), 8)
+    resumed(str(run.path), {}, [])[0].fit()
+    assert numbers(rows_of(run)) == undisturbed
+
+
+def test_a_checkpoint_loads_as_plain_values(shards: Path, tmp_path: Path) -> None:
+    run = compose(tiny_config(shards, tmp_path)).fit()
+    checkpoint = torch.load(run.last().trainer_file, weights_only=True)
+    assert checkpoint["global_step"] == 6
+
+
+def close(rows: list[tuple[str, ...]], expected: list[tuple[str, ...]]) -> None:
+    assert [row[0] for row in rows] == [row[0] for row in expected]
+    for column in (1, 2):
+        ours = torch.tensor([float(row[column]) for row in rows], dtype=torch.float64)
+        theirs = torch.tensor([float(row[column]) for row in expected], dtype=torch.float64)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+
+
+def test_resuming_with_another_micro_batch_size_stays_within_1e5(
+    shards: Path, tmp_path: Path, whole: list
+) -> None:
+    run = interrupted(long_config(shards, tmp_path), 8)
+    composed, changes = resumed(str(run.path), {}, ["--model.micro_batch_size", "3"])
+    assert changes == ["model.init_args.micro_batch_size: 4 → 3"]
+    composed.fit()
+    close(numbers(rows_of(run)), whole)
+
+
+def resume_here(path: str) -> None:
+    resumed(path, {}, [])[0].fit()
+
+
+def test_resuming_as_two_ranks_stays_within_1e5(shards: Path, tmp_path: Path, whole: list) -> None:
+    run = interrupted(long_config(shards, tmp_path), 8)
+    run_ranks(resume_here, str(run.path))
+    close(numbers(rows_of(run)), whole)
+
+
+def test_flags_win_over_the_checkpoint(shards: Path, tmp_path: Path) -> None:
+    run = interrupted(long_config(shards, tmp_path), 8)
+    flags = [
+        "--model.optimizer.learning_rate=0.001",
+        "--model.optimizer.weight_decay=0.3",
+        "--trainer.max_steps=30",
+    ]
+    composed, changes = resumed(str(run.path), {}, flags)
+    assert changes == [
+        "model.init_args.optimizer.init_args.learning_rate: 0.003 → 0.001",
+        "model.init_args.optimizer.init_args.weight_decay: 0.1 → 0.3",
+        "trainer.max_steps: 20 → 30",
+    ]
+    composed.fit()
+    rows = rows_of(run)
+    assert rows[-1]["step"] == "30"
+    assert max(float(row["optim/learning_rate"]) for row in rows[9:]) < 0.001
+    decays = {g["name"]: g["weight_decay"] for g in composed.trainer.optimizers[0].param_groups}
+    assert decays == {"decayed": 0.3, "undecayed": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("flag", "named"),
+    [
+        ("--model.network.config.hidden_size=64", r"hidden_size: 32 → 64"),
+        ("--data.seq_len=8", r"seq_len: 16 → 8"),
+        ("--data.sequences_per_step=4", r"sequences_per_step: 8 → 4"),
+    ],
+)
+def test_a_changed_shape_is_refused(shards: Path, tmp_path: Path, flag: str, named: str) -> None:
+    run = compose(tiny_config(shards, tmp_path)).fit()
+    with pytest.raises(CheckpointError, match=named):
+        resumed(str(run.path), {}, [flag])
+
+
+def test_other_data_is_refused(shards: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    run = compose(tiny_config(copy, tmp_path)).fit()
+    manifest = copy / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("\n", " \n", 1))
+    with pytest.raises(CheckpointError, match="are not those that"):
+        resumed(str(run.path), {}, [])
+
+
+def test_auto_goes_on_with_the_newest_run_of_the_name(shards: Path, tmp_path: Path) -> None:
+    config = tiny_config(shards, tmp_path)
+    compose(config).fit()
+    newest = interrupted(long_config(shards, tmp_path), 8)
+    composed, _ = resumed("auto", config, ["--trainer.max_steps=12"])
+    assert composed.trainer.resumed_from == 8
+    assert composed.fit().path == newest.path
+
+
+def test_auto_without_a_run_is_an_error(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no run in .*tiny to resume.*without --resume"):
+        resumed("auto", tiny_config(shards, tmp_path), [])
+
+
+def test_a_run_without_a_checkpoint_is_an_error(shards: Path, tmp_path: Path) -> None:
+    run = interrupted(long_config(shards, tmp_path), 1)
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        resumed(str(run.path), {}, [])
+
+
+def test_a_complete_run_says_how_to_train_on(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = compose(tiny_config(shards, tmp_path)).fit()
+    before = numbers(rows_of(run))
+    assert roots(["fit", "--resume", str(run.path)]) == 0
+    assert "has all its 6 steps already" in capsys.readouterr().out
+    assert numbers(rows_of(run)) == before
+
+
+def _fit_in_this_process(arguments: list[str]) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    roots(arguments)
+
+
+def kill_at(arguments: list[str], metrics: Path, rows: int, delay: float) -> None:
+    """Starts the command in a process and kills it, `delay` seconds after so many rows."""
+    process = multiprocessing.get_context("fork").Process(
+        target=_fit_in_this_process, args=(arguments,)
+    )
+    process.start()
+    deadline = time.monotonic() + 60
+    while process.is_alive() and time.monotonic() < deadline:
+        if metrics.exists() and metrics.read_text().count("\n") > rows:
+            break
+        time.sleep(0.001)
+    time.sleep(delay)
+    if process.is_alive():
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(10))
+def test_kill_9_at_any_moment_then_resume_is_bitwise_the_uninterrupted_run(
+    shards: Path, tmp_path: Path, whole: list, moment: int
+) -> None:
+    rng = random.Random(moment)
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(long_config(shards, tmp_path / "runs")))
+    run = Run(tmp_path / "runs" / "tiny" / "0001")
+    kill_at(
+        ["fit", "--config", str(file)], run.metrics_file, rng.randint(2, 18), rng.random() * 0.1
+    )
+    if not run.checkpoints():
+        with pytest.raises(CheckpointError, match="no complete checkpoint"):
+            roots(["fit", "--resume", str(run.path)])
+        return
+    assert roots(["fit", "--resume", str(run.path)]) == 0
+    assert numbers(rows_of(run)) == whole
