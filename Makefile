@@ -18,7 +18,7 @@ endif
 define SIZES
 To download: about 0.4 GB (1.5 GB on disk, two to five minutes) with a CPU build of torch. On Linux the
 usual build brings CUDA along and is several GB. For a machine without a GPU:
-    make quickstart TORCH_INDEX=https://download.pytorch.org/whl/cpu
+    make quickstart TORCH_INDEX=…    the index that pytorch.org, "Get started", shows for CPU
 endef
 
 define PIP_HELP
@@ -26,8 +26,8 @@ define PIP_HELP
 pip did not finish; its own message is above. The usual reasons: the package index is out of reach
 (behind a proxy set HTTPS_PROXY; a mirror goes into PIP_INDEX_URL); the disk is full (df -h . /tmp: 2 GB
 are needed with a CPU build of torch, about 10 GB with CUDA); or there is no torch for this Python and
-this machine (none is made for Intel Macs; PYTHON=python3.12 takes another Python, TORCH_INDEX=
-https://download.pytorch.org/whl/cpu another index). Call make again: it goes on where it stopped.
+this machine (none is made for Intel Macs; PYTHON=python3.12 takes another Python, TORCH_INDEX=…
+another index). Call make again: it goes on where it stopped.
 endef
 export SIZES PIP_HELP
 

@@ -83,9 +83,8 @@ class Run:
 
     def checkpoints(self) -> list[Checkpoint]:
         """Lists the complete checkpoints, oldest first."""
-        found = [
-            _read(path.parent) for path in self.checkpoints_folder.glob(f"*/{CHECKPOINT_FILE}")
-        ]
+        files = self.checkpoints_folder.glob(f"step-*/{CHECKPOINT_FILE}")  # no temporary folders
+        found = [_read(file.parent) for file in files]
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
     def last(self) -> Checkpoint:
@@ -136,7 +135,7 @@ def claim(root: Path | str, name: str) -> Run:
         )
     folder = Path(root) / name
     folder.mkdir(parents=True, exist_ok=True)
-    taken = [int(p.name) for p in folder.iterdir() if p.name.isdigit()]
+    taken = [int(p.name) for p in folder.iterdir() if p.name.isdecimal()]
     number = max(taken, default=0) + 1
     while True:
         path = folder / f"{number:04d}"
@@ -169,7 +168,8 @@ def newest(root: Path | str, name: str) -> Run:
     Raises:
         CheckpointError: There is none.
     """
-    found = sorted(Path(root, name).glob("[0-9]*/config.yaml"), key=lambda p: int(p.parent.name))
+    files = [f for f in Path(root, name).glob("*/config.yaml") if f.parent.name.isdecimal()]
+    found = sorted(files, key=lambda file: int(file.parent.name))
     if not found:
         raise CheckpointError(
             f"There is no run in {Path(root, name)} to resume. Start one without --resume."

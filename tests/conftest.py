@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jaxtyping import install_import_hook
+
+# The shapes in signatures are checked while the tests run; they cost nothing otherwise.
+install_import_hook(
+    ["roots.batch", "roots.data", "roots.objectives", "roots.strategies", "roots.networks.trainable"],
+    "beartype.beartype",
+)
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

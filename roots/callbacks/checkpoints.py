@@ -84,9 +84,13 @@ class Checkpoints(CheckpointBase):
         with trainer.throughput.aside():
             final: Path = trainer.run.checkpoint_folder(step)
             temporary = Path(trainer.strategy.broadcast(_temporary(final, trainer.is_global_zero)))
-            trainer.save_checkpoint(temporary / TRAINER_FILE, weights_only=False)
-            if trainer.is_global_zero:
-                self._finish(trainer, temporary, final)
+            try:
+                trainer.save_checkpoint(temporary / TRAINER_FILE, weights_only=False)
+                if trainer.is_global_zero:
+                    self._finish(trainer, temporary, final)
+            finally:
+                if trainer.is_global_zero:
+                    shutil.rmtree(temporary, ignore_errors=True)  # there only when it failed
             trainer.strategy.barrier("checkpoint")
 
     def _finish(self, trainer: Any, temporary: Path, final: Path) -> None:

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 
 from roots.callbacks.environment import describe_environment
 from roots.callbacks.metrics_csv import MetricsCSV
+from roots.errors import MissingExtra
 from roots.evaluation import draw_run
 from roots.runs import Run, claim, redact, write_atomically
 
@@ -69,6 +70,16 @@ class Recorder(L.Callback):
         if trainer.is_global_zero and self.run is not None:
             draw_run(self.run)
 
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Closes the W&B run, which the next run of this process would go on with."""
+        _finish_wandb(trainer, exit_code=0)
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Closes the W&B run, as one that failed."""
+        _finish_wandb(trainer, exit_code=1)
+
     def _row(self, trainer: Any, module: Any) -> dict[str, float]:
         report = module.last_step
         loss = float(report.loss)  # the host waits for the device here, and nowhere else
@@ -85,12 +96,20 @@ class Recorder(L.Callback):
 
     def _write_provenance(self, trainer: Any) -> None:
         assert self.run is not None
-        config = yaml.safe_dump(trainer.spec, sort_keys=False, allow_unicode=True)
-        write_atomically(self.run.config_file, redact(config))
+        config = redact(yaml.safe_dump(trainer.spec, sort_keys=False, allow_unicode=True))
+        self._keep_former(config, trainer.resumed_from)
+        write_atomically(self.run.config_file, config)
         environment = describe_environment(trainer)
-        name = f"environment-from-{trainer.resumed_from}.json" if trainer.resumed_from else ""
+        name = f"environment-from-{trainer.resumed_from:06d}.json" if trainer.resumed_from else ""
         text = json.dumps(environment, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.run.path / (name or "environment.json"), redact(text))
+
+    def _keep_former(self, config: str, step: int) -> None:
+        """Keeps the configuration that was in force until `step`, where it is another one."""
+        assert self.run is not None
+        file = self.run.config_file
+        if file.exists() and file.read_text(encoding="utf-8") != config:
+            file.rename(self.run.path / f"config-until-{step:06d}.yaml")
 
     def _loggers(self, trainer: Any) -> list[Logger]:
         assert self.run is not None
@@ -101,10 +120,26 @@ class Recorder(L.Callback):
         if trainer.wandb:
             loggers.append(wandb_logger(self.run, trainer.name, trainer.spec))
         if trainer.tensorboard:
-            from lightning.pytorch.loggers import TensorBoardLogger
-
-            loggers.append(TensorBoardLogger(self.run.path, name="", version="tensorboard"))
+            loggers.append(tensorboard_logger(self.run))
         return loggers
+
+
+def tensorboard_logger(run: Run) -> Logger:
+    """Opens TensorBoard's files in the run's directory.
+
+    Raises:
+        MissingExtra: tensorboard is not installed.
+    """
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    try:
+        return TensorBoardLogger(run.path, name="", version="tensorboard")
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            "trainer.tensorboard needs the package tensorboard, which is not installed. Install it"
+            " (pip install 'roots-lm[tensorboard]', or pip install -e '.[tensorboard]' in a clone),"
+            " or leave trainer.tensorboard out: metrics.csv has the same numbers."
+        ) from error
 
 
 def wandb_logger(run: Run, name: str, config: dict[str, Any]) -> Logger:
@@ -112,6 +147,7 @@ def wandb_logger(run: Run, name: str, config: dict[str, Any]) -> Logger:
     import os
 
     from lightning.pytorch.loggers import WandbLogger
+    from wandb import Settings
 
     has_key = "WANDB_API_KEY" in os.environ or _netrc_has_wandb()
     os.environ.setdefault("WANDB_MODE", "online" if has_key else "offline")
@@ -120,8 +156,16 @@ def wandb_logger(run: Run, name: str, config: dict[str, Any]) -> Logger:
         project=os.environ.get("WANDB_PROJECT", "roots"),
         name=f"{name}/{run.path.name}",
         save_dir=str(run.path),
-        config=config,
+        config=yaml.safe_load(redact(yaml.safe_dump(config))),
+        settings=Settings(x_disable_meta=True),  # the command line as it is, with what is secret
     )
+
+
+def _finish_wandb(trainer: Any, *, exit_code: int) -> None:
+    if trainer.wandb and trainer.is_global_zero and trainer.state.fn == "fit":
+        import wandb
+
+        wandb.finish(exit_code=exit_code)
 
 
 def _netrc_has_wandb() -> bool:

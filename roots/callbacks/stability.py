@@ -6,9 +6,16 @@ import math
 from typing import Any
 
 import lightning as L
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from roots.errors import CheckpointError, TrainingError
+
+CURES = (
+    "A lower learning rate, a longer warm-up, a smaller clip_norm or z_loss=1e-4 are the usual"
+    " cures."
+)
 
 
 class StopOnNonFinite(L.Callback):
@@ -40,9 +47,26 @@ class StopOnNonFinite(L.Callback):
         raise TrainingError(
             f"Step {report.step + 1:,} has loss {loss:g} and gradient norm {norm:g}: the run is"
             f" stopped before its weights are spoilt. Its sequences start in the documents {shown}."
-            f" {_last_good(trainer)} A lower learning rate, a longer warm-up, a smaller clip_norm"
-            " or z_loss=1e-4 are the usual cures."
+            f" {_last_good(trainer)} {CURES}"
         )
+
+    def check_weights(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Raises TrainingError when a weight is not finite on any rank."""
+        names = [name for name, _ in pl_module.named_parameters()]
+        finite = torch.stack([_local(p).isfinite().all() for p in pl_module.parameters()])
+        everywhere = trainer.strategy.reduce((~finite).int(), reduce_op="sum")
+        bad = [name for name, n in zip(names, everywhere.tolist(), strict=True) if n]  # type: ignore[union-attr]
+        if bad:
+            raise TrainingError(
+                f"After step {trainer.global_step:,}, {len(bad):,} of {len(names):,} weights are not"
+                f" finite, {bad[0]} for one, although loss and gradient were: they are not saved."
+                f" {_last_good(trainer)} {CURES}"
+            )
+
+
+def _local(parameter: Tensor) -> Tensor:
+    """Gives the part of a sharded parameter that this rank holds."""
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def _last_good(trainer: Any) -> str:

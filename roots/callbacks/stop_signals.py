@@ -13,6 +13,8 @@ import torch
 
 from roots.errors import RootsError
 
+LISTENED = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupted(RootsError):
     """The run was stopped by a signal after its checkpoint was written."""
@@ -27,12 +29,15 @@ class StopSignals(L.Callback):
         self._received = ""
         self._before: dict[int, Any] = {}
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Notes who listens, before Lightning puts its own listener there."""
+        if stage == "fit" and threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in LISTENED}
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts to listen."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        for number in self._before:
+            signal.signal(number, self._note)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
@@ -52,7 +57,7 @@ class StopSignals(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Stops listening."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 
     def _note(self, number: int, _frame: FrameType | None) -> None:

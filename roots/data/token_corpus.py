@@ -40,7 +40,7 @@ class TokenCorpus(L.LightningDataModule):
         max_val_sequences: Validate on at most so many sequences, the first ones; 0 means all.
 
     Raises:
-        ConfigError: A length or number that cannot work, or too little text for one step.
+        ConfigError: A length or number that cannot work, or too little text for one sequence.
     """
 
     def __init__(

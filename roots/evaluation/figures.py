@@ -83,12 +83,15 @@ def _title(run: Run, rows: list[dict[str, str]]) -> str:
     return f"{run.path.parent.name}/{run.path.name}{tail}"
 
 
-def smoothed(values: list[float], weight: float = 0.9) -> list[float]:
-    """Gives the exponential moving average, without its pull towards the start value.
+def smoothed(values: list[float]) -> list[float]:
+    """Gives an exponential moving average over about a thirtieth of the values, at least two.
+
+    It has no pull towards its start value.
 
     Source:
         Kingma & Ba, arXiv:1412.6980, section 3 (bias correction).
     """
+    weight = 1 - 1 / max(len(values) / 30, 2)
     result, mean, scale = [], 0.0, 0.0
     for value in values:
         mean = weight * mean + (1 - weight) * value

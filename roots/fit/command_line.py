@@ -15,6 +15,8 @@ from roots.errors import ConfigError
 from roots.fit.trainer import REFUSED, Trainer
 from roots.modules import LanguageModule
 
+DESCRIPTION = "Trains, validates, tests and predicts with a trainer, a model and data."
+
 
 class CommandLine(LightningCLI):
     """Parses a merged configuration and flags, and makes trainer, model and data of them.
@@ -31,7 +33,12 @@ class CommandLine(LightningCLI):
             L.LightningDataModule,
             trainer_class=Trainer,
             save_config_callback=None,
-            parser_kwargs={"exit_on_error": False, "default_env": False, "prog": "roots fit"},
+            parser_kwargs={
+                "exit_on_error": False,
+                "default_env": False,
+                "prog": "roots fit",
+                "description": DESCRIPTION,
+            },
             subclass_mode_model=True,
             subclass_mode_data=True,
             args=list(flags),
@@ -70,6 +77,8 @@ class CommandLine(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the files' text, then the flags."""
         _refuse_lightnings_own(self.given, args)
+        for part in ("trainer", "model", "data"):
+            _refuse_misplaced(self.given.get(part), part)
         files = ["--config", yaml.safe_dump(self.given)] if self.given else []
         try:
             self.config: Namespace = parser.parse_args([*files, *args])
@@ -104,14 +113,42 @@ def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None
             raise ConfigError(f"trainer.{name} is not used: {instead}.")
 
 
+NOISE = (
+    "Given value",
+    "Subtypes:",
+    "Errors:",
+    "Does not validate",
+    "Expected a <class 'NoneType'>",
+)
+"""How the lines of a parser's message begin that say nothing of the mistake."""
+
+
 def readable(message: str) -> str:
-    """Shortens a parser's message to what went wrong."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    text = " ".join(lines)
-    if missing := re.search(r'Key "(model|data)" is required', text):
-        kind = missing[1]
+    """Shortens a parser's message to where the mistake is and what it is."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    text = " ".join(line for line in lines if line and not line.startswith(NOISE)).rstrip(".")
+    if missing := re.match(r"the following arguments are required: (.+)", text):
         return (
-            f"The configuration has no {kind}. Give a run file (--config"
-            f" configs/run/quickstart.yaml), or --{kind} and its arguments."
+            f"The configuration lacks {missing[1]}. Give a run file that has it (--config"
+            " configs/run/quickstart.yaml), or set it by flags."
         )
-    return f"{text} Run `roots fit --help` for the names, or --print_config to see what was read."
+    text = re.sub(r'Parser key "([^"]+)":', r"\1:", text)
+    text = re.sub(r"Problem with given class_path '([^']+)':", r"\1:", text)
+    text = re.sub(r"<class '([^']+)'>", r"\1", text)
+    return (
+        f"{text}. Run `roots fit --help`, or `roots fit --model.help CLASS`, for the names, and"
+        " add --print_config to see what was read."
+    )
+
+
+def _refuse_misplaced(config: Any, where: str) -> None:
+    """Refuses arguments of a class that stand beside its `class_path`."""
+    if not isinstance(config, dict):
+        return
+    for key, value in config.items():
+        if "class_path" in config and key not in ("class_path", "init_args", "dict_kwargs"):
+            raise ConfigError(
+                f"{where}.{key} stands beside class_path, where it says nothing. Move it to"
+                f" {where}.init_args.{key}."
+            )
+        _refuse_misplaced(value, f"{where}.{key}")

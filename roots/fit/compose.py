@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from roots.errors import CheckpointError
 from roots.fit.command_line import CommandLine
 from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
 from roots.modules import LanguageModule
+from roots.records import plain
 from roots.runs import Run, newest, open_run
 
 
@@ -69,7 +73,7 @@ def compose(
         ConfigError: What is said cannot be run.
     """
     if isinstance(run_files, Mapping):
-        config = dict(run_files)
+        config = plain(run_files)
     elif isinstance(run_files, (str, Path)):
         config = read_run_files([run_files])
     else:
@@ -170,7 +174,10 @@ def _refuse_other_data(run: Run, data: Any) -> None:
 
 
 def _flag(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, (str, Path)):
+        return str(value)
+    text = yaml.safe_dump(plain(value), default_flow_style=True, width=sys.maxsize)
+    return text.removesuffix("...\n").strip()
 
 
 def _short(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.plugins.precision import Precision
 
 from roots.callbacks import (
     Checkpoints,
@@ -24,7 +22,8 @@ from roots.callbacks import (
     Throughput,
 )
 from roots.errors import ConfigError
-from roots.precision import BF16Mixed, precision_named
+from roots.fit.devices import resolve_devices
+from roots.precision import BF16Mixed, StepPrecision, precision_named
 from roots.records import plain
 from roots.runs import Run
 from roots.strategies import StepStrategy, strategy_named
@@ -65,7 +64,7 @@ class Trainer(L.Trainer):
             validation.
         keep_best: How many checkpoints to keep of those with the smallest val/loss, beside the
             newest.
-        precision: `32`, `bf16-mixed`, `bf16-true`, or a precision plugin; `auto` takes bf16-mixed
+        precision: `32`, `bf16-mixed`, `bf16-true`, or a precision of roots; `auto` takes bf16-mixed
             where the device has units for it, else 32.
         strategy: `auto`, `single_device`, `ddp`, or a strategy of roots.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
@@ -93,7 +92,7 @@ class Trainer(L.Trainer):
         log_every_steps: int = 10,
         checkpoint_every_steps: int = 0,
         keep_best: int = 1,
-        precision: str | Precision = "auto",
+        precision: str | StepPrecision = "auto",
         strategy: str | StepStrategy = "auto",
         accelerator: str = "auto",
         devices: int | str | list[int] = "auto",
@@ -107,7 +106,13 @@ class Trainer(L.Trainer):
         deterministic: bool = False,
         callbacks: list[L.Callback] | None = None,
     ) -> None:
-        _check_counts(max_steps=max_steps, log_every_steps=log_every_steps)
+        _check_counts(1, max_steps=max_steps, log_every_steps=log_every_steps)
+        _check_counts(
+            0,
+            val_every_steps=val_every_steps,
+            checkpoint_every_steps=checkpoint_every_steps,
+            keep_best=keep_best,
+        )
         self._arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.val_every_steps = val_every_steps
         self.log_every_steps = log_every_steps
@@ -198,10 +203,11 @@ class Trainer(L.Trainer):
         self.checkpoints.save(self)
 
     def check_finite(self) -> None:
-        """Raises TrainingError when the newest step was not finite."""
+        """Raises TrainingError when the newest step or a weight is not finite."""
         for callback in self.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, StopOnNonFinite):
                 callback.check(self, self.lightning_module)
+                callback.check_weights(self, self.lightning_module)
 
     # -- how ---------------------------------------------------------------------------------
 
@@ -224,13 +230,12 @@ class Trainer(L.Trainer):
             )
         return strategy_named(strategy, device, n_processes)
 
-    def _precision(self, precision: str | Precision, device: torch.device) -> Precision:
-        plugin = precision
+    def _precision(self, precision: str | StepPrecision, device: torch.device) -> StepPrecision:
         if isinstance(precision, str):
-            plugin = precision_named(precision, device)
-        if isinstance(plugin, BF16Mixed):
-            plugin.use_device(device)
-        return plugin  # type: ignore[return-value]
+            return precision_named(precision, device)
+        if isinstance(precision, BF16Mixed):
+            precision.use_device(device)
+        return precision
 
 
 class _StopAfterLastStep(L.Callback):
@@ -241,59 +246,11 @@ class _StopAfterLastStep(L.Callback):
             trainer.should_stop = True
 
 
-def resolve_devices(
-    accelerator: str, devices: int | str | list[int], num_nodes: int
-) -> tuple[torch.device, int, int]:
-    """Finds the device of this process, the devices of this machine and the machines.
-
-    Under torchrun, torchrun has decided.
-
-    Raises:
-        ConfigError: There is no such device.
-    """
-    kinds = {"gpu": "cuda", "cuda": "cuda", "cpu": "cpu", "mps": "mps", "auto": _best_kind()}
-    if accelerator not in kinds:
-        raise ConfigError(
-            f"There is no accelerator {accelerator!r}. Set trainer.accelerator to auto, cpu, gpu or"
-            " mps."
-        )
-    kind = kinds[accelerator]
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "accelerator=gpu, and torch sees no GPU. Set trainer.accelerator to cpu, or install a"
-            " torch with CUDA and check that nvidia-smi lists the GPU."
-        )
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        local = int(os.environ["LOCAL_WORLD_SIZE"])
-        return torch.device(kind), local, int(os.environ["WORLD_SIZE"]) // local
-    if isinstance(devices, list):
-        name = f"{kind}:{devices[0]}" if kind == "cuda" else kind
-        return torch.device(name), len(devices), num_nodes
-    if devices in ("auto", "-1", -1):
-        return torch.device(kind), torch.cuda.device_count() if kind == "cuda" else 1, num_nodes
-    return torch.device(kind), _number_of_devices(devices), num_nodes
-
-
-def _number_of_devices(devices: int | str) -> int:
-    if not str(devices).isdigit() or int(devices) < 1:
-        raise ConfigError(
-            f"devices={devices!r} is no number of devices. Set trainer.devices to auto, to a number"
-            " from 1 on, or to a list such as [0, 2]."
-        )
-    return int(devices)
-
-
-def _best_kind() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _check_counts(**counts: int) -> None:
+def _check_counts(least: int, **counts: int) -> None:
     for name, value in counts.items():
-        if value < 1:
+        if value < least:
             raise ConfigError(
-                f"{name}={value} is no number of steps. Set trainer.{name} to 1 or more."
+                f"{name}={value} is too small. Set trainer.{name} to {least} or more."
             )
 
 

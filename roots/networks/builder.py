@@ -54,6 +54,29 @@ def check_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary | None) ->
         )
 
 
+@torch.no_grad()
+def check_causal(network: PreTrainedModel) -> PreTrainedModel:
+    """Gives the network back; raises ConfigError when a position sees the tokens behind it.
+
+    transformers counts BERT and its kin among the causal language models, and runs them without a
+    causal mask unless told otherwise: they would read each target instead of predicting it.
+    """
+    n_ids, mode = network.config.vocab_size, network.training
+    tokens = torch.arange(8, device=network.device).remainder(n_ids)[None]  # 1 8
+    other = tokens.clone()
+    other[0, -1] = (other[0, -1] + 1) % n_ids
+    network.eval()
+    before, after = (network(input_ids=t, use_cache=False).logits[0, :-1] for t in (tokens, other))
+    network.train(mode)
+    if (before - after).abs().max() > 1e-5 * before.abs().max():
+        raise ConfigError(
+            f"{type(network).__name__} sees the tokens that it should predict: changing the last of"
+            f" {tokens.shape[1]} changed its logits before it. Set is_decoder: true in the"
+            " network's config, or use an architecture such as llama, gpt2 or qwen3."
+        )
+    return network
+
+
 def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
     """Gives the special tokens as keys of a network's configuration.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError, DataError
-from roots.networks.builder import NetworkBuilder, check_vocabulary, implementation
+from roots.networks.builder import NetworkBuilder, check_causal, check_vocabulary, implementation
 from roots.records import Vocabulary
 
 
@@ -63,7 +65,9 @@ class Pretrained(NetworkBuilder):
         """Loads the network with its weights, in float32.
 
         Raises:
-            ConfigError: The folder lacks weights that the network needs.
+            DataError: The weights are missing, pickled or damaged.
+            ConfigError: The folder lacks weights that the network needs or has others, or the
+                network looks ahead.
         """
         config = self.network_config(vocabulary)
         try:
@@ -75,18 +79,29 @@ class Pretrained(NetworkBuilder):
                 attn_implementation=implementation(self.attention),
                 dtype=torch.float32,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
                 output_loading_info=True,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise self._unreadable(error) from error
+        self._refuse_random_weights(type(network).__name__, report)
+        return check_causal(network.to(device))
+
+    def _refuse_random_weights(self, kind: str, report: dict[str, Any]) -> None:
         if report["missing_keys"]:
             some = ", ".join(sorted(report["missing_keys"])[:4])
             raise ConfigError(
                 f"{self.path} has no weights for {len(report['missing_keys'])} parameters of"
-                f" {type(network).__name__}, for instance {some}: they would be random."
+                f" {kind}, for instance {some}: they would be random."
                 " Use a checkpoint of a causal language model."
             )
-        return network.to(device)
+        if report["mismatched_keys"]:
+            name, found, expected = sorted(report["mismatched_keys"])[0]
+            raise ConfigError(
+                f"{self.path} has weights of another shape for {len(report['mismatched_keys'])}"
+                f" parameters of {kind}, for instance {name}: {tuple(found)} where config.json asks"
+                f" for {tuple(expected)}. Bring the config.json that belongs to these weights."
+            )
 
     def _check_folder(self) -> None:
         folder = Path(self.path)

@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from roots.errors import ConfigError
 from roots.networks.builder import (
     NetworkBuilder,
+    check_causal,
     check_vocabulary,
     implementation,
     nearest,
@@ -69,7 +70,8 @@ class Scratch(NetworkBuilder):
         """Builds the network and draws its weights, in float32.
 
         Raises:
-            ConfigError: The architecture lacks this attention, or a package for it is missing.
+            ConfigError: The architecture lacks this attention, a package for it is missing, or it
+                looks ahead.
         """
         config = self.network_config(vocabulary)
         try:
@@ -82,7 +84,7 @@ class Scratch(NetworkBuilder):
                 f"{type(config).__name__} cannot be built with attention={self.attention}:"
                 f" {error} Set network.attention to auto."
             ) from error
-        return draw_weights(network, seed=seed, device=device)
+        return check_causal(draw_weights(network, seed=seed, device=device))
 
     def _check(self) -> None:
         model_type = self.config.get("model_type")

@@ -69,6 +69,10 @@ class Trainable(nn.Module):
         head: nn.Module = self.network.get_output_embeddings()
         return head
 
+    def _head_width(self) -> int:
+        weight: Tensor = self.head.weight  # V D
+        return weight.shape[-1]
+
     def _own_forward(self, batch: StepBatch) -> Score:
         output = self.network(input_ids=batch.input_ids, use_cache=False)
         score = self.objective.from_logits(output.logits, batch.labels)
@@ -107,6 +111,8 @@ class Trainable(nn.Module):
                 return "its forward does not run its base_model"
             if not torch.equal(states.received, self.body(tokens)):
                 return "its forward gives its base_model other arguments"
+            if self._head_width() != states.given.shape[-1]:
+                return "its head does not take what its base_model gives"
             ours = self.head(states.given)
         finally:
             self.network.train(mode)

@@ -62,9 +62,11 @@ class MasterWeights(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """Gives the inner optimizer's state with each parameter's copy in it."""
         state = self.inner.state_dict()
-        for index, (_, copy) in enumerate(self._pairs):
-            state["state"].setdefault(index, {})["master"] = copy
-        return state
+        states = {  # new dictionaries: torch hands out its own
+            index: {**state["state"].get(index, {}), "master": copy}
+            for index, (_, copy) in enumerate(self._pairs)
+        }
+        return {**state, "state": states}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -61,7 +61,8 @@ class WarmupCosine(Constant):
         decay_steps: Optimizer steps, warm-up included, until `floor`; 0 means all of the run's.
 
     Raises:
-        ConfigError: `floor` is not a fraction, or a number of steps is negative.
+        ConfigError: `floor` is not a fraction, a number of steps is negative, or the decay ends
+            before the warm-up does.
 
     Source:
         Loshchilov & Hutter, arXiv:1608.03983, eq. 5, without restarts.
@@ -71,6 +72,12 @@ class WarmupCosine(Constant):
         super().__init__(warmup_steps=warmup_steps)
         self.floor = _fraction("floor", floor)
         self.decay_steps = _not_negative("decay_steps", decay_steps)
+        if 0 < decay_steps <= warmup_steps:
+            raise ConfigError(
+                f"decay_steps={decay_steps:,} ends before the warm-up does (warmup_steps="
+                f"{warmup_steps:,}). Set decay_steps to at least {warmup_steps + 1:,}, or to 0: all"
+                " of the run."
+            )
 
     def factor(self, step: int, total_steps: int) -> float:
         """Gives the fraction of the peak rate."""

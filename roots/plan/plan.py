@@ -71,9 +71,10 @@ def _network(network: Any, config: Any) -> str:
 def _step(data: Any, model: Any, rows: int, ranks: int) -> str:
     passes = -(-rows // model.micro_batch_size)
     over = f" on each of {ranks} ranks" if ranks > 1 else ""
+    plural = "es" if passes > 1 else ""
     return (
         f"{data.sequences_per_step:,} sequences of {data.seq_len:,} = {data.tokens_per_step:,}"
-        f" tokens, in {passes} forward passes of {min(model.micro_batch_size, rows)}{over}"
+        f" tokens, in {passes} forward pass{plural} of {min(model.micro_batch_size, rows)}{over}"
     )
 
 
@@ -100,8 +101,7 @@ def rate_curve(schedule: Schedule, total_steps: int, width: int = 32) -> str:
 
 
 def _computes(trainer: Any) -> str:
-    summary = getattr(trainer.precision_plugin, "summary", type(trainer.precision_plugin).__name__)
-    precision = trainer.precision_plugin.precision
+    summary, precision = trainer.precision_plugin.summary, trainer.precision_plugin.precision
     device = trainer.strategy.root_device
     words = f"{device.type}, {type(trainer.strategy).__name__}, {precision}: {summary}"
     if "bf16" in precision and not multiplies_bfloat16(device):

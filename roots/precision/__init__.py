@@ -5,6 +5,7 @@ from roots.precision.plugins import (
     BF16Mixed,
     BF16True,
     Float32,
+    StepPrecision,
     multiplies_bfloat16,
     precision_named,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "BF16Mixed",
     "BF16True",
     "Float32",
+    "StepPrecision",
     "multiplies_bfloat16",
     "precision_named",
 ]

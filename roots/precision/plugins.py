@@ -11,7 +11,14 @@ from torch import nn
 from roots.errors import ConfigError
 
 
-class Float32(Precision):
+class StepPrecision(Precision):
+    """A number format that the step by hand is tested with."""
+
+    summary: str
+    """What is in which format, in a few words."""
+
+
+class Float32(StepPrecision):
     """Everything in float32: weights, arithmetic, optimizer state."""
 
     summary = "float32 weights and arithmetic"
@@ -21,7 +28,7 @@ class Float32(Precision):
         self.precision = "32-true"
 
 
-class BF16Mixed(MixedPrecision):
+class BF16Mixed(MixedPrecision, StepPrecision):
     """Float32 weights; matrix products in bfloat16 by autocast, sums and norms in float32."""
 
     summary = "float32 weights, bfloat16 matrix products"
@@ -34,7 +41,7 @@ class BF16Mixed(MixedPrecision):
         self.device = device.type
 
 
-class BF16True(Precision):
+class BF16True(StepPrecision):
     """Bfloat16 weights and arithmetic; the optimizer keeps float32 copies of the weights.
 
     Half the memory traffic of float32. Gradients are summed over the micro-batches and ranks of a
@@ -55,14 +62,14 @@ class BF16True(Precision):
         return module
 
 
-PRECISIONS: dict[str, type[Precision]] = {
+PRECISIONS: dict[str, type[StepPrecision]] = {
     "32": Float32,
     "bf16-mixed": BF16Mixed,
     "bf16-true": BF16True,
 }
 
 
-def precision_named(name: str, device: torch.device) -> Precision:
+def precision_named(name: str, device: torch.device) -> StepPrecision:
     """Makes the precision plugin of a name; `auto` is the fastest that is safe on the device.
 
     Raises:

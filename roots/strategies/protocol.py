@@ -60,7 +60,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], clip_norm: float) -> Floa
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients).float()
-    if clip_norm != float("inf"):
+    if gradients and clip_norm != float("inf"):
         scale = torch.clamp(clip_norm / (norm + 1e-6), max=1.0)
         torch._foreach_mul_(gradients, scale.to(gradients[0].dtype))
     return norm

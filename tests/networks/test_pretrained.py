@@ -1,0 +1,165 @@
+"""Networks from a folder: the same weights, or a clear refusal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedModel
+
+from roots.errors import ConfigError, DataError
+from roots.networks import Pretrained
+from roots.records import Vocabulary
+
+CPU = torch.device("cpu")
+ROOMY = Vocabulary(size=64, eos_id=0, bos_id=0)
+KEYS = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+}
+
+
+def saved(folder: Path, kind: type[PreTrainedModel] = LlamaForCausalLM, **keys: Any) -> Path:
+    torch.manual_seed(0)
+    kind(LlamaConfig(**{**KEYS, **keys})).save_pretrained(folder)
+    return folder
+
+
+def build(folder: Path | str, vocabulary: Vocabulary | None = ROOMY) -> PreTrainedModel:
+    return Pretrained(path=str(folder)).build(vocabulary, seed=0, device=CPU)
+
+
+def edit_config(folder: Path, **keys: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **keys}))
+
+
+@pytest.fixture(scope="module")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("networks") / "llama")
+
+
+@pytest.fixture
+def folder(_shared: Path, tmp_path: Path) -> Path:
+    """A saved network that the test may damage."""
+    return Path(shutil.copytree(_shared, tmp_path / "llama"))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_weights_are_those_that_were_saved(tmp_path: Path, tied: bool) -> None:
+    original = LlamaForCausalLM.from_pretrained(saved(tmp_path, tie_word_embeddings=tied))
+    network = build(tmp_path)
+    ours, theirs = network.state_dict(), original.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    same = network.get_output_embeddings().weight is network.get_input_embeddings().weight
+    assert same is tied
+
+
+def test_bfloat16_weights_are_loaded_as_float32(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    original = LlamaForCausalLM(LlamaConfig(**KEYS)).to(torch.bfloat16)
+    original.save_pretrained(tmp_path)
+    for key, value in build(tmp_path).state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, original.state_dict()[key].float())
+
+
+def test_the_global_random_state_stays_as_it_was(folder: Path) -> None:
+    before = torch.get_rng_state()
+    build(folder)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_data_the_networks_own_vocabulary_is_taken(folder: Path) -> None:
+    assert build(folder, None).config.vocab_size == 64
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(DataError, match=rf"no folder {tmp_path}/nowhere\. Correct network\.path"):
+        build(tmp_path / "nowhere")
+    build(folder)
+
+
+def test_a_folder_without_a_config_is_refused(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty has no config\.json\. Give a Hugging Face folder"):
+        build(tmp_path / "empty")
+    build(folder)
+
+
+def test_pickled_weights_are_not_read(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    state = build(folder).state_dict()
+    weights.unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    with pytest.raises(DataError, match=r"no file named model\.safetensors .* holds \*\.safetensors"):
+        build(folder)
+    from safetensors.torch import save_file
+
+    save_file(state, weights, metadata={"format": "pt"})  # the cure
+    build(folder)
+
+
+def test_damaged_weights_are_refused(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(DataError, match=rf"Cannot load a network from {folder}: .*deserializing"):
+        build(folder)
+
+
+def test_a_damaged_config_is_refused(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+    with pytest.raises(DataError, match=r"Cannot load .* not a valid JSON file"):
+        build(folder)
+
+
+def test_an_architecture_that_transformers_does_not_know_is_refused(folder: Path) -> None:
+    edit_config(folder, model_type="bogus")
+    with pytest.raises(DataError, match=r"Cannot load .* model type `bogus`"):
+        build(folder)
+
+
+def test_missing_weights_are_refused_and_not_drawn(folder: Path) -> None:
+    edit_config(folder, num_hidden_layers=3)
+    message = r"no weights for 9 parameters of LlamaForCausalLM, .*model\.layers\.2\..*random"
+    with pytest.raises(ConfigError, match=message):
+        build(folder)
+    edit_config(folder, num_hidden_layers=2)
+    build(folder)
+
+
+def test_a_body_without_a_head_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, LlamaModel)
+    with pytest.raises(ConfigError, match=r"no weights for 1 parameters .* lm_head\.weight"):
+        build(tmp_path)
+
+
+def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+    edit_config(folder, intermediate_size=96)
+    message = r"another shape for 6 parameters .*\(32, 48\) where config\.json asks for \(32, 96\)"
+    with pytest.raises(ConfigError, match=message):
+        build(folder)
+    edit_config(folder, intermediate_size=48)
+    build(folder)
+
+
+def test_a_vocabulary_smaller_than_the_datas_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has 64 embeddings and the data 65 .* at least 65"):
+        build(folder, Vocabulary(size=65, eos_id=0, bos_id=0))
+    build(folder, Vocabulary(size=63, eos_id=0, bos_id=0))
+
+
+def test_more_positions_than_the_network_has_are_refused(folder: Path) -> None:
+    pretrained = Pretrained(path=str(folder))
+    with pytest.raises(ConfigError, match=r"seq_len=65 .* 64 positions .* at most 64"):
+        pretrained.check_seq_len(pretrained.network_config(ROOMY), 65)
+    pretrained.check_seq_len(pretrained.network_config(ROOMY), 64)
