@@ -12,8 +12,14 @@ from jaxtyping import install_import_hook
 
 # The shapes in signatures are checked while the tests run; they cost nothing otherwise.
 install_import_hook(
-    ["roots.batch", "roots.data", "roots.objectives", "roots.strategies", "roots.networks.trainable"],
-    "beartype.beartype",
+    [
+        "roots.batch",
+        "roots.data",
+        "roots.objectives",
+        "roots.strategies",
+        "roots.networks.trainable",
+    ],
+    "shapes.checked",
 )
 
 os.environ.setdefault("MPLBACKEND", "Agg")

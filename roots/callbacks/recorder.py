@@ -157,7 +157,7 @@ def wandb_logger(run: Run, name: str, config: dict[str, Any]) -> Logger:
         name=f"{name}/{run.path.name}",
         save_dir=str(run.path),
         config=yaml.safe_load(redact(yaml.safe_dump(config))),
-        settings=Settings(x_disable_meta=True),  # the command line as it is, with what is secret
+        settings=Settings(x_disable_meta=True),  # it would copy the command line, secrets and all
     )
 
 

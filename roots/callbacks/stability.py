@@ -55,11 +55,12 @@ class StopOnNonFinite(L.Callback):
         names = [name for name, _ in pl_module.named_parameters()]
         finite = torch.stack([_local(p).isfinite().all() for p in pl_module.parameters()])
         everywhere = trainer.strategy.reduce((~finite).int(), reduce_op="sum")
-        bad = [name for name, n in zip(names, everywhere.tolist(), strict=True) if n]  # type: ignore[union-attr]
+        bad = [name for name, n in zip(names, everywhere.tolist(), strict=True) if n]
         if bad:
             raise TrainingError(
-                f"After step {trainer.global_step:,}, {len(bad):,} of {len(names):,} weights are not"
-                f" finite, {bad[0]} for one, although loss and gradient were: they are not saved."
+                f"After step {trainer.global_step:,}, {len(bad):,} of {len(names):,} weights are"
+                f" not finite, {bad[0]} for one, although loss and gradient were: they are not"
+                " saved."
                 f" {_last_good(trainer)} {CURES}"
             )
 

@@ -104,7 +104,10 @@ class Scratch(NetworkBuilder):
                 f"model_type {model_type!r} is no causal language model in transformers."
                 " Take one that is, such as llama, gpt2 or qwen3."
             )
-        known = set(vars(family())) | set(family.attribute_map)
+        known = {key for key in vars(family()) if not key.startswith("_")}
+        known |= set(family.attribute_map)
+        if "rope_parameters" in known:  # transformers still reads the two that it made one of
+            known |= {"rope_theta", "rope_scaling"}
         for key in self.config:
             if key not in known and key != "model_type":
                 raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from roots.batch import Score, StepBatch
 
 
+@runtime_checkable
 class Objective(Protocol):
     """Scores labelled positions; what `roots.objectives` offers."""
 
@@ -70,7 +71,8 @@ class Trainable(nn.Module):
         return head
 
     def _head_width(self) -> int:
-        weight: Tensor = self.head.weight  # V D
+        weight = self.head.weight  # V D
+        assert isinstance(weight, Tensor)
         return weight.shape[-1]
 
     def _own_forward(self, batch: StepBatch) -> Score:

@@ -101,7 +101,9 @@ def test_pickled_weights_are_not_read(folder: Path) -> None:
     state = build(folder).state_dict()
     weights.unlink()
     torch.save(state, folder / "pytorch_model.bin")
-    with pytest.raises(DataError, match=r"no file named model\.safetensors .* holds \*\.safetensors"):
+    with pytest.raises(
+        DataError, match=r"no file named model\.safetensors .* holds \*\.safetensors"
+    ):
         build(folder)
     from safetensors.torch import save_file
 

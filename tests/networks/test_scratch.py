@@ -46,7 +46,9 @@ def direct(config: dict[str, Any]) -> PreTrainedModel:
     keys = {**config, "vocab_size": ROOMY.size}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(99)
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(keys.pop("model_type"), **keys))
+        return AutoModelForCausalLM.from_config(
+            AutoConfig.for_model(keys.pop("model_type"), **keys)
+        )
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -144,7 +146,10 @@ def test_another_attention_gives_the_same_logits() -> None:
         Scratch(config=LLAMA, attention=name).build(ROOMY, seed=1, device=CPU)
         for name in ("auto", "eager")
     )
-    assert (sdpa.config._attn_implementation, eager.config._attn_implementation) == ("sdpa", "eager")
+    assert (sdpa.config._attn_implementation, eager.config._attn_implementation) == (
+        "sdpa",
+        "eager",
+    )
     torch.testing.assert_close(sdpa(tokens).logits, eager(tokens).logits)
 
 
@@ -183,6 +188,17 @@ def test_gpt2s_keys_and_their_common_names_are_both_known() -> None:
     config = {"model_type": "gpt2", "hidden_size": 32, "n_layer": 3, "num_attention_heads": 2}
     read = Scratch(config=config).network_config(None)
     assert (read.n_embd, read.n_layer, read.n_head) == (32, 3, 2)
+
+
+def test_the_older_names_of_the_rotary_settings_are_known_and_heeded() -> None:
+    scaling = {"rope_type": "linear", "factor": 2.0}
+    old = Scratch(config={**LLAMA, "rope_theta": 5e5, "rope_scaling": scaling})
+    new = Scratch(config={**LLAMA, "rope_parameters": {"rope_theta": 5e5, **scaling}})
+    ours, theirs = (s.build(ROOMY, seed=1, device=CPU).model.rotary_emb for s in (old, new))
+    assert torch.equal(ours.inv_freq, theirs.inv_freq)
+    assert ours.inv_freq[-1] < built(LLAMA).model.rotary_emb.inv_freq[-1] / 2
+    with pytest.raises(ConfigError, match="'rope_theta' is no key of GPT2Config"):
+        Scratch(config={**GPT2, "rope_theta": 5e5})
 
 
 @pytest.mark.parametrize(("key", "value"), [("hidden_size", 65), ("hidden_size", "64k")])

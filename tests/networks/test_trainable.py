@@ -117,7 +117,9 @@ def test_the_score_is_that_of_the_networks_own_logits(config: dict[str, Any]) ->
     trainable = Trainable(network(config), NextToken(z_loss=1e-3)).eval()
     trainable.check()
     batch = a_batch()
-    own = NextToken(z_loss=1e-3).from_logits(trainable.network(batch.input_ids).logits, batch.labels)
+    own = NextToken(z_loss=1e-3).from_logits(
+        trainable.network(batch.input_ids).logits, batch.labels
+    )
     for ours, theirs in zip(trainable(batch), own, strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -143,6 +145,8 @@ def test_filler_rows_add_nothing() -> None:
         batch,
         input_ids=torch.cat([batch.input_ids, torch.zeros(2, 16, dtype=torch.long)]),
         labels=torch.cat([batch.labels, torch.full((2, 16), IGNORE)]),
+        samples=torch.tensor([0, 1, 2, -1, -1]),
+        n_bytes=torch.zeros(5, dtype=torch.long),
     )
     for ours, theirs in zip(trainable(filled), trainable(batch), strict=True):
         torch.testing.assert_close(ours, theirs)

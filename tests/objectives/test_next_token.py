@@ -81,7 +81,9 @@ def test_what_stands_at_an_ignored_position_changes_nothing() -> None:
     assert [s.item() for s in ours] == [s.item() for s in theirs]
 
 
-@pytest.mark.parametrize(("smoothing", "z_loss"), [(0.1, 0.0), (0.0, 1e-2), (0.3, 1e-4), (0.9, 1)])
+@pytest.mark.parametrize(
+    ("smoothing", "z_loss"), [(0.1, 0.0), (0.0, 1e-2), (0.3, 1e-4), (0.9, 1.0)]
+)
 def test_the_regularised_loss_is_its_definition(smoothing: float, z_loss: float) -> None:
     logits, labels = a_batch()
     score = NextToken(label_smoothing=smoothing, z_loss=z_loss).from_logits(logits, labels)
@@ -184,11 +186,11 @@ def test_a_label_smoothing_that_is_no_share_is_refused(value: float) -> None:
     with pytest.raises(ConfigError, match=rf"label_smoothing={value:g} .* less than 1; 0\.1"):
         NextToken(label_smoothing=value)
     NextToken(label_smoothing=0.1)  # the cure
-    NextToken(label_smoothing=0)
+    NextToken(label_smoothing=0.0)
 
 
 def test_a_negative_z_loss_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"z_loss=-0\.5 would reward .* 0 \(off\) or 1e-4"):
         NextToken(z_loss=-0.5)
     NextToken(z_loss=1e-4)  # the cure
-    NextToken(z_loss=0)
+    NextToken(z_loss=0.0)

@@ -83,7 +83,11 @@ def test_a_saved_state_goes_on_bitwise(tmp_path: Path) -> None:
     ours, theirs = its_master.state_dict()["state"], whole.state_dict()["state"]
     assert ours.keys() == theirs.keys()
     for index in ours:
-        assert ours[index].keys() == theirs[index].keys() == {"step", "exp_avg", "exp_avg_sq", "master"}
+        assert (
+            ours[index].keys()
+            == theirs[index].keys()
+            == {"step", "exp_avg", "exp_avg_sq", "master"}
+        )
         assert all(torch.equal(ours[index][name], theirs[index][name]) for name in ours[index])
 
 

@@ -19,7 +19,6 @@ LLAMA = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 8,
     "vocab_size": 50,
     "max_position_embeddings": 32,
     "pad_token_id": None,
@@ -40,8 +39,8 @@ CONFIGS = {
         "embd_pdrop": 0.0,
         "resid_pdrop": 0.0,
     },
-    "qwen3": {**LLAMA, "model_type": "qwen3"},
-    "gemma2": {**LLAMA, "model_type": "gemma2", "final_logit_softcapping": 2.0},
+    "qwen3": {**LLAMA, "model_type": "qwen3", "head_dim": 8},
+    "gemma2": {**LLAMA, "model_type": "gemma2", "head_dim": 8, "final_logit_softcapping": 2.0},
     "granite": {**LLAMA, "model_type": "granite", "logits_scaling": 8.0},
     "mixtral": {
         **LLAMA,
@@ -55,8 +54,7 @@ CONFIGS = {
 
 
 def trainable(name: str) -> Trainable:
-    config = {k: v for k, v in CONFIGS[name].items() if name != "llama" or k != "head_dim"}
-    network = Scratch(config=config).build(None, seed=1, device=torch.device("cpu"))
+    network = Scratch(config=CONFIGS[name]).build(None, seed=1, device=torch.device("cpu"))
     made = Trainable(network, NextToken())
     made.check()
     return made.train()

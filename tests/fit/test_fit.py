@@ -1,0 +1,233 @@
+"""A run from beginning to end: its numbers are right and its directory tells the whole story."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from roots.errors import ConfigError
+from roots.fit import compose, read_run_files
+from roots.fit.compose import Composed
+from roots.runs import Run
+from roots.shards import ShardFolder
+
+STEPS, EVERY = 10, 4  # 4 does not divide 10
+_FITTED: list[Composed] = []
+
+
+@pytest.fixture
+def fitted(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Composed:
+    """One finished run, shared by the tests that only read it."""
+    if not _FITTED:
+        runs = str(tmp_path_factory.mktemp("fitted"))
+        config["trainer"].update(runs_dir=runs, max_steps=STEPS, val_every_steps=EVERY)
+        composed = compose(config)
+        composed.fit()
+        _FITTED.append(composed)
+    return _FITTED[0]
+
+
+def rows_of(run: Run) -> list[dict[str, str]]:
+    with run.metrics_file.open() as file:
+        return list(csv.DictReader(file))
+
+
+def column(composed: Composed, name: str) -> list[float]:
+    """The values of a metric, in the steps that have it."""
+    assert composed.trainer.run is not None
+    return [float(row[name]) for row in rows_of(composed.trainer.run) if row[name]]
+
+
+# -- metrics --------------------------------------------------------------------------------------
+
+
+def test_every_step_has_its_row_with_the_columns_that_are_promised(fitted: Composed) -> None:
+    assert fitted.trainer.run is not None
+    rows = rows_of(fitted.trainer.run)
+    assert [int(row["step"]) for row in rows] == list(range(1, STEPS + 1))
+    assert set(rows[0]) >= {
+        "train/loss",
+        "val/loss",
+        "val/nats_per_token",
+        "val/perplexity",
+        "val/bits_per_byte",
+        "optim/grad_norm",
+        "optim/learning_rate",
+        "train/tokens_per_second",
+        "train/tokens_seen",
+    }
+
+
+def test_the_loss_starts_at_a_uniform_guess_and_falls(fitted: Composed) -> None:
+    losses = column(fitted, "train/loss")
+    assert losses[0] == pytest.approx(math.log(fitted.data.vocabulary.size), abs=0.1)
+    assert losses[-1] < losses[0] - 0.4
+    validated = column(fitted, "val/loss")
+    assert validated == sorted(validated, reverse=True)
+
+
+def test_validation_comes_at_its_interval_and_after_the_last_step(fitted: Composed) -> None:
+    assert fitted.trainer.run is not None
+    validated = [int(row["step"]) for row in rows_of(fitted.trainer.run) if row["val/loss"]]
+    assert validated == [4, 8, 10]
+
+
+def test_tokens_seen_are_sequences_times_length_times_steps(fitted: Composed) -> None:
+    assert column(fitted, "train/tokens_seen") == [8 * 16 * n for n in range(1, STEPS + 1)]
+
+
+def test_the_learning_rate_of_each_step_is_the_schedules(fitted: Composed) -> None:
+    """Two warm-up steps, then half a cosine from the peak to a tenth of it."""
+    peak, floor, warm = 3e-3, 0.1, 2
+    falling = [math.cos(math.pi * n / (STEPS - 1 - warm)) for n in range(STEPS - warm)]
+    expected = [peak / 2, peak, *(peak * (floor + (1 - floor) * (1 + c) / 2) for c in falling)]
+    assert column(fitted, "optim/learning_rate") == pytest.approx(expected, rel=1e-12)
+
+
+def validation_by_definition(folder: ShardFolder, network: Any, seq_len: int) -> dict[str, float]:
+    """Nats, labels and bytes of all validation windows, in float64, from the raw token file."""
+    tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer_path)
+    tokens = np.asarray(folder.shard("val").tokens, dtype=np.int64)
+    nats, labels, n_bytes = 0.0, 0, 0
+    for start in range(0, len(tokens) - 1, seq_len):
+        window = torch.from_numpy(tokens[start : start + seq_len + 1])
+        with torch.no_grad():
+            logits = network(window[None, :-1]).logits[0].double()
+        chances = torch.log_softmax(logits, dim=-1)
+        for place, target in enumerate(window[1:].tolist()):
+            if window[place] == tokenizer.eos_token_id:
+                continue  # what follows a document is another document
+            nats -= chances[place, target].item()
+            labels += 1
+            if target != tokenizer.eos_token_id:  # a letter of the byte alphabet is one byte
+                n_bytes += len(tokenizer.convert_ids_to_tokens(target))
+    return {"nats": nats, "labels": labels, "bytes": n_bytes}
+
+
+def test_validation_is_the_mean_over_all_labels_of_all_windows(fitted: Composed) -> None:
+    assert fitted.trainer.run is not None
+    checkpoint = fitted.trainer.run.last()
+    assert checkpoint.step == STEPS
+    network = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=torch.float64).eval()
+    direct = validation_by_definition(fitted.data.folder, network, seq_len=16)
+    mean = direct["nats"] / direct["labels"]
+    last = {name: column(fitted, f"val/{name}")[-1] for name in ("loss", "nats_per_token")}
+    assert last == pytest.approx({"loss": mean, "nats_per_token": mean}, rel=1e-6)
+    assert column(fitted, "val/perplexity")[-1] == pytest.approx(math.exp(mean), rel=1e-5)
+    bits = direct["nats"] / math.log(2) / direct["bytes"]
+    assert column(fitted, "val/bits_per_byte")[-1] == pytest.approx(bits, rel=1e-6)
+
+
+# -- the directory --------------------------------------------------------------------------------
+
+
+def test_the_figure_is_a_png(fitted: Composed) -> None:
+    assert fitted.trainer.run is not None
+    picture = (fitted.trainer.run.path / "loss.png").read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert picture.endswith(b"IEND\xaeB`\x82")
+
+
+def test_the_written_configuration_composes_to_itself(fitted: Composed) -> None:
+    assert fitted.trainer.run is not None
+    again = compose(fitted.trainer.run.config_file)
+    assert again.config == fitted.config == read_run_files([fitted.trainer.run.config_file])
+
+
+def test_a_precision_that_was_chosen_is_written_down_by_name(config: dict) -> None:
+    composed = compose(config, {"trainer.precision": "auto"})
+    assert composed.trainer.spec["trainer"]["precision"] in ("32", "bf16-mixed")
+
+
+def test_the_environment_says_what_ran_on_what(fitted: Composed) -> None:
+    assert fitted.trainer.run is not None
+    said = json.loads((fitted.trainer.run.path / "environment.json").read_text())
+    assert said["packages"]["torch"] == torch.__version__
+    assert {"lightning", "transformers", "tokenizers", "numpy"} <= said["packages"].keys()
+    assert said["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert said["hardware"]["device"] == "cpu"
+    assert said["hardware"]["ranks"] == 1
+    assert said["hardware"]["cores"] >= 1
+    assert said["command"]
+    manifest = Path(said["data"]["path"]) / "manifest.json"
+    assert said["data"]["fingerprint"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
+    assert set(said["code"]) in ({"commit", "changed"}, set())
+
+
+def test_two_runs_do_not_collide(config: dict) -> None:
+    config["trainer"].update(max_steps=3)
+    first, second = compose(config).fit(), compose(config).fit()
+    assert (first.path.name, second.path.name) == ("0001", "0002")
+    assert rows_of(first)[0]["train/loss"] == rows_of(second)[0]["train/loss"]
+
+
+def test_a_name_that_is_no_folders_name_is_refused(config: dict) -> None:
+    with pytest.raises(ConfigError, match=r"name='a/b' cannot be a folder's name\. Use letters"):
+        compose(config, {"name": "a/b"}).fit()
+
+
+def test_secrets_of_the_environment_are_in_no_file(
+    config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "sesame-open-8457"
+    monkeypatch.setenv("FAKE_API_KEY", secret)
+    monkeypatch.setattr(sys, "argv", ["roots", "fit", f"--trainer.runs_dir={tmp_path}/{secret}"])
+    config["trainer"].update(max_steps=3, runs_dir=f"{tmp_path}/{secret}")
+    run = compose(config).fit()
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    assert {"config.yaml", "environment.json", "trainer.ckpt"} <= {path.name for path in files}
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []
+    assert "<FAKE_API_KEY>" in (run.path / "environment.json").read_text()
+    assert "<FAKE_API_KEY>" in run.config_file.read_text()
+
+
+# -- number formats -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16-mixed", torch.float32), ("bf16-true", torch.bfloat16)]
+)
+def test_bfloat16_runs_come_out_near_float32_and_say_what_they_are(
+    config: dict, fitted: Composed, precision: str, dtype: torch.dtype
+) -> None:
+    config["trainer"].update(max_steps=STEPS, val_every_steps=EVERY, precision=precision)
+    composed = compose(config)
+    run = composed.fit()
+    assert composed.model.trainable is not None
+    assert {p.dtype for p in composed.model.trainable.parameters()} == {dtype}
+    assert yaml.safe_load(run.config_file.read_text())["trainer"]["precision"] == precision
+    for name in ("train/loss", "val/loss"):
+        exact, rounded = column(fitted, name), column(composed, name)
+        assert rounded != exact  # it did compute in another format
+        assert rounded == pytest.approx(exact, rel=2**-7)
+
+
+def test_validation_text_may_be_absent(config: dict, text_folder: Path, tmp_path: Path) -> None:
+    from roots.corpus import BytePairs, Corpus
+    from roots.sources import Text
+
+    corpus = Corpus(
+        source=Text(paths=[str(text_folder)]),
+        out=str(tmp_path / "whole"),
+        tokenizer=BytePairs(vocab_size=300),
+        val_fraction=0.0,
+        workers=1,
+    )
+    shards = corpus.prepare(progress=False)
+    composed = compose(config, {"data.shards": str(shards), "data.val_fraction": 0.0})
+    run = composed.fit()
+    rows = rows_of(run)
+    assert len(rows) == 6
+    assert not [name for name in rows[0] if name.startswith("val/")]
+    assert run.last().step == 6

@@ -1,0 +1,240 @@
+"""`roots fit`, `validate`, `test` and `predict`, as a person types them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from roots.cli import run as roots
+from roots.errors import CheckpointError, ConfigError, DataError
+from roots.fit import compose
+from roots.runs import Run
+
+_TRAINED: list[Path] = []
+
+
+@pytest.fixture
+def run_file(config: dict[str, Any], tmp_path: Path) -> str:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+@pytest.fixture
+def trained(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of one finished run; each test takes care of what it writes there."""
+    if not _TRAINED:
+        config["trainer"]["runs_dir"] = str(tmp_path_factory.mktemp("trained"))
+        config["trainer"]["keep_best"] = 5
+        _TRAINED.append(compose(config).fit().path)
+    return _TRAINED[0]
+
+
+def validated(run: Path) -> dict[int, dict[str, float]]:
+    """What the run's own validations measured, by step."""
+    with (run / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/loss"]]
+    return {
+        int(row["step"]): {k: float(v) for k, v in row.items() if k.startswith("val/")}
+        for row in rows
+    }
+
+
+# -- fit ------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_tells_the_run_and_writes_nothing(
+    run_file: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert roots(["fit", "--config", run_file, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "llama, 30.2 k parameters (30,240; 9,600 of them the 300 embeddings)",
+        "8 sequences of 16 = 128 tokens, in 2 forward passes of 4",
+        "6 steps = 768 tokens",
+        "1.50e-03 ▅▅",
+        "▂ 3.00e-04, peak 3.00e-03 (WarmupCosine)",
+        "cpu, SingleDevice, 32-true: float32 weights and arithmetic",
+        "sequences to train on",
+        f"{tmp_path}/runs/tiny/<number>/: config.yaml, environment.json, metrics.csv, loss.png,",
+        "checkpoints/ (every 3 steps; the newest and the best 1 stay)",
+        "dry run: nothing was trained or written",
+    ):
+        assert words in said
+    assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
+
+
+def test_a_dry_run_refuses_what_the_run_would(run_file: str) -> None:
+    with pytest.raises(ConfigError, match=r"warmup_steps=99 .* 6 steps.* at most 5"):
+        roots(["fit", "-c", run_file, "--dry-run", "--model.schedule.warmup_steps=99"])
+    with pytest.raises(
+        ConfigError, match=r"seq_len=99 .*64 positions.*data\.seq_len to at most 64"
+    ):
+        roots(["fit", "-c", run_file, "--dry-run", "--data.seq_len=99"])
+    assert roots(["fit", "-c", run_file, "--dry-run", "--data.seq_len=64"]) == 0
+
+
+def test_print_config_prints_what_composes_to_the_same(
+    run_file: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        roots(["fit", "--config", run_file, "--trainer.max_steps", "9", "--print_config"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    again = tmp_path / "again.yaml"
+    again.write_text(printed)
+    assert compose(again).config == compose(run_file, {"trainer.max_steps": 9}).config
+    with pytest.raises(SystemExit):
+        roots(["fit", "--config", str(again), "--print_config"])
+    assert capsys.readouterr().out == printed
+
+
+def test_help_tells_the_settings_in_the_words_of_the_docstrings(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        roots(["fit", "--help"])
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "--resume RUN",
+        "--dry-run",
+        "--trainer.max_steps MAX_STEPS Optimizer steps of the run.",
+        "How many checkpoints to keep of those with the smallest val/loss, beside the newest.",
+        "Decides weights, order and dropout; the same seed gives the same run.",
+        "roots.modules.CausalLM",
+        "roots.data.TokenCorpus",
+    ):
+        assert words in said
+
+
+def test_help_of_a_class_tells_its_arguments(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        roots(["fit", "--model.help", "roots.modules.CausalLM"])
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Trains a network to predict the next token" in said
+    assert "--model.z_loss Z_LOSS Weight of the squared log of the softmax's denominator" in said
+
+
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+def test_the_other_verbs_tell_their_own_arguments(verb: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        roots([verb, "--help"])
+    said = capsys.readouterr().out
+    assert f"usage: roots {verb}" in said
+    assert "--checkpoint WHICH" in said
+    assert ("--to FILE" in said) == (verb == "predict")
+
+
+def test_fit_says_at_the_end_where_the_run_is_and_what_to_do_next(
+    run_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["--trainer.max_steps=4", "--trainer.runs_dir=runs"]
+    assert roots(["fit", "--config", run_file, *flags]) == 0
+    said = capsys.readouterr().out
+    assert "4 steps in " in said
+    assert "val/bits_per_byte" in said
+    assert "run directory: runs/tiny/0001" in said
+    assert "roots fit --resume runs/tiny/0001 --trainer.max_steps 8" in said
+    assert Run("runs/tiny/0001").last().step == 4
+
+
+def test_an_argument_that_nobody_knows_is_refused(run_file: str) -> None:
+    with pytest.raises(ConfigError, match=r"--resum\b"):
+        roots(["fit", "--config", run_file, "--resum", "x"])
+    with pytest.raises(ConfigError, match="Argument -c/--config: expected one argument"):
+        roots(["fit", "--config"])
+    with pytest.raises(ConfigError, match=r"run\.yaml"):
+        roots(["fit", run_file])
+
+
+def test_fp16_is_refused_with_exit_code_2(run_file: str) -> None:
+    with pytest.raises(ConfigError, match="bf16-mixed, which needs none") as refused:
+        roots(["fit", "--config", run_file, "--trainer.precision", "16-mixed"])
+    assert refused.value.exit_code == 2
+
+
+# -- validate, test, predict ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["best", "last", "3"])
+def test_validate_gives_the_numbers_of_the_runs_own_validation(
+    trained: Path, which: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert roots(["validate", "--run", str(trained), "--checkpoint", which]) == 0
+    said = dict(line.split() for line in capsys.readouterr().out.splitlines() if "/" in line)
+    expected = validated(trained)[3 if which == "3" else 6]
+    assert {name: float(value) for name, value in said.items()} == pytest.approx(expected, rel=1e-5)
+    record = json.loads((trained / "validate.json").read_text())
+    assert record.pop("checkpoint") == which
+    assert record == expected
+
+
+def test_validate_takes_flags_too(trained: Path, capsys: pytest.CaptureFixture) -> None:
+    flags = ["--model.micro_batch_size=1", "--data.max_val_sequences=3"]
+    assert roots(["validate", "--run", str(trained), *flags]) == 0
+    record = json.loads((trained / "validate.json").read_text())
+    assert record["val/loss"] != pytest.approx(validated(trained)[6]["val/loss"], rel=1e-5)
+
+
+def test_a_checkpoint_that_is_not_there_is_named_with_those_that_are(trained: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no checkpoint '5'; .*steps 3, 6\. Name one"):
+        roots(["validate", "--run", str(trained), "--checkpoint", "5"])
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path: Path, trained: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere does not exist\. Give a run's own"):
+        roots(["validate", "--run", str(tmp_path / "nowhere")])
+    with pytest.raises(CheckpointError, match=r"is no run directory \(no config\.yaml\)"):
+        roots(["validate", "--run", str(trained.parent)])
+
+
+def test_a_run_and_a_configuration_together_are_refused(run_file: str, trained: Path) -> None:
+    with pytest.raises(ConfigError, match="leave out --config, or --run"):
+        roots(["validate", "--config", run_file, "--run", str(trained)])
+
+
+def test_test_without_test_text_is_refused_with_the_cure(
+    trained: Path, text_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(DataError, match=r"no test split.*test_fraction above 0"):
+        roots(["test", "--run", str(trained)])
+    corpus = ["--source=roots.sources.Text", f"--source.paths=[{text_folder}]", "--workers=1"]
+    corpus += ["--tokenizer=roots.corpus.BytePairs", "--tokenizer.vocab_size=300"]
+    out = tmp_path / "with-test"
+    split = ["--test_fraction=0.2", "--val_fraction=0.2"]
+    assert roots(["corpus", *corpus, f"--out={out}", *split]) == 0
+    capsys.readouterr()
+    assert roots(["test", "--run", str(trained), f"--data.shards={out}"]) == 0
+    assert "test/bits_per_byte" in capsys.readouterr().out
+    assert json.loads((trained / "test.json").read_text())["test/loss"] > 0
+
+
+def test_predictions_add_up_to_the_validation(trained: Path, tmp_path: Path) -> None:
+    assert roots(["predict", "--run", str(trained)]) == 0
+    here = tmp_path / "elsewhere" / "scores.jsonl"
+    assert roots(["predict", "--run", str(trained), "--to", str(here)]) == 0
+    text = (trained / "predictions.jsonl").read_text()
+    assert here.read_text() == text
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [row["sample"] for row in rows] == list(range(len(rows)))
+    nats, labels = (sum(row[name] for row in rows) for name in ("nats", "labels"))
+    expected = validated(trained)[6]
+    assert nats / labels == pytest.approx(expected["val/nats_per_token"], rel=1e-6)
+    n_bytes = sum(row["bytes"] for row in rows)
+    bits = nats / n_bytes / 0.6931471805599453
+    assert bits == pytest.approx(expected["val/bits_per_byte"], rel=1e-6)
+
+
+def test_predict_needs_a_place_to_write_to(run_file: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give --to FILE, or --run RUN"):
+        roots(["predict", "--config", run_file])
+    assert roots(["predict", "--config", run_file, "--to", str(tmp_path / "scores.jsonl")]) == 0
+    assert (tmp_path / "scores.jsonl").stat().st_size > 0

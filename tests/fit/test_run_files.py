@@ -1,0 +1,118 @@
+"""Run files extend each other, merge deeply, and are refused with what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roots.errors import ConfigError
+from roots.fit import merge, read_run_files
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path = path.with_suffix(".yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_extends_is_relative_to_the_file_and_not_to_the_present_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, run__a="extends: [../model/small.yaml]\nname: a", model__small="model: {x: 1}")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert read_run_files(["../run/a.yaml"]) == {"name": "a", "model": {"x": 1}}
+
+
+def test_one_base_needs_no_list(tmp_path: Path) -> None:
+    write(tmp_path, a="extends: b.yaml\nx: 1", b="y: 2")
+    assert read_run_files([tmp_path / "a.yaml"]) == {"x": 1, "y": 2}
+
+
+def test_files_merge_deeply_and_later_ones_win(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a="extends: [b.yaml, c.yaml]\ntrainer: {max_steps: 1}",
+        b="trainer: {max_steps: 2, precision: b, wandb: true}\nextends: d.yaml",
+        c="trainer: {max_steps: 3, precision: c}",
+        d="trainer: {seed: 4, wandb: false}",
+        e="trainer: {max_steps: 5}",
+    )
+    merged = {"max_steps": 1, "precision": "c", "wandb": True, "seed": 4}
+    assert read_run_files([tmp_path / "a.yaml"]) == {"trainer": merged}
+    both = read_run_files([tmp_path / "a.yaml", tmp_path / "e.yaml"])
+    assert both == {"trainer": {**merged, "max_steps": 5}}
+
+
+def test_lists_are_replaced_whole() -> None:
+    assert merge({"a": [1, 2, 3]}, {"a": [4]}) == {"a": [4]}
+
+
+def test_another_class_drops_the_arguments_of_the_one_below() -> None:
+    below = {"optimizer": {"class_path": "A", "init_args": {"only_of_a": 1}}}
+    above = {"optimizer": {"class_path": "B", "init_args": {"of_b": 2}}}
+    assert merge(below, above) == above
+    same = {"optimizer": {"class_path": "A", "init_args": {"more": 2}}}
+    assert merge(below, same)["optimizer"]["init_args"] == {"only_of_a": 1, "more": 2}
+    unnamed = {"optimizer": {"init_args": {"more": 2}}}
+    assert merge(below, unnamed)["optimizer"]["init_args"] == {"only_of_a": 1, "more": 2}
+
+
+def test_merging_leaves_its_arguments_as_they_are() -> None:
+    below, above = {"a": {"b": 1}}, {"a": {"c": 2}}
+    merge(below, above)
+    assert (below, above) == ({"a": {"b": 1}}, {"a": {"c": 2}})
+
+
+def test_a_circle_is_refused_and_shown_and_cured_by_removing_one(tmp_path: Path) -> None:
+    write(tmp_path, a="extends: b.yaml\nx: 1", b="extends: c.yaml", c="extends: b.yaml")
+    with pytest.raises(ConfigError, match=r"b\.yaml → c\.yaml → b\.yaml.*Remove one of these"):
+        read_run_files([tmp_path / "a.yaml"])
+    write(tmp_path, c="y: 2")
+    assert read_run_files([tmp_path / "a.yaml"]) == {"x": 1, "y": 2}
+
+
+def test_a_base_that_two_files_extend_is_no_circle(tmp_path: Path) -> None:
+    write(
+        tmp_path, a="extends: [b.yaml, c.yaml]", b="extends: d.yaml", c="extends: d.yaml", d="x: 1"
+    )
+    assert read_run_files([tmp_path / "a.yaml"]) == {"x": 1}
+
+
+def test_a_missing_base_is_named_with_who_extends_it(tmp_path: Path) -> None:
+    write(tmp_path, a="extends: ../nowhere/small.yaml")
+    with pytest.raises(ConfigError, match=r"no file .*nowhere/small\.yaml, which .*/a\.yaml ext"):
+        read_run_files([tmp_path / "a.yaml"])
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no file .*/nowhere\.yaml\. Correct the path"):
+        read_run_files([tmp_path / "nowhere.yaml"])
+
+
+@pytest.mark.parametrize("content", [b"a: [1, 2", b"\xff\xfe\x00"])
+def test_what_is_no_yaml_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"a\.yaml is no YAML: "):
+        read_run_files([tmp_path / "a.yaml"])
+
+
+def test_what_is_no_mapping_is_refused_with_what_it_is(tmp_path: Path) -> None:
+    write(tmp_path, a="- 1\n- 2")
+    with pytest.raises(ConfigError, match=r"a\.yaml holds a list, not `key: value` lines"):
+        read_run_files([tmp_path / "a.yaml"])
+
+
+def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
+    write(tmp_path, a="", b="x: 1")
+    assert read_run_files([tmp_path / "b.yaml", tmp_path / "a.yaml"]) == {"x": 1}
+
+
+def test_yaml_cannot_call_python(tmp_path: Path) -> None:
+    write(tmp_path, a="x: !!python/object/apply:os.system ['true']")
+    with pytest.raises(ConfigError, match="is no YAML"):
+        read_run_files([tmp_path / "a.yaml"])
