@@ -9,6 +9,11 @@ RootsError
 └── TrainingError        exit code 1: the run itself went wrong (a loss that is not finite)
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class RootsError(Exception):
     """Base of every error that roots raises on purpose; its text says what, why and the fix."""
@@ -40,3 +45,9 @@ class MissingExtra(UserError):
 
 class TrainingError(RootsError):
     """The training went wrong although its configuration was valid."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Words a suggestion: ` (did you mean 'llama'?)`, or nothing when no known word is near."""
+    close = get_close_matches(word, sorted(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

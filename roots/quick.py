@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 SIZES = {
     "tiny": {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2},
-    "small": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4},
-    "medium": {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6},
+    "small": {"hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 4},
+    "medium": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4},
+    "large": {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6},
 }
-"""Llama shapes: 0.3, 4 and 14 million parameters with 4,096 tokens, 64 values per head."""
+"""Llama shapes: 0.4, 1.3, 4 and 12 million parameters with 4,096 tokens; heads of 64 values."""
 
 
 class DataLoader:
@@ -95,7 +96,7 @@ class Model:
     """A small Llama with random weights, or the weights of a Hugging Face folder or hub name.
 
     Args:
-        size: `tiny`, `small` or `medium`.
+        size: `tiny`, `small`, `medium` or `large`.
         pretrained: A folder or hub name to go on from; it brings its own size.
         learning_rate: Peak learning rate.
 

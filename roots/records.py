@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from roots.errors import CheckpointError
 
@@ -88,6 +88,8 @@ def class_path(cls: type) -> str:
 def rebuild(spec: T | Mapping[str, Any], base: type[T]) -> T:
     """Makes the object that `plain` described; an object is given back as it is.
 
+    What its arguments describe in turn is made where the constructor names a class for it.
+
     Args:
         spec: `{"class_path": …, "init_args": …}`, perhaps from a checkpoint of somebody else.
         base: The class it must be of: nothing else is called.
@@ -97,17 +99,32 @@ def rebuild(spec: T | Mapping[str, Any], base: type[T]) -> T:
     """
     if not isinstance(spec, Mapping):
         return spec
-    package, _, name = str(spec["class_path"]).rpartition(".")
+    path = str(spec.get("class_path"))
+    package, _, name = path.rpartition(".")
     try:
         cls = getattr(importlib.import_module(package), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise CheckpointError(
-            f"There is no class {spec['class_path']}: {error}. Install or put on the Python path"
+            f"There is no class {path}: {error}. Install or put on the Python path"
             " what defines it, or correct the name."
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise CheckpointError(
-            f"{spec['class_path']} is no {base.__name__}, so it is not made from this"
-            f" configuration. Name a class that is one."
+            f"{path} is no {base.__name__}, so it is not made from this configuration."
+            " Name a class that is one."
         )
-    return cls(**spec.get("init_args", {}))
+    kinds = {} if cls.__init__ is object.__init__ else get_type_hints(cls.__init__)
+    arguments = spec.get("init_args", {})
+    return cls(**{name: _rebuilt(value, kinds.get(name)) for name, value in arguments.items()})
+
+
+def _rebuilt(value: Any, kind: Any) -> Any:
+    """Makes an argument of the kind that the constructor names: an object, or a tuple of a list."""
+    if isinstance(value, list) and get_origin(kind) is tuple:
+        return tuple(value)
+    if not (isinstance(value, Mapping) and "class_path" in value):
+        return value
+    bases = [
+        k for k in (kind, *get_args(kind)) if isinstance(k, type) and k.__module__ != "builtins"
+    ]
+    return rebuild(value, bases[0]) if bases else value

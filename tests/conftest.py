@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
+from tiny import WORDS, tiny_config
 
 # The shapes in signatures are checked while the tests run; they cost nothing otherwise.
 install_import_hook(
@@ -24,30 +25,6 @@ install_import_hook(
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sat",
-    "ran",
-    "on",
-    "under",
-    "mat",
-    "tree",
-    "and",
-    "then",
-    "it",
-    "was",
-    "said",
-    "that",
-    "in",
-    "of",
-    "to",
-    "she",
-    "he",
-]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,51 +62,6 @@ def shards(text_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         workers=1,
     )
     return corpus.prepare(progress=False)
-
-
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 64,
-    "tie_word_embeddings": True,
-}
-
-
-def tiny_config(shards: Path, runs: Path, **trainer: Any) -> dict[str, Any]:
-    """The run file of a tiny run: 8 sequences of 16 tokens a step."""
-    network = {"class_path": "roots.networks.Scratch", "init_args": {"config": LLAMA}}
-    optimizer = {"class_path": "roots.optim.AdamW", "init_args": {"learning_rate": 3e-3}}
-    schedule = {"class_path": "roots.optim.WarmupCosine", "init_args": {"warmup_steps": 2}}
-    settings = {
-        "max_steps": 6,
-        "val_every_steps": 3,
-        "log_every_steps": 1,
-        "precision": "32",
-        "accelerator": "cpu",
-        "runs_dir": str(runs),
-        "progress": False,
-    }
-    return {
-        "name": "tiny",
-        "seed": 1,
-        "model": {
-            "class_path": "roots.modules.CausalLM",
-            "init_args": {
-                "network": network,
-                "optimizer": optimizer,
-                "schedule": schedule,
-                "micro_batch_size": 4,
-            },
-        },
-        "data": {
-            "class_path": "roots.data.TokenCorpus",
-            "init_args": {"shards": str(shards), "seq_len": 16, "sequences_per_step": 8},
-        },
-        "trainer": {**settings, **trainer},
-    }
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ class Progress(L.Callback):
         """Shows what a validation measured."""
         ours: Any = trainer
         measured = {k[4:]: v for k, v in ours.latest.items() if k.startswith("val/")}
-        if trainer.is_global_zero and measured:
+        if trainer.is_global_zero and measured and trainer.state.fn == "fit":
             words = " · ".join(f"{name} {value:.4g}" for name, value in measured.items())
             self._show(f"validated after step {trainer.global_step:,} · {words}", stay=True)
 

@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, nearest
 from roots.fit.trainer import REFUSED, Trainer
 from roots.modules import LanguageModule
 
@@ -36,6 +36,7 @@ class CommandLine(LightningCLI):
             parser_kwargs={
                 "exit_on_error": False,
                 "default_env": False,
+                "allow_abbrev": False,
                 "prog": "roots fit",
                 "description": DESCRIPTION,
             },
@@ -83,7 +84,8 @@ class CommandLine(LightningCLI):
         try:
             self.config: Namespace = parser.parse_args([*files, *args])
         except ArgumentError as error:
-            raise ConfigError(readable(str(error))) from error
+            known = [name for action in parser._actions for name in action.option_strings]
+            raise ConfigError(readable(str(error), known)) from error
 
     def _set_seed(self) -> None:
         """Does nothing: randomness is an argument of what needs it."""
@@ -123,8 +125,13 @@ NOISE = (
 """How the lines of a parser's message begin that say nothing of the mistake."""
 
 
-def readable(message: str) -> str:
-    """Shortens a parser's message to where the mistake is and what it is."""
+def readable(message: str, flags: Sequence[str] = ()) -> str:
+    """Shortens a parser's message to where the mistake is and what it is.
+
+    Args:
+        message: What jsonargparse says.
+        flags: The flags that there are, to find the one that was meant.
+    """
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     text = " ".join(line for line in lines if line and not line.startswith(NOISE)).rstrip(".")
     if missing := re.match(r"the following arguments are required: (.+)", text):
@@ -132,6 +139,8 @@ def readable(message: str) -> str:
             f"The configuration lacks {missing[1]}. Give a run file that has it (--config"
             " configs/run/quickstart.yaml), or set it by flags."
         )
+    if unknown := re.match(r"unrecognized arguments: (--[^ =]+)", text):
+        text = f"There is no {unknown[1]}{nearest(unknown[1], flags)}"
     text = re.sub(r'Parser key "([^"]+)":', r"\1:", text)
     text = re.sub(r"Problem with given class_path '([^']+)':", r"\1:", text)
     text = re.sub(r"<class '([^']+)'>", r"\1", text)

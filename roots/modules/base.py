@@ -127,8 +127,8 @@ class LanguageModule(L.LightningModule, ABC):
     # -- building ------------------------------------------------------------------------------
 
     def configure_model(self) -> None:
-        """Builds the network where the strategy wants it."""
-        if self.trainable is not None:
+        """Builds the network where the strategy wants it; outside a run, a checkpoint builds it."""
+        if self.trainable is not None or self._trainer is None:
             return
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
         seed: int = self.trainer.seed  # type: ignore[attr-defined]

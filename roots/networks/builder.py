@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from difflib import get_close_matches
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
@@ -93,9 +91,3 @@ def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
 def implementation(attention: str) -> str | None:
     """Translates `auto` into transformers' word for it."""
     return None if attention == "auto" else attention
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Words a suggestion: ` (did you mean 'llama'?)`, or nothing when no known word is near."""
-    close = get_close_matches(word, sorted(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

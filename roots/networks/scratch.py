@@ -10,13 +10,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, nearest
 from roots.networks.builder import (
     NetworkBuilder,
     check_causal,
     check_vocabulary,
     implementation,
-    nearest,
     special_ids,
 )
 from roots.records import Vocabulary

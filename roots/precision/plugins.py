@@ -78,7 +78,8 @@ def precision_named(name: str, device: torch.device) -> StepPrecision:
     if name in ("16-mixed", "16-true", "16", "fp16"):
         raise ConfigError(
             f"precision={name} is not available on {device.type}: without a tested loss scaler its"
-            " gradients overflow or vanish. Set trainer.precision to bf16-mixed, which needs none."
+            " gradients overflow or vanish. Set trainer.precision to auto, which takes bf16-mixed"
+            " (it needs no scaler) where the device has units for it, and 32 elsewhere."
         )
     name = {"32-true": "32", "fp32": "32", "bf16": "bf16-mixed"}.get(name, name)
     if name == "auto":

@@ -21,6 +21,7 @@ class SingleDevice(SingleDeviceStrategy, StepStrategy):
     """
 
     def __init__(self, *, device: str = "cpu") -> None:
+        self.device = device
         super().__init__(device=torch.device(device))
 
     def micro_batch(self, *, last: bool) -> AbstractContextManager[None]:  # noqa: ARG002

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_config
 from ranks import run_ranks
+from tiny import tiny_config
 
 from roots.fit import compose
 from roots.runs import Run

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tiny import tiny_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from roots.errors import ConfigError
@@ -23,19 +24,15 @@ from roots.runs import Run
 from roots.shards import ShardFolder
 
 STEPS, EVERY = 10, 4  # 4 does not divide 10
-_FITTED: list[Composed] = []
 
 
-@pytest.fixture
-def fitted(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Composed:
+@pytest.fixture(scope="module")
+def fitted(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Composed:
     """One finished run, shared by the tests that only read it."""
-    if not _FITTED:
-        runs = str(tmp_path_factory.mktemp("fitted"))
-        config["trainer"].update(runs_dir=runs, max_steps=STEPS, val_every_steps=EVERY)
-        composed = compose(config)
-        composed.fit()
-        _FITTED.append(composed)
-    return _FITTED[0]
+    runs = tmp_path_factory.mktemp("fitted")
+    composed = compose(tiny_config(shards, runs, max_steps=STEPS, val_every_steps=EVERY))
+    composed.fit()
+    return composed
 
 
 def rows_of(run: Run) -> list[dict[str, str]]:

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from tiny import tiny_config
 
 from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError, DataError
 from roots.fit import compose
 from roots.runs import Run
-
-_TRAINED: list[Path] = []
 
 
 @pytest.fixture
@@ -25,14 +24,11 @@ def run_file(config: dict[str, Any], tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture
-def trained(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of one finished run; each test takes care of what it writes there."""
-    if not _TRAINED:
-        config["trainer"]["runs_dir"] = str(tmp_path_factory.mktemp("trained"))
-        config["trainer"]["keep_best"] = 5
-        _TRAINED.append(compose(config).fit().path)
-    return _TRAINED[0]
+@pytest.fixture(scope="module")
+def trained(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of one finished run; what a test writes there, the next one writes over."""
+    config = tiny_config(shards, tmp_path_factory.mktemp("trained"), keep_best=5)
+    return compose(config).fit().path
 
 
 def validated(run: Path) -> dict[int, dict[str, float]]:
@@ -149,6 +145,8 @@ def test_fit_says_at_the_end_where_the_run_is_and_what_to_do_next(
 def test_an_argument_that_nobody_knows_is_refused(run_file: str) -> None:
     with pytest.raises(ConfigError, match=r"--resum\b"):
         roots(["fit", "--config", run_file, "--resum", "x"])
+    with pytest.raises(ConfigError, match=r"no --trainer.max_step .*'--trainer.max_steps'"):
+        roots(["fit", "--config", run_file, "--trainer.max_step", "3"])  # no abbreviations
     with pytest.raises(ConfigError, match="Argument -c/--config: expected one argument"):
         roots(["fit", "--config"])
     with pytest.raises(ConfigError, match=r"run\.yaml"):
@@ -156,7 +154,7 @@ def test_an_argument_that_nobody_knows_is_refused(run_file: str) -> None:
 
 
 def test_fp16_is_refused_with_exit_code_2(run_file: str) -> None:
-    with pytest.raises(ConfigError, match="bf16-mixed, which needs none") as refused:
+    with pytest.raises(ConfigError, match="Set trainer.precision to auto") as refused:
         roots(["fit", "--config", run_file, "--trainer.precision", "16-mixed"])
     assert refused.value.exit_code == 2
 

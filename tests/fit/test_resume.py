@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import tiny_config
 from ranks import run_ranks
+from tiny import tiny_config
 
 from roots.cli import run as roots
 from roots.errors import CheckpointError
@@ -208,8 +208,12 @@ def _fit_in_this_process(arguments: list[str]) -> None:
     roots(arguments)
 
 
-def kill_at(arguments: list[str], metrics: Path, rows: int, delay: float) -> None:
-    """Starts the command in a process and kills it, `delay` seconds after so many rows."""
+def kill_at(arguments: list[str], metrics: Path, rows: int, delay: float) -> int | None:
+    """Starts the command in a process and kills it, `delay` seconds after so many rows.
+
+    Returns:
+        The exit code, -9 when the process was still at work.
+    """
     process = multiprocessing.get_context("fork").Process(
         target=_fit_in_this_process, args=(arguments,)
     )
@@ -224,9 +228,9 @@ def kill_at(arguments: list[str], metrics: Path, rows: int, delay: float) -> Non
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
     process.join()
+    return process.exitcode
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", range(10))
 def test_kill_9_at_any_moment_then_resume_is_bitwise_the_uninterrupted_run(
     shards: Path, tmp_path: Path, whole: list, moment: int
@@ -235,9 +239,8 @@ def test_kill_9_at_any_moment_then_resume_is_bitwise_the_uninterrupted_run(
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(long_config(shards, tmp_path / "runs")))
     run = Run(tmp_path / "runs" / "tiny" / "0001")
-    kill_at(
-        ["fit", "--config", str(file)], run.metrics_file, rng.randint(2, 18), rng.random() * 0.1
-    )
+    rows, delay = rng.randint(1, STEPS - 2), rng.random() * 0.05
+    assert kill_at(["fit", "--config", str(file)], run.metrics_file, rows, delay) == -signal.SIGKILL
     if not run.checkpoints():
         with pytest.raises(CheckpointError, match="no complete checkpoint"):
             roots(["fit", "--resume", str(run.path)])

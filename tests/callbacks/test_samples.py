@@ -1,0 +1,74 @@
+"""Samples are kept, and leave the training alone."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import torch
+
+from roots.callbacks import Samples
+from roots.errors import ConfigError
+from roots.fit import compose
+from roots.runs import Run
+
+
+def untimed(run: Run) -> list[str]:
+    lines = run.metrics_file.read_text().splitlines()
+    keep = [n for n, name in enumerate(lines[0].split(",")) if "per_second" not in name]
+    return [",".join(line.split(",")[n] for n in keep) for line in lines]
+
+
+def samples_of(run: Run) -> list[dict]:
+    lines = (run.path / "samples.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_samples_are_kept_at_their_steps_and_at_the_end_and_change_no_number(
+    config: dict, capsys: pytest.CaptureFixture
+) -> None:
+    sampling = {"prompts": ["the cat", "a"], "every_steps": 4, "max_tokens": 5}
+    callback = {"class_path": "roots.callbacks.Samples", "init_args": sampling}
+    config["model"]["init_args"]["network"]["init_args"]["config"] = {
+        **config["model"]["init_args"]["network"]["init_args"]["config"],
+        "attention_dropout": 0.2,  # random numbers that sampling could disturb
+    }
+    plain = compose(config).fit()
+    sampled = compose(config, {"trainer.callbacks": [callback]}).fit()
+    assert untimed(sampled) == untimed(plain)
+    records = samples_of(sampled)
+    assert [(r["step"], r["prompt"]) for r in records] == [
+        (4, "the cat"),
+        (4, "a"),
+        (6, "the cat"),
+        (6, "a"),
+    ]
+    assert all(isinstance(record["text"], str) for record in records)
+    said = capsys.readouterr().err
+    assert f"sample after step 4: the cat{records[0]['text']}\n" in said
+    assert not (plain.path / "samples.jsonl").exists()
+
+
+def test_samples_are_taken_once_where_the_interval_ends_with_the_run(config: dict) -> None:
+    composed = compose(config)
+    composed.trainer.callbacks.insert(-2, Samples(prompts=["a"], every_steps=3, max_tokens=2))
+    run = composed.fit()
+    assert [record["step"] for record in samples_of(run)] == [3, 6]
+
+
+def test_the_same_seed_samples_the_same_text_whatever_the_random_state(config: dict) -> None:
+    texts = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        random.seed(state)
+        callback = Samples(prompts=["the"], max_tokens=8, seed=5)
+        composed = compose(config)
+        composed.trainer.callbacks.insert(-2, callback)
+        texts.append((composed.fit().path / "samples.jsonl").read_text())
+    assert texts[0] == texts[1]
+
+
+def test_no_prompts_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Samples has no prompts\. Give it at least one"):
+        Samples(prompts=[])

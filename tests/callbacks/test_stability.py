@@ -1,0 +1,107 @@
+"""A run that goes wrong stops, says where, and saves nothing that is spoilt."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from roots.__main__ import main
+from roots.errors import TrainingError
+from roots.fit import compose
+
+
+class Poison(L.Callback):
+    """Puts a NaN into the weights: before the forward of a step, or after its update."""
+
+    def __init__(self, *, step: int, before: bool = True) -> None:
+        self.step = step
+        self.before = before
+
+    def on_train_batch_start(self, trainer: Any, module: Any, *_: Any) -> None:
+        if self.before and trainer.global_step == self.step - 1:
+            self._poison(module)
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+        if not self.before and trainer.global_step == self.step:
+            self._poison(module)
+
+    @staticmethod
+    def _poison(module: Any) -> None:
+        with torch.no_grad():
+            next(module.parameters()).view(-1)[0] = float("nan")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_step_documents_and_last_checkpoint(
+    config: dict,
+) -> None:
+    composed = compose(config, {"trainer.val_every_steps": 2})
+    composed.trainer.callbacks.insert(0, Poison(step=5))
+    with pytest.raises(TrainingError) as stopped:
+        composed.fit()
+    run, message = composed.trainer.run, str(stopped.value)
+    assert run is not None
+    assert message.startswith("Step 5 has loss nan and gradient norm nan")
+    assert f"The last good checkpoint is {run.path}/checkpoints/step-000004" in message
+    assert f"--resume {run.path}" in message
+    named = re.search(r"start in the documents ([\d, ]+)(, …)?\.", message)
+    assert named
+    n_documents = int(composed.data.folder.manifest.splits["train"].documents)
+    assert all(0 <= int(number) < n_documents for number in named[1].split(", "))
+
+
+def test_the_named_documents_are_those_the_step_read(config: dict) -> None:
+    composed = compose(config)
+    composed.trainer.callbacks.insert(0, Poison(step=1))
+    with pytest.raises(TrainingError, match="There is no checkpoint yet") as stopped:
+        composed.fit()
+    assert composed.model.last_step is not None
+    shard = composed.data.folder.shard("train")
+    ends = [n for n, token in enumerate(shard.tokens) if token == composed.data.vocabulary.eos_id]
+    starts = [int(sample) * 16 for sample in composed.model.last_step.samples]
+    documents = sorted({sum(end < start for end in ends) for start in starts})
+    assert f"documents {', '.join(map(str, documents[:8]))}" in str(stopped.value)
+
+
+@pytest.mark.parametrize(("step", "kept"), [(3, 2), (4, 3), (5, 4)])
+def test_weights_that_are_not_finite_are_never_saved(config: dict, step: int, kept: int) -> None:
+    """After a good loss and gradient an update can still overflow: the weights themselves count."""
+    composed = compose(config, {"trainer.checkpoint_every_steps": 2, "trainer.keep_best": 9})
+    composed.trainer.callbacks.insert(0, Poison(step=step, before=False))
+    with pytest.raises(TrainingError, match=r"not finite|has loss nan"):
+        composed.fit()
+    assert composed.trainer.run is not None
+    found = composed.trainer.run.checkpoints()
+    assert found[-1].step == kept
+    for checkpoint in found:
+        weights = load_file(checkpoint.path / "model.safetensors")
+        assert all(weight.isfinite().all() for weight in weights.values())
+        state = torch.load(checkpoint.trainer_file, weights_only=True)["state_dict"]
+        assert all(weight.isfinite().all() for weight in state.values())
+
+
+def test_a_learning_rate_without_bounds_ends_with_exit_code_1(
+    config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    flags = ["--config", str(tmp_path / "run.yaml"), "--model.optimizer.learning_rate", "1e20"]
+    monkeypatch.setattr(sys, "argv", ["roots", "fit", *flags])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("roots: Step ")
+    assert "lower learning rate" in said.replace("\n", " ")
+    assert "Traceback" not in said
+
+
+def test_a_good_run_is_left_alone(config: dict) -> None:
+    composed = compose(config, {"model.optimizer.learning_rate": 1e-4})
+    assert composed.fit().last().step == 6

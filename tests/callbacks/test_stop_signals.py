@@ -1,0 +1,98 @@
+"""Ctrl-C and SIGTERM end a run after the step, with a checkpoint and the way on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import yaml
+
+from roots.__main__ import main
+from roots.callbacks.stop_signals import Interrupted
+from roots.fit import compose
+from roots.fit.compose import resumed
+from roots.runs import Run
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class SignalsItself(L.Callback):
+    """Sends this process a signal in the middle of a step.
+
+    Args:
+        step: The step, counted from 1.
+        number: The signal.
+        times: How often.
+    """
+
+    def __init__(self, *, step: int, number: int, times: int = 1) -> None:
+        self.step = step
+        self.number = number
+        self.times = times
+
+    def on_before_optimizer_step(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step - 1:
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
+    config: dict, number: signal.Signals, capsys: pytest.CaptureFixture
+) -> None:
+    before = [signal.getsignal(n) for n in SIGNALS]
+    composed = compose(config)
+    composed.trainer.callbacks.insert(0, SignalsItself(step=2, number=number))
+    with pytest.raises(Interrupted, match=f"Stopped at step 2 by {number.name}") as stopped:
+        composed.fit()
+    run = composed.trainer.run
+    assert run is not None
+    assert stopped.value.exit_code == 130
+    assert str(stopped.value).endswith(f"roots fit --resume {run.path}")
+    assert run.last().step == 2
+    assert f"{number.name}: stopping after this step" in capsys.readouterr().err
+    assert [signal.getsignal(n) for n in SIGNALS] == before
+    on, _ = resumed(str(run.path), {}, [])  # the cure that the message names
+    assert on.fit().last().step == 6
+
+
+def test_a_second_ctrl_c_stops_at_once(config: dict) -> None:
+    before = [signal.getsignal(n) for n in SIGNALS]
+    composed = compose(config)
+    composed.trainer.callbacks.insert(0, SignalsItself(step=2, number=signal.SIGINT, times=2))
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        composed.fit()
+    assert composed.trainer.run is not None
+    assert composed.trainer.run.checkpoints() == []
+    assert [signal.getsignal(n) for n in SIGNALS] == before
+
+
+def test_the_command_ends_with_exit_code_130_and_says_how_to_go_on(
+    config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    itself = {"class_path": f"{__name__}.SignalsItself", "init_args": {"step": 3, "number": 15}}
+    config["trainer"]["callbacks"] = [itself]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setattr(sys, "argv", ["roots", "fit", "--config", str(tmp_path / "run.yaml")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"--resume {tmp_path}/runs/tiny/0001" in said
+    assert "Traceback" not in said
+    assert Run(tmp_path / "runs" / "tiny" / "0001").last().step == 3
+
+
+def test_a_run_that_nobody_stops_leaves_the_handlers_as_they_were(config: dict) -> None:
+    handled = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        before = [signal.getsignal(n) for n in SIGNALS]
+        compose(config).fit()
+        assert [signal.getsignal(n) for n in SIGNALS] == before
+    finally:
+        signal.signal(signal.SIGTERM, handled)

@@ -1,0 +1,50 @@
+"""The figure of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roots.evaluation import draw_run
+from roots.evaluation.figures import smoothed
+from roots.runs import Run
+
+
+def run_with(folder: Path, metrics: str) -> Run:
+    (folder / "metrics.csv").write_text(metrics)
+    return Run(folder)
+
+
+def test_a_run_is_drawn_as_a_png(tmp_path: Path) -> None:
+    rows = ["step,train/loss,optim/learning_rate,val/loss,val/bits_per_byte"]
+    rows += [
+        f"{n},{5 - n / 10},0.001,{4.0 if n == 10 else ''},{2 if n == 10 else ''}" for n in range(20)
+    ]
+    path = draw_run(run_with(tmp_path, "\n".join(rows) + "\n"))
+    assert path == tmp_path / "loss.png"
+    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["loss.png", "metrics.csv"]
+
+
+def test_a_run_without_validation_is_drawn_too(tmp_path: Path) -> None:
+    assert draw_run(run_with(tmp_path, "step,train/loss\n1,5.0\n")) is not None
+
+
+def test_a_run_that_logged_nothing_has_no_figure(tmp_path: Path) -> None:
+    assert draw_run(run_with(tmp_path, "step,val/loss\n")) is None
+    assert not (tmp_path / "loss.png").exists()
+
+
+@pytest.mark.parametrize(("n", "weight"), [(5, 0.5), (60, 0.5), (300, 0.9)])
+def test_smoothing_is_a_weighted_mean_of_what_came_before(n: int, weight: float) -> None:
+    values = [float(m * m % 7) for m in range(n)]
+    weights = [[weight ** (last - m) for m in range(last + 1)] for last in range(n)]
+    direct = [sum(w * v for w, v in zip(row, values, strict=False)) / sum(row) for row in weights]
+    assert smoothed(values) == pytest.approx(direct)
+
+
+def test_smoothing_starts_at_the_first_value_and_keeps_a_constant() -> None:
+    assert smoothed([7.0])[0] == pytest.approx(7.0)
+    assert smoothed([2.0] * 9) == pytest.approx([2.0] * 9)
+    assert smoothed([]) == []

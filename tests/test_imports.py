@@ -1,0 +1,62 @@
+"""What the packages offer, by name: a test of the public surface."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import roots
+
+OFFERED = {
+    "roots": {"DataLoader", "Model", "Trainer", "compose"},
+    "roots.fit": {"Trainer", "compose", "merge", "read_run_files"},
+    "roots.callbacks": {
+        "Checkpoints",
+        "MetricsCSV",
+        "Progress",
+        "Recorder",
+        "Samples",
+        "StopOnNonFinite",
+        "StopSignals",
+        "Throughput",
+    },
+    "roots.plan": {"Plan", "plan_run"},
+    "roots.evaluation": {"draw_run"},
+    "roots.modules": {"CausalLM", "LanguageModule", "StepReport"},
+}
+
+
+@pytest.mark.parametrize(("package", "names"), OFFERED.items())
+def test_a_package_offers_these_names_and_no_others(package: str, names: set[str]) -> None:
+    module = importlib.import_module(package)
+    assert set(module.__all__) == names
+    assert all(getattr(module, name) is not None for name in names)
+    assert names <= set(dir(module))
+
+
+def test_the_three_line_start_is_at_the_top() -> None:
+    from roots import quick
+
+    assert (roots.DataLoader, roots.Model, roots.Trainer) == (
+        quick.DataLoader,
+        quick.Model,
+        quick.Trainer,
+    )
+
+
+def test_a_name_that_is_not_offered_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'roots' has no attribute 'Modle'"):
+        roots.Modle
+
+
+def test_importing_roots_or_the_text_side_imports_no_torch() -> None:
+    """Another process, because this one has torch already."""
+    code = (
+        "import sys, roots; dir(roots); roots.__version__;"
+        "import roots.errors, roots.records, roots.runs, roots.corpus, roots.sources, roots.shards;"
+        "sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

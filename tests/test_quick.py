@@ -1,0 +1,177 @@
+"""The three-line start."""
+
+from __future__ import annotations
+
+import csv
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+import roots
+from roots import DataLoader, Model, Trainer
+from roots.errors import ConfigError, DataError
+from roots.quick import SIZES, vocabulary_for
+from roots.runs import Run
+
+SMALL = {"trainer.accelerator": "cpu", "trainer.progress": False}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write_text(n_words: int = 400, name: str = "data.txt") -> str:
+    rng = random.Random(3)
+    words = [rng.choice(["the", "cat", "sat", "on", "a", "mat", "and"]) for _ in range(n_words)]
+    Path(name).write_text(" ".join(words) + ".\n")
+    return name
+
+
+def test_the_start_as_it_is_printed_trains_and_generates(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """The lines are taken from the docstring of the package; only the number of steps is cut."""
+    write_text()
+    lines = [line[4:] for line in (roots.__doc__ or "").splitlines() if line.startswith("    ")]
+    assert lines[0] == "from roots import Model, DataLoader, Trainer"
+    program = "\n".join(lines).replace("(model, data_loader)", "(model, data_loader, steps=4)")
+    names: dict = {}
+    monkeypatch.setitem(SIZES, "small", SIZES["tiny"])  # the same program in less time
+    exec(program, names)
+    text = names["model"].generate("the cat", max_tokens=6)
+    assert isinstance(text, str)
+    assert text
+    assert Run("runs/quick/0001").last().step == 4
+    assert text == names["model"].generate("the cat", max_tokens=6)  # the same seed
+    assert text != names["model"].generate("the cat", max_tokens=6, seed=2)
+
+
+def test_both_docstrings_print_the_same_start() -> None:
+    from roots import quick
+
+    def program(doc: str | None) -> list[str]:
+        return [line.strip() for line in (doc or "").splitlines() if line.startswith("    ")]
+
+    assert program(quick.__doc__)[:5] == program(roots.__doc__)[:5]
+
+
+def test_a_text_of_a_hundred_bytes_is_enough() -> None:
+    Path("data.txt").write_text("abcdefghi " * 10)
+    model = Model(size="tiny")
+    run = Trainer(model, DataLoader("data.txt"), steps=2, overrides=SMALL).train()
+    assert run.last().step == 2
+    assert isinstance(model.generate("abc", max_tokens=3), str)
+
+
+def test_a_folder_of_texts_is_a_text() -> None:
+    Path("texts").mkdir()
+    for name in ("one", "two", "three"):
+        write_text(60, f"texts/{name}.txt")
+    run = Trainer(Model(size="tiny"), DataLoader("texts"), steps=2, overrides=SMALL).train()
+    assert run.last().step == 2
+
+
+def test_a_model_can_go_on_from_a_folder() -> None:
+    data = DataLoader(write_text())
+    first = Trainer(Model(size="tiny"), data, steps=3, overrides=SMALL).train()
+    model = Model(pretrained=str(first.last().path), learning_rate=1e-5)
+    second = Trainer(model, data, steps=1, name="on", overrides=SMALL).train()
+    assert first_loss(second) < first_loss(first) - 0.1
+    assert second.path.parent.name == "on"
+
+
+def first_loss(run: Run) -> float:
+    with run.metrics_file.open() as file:
+        return float(next(csv.DictReader(file))["train/loss"])
+
+
+def test_settings_reach_the_run() -> None:
+    data = DataLoader(write_text(), seq_len=8, sequences_per_step=4, vocab_size=290)
+    trainer = Trainer(Model(size="tiny"), data, steps=2, seed=7, precision="32", overrides=SMALL)
+    run = trainer.train()
+    config = run.config_file.read_text()
+    for words in (
+        "seed: 7",
+        "seq_len: 8",
+        "sequences_per_step: 4",
+        "max_steps: 2",
+        "hidden_size: 64",
+    ):
+        assert words in config
+
+
+# -- what it refuses ------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match=r"nowhere\.txt"):
+        DataLoader("nowhere.txt")
+    DataLoader(write_text(name="nowhere.txt"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n  \n"])
+def test_an_empty_file_is_refused_with_what_to_do(content: bytes) -> None:
+    Path("data.txt").write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"(?i)data\.txt.*(empty|no text)|(empty|no text)"
+    ) as refused:
+        DataLoader("data.txt")
+    assert refused.value.exit_code == 2
+    assert re.search(r"\. (Give|Check|Take it off|Put)", str(refused.value))
+
+
+def test_a_file_that_is_no_text_is_refused_with_what_to_do() -> None:
+    Path("data.txt").write_bytes(bytes(range(256)) * 20)
+    with pytest.raises(DataError, match=r"data\.txt") as refused:
+        DataLoader("data.txt")
+    assert re.search("convert it to UTF-8 text", str(refused.value))
+
+
+def test_a_size_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no size 'huge'\. Take tiny, small, medium, "
+    ) as refused:
+        Model(size="huge")
+    assert refused.value.exit_code == 2
+    assert all(Model(size=size).size == size for size in SIZES)
+
+
+def test_a_model_that_is_not_trained_cannot_generate() -> None:
+    model = Model(size="tiny")
+    with pytest.raises(ConfigError, match=r"not trained yet\. Call Trainer\(model, data\)\.train"):
+        model.generate("the")
+    Trainer(model, DataLoader(write_text()), steps=1, overrides=SMALL).train()  # the cure
+    assert isinstance(model.generate("the", max_tokens=1), str)
+
+
+def test_a_setting_that_nobody_knows_is_refused() -> None:
+    data = DataLoader(write_text())
+    trainer = Trainer(Model(size="tiny"), data, steps=1, overrides={"trainer.stepz": 1})
+    with pytest.raises(ConfigError, match="stepz"):
+        trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "size"), [(0, 300), (100, 300), (250_000, 1000), (10**9, 4096)]
+)
+def test_the_vocabulary_grows_with_the_text(n_bytes: int, size: int) -> None:
+    assert vocabulary_for(n_bytes) == size
+
+
+@pytest.mark.parametrize(
+    ("size", "millions"), [("tiny", 0.4), ("small", 1.3), ("medium", 4), ("large", 12)]
+)
+def test_the_sizes_are_what_the_docstring_says(size: str, millions: float) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    keys = dict(Model(size=size).config["init_args"]["network"]["init_args"]["config"])
+    config = AutoConfig.for_model(keys.pop("model_type"), vocab_size=4096, **keys)
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config)
+    found = sum(p.numel() for p in network.parameters()) / 1e6
+    assert found == pytest.approx(millions, rel=0.12)
+    assert keys["hidden_size"] // keys["num_attention_heads"] == 64

@@ -1,0 +1,220 @@
+"""The plain form of configured objects, there and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from roots.callbacks import Samples
+from roots.corpus import BytePairs, Corpus, Existing, TokenizerPlan
+from roots.data import TokenCorpus
+from roots.errors import CheckpointError
+from roots.modules import CausalLM
+from roots.networks import NetworkBuilder, Pretrained, Scratch
+from roots.optim import AdamW, Constant, OptimizerBuilder, Schedule, WarmupCosine, WarmupLinear
+from roots.precision import BF16Mixed, BF16True, Float32
+from roots.records import class_path, plain, rebuild
+from roots.shards import ShardMaker
+from roots.sources import Folder, Jsonl, Source, StandardLibrary, Text
+from roots.strategies import DDP, SingleDevice, StepStrategy
+
+LLAMA = {"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "rope_theta": 5e5}
+
+
+def a_corpus() -> Corpus:
+    return Corpus(
+        source=Text(paths=["a.txt", "b.txt"], document="line"),
+        out="corpora/x",
+        tokenizer=BytePairs(vocab_size=300, extra_tokens=("<mask>",)),
+        val_fraction=0.25,
+        seed=7,
+    )
+
+
+def a_module() -> CausalLM:
+    return CausalLM(
+        network=Scratch(config=LLAMA, attention="eager"),
+        optimizer=AdamW(learning_rate=1e-3, beta2=0.99),
+        schedule=WarmupLinear(warmup_steps=5, floor=0.25),
+        micro_batch_size=3,
+        clip_norm=math.inf,
+        z_loss=1e-4,
+    )
+
+
+CONFIGURED: dict[str, tuple[Callable[[], Any], type]] = {
+    "roots.optim.AdamW": (lambda: AdamW(weight_decay=0.25, eps=1e-5), OptimizerBuilder),
+    "roots.optim.Constant": (lambda: Constant(warmup_steps=3), Schedule),
+    "roots.optim.WarmupCosine": (lambda: WarmupCosine(floor=0.5, decay_steps=9), Schedule),
+    "roots.optim.WarmupLinear": (lambda: WarmupLinear(warmup_steps=2), Schedule),
+    "roots.networks.Scratch": (lambda: Scratch(config=LLAMA), NetworkBuilder),
+    "roots.networks.Pretrained": (lambda: Pretrained(path="x/y", revision="1a"), NetworkBuilder),
+    "roots.sources.Text": (lambda: Text(paths="a.txt", strict=True), Source),
+    "roots.sources.Jsonl": (lambda: Jsonl(paths=["a.jsonl"], id_field="id"), Source),
+    "roots.sources.Folder": (lambda: Folder(path="src", suffixes=(".py", ".md")), Source),
+    "roots.sources.StandardLibrary": (StandardLibrary, Source),
+    "roots.corpus.BytePairs": (lambda: BytePairs(extra_tokens=("<a>", "<b>")), TokenizerPlan),
+    "roots.corpus.Existing": (lambda: Existing(path="tokenizer"), TokenizerPlan),
+    "roots.corpus.Corpus": (a_corpus, ShardMaker),
+    "roots.data.TokenCorpus": (lambda: TokenCorpus(shards=a_corpus(), seq_len=33), TokenCorpus),
+    "roots.modules.CausalLM": (a_module, CausalLM),
+    "roots.callbacks.Samples": (lambda: Samples(prompts=["a", "b"], top_p=0.5), Samples),
+    "roots.strategies.DDP": (lambda: DDP(timeout_minutes=2.5), StepStrategy),
+    "roots.strategies.SingleDevice": (lambda: SingleDevice(device="cpu"), StepStrategy),
+    "roots.precision.Float32": (Float32, Float32),
+    "roots.precision.BF16Mixed": (BF16Mixed, BF16Mixed),
+    "roots.precision.BF16True": (BF16True, BF16True),
+}
+
+
+def without_private(value: Any) -> Any:
+    """The settings of an object, to the bottom, types included."""
+    if isinstance(value, (list, tuple)):
+        return type(value), [without_private(v) for v in value]
+    if type(value).__module__.startswith("roots.") and not hasattr(value, "spec"):
+        public = {k: v for k, v in vars(value).items() if not k.startswith("_")}
+        return type(value), {k: without_private(v) for k, v in public.items()}
+    return value
+
+
+@pytest.mark.parametrize("path", CONFIGURED)
+def test_what_is_rebuilt_from_the_plain_form_has_the_same_plain_form(path: str) -> None:
+    make, base = CONFIGURED[path]
+    spec = plain(make())
+    assert spec["class_path"] == path
+    again = rebuild(spec, base)
+    assert type(again) is type(make())
+    assert plain(again) == spec
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in CONFIGURED if p.split(".")[1] in ("optim", "networks", "sources", "corpus")]
+)
+def test_what_is_rebuilt_has_the_same_settings(path: str) -> None:
+    make, base = CONFIGURED[path]
+    assert without_private(rebuild(plain(make()), base)) == without_private(make())
+
+
+@pytest.mark.parametrize("path", CONFIGURED)
+def test_the_plain_form_survives_json_and_yaml(path: str) -> None:
+    spec = plain(CONFIGURED[path][0]())
+    assert json.loads(json.dumps(spec)) == spec
+    assert yaml.safe_load(yaml.safe_dump(spec)) == spec
+
+
+def test_what_is_nested_is_rebuilt_too() -> None:
+    corpus = rebuild(plain(a_corpus()), ShardMaker)  # type: ignore[type-abstract]
+    assert isinstance(corpus.source, Text)  # type: ignore[attr-defined]
+    assert isinstance(corpus.tokenizer, BytePairs)  # type: ignore[attr-defined]
+    assert corpus.tokenizer.extra_tokens == ("<mask>",)  # type: ignore[attr-defined]
+    data = rebuild(plain(TokenCorpus(shards=a_corpus())), TokenCorpus)
+    assert isinstance(data.shards, Corpus)
+    assert isinstance(data.shards.source, Text)
+    module = rebuild(plain(a_module()), CausalLM)
+    assert isinstance(module.builder, Scratch)
+    assert module.builder.config == LLAMA
+    assert (module.clip_norm, module.schedule.floor) == (math.inf, 0.25)  # type: ignore[attr-defined]
+
+
+def test_an_object_is_given_back_as_it_is() -> None:
+    optimizer = AdamW()
+    assert rebuild(optimizer, OptimizerBuilder) is optimizer  # type: ignore[type-abstract]
+
+
+def test_plain_values_stay_and_containers_become_lists_and_dictionaries() -> None:
+    value = {"a": (1, 2.5, None), 3: [True, "x"], "p": Path("a/b"), "o": {"s": Constant()}}
+    assert plain(value) == {
+        "a": [1, 2.5, None],
+        "3": [True, "x"],
+        "p": "a/b",
+        "o": {"s": {"class_path": "roots.optim.Constant", "init_args": {"warmup_steps": 0}}},
+    }
+
+
+@pytest.mark.parametrize("path", CONFIGURED)
+def test_a_class_is_named_by_the_package_that_exports_it(path: str) -> None:
+    kind = type(CONFIGURED[path][0]())
+    assert class_path(kind) == path
+    assert not kind.__module__ == path.rpartition(".")[0]
+
+
+def test_a_class_that_no_package_exports_is_named_by_its_file() -> None:
+    assert class_path(subprocess.Popen) == "subprocess.Popen"
+
+
+class _Forgetful:
+    def __init__(self, *, size: int) -> None:
+        self.width = size
+
+
+class _Mindful(_Forgetful):
+    def __init__(self, *, size: int) -> None:
+        super().__init__(size=size)
+        self.size = size
+
+
+def test_an_argument_that_is_not_kept_is_told() -> None:
+    with pytest.raises(
+        TypeError, match=r"_Forgetful does not keep its argument 'size'.* same name"
+    ):
+        plain(_Forgetful(size=3))
+    assert plain(_Mindful(size=3))["init_args"] == {"size": 3}
+
+
+# -- what is refused --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _popen_is_a_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: Any, **__: Any) -> None:
+        raise AssertionError("a foreign class was called")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", explode)
+
+
+POPEN = {"class_path": "subprocess.Popen", "init_args": {"args": ["true"]}}
+
+
+@pytest.mark.usefixtures("_popen_is_a_bomb")
+def test_a_foreign_class_is_refused_before_it_is_called() -> None:
+    with pytest.raises(CheckpointError, match=r"subprocess\.Popen is no OptimizerBuilder"):
+        rebuild(POPEN, OptimizerBuilder)  # type: ignore[type-abstract]
+    rebuild(plain(AdamW()), OptimizerBuilder)  # type: ignore[type-abstract]
+
+
+@pytest.mark.usefixtures("_popen_is_a_bomb")
+@pytest.mark.parametrize("name", ["network", "optimizer", "schedule"])
+def test_a_foreign_class_inside_is_refused_too(name: str) -> None:
+    spec = plain(a_module())
+    spec["init_args"][name] = POPEN
+    with pytest.raises(CheckpointError, match=r"subprocess\.Popen is no "):
+        rebuild(spec, CausalLM)
+    corpus = plain(a_corpus())
+    corpus["init_args"]["source"] = POPEN
+    with pytest.raises(CheckpointError, match=r"subprocess\.Popen is no Source"):
+        rebuild(corpus, ShardMaker)  # type: ignore[type-abstract]
+
+
+def test_a_foreign_function_is_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"os\.system is no Schedule, .* Name a class"):
+        rebuild({"class_path": "os.system", "init_args": {"command": "false"}}, Schedule)  # type: ignore[type-abstract]
+
+
+@pytest.mark.parametrize(
+    "path", ["roots.optim.AdamWWW", "roots.optimum.AdamW", "AdamW", "", ".AdamW", "roots."]
+)
+def test_a_class_that_does_not_exist_is_refused(path: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"no class {path}: .* or correct the name"):
+        rebuild({"class_path": path, "init_args": {}}, OptimizerBuilder)  # type: ignore[type-abstract]
+
+
+def test_a_configuration_that_names_no_class_is_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"There is no class None: "):
+        rebuild({"init_args": {}}, OptimizerBuilder)  # type: ignore[type-abstract]
