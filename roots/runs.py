@@ -87,6 +87,11 @@ class Run:
         found = [_read(file.parent) for file in files]
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
+    def sweep(self) -> None:
+        """Removes what a killed process left half written, before the run goes on."""
+        for folder in self.checkpoints_folder.glob(".step-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def last(self) -> Checkpoint:
         """Gives the newest complete checkpoint.
 
@@ -129,10 +134,7 @@ def claim(root: Path | str, name: str) -> Run:
     Raises:
         ConfigError: `name` cannot be a folder's name.
     """
-    if not re.fullmatch(r"[\w.+-]+", name) or name in (".", ".."):
-        raise ConfigError(
-            f"name={name!r} cannot be a folder's name. Use letters, digits, '.', '_', '+' and '-'."
-        )
+    check_name(name)
     folder = Path(root) / name
     folder.mkdir(parents=True, exist_ok=True)
     taken = [int(p.name) for p in folder.iterdir() if p.name.isdecimal()]
@@ -145,6 +147,14 @@ def claim(root: Path | str, name: str) -> Run:
             number += 1
         else:
             return Run(path)
+
+
+def check_name(name: str) -> None:
+    """Raises ConfigError when `name` cannot be a folder's name."""
+    if not re.fullmatch(r"[\w.+-]+", name) or name in (".", ".."):
+        raise ConfigError(
+            f"name={name!r} cannot be a folder's name. Use letters, digits, '.', '_', '+' and '-'."
+        )
 
 
 def open_run(path: Path | str) -> Run:

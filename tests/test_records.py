@@ -142,7 +142,7 @@ def test_plain_values_stay_and_containers_become_lists_and_dictionaries() -> Non
 def test_a_class_is_named_by_the_package_that_exports_it(path: str) -> None:
     kind = type(CONFIGURED[path][0]())
     assert class_path(kind) == path
-    assert not kind.__module__ == path.rpartition(".")[0]
+    assert kind.__module__ != path.rpartition(".")[0]
 
 
 def test_a_class_that_no_package_exports_is_named_by_its_file() -> None:

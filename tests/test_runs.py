@@ -87,7 +87,9 @@ def test_threads_that_claim_at_once_get_different_directories(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "a\nb", "a\n", "a\0", "~/x"])
 def test_a_name_that_is_no_folders_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot be a folder's name. Use letters, digits") as told:
+    with pytest.raises(
+        ConfigError, match=r"cannot be a folder's name\. Use letters, digits"
+    ) as told:
         claim(tmp_path, name)
     assert repr(name) in str(told.value)
     assert not any(tmp_path.iterdir())
@@ -223,20 +225,24 @@ def test_a_folder_replaces_an_older_one_whole(tmp_path: Path) -> None:
     assert everything_in(tmp_path) == ["folder", "folder/new"]
 
 
+def fail_half_way(target: Path, error: type[BaseException]) -> None:
+    with atomic_folder(target) as temporary:
+        (temporary / "half").touch()
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_leaves_nothing_behind_and_the_old_folder_as_it_was(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     target = tmp_path / "folder"
-    with pytest.raises(error), atomic_folder(target) as temporary:
-        (temporary / "half").touch()
-        raise error
+    with pytest.raises(error):
+        fail_half_way(target, error)
     assert everything_in(tmp_path) == []
     target.mkdir()
     (target / "old").touch()
-    with pytest.raises(error), atomic_folder(target) as temporary:
-        (temporary / "half").touch()
-        raise error
+    with pytest.raises(error):
+        fail_half_way(target, error)
     assert everything_in(tmp_path) == ["folder", "folder/old"]
 
 

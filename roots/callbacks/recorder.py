@@ -39,6 +39,7 @@ class Recorder(L.Callback):
             self.run = trainer.strategy.broadcast(mine)
         ours.run = self.run
         if trainer.is_global_zero:
+            self.run.sweep()
             self._write_provenance(ours)
         trainer.loggers = self._loggers(ours)
 
@@ -108,8 +109,9 @@ class Recorder(L.Callback):
         """Keeps the configuration that was in force until `step`, where it is another one."""
         assert self.run is not None
         file = self.run.config_file
-        if file.exists() and file.read_text(encoding="utf-8") != config:
-            file.rename(self.run.path / f"config-until-{step:06d}.yaml")
+        former = file.read_text(encoding="utf-8") if file.exists() else config
+        if former != config:
+            write_atomically(self.run.path / f"config-until-{step:06d}.yaml", former)
 
     def _loggers(self, trainer: Any) -> list[Logger]:
         assert self.run is not None

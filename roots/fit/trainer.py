@@ -25,7 +25,7 @@ from roots.errors import ConfigError
 from roots.fit.devices import resolve_devices
 from roots.precision import BF16Mixed, StepPrecision, precision_named
 from roots.records import plain
-from roots.runs import Run
+from roots.runs import Run, check_name
 from roots.strategies import StepStrategy, strategy_named
 
 REFUSED = {
@@ -113,6 +113,7 @@ class Trainer(L.Trainer):
             checkpoint_every_steps=checkpoint_every_steps,
             keep_best=keep_best,
         )
+        check_name(name)
         self._arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.val_every_steps = val_every_steps
         self.log_every_steps = log_every_steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,12 @@ def test_an_argument_that_nobody_knows_is_refused(run_file: str) -> None:
         roots(["fit", run_file])
 
 
-def test_fp16_is_refused_with_exit_code_2(run_file: str) -> None:
-    with pytest.raises(ConfigError, match="Set trainer.precision to auto") as refused:
+def test_fp16_is_refused_with_exit_code_2_and_the_cure_works(run_file: str) -> None:
+    with pytest.raises(ConfigError, match=r"precision=16-mixed .*trainer\.precision to") as refused:
         roots(["fit", "--config", run_file, "--trainer.precision", "16-mixed"])
     assert refused.value.exit_code == 2
+    (cure,) = re.findall(r"Set trainer\.precision to ([\w-]+)", str(refused.value))
+    assert roots(["fit", "--config", run_file, "--trainer.precision", cure, "--dry-run"]) == 0
 
 
 # -- validate, test, predict ----------------------------------------------------------------------

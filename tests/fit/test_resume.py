@@ -93,6 +93,13 @@ def test_dropout_resumes_bitwise_too(shards: Path, tmp_path: Path) -> None:
     assert numbers(rows_of(run)) == undisturbed
 
 
+def test_what_a_kill_left_half_written_is_swept(shards: Path, tmp_path: Path) -> None:
+    run = interrupted(long_config(shards, tmp_path), 8)
+    (run.checkpoints_folder / ".step-000009.abc").mkdir()
+    resumed(str(run.path), {}, [])[0].fit()
+    assert not list(run.checkpoints_folder.glob(".*"))
+
+
 def test_a_checkpoint_loads_as_plain_values(shards: Path, tmp_path: Path) -> None:
     run = compose(tiny_config(shards, tmp_path)).fit()
     checkpoint = torch.load(run.last().trainer_file, weights_only=True)
@@ -140,7 +147,9 @@ def test_flags_win_over_the_checkpoint(shards: Path, tmp_path: Path) -> None:
         "model.init_args.optimizer.init_args.weight_decay: 0.1 → 0.3",
         "trainer.max_steps: 20 → 30",
     ]
+    before = run.config_file.read_text()
     composed.fit()
+    assert (run.path / "config-until-000008.yaml").read_text() == before
     rows = rows_of(run)
     assert rows[-1]["step"] == "30"
     assert max(float(row["optim/learning_rate"]) for row in rows[9:]) < 0.001
@@ -247,3 +256,4 @@ def test_kill_9_at_any_moment_then_resume_is_bitwise_the_uninterrupted_run(
         return
     assert roots(["fit", "--resume", str(run.path)]) == 0
     assert numbers(rows_of(run)) == whole
+    assert not list(run.checkpoints_folder.glob(".*"))  # what was half written is gone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -69,7 +70,7 @@ def test_it_rises_then_falls_and_the_last_step_has_the_floor(
 @pytest.mark.parametrize("kind", DECAYING)
 def test_no_step_jumps_neither_at_the_end_of_the_warm_up(kind: type[WarmupCosine]) -> None:
     rates = factors(kind(warmup_steps=100, floor=0.0), 1000)
-    strides = [abs(b - a) for a, b in zip(rates, rates[1:], strict=False)]
+    strides = [abs(b - a) for a, b in pairwise(rates)]
     assert max(strides) <= 1 / 100 + 1e-12
 
 

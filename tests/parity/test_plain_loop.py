@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,10 +123,5 @@ def test_twenty_steps_are_those_of_a_plain_loop(
     assert losses[-1] < losses[0] - 0.5
     assert max(norms) > CLIP > min(norms)  # some were clipped and some were not
     ours, theirs = composed.model.trainable.network.state_dict(), network.state_dict()
-    print(
-        "APART",
-        max((ours[k] - theirs[k]).abs().max().item() for k in theirs),
-        max(abs(a / b - 1) for a, b in zip(column(run, "train/loss"), losses)),
-    )
     for key in theirs:
         torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=5e-5, msg=key)
