@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-WORDS = "the a cat dog sat ran on under mat tree and then it was said that in of to she he".split()  # noqa: SIM905, E501
+WORDS = "the a cat dog sat ran on under mat tree and then it was said that in of to she he".split()  # noqa: SIM905
 
 LLAMA = {
     "model_type": "llama",

@@ -39,7 +39,6 @@ class Recorder(L.Callback):
             self.run = trainer.strategy.broadcast(mine)
         ours.run = self.run
         if trainer.is_global_zero:
-            self.run.sweep()
             self._write_provenance(ours)
         trainer.loggers = self._loggers(ours)
 
@@ -97,6 +96,7 @@ class Recorder(L.Callback):
 
     def _write_provenance(self, trainer: Any) -> None:
         assert self.run is not None
+        self.run.sweep()
         config = redact(yaml.safe_dump(trainer.spec, sort_keys=False, allow_unicode=True))
         self._keep_former(config, trainer.resumed_from)
         write_atomically(self.run.config_file, config)
