@@ -12,13 +12,7 @@ What the package offers is loaded when it is first asked for: `import roots` imp
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
-
-try:
-    __version__ = version("roots-lm")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0.0.0+checkout"
 
 _OFFERED = {
     "DataLoader": "roots.quick",
@@ -35,9 +29,20 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name in _OFFERED:
         return getattr(import_module(_OFFERED[name]), name)
     raise AttributeError(f"module 'roots' has no attribute {name!r}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("roots-lm")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0.0.0+checkout"
 
 
 def __dir__() -> list[str]:
