@@ -236,5 +236,11 @@ def redact(text: str, environment: dict[str, str] | None = None) -> str:
 
 
 def _read(folder: Path) -> Checkpoint:
-    record: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text())
-    return Checkpoint(folder, record["step"], record["metrics"])
+    try:
+        record: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text())
+        return Checkpoint(folder, record["step"], record["metrics"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / CHECKPOINT_FILE} is damaged ({error!r}). Move {folder} away; the run's"
+            " other checkpoints are not touched by it."
+        ) from error

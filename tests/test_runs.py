@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -307,3 +308,13 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
     monkeypatch.setenv("ROOTS_TEST_TOKEN", "correct horse battery")
     assert redact("a correct horse battery") == "a <ROOTS_TEST_TOKEN>"
     assert os.environ["ROOTS_TEST_TOKEN"] == "correct horse battery"
+
+
+def test_a_damaged_record_of_a_checkpoint_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "step-000003"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.json").write_text('{"step": 3')
+    with pytest.raises(CheckpointError, match=r"step-000003/checkpoint.json is damaged"):
+        Run(tmp_path).checkpoints()
+    shutil.move(folder, tmp_path / "away")
+    assert Run(tmp_path).checkpoints() == []

@@ -249,15 +249,17 @@ class TokenCorpus(L.LightningDataModule):
 
 
 def last_part(shard: Shard, fraction: float) -> int:
-    """Finds where the last `fraction` of a shard starts: at a document, where there is one.
+    """Finds where the last `fraction` of a shard starts: at a document, where one is near.
 
     Returns:
         A token position: the first start of a document at or behind the cut, or the cut itself
-        when the last document reaches over it.
+        where no document starts before half of the asked tokens are lost.
     """
-    cut = shard.n_tokens - round(shard.n_tokens * fraction)
+    asked = round(shard.n_tokens * fraction)
+    cut = shard.n_tokens - asked
     starts = shard.document_ends(cut - 1, shard.n_tokens - 1) + 1
-    return int(starts[0]) if len(starts) else cut
+    near = len(starts) and starts[0] - cut <= asked // 2
+    return int(starts[0]) if near else cut
 
 
 def _at_least(name: str, value: int, least: int) -> int:

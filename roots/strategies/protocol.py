@@ -44,6 +44,16 @@ class StepStrategy(Strategy, ABC):
         return network
 
 
+def total_norm(gradients: list[Tensor]) -> Float[Tensor, ""]:
+    """Gives the Euclidean norm of all gradients together, summed in float32 at least."""
+    if not gradients:
+        return torch.zeros(())
+    low = gradients[0].dtype.itemsize < 4
+    norms = torch._foreach_norm(gradients, 2.0, torch.float32 if low else None)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms)).float()
+    return norm
+
+
 @torch.no_grad()
 def clip_gradients(parameters: Iterable[nn.Parameter], clip_norm: float) -> Float[Tensor, ""]:
     """Clips gradients that every rank holds whole.
@@ -59,7 +69,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], clip_norm: float) -> Floa
         Pascanu et al., arXiv:1211.5063, algorithm 1.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients).float()
+    norm = total_norm(gradients)
     if gradients and clip_norm != float("inf"):
         scale = torch.clamp(clip_norm / (norm + 1e-6), max=1.0)
         torch._foreach_mul_(gradients, scale.to(gradients[0].dtype))

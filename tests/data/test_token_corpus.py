@@ -140,14 +140,14 @@ def test_without_validation_text_there_is_no_loader(unsplit: Path) -> None:
         ((10, 10, 10, 10), 0.3, 30),  # it is within one: the next begins at 30
         ((10, 10, 10, 10), 0.2, 32),  # it is within the last
         ((10, 30), 0.5, 20),
-        ((39, 1), 0.5, 39),  # the only one that begins behind it is the last
+        ((39, 1), 0.5, 20),  # the only one behind it would leave a fortieth of the text
         ((40,), 0.5, 20),
         ((10, 30), 0.0, 40),
         ((10, 30), 0.9, 10),
         ((10, 30), 0.999, 0),
     ],
 )
-def test_the_last_part_begins_with_a_document_where_there_is_one(
+def test_the_last_part_begins_with_a_document_where_one_is_near(
     tmp_path: Path, lengths: tuple[int, ...], fraction: float, start: int
 ) -> None:
     with ShardWriter(tmp_path / "train", vocab_size=100) as writer:
