@@ -156,7 +156,7 @@ class Trainer(L.Trainer):
     def resume(self, run: Run) -> Path:
         """Makes this trainer go on in a run's directory; gives the checkpoint to load."""
         last = run.last()
-        self._recorder.run = run
+        self.run = self._recorder.run = run
         self.resumed_from = last.step
         return last.trainer_file
 

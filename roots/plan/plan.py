@@ -118,8 +118,9 @@ def _text(data: Any) -> str:
 
 def _writes(trainer: Any) -> str:
     every = trainer.checkpoints.every_steps or trainer.val_every_steps or trainer.max_steps
+    where = trainer.run.path if trainer.run else f"{trainer.runs_dir}/{trainer.name}/<number>"
     return (
-        f"{trainer.runs_dir}/{trainer.name}/<number>/: config.yaml, environment.json, metrics.csv,"
+        f"{where}/: config.yaml, environment.json, metrics.csv,"
         f" loss.png, checkpoints/ (every {every:,} steps; the newest and the"
         f" best {trainer.checkpoints.keep_best} stay)"
     )
