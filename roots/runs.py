@@ -15,6 +15,8 @@ runs/<name>/<id>/
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import re
@@ -224,6 +226,13 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Reads the rows of a metrics file; a last row that a crash cut short is left out."""
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    return list(csv.DictReader(io.StringIO(whole)))
 
 
 def redact(text: str, environment: dict[str, str] | None = None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from roots.runs import write_atomically
+from roots.runs import read_metrics, write_atomically
 
 
 class MetricsCSV(Logger):
@@ -90,10 +90,3 @@ class MetricsCSV(Logger):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow([row.get(c, "") for c in self._columns])
         return text.getvalue().encode()
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Reads the rows of a metrics file; a last row that a crash cut short is left out."""
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    return list(csv.DictReader(io.StringIO(whole)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.shards.manifest import roots_version
+from roots.shards.writer import sha256_of
 
 MANIFEST = "manifest.json"
 FORMAT = "roots-export"
@@ -61,9 +61,4 @@ def read_names(folder: Path) -> set[str] | None:
 
 def sums(folder: Path, names: list[str]) -> dict[str, str]:
     """Gives the sha256 of each file."""
-    return {name: _sha256(folder / name) for name in sorted(names)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {name: sha256_of(folder / name) for name in sorted(names)}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from roots.runs import Run
+from roots.runs import Run, read_metrics
 
 BLUE, ORANGE, GREY = "#4878a8", "#d1762c", "#8a8a8a"
 
@@ -20,7 +18,7 @@ def draw_run(run: Run) -> Path | None:
     Returns:
         The file, or None when nothing was logged.
     """
-    rows = list(csv.DictReader(io.StringIO(run.metrics_file.read_text(encoding="utf-8"))))
+    rows = read_metrics(run.metrics_file)
     train = _series(rows, "train/loss")
     if not train[0]:
         return None
