@@ -7,7 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from roots.batch import IGNORE, Score
-from roots.errors import ConfigError
+from roots.errors import ConfigError, nearest
+from roots.objectives.kernels import KERNELS, check_kernel, kernel_loss
+from roots.objectives.projected import Weights, projected_loss
 
 
 def next_token_nats(
@@ -38,16 +40,29 @@ class NextToken:
             vocabulary, 0 to 1.
         z_loss: Weight of the squared log of the softmax's denominator, which keeps logits from
             drifting; 1e-4 in PaLM.
+        kernel: How the projection and the loss are made from hidden states: `fused` (roots' own,
+            no logits are kept), `plain` (the head, then the loss), `torch`
+            (`linear_cross_entropy`, torch 2.13; imprecise for bfloat16), `liger` (Liger's Triton
+            kernel, on CUDA).
+        compiled: Compile the fused kernel's work on the logits.
 
     Raises:
-        ConfigError: `label_smoothing` outside 0 to 1, or a negative `z_loss`.
+        ConfigError: `label_smoothing` outside 0 to 1, a negative `z_loss`, or a kernel that there
+            is not, is not installed, or lacks one of the two.
 
     Source:
         Label smoothing: Szegedy et al., arXiv:1512.00567, section 7 (uniform prior).
         z-loss: Chowdhery et al., arXiv:2204.02311, section 5.
     """
 
-    def __init__(self, *, label_smoothing: float = 0.0, z_loss: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        z_loss: float = 0.0,
+        kernel: str = "fused",
+        compiled: bool = False,
+    ) -> None:
         if not 0 <= label_smoothing < 1:
             raise ConfigError(
                 f"label_smoothing={label_smoothing:g} is not a share of a probability."
@@ -57,14 +72,38 @@ class NextToken:
             raise ConfigError(
                 f"z_loss={z_loss:g} would reward drifting logits. Set it to 0 (off) or 1e-4."
             )
+        if kernel not in KERNELS:
+            raise ConfigError(
+                f"There is no loss {kernel!r}{nearest(kernel, KERNELS)}."
+                f" Set model.loss to one of {', '.join(KERNELS)}."
+            )
         self.label_smoothing = label_smoothing
         self.z_loss = z_loss
+        self.kernel = kernel
+        self.compiled = compiled
+        check_kernel(kernel, self._weights)
 
     def from_hidden(
         self, hidden: Float[Tensor, "B T D"], head: nn.Module, labels: Int[Tensor, "B T"]
     ) -> Score:
-        """Scores the positions from the hidden states and the vocabulary projection."""
-        return self.from_logits(head(hidden), labels)
+        """Scores the positions from the hidden states and the vocabulary projection.
+
+        A head that is more than a matrix and a bias (quantised, with adapters) is run as it is.
+        """
+        if self.kernel == "plain" or type(head) is not nn.Linear:
+            return self.from_logits(head(hidden), labels)
+        if self.kernel == "fused":
+            parts = projected_loss(
+                hidden,
+                head.weight,
+                head.bias,
+                labels,
+                weights=self._weights,
+                compiled=self.compiled,
+            )
+        else:
+            parts = kernel_loss(self.kernel, hidden, head, labels, self._weights)
+        return Score(*parts, (labels != IGNORE).sum())
 
     def from_logits(self, logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"]) -> Score:
         """Scores the positions from the logits."""
@@ -73,6 +112,10 @@ class NextToken:
         if self.label_smoothing or self.z_loss:
             loss = self._regularised(_at_least_float32(logits), labels, nats)
         return Score(loss, nats.detach(), count)
+
+    @property
+    def _weights(self) -> Weights:
+        return Weights(self.label_smoothing, self.z_loss)
 
     def _regularised(
         self, logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"], nats: Float[Tensor, ""]

@@ -1,0 +1,224 @@
+"""Vocabulary projection and cross-entropy in one, so that no (N, V) tensor ever exists.
+
+The gradients of the hidden states and of the projection are made in the forward pass, a few rows
+at a time: the logits of those rows become the gradient of the loss where they lie, and are
+multiplied straight into the two results. So the projection is computed once, and backward only
+scales what is there.
+
+Shape letters: N labelled or unlabelled positions, n of them in a chunk, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from roots.batch import IGNORE
+
+ROWS_ON_CPU = 512
+"""Rows of a chunk: 512 rows of 8,192 bfloat16 logits are 8 MiB, which stay in the cache."""
+
+ROWS_ON_ACCELERATOR = 4096
+"""Rows of a chunk where a small product would leave most of the device idle."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much of what is in the loss; the defaults are the plain cross-entropy.
+
+    Args:
+        label_smoothing: Share of the target's probability that is spread over the vocabulary.
+        z_loss: Weight of the squared log of the softmax's denominator.
+    """
+
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+
+class _Chunk(NamedTuple):
+    """The summed loss and nats of some rows, and the gradient of the loss by their logits."""
+
+    loss: Tensor
+    nats: Tensor
+    gradient: Tensor  # n V
+
+
+def projected_loss(
+    hidden: Float[Tensor, "*rows D"],
+    weight: Float[Tensor, "V D"],
+    bias: Float[Tensor, " V"] | None,
+    labels: Int[Tensor, " *rows"],
+    *,
+    weights: Weights,
+    compiled: bool = False,
+    rows: int = 0,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Gives loss and nats of `labels`, summed, as if the logits had been made and scored.
+
+    Under autocast the products are made in its format; sums, softmax and the gradient of the
+    projection are kept in float32. It must not run inside activation checkpointing, where the
+    forward pass, which does all the work here, is repeated.
+
+    Args:
+        hidden: The states that the projection reads.
+        weight: The projection.
+        bias: Added to the logits.
+        labels: The target of each position; `IGNORE` counts for nothing.
+        weights: The parts of the loss.
+        compiled: Compile what happens to each chunk's logits into one kernel.
+        rows: Rows of a chunk; 0 takes what suits the device.
+
+    Returns:
+        The loss, which carries the gradient, and the nats, which do not; 0-d, float32 (float64 for
+        float64 states).
+
+    Source:
+        Wijmans et al., arXiv:2411.09009, and Hsu et al., arXiv:2410.10989, for the idea; gradients
+        in the forward pass as in the latter.
+    """
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    rows = rows or (ROWS_ON_CPU if device == "cpu" else ROWS_ON_ACCELERATOR)
+    score = _compiled_score() if compiled else _score
+    settings = _Settings(weights, dtype, rows, score, with_gradient=torch.is_grad_enabled())
+    with torch.autocast(device, enabled=False):
+        loss, nats = _Projected.apply(
+            hidden.flatten(0, -2), weight, bias, labels.flatten(), settings
+        )
+    return loss, nats
+
+
+@dataclass(frozen=True)
+class _Settings:
+    weights: Weights
+    dtype: torch.dtype
+    rows: int
+    score: Callable[..., _Chunk]
+    with_gradient: bool
+
+
+class _Gradients:
+    """What the forward pass of a chunk adds up for the backward pass; None where not needed."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, needs: Any) -> None:
+        exact = torch.promote_types(weight.dtype, torch.float32)
+        self.hidden = torch.empty_like(hidden) if needs[0] else None  # N D
+        self.weight = torch.zeros_like(weight, dtype=exact) if needs[1] else None  # V D
+        self.bias = None  # V
+        if bias is not None and needs[2]:
+            self.bias = torch.zeros_like(bias, dtype=exact)
+
+    def add(self, part: slice, gradient: Tensor, states: Tensor, matrix: Tensor) -> None:
+        """Adds a chunk's: `gradient` n V by its logits, `states` n D, `matrix` V D."""
+        if self.hidden is not None:
+            self.hidden[part] = gradient @ matrix
+        if self.weight is not None:
+            _add_product(self.weight, gradient.T, states)
+        if self.bias is not None:
+            self.bias += gradient.sum(0, dtype=self.bias.dtype)
+
+    def scaled(self, factor: Tensor, *dtypes: torch.dtype) -> tuple[Tensor | None, ...]:
+        """Multiplies by the gradient of the loss, in place."""
+        all_of_them = (self.hidden, self.weight, self.bias)
+        return tuple(
+            None if g is None else g.mul_(factor.to(g.dtype)).to(dtype)
+            for g, dtype in zip(all_of_them, dtypes, strict=True)
+        )
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Adds a product to a sum of at least its precision."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
+
+
+class _Projected(torch.autograd.Function):
+    @staticmethod
+    def forward(  # noqa: PLR0917 - torch hands them by position
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        settings: _Settings,
+    ) -> tuple[Tensor, Tensor]:
+        matrix = weight.to(settings.dtype)  # V D
+        offset = None if bias is None else bias.to(settings.dtype)
+        needs = [settings.with_gradient and needed for needed in ctx.needs_input_grad]
+        gradients, wanted = _Gradients(hidden, weight, bias, needs), any(needs)
+        sums = []
+        for start in range(0, len(labels), settings.rows):
+            part = slice(start, start + settings.rows)
+            states = hidden[part].to(settings.dtype)  # n D
+            logits = F.linear(states, matrix, offset)  # n V
+            chunk = settings.score(logits, labels[part], settings.weights, wanted)
+            if wanted:
+                gradients.add(part, chunk.gradient, states, matrix)
+            sums.append(torch.stack((chunk.loss, chunk.nats)))
+        ctx.gradients = gradients
+        ctx.dtypes = (hidden.dtype, weight.dtype, weight.dtype if bias is None else bias.dtype)
+        loss, nats = torch.stack(sums).sum(0).unbind()
+        loss, nats = loss.clone(), nats.clone()
+        ctx.mark_non_differentiable(nats)
+        return loss, nats
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *by_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise RuntimeError(
+                "The fused loss was sent backward twice; its gradients are made once, in the"
+                " forward pass. Run the forward pass again, or use loss: plain."
+            )
+        return (*gradients.scaled(by_outputs[0], *ctx.dtypes), None, None)
+
+
+def _score(logits: Tensor, labels: Tensor, weights: Weights, wanted: bool) -> _Chunk:
+    """Scores some rows (n V) and, where wanted, gives the gradient of the loss by their logits.
+
+    With q the smoothed target, p the softmax and z its log-denominator, the loss of a row is
+    cross-entropy(q, p) + c·z² and its gradient p·(1 + 2·c·z) - q. The target's own entry is made
+    apart in float32, since p - 1 would lose all its digits in bfloat16 where p is nearly 1.
+    """
+    exact = logits if logits.dtype.itemsize >= 4 else logits.float()
+    labelled = labels != IGNORE  # n
+    target = labels.where(labelled, 0)[:, None]  # n 1
+    log_z = exact.logsumexp(-1, keepdim=True)  # n 1
+    log_p = exact.gather(1, target) - log_z  # n 1
+    rows = labelled[:, None].to(log_z.dtype)  # n 1
+    nats = -(log_p * rows).sum()
+    loss = _loss(exact, log_z, log_p, rows, weights)
+    if not wanted:
+        return _Chunk(loss, nats, logits)
+    factor = (1 + 2 * weights.z_loss * log_z) * rows
+    spread = weights.label_smoothing / exact.shape[-1] * rows
+    own = log_p.exp() * factor - spread - (1 - weights.label_smoothing) * rows
+    gradient = ((exact - log_z).exp() * factor - spread).to(logits.dtype)
+    return _Chunk(loss, nats, gradient.scatter_(1, target, own.to(logits.dtype)))
+
+
+def _loss(exact: Tensor, log_z: Tensor, log_p: Tensor, rows: Tensor, weights: Weights) -> Tensor:
+    """Mixes the parts of the loss; those that are off cost nothing."""
+    per_row = -(1 - weights.label_smoothing) * log_p  # n 1
+    if weights.label_smoothing:
+        uniform = log_z - exact.mean(-1, keepdim=True)  # cross-entropy with the uniform guess
+        per_row = per_row + weights.label_smoothing * uniform
+    if weights.z_loss:
+        per_row = per_row + weights.z_loss * log_z.square()
+    return (per_row * rows).sum()
+
+
+@cache
+def _compiled_score() -> Callable[..., _Chunk]:
+    return torch.compile(_score, dynamic=False)
