@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from roots.errors import ConfigError
 
 VERBS = {
     "fit": "train a model: roots fit --config configs/run/quickstart.yaml",
+    "profile": "tell where a training step's time and memory go: roots profile --config FILE",
     "validate": "measure a model on validation text: roots validate --run RUN",
     "test": "measure a model on test text: roots test --run RUN",
     "predict": "score every sequence: roots predict --run RUN",
@@ -49,6 +51,12 @@ def _answers(verb: str) -> Callable[[list[str]], int]:
         from roots.fit.command import main as fit
 
         return lambda rest: fit(verb, rest)
+    if verb == "profile":
+        # torch, when imported, reads whether to warn of memory that its profiler saw only released
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        from roots.fit.profile.command import main as profile
+
+        return profile
     if verb == "corpus":
         from roots.corpus.command import main as corpus
 

@@ -1,0 +1,188 @@
+"""`roots profile`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from roots.errors import ConfigError, TrainingError
+from roots.runs import atomic_folder
+
+ABOUT = """\
+Tells where the time and the memory of a training step go, by part: attention, projection and loss,
+other products, norms and elementwise work, optimizer, clipping, data, host.
+
+It composes the run as `roots fit` does, trains --warmup-steps, then --steps without and --steps
+with torch's profiler, and one more for memory and FLOPs. There is no validation, checkpoint,
+sample, tracker or run directory, and the trained weights are thrown away. It prints a table, and
+writes into --out:
+  table.txt      the table
+  profile.json   the same numbers, in seconds and bytes
+  profile.png    a bar for each part
+  trace.json.gz  every operation, for https://ui.perfetto.dev or chrome://tracing
+A profile that lies there is replaced. Operations of the backward pass count for the part that
+their forward operation belongs to. The profiler takes time too, more in some parts than in others:
+the rates without it and with it, which stand below the table, tell how far to trust the shares.
+"""
+
+
+def main(args: list[str]) -> int:
+    """Profiles a run; gives the exit code."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's library greets on stderr
+    from roots.fit.compose import put_together
+    from roots.fit.run_files import read_run_files
+
+    own, flags = _own_arguments().parse_known_args(args)
+    config = read_run_files(own.config)
+    if any(flag in ("-h", "--help") for flag in flags):
+        _own_arguments().print_help()
+        print("\nand every setting of trainer, model and data:\n")
+    composed = put_together(config, flags)
+    out = Path(own.out or Path("profiles") / composed.trainer.name)
+    check_out(out)
+    _profile(composed, out, steps=own.steps, warmup_steps=own.warmup_steps)
+    return 0
+
+
+def check_out(out: Path) -> None:
+    """Raises ConfigError when `out` holds something else than a profile, which is replaced."""
+    if not out.exists() or (out / "profile.json").is_file():
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise ConfigError(
+            f"--out {out} exists and holds no profile (no profile.json); it would be replaced."
+            f" Give a new folder, such as --out {out / 'profile'}, or remove it."
+        )
+
+
+def _own_arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="roots profile",
+        usage="roots profile --config FILE [--steps N] [--warmup-steps N] [--out DIR] [flags]",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.add_argument(
+        "-c", "--config", action="append", default=[], metavar="FILE", help="run file; later win"
+    )
+    parser.add_argument(
+        "--steps",
+        type=lambda text: _count("steps", text, 1),
+        default=20,
+        metavar="N",
+        help="optimizer steps to profile, and to time without the profiler (default: 20)",
+    )
+    parser.add_argument(
+        "--warmup-steps",
+        type=lambda text: _count("warmup-steps", text, 0),
+        default=5,
+        metavar="N",
+        help="optimizer steps before that; compiled code is made in them (default: 5)",
+    )
+    parser.add_argument("--out", metavar="DIR", help="where to write (default: profiles/<name>)")
+    return parser
+
+
+def _count(name: str, text: str, least: int) -> int:
+    if not text.isdigit() or int(text) < least:
+        raise ConfigError(
+            f"--{name} {text} is no number of optimizer steps. Give a whole number from {least} on."
+        )
+    return int(text)
+
+
+def _refuse(message: str) -> None:
+    raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots profile --help`.")
+
+
+def _profile(composed: Any, out: Path, *, steps: int, warmup_steps: int) -> None:
+    from roots.fit.profile.steps import profile_steps
+    from roots.plan import plan_run
+
+    trainer, first = composed.trainer, _is_first()
+    if first:
+        composed.data.prepare_data()
+        plan = dict(plan_run(trainer, composed.model, composed.data).lines)
+        lines = [f"  {name:<8}  {plan[name]}" for name in ("network", "step", "computes")]
+        print("\n".join([trainer.name, *lines]), flush=True)
+        _tell(
+            f"warm-up {warmup_steps} steps, then {steps} without and {steps} with the profiler ..."
+        )
+    measured = profile_steps(composed, steps=steps, warmup_steps=warmup_steps)
+    if trainer.is_global_zero:
+        _tell("reading the trace ...")
+        report = _written(composed, measured, out)
+        print(f"\n{report}\n\nwritten: {out}/ (table.txt, profile.json, profile.png,", end=" ")
+        print("trace.json.gz for https://ui.perfetto.dev)", flush=True)
+
+
+def _written(composed: Any, measured: Any, out: Path) -> Any:
+    """Writes the folder, whole or not at all; gives the report."""
+    from roots.fit.profile.books import balance
+    from roots.fit.profile.figure import draw_report
+    from roots.fit.profile.table import plain_report
+    from roots.fit.profile.trace import read_trace
+
+    device = composed.trainer.strategy.root_device
+    with atomic_folder(out) as folder:
+        trace = folder / "trace.json.gz"
+        measured.details.export_chrome_trace(str(trace))
+        details = read_trace(trace)
+        measured.timing.export_chrome_trace(str(trace))
+        timing = read_trace(trace)
+        check_kernels(timing, device)
+        books = balance(
+            timing,
+            details,
+            held_bytes=measured.held_bytes,
+            device_peak_bytes=measured.device_peak_bytes,
+        )
+        report = _report(composed, measured, books)
+        text = json.dumps(plain_report(report), indent=2) + "\n"
+        (folder / "profile.json").write_text(text, encoding="utf-8")
+        (folder / "table.txt").write_text(f"{report}\n", encoding="utf-8")
+        draw_report(report, folder / "profile.png")
+    return report
+
+
+def check_kernels(trace: Any, device: Any) -> None:
+    """Raises TrainingError when a GPU computed and the profiler saw nothing of it."""
+    if device.type == "cuda" and not trace.kernels:
+        raise TrainingError(
+            f"The profiler saw no kernel on {device}: CUPTI, which reports them, is not allowed to"
+            " or is missing. Set KINETO_LOG_LEVEL=0 to read what it says; often the driver's"
+            " NVreg_RestrictProfilingToAdminUsers=0, or a container's --cap-add SYS_ADMIN, helps."
+        )
+
+
+def _report(composed: Any, measured: Any, books: Any) -> Any:
+    from roots.fit.profile.table import Report
+
+    trainer = composed.trainer
+    device = trainer.strategy.root_device
+    return Report(
+        name=trainer.name,
+        device=f"{device}, {type(trainer.strategy).__name__}, {trainer.precision}",
+        on_device=device.type == "cuda",
+        tokens_per_step=composed.data.tokens_per_step,
+        plain_seconds=measured.plain_seconds / books.n_steps,
+        profiled_seconds=measured.profiled_seconds / books.n_steps,
+        books=books,
+    )
+
+
+def _is_first() -> bool:
+    """Tells whether this is the first process of the machine, before they know of each other."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
