@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
-from roots.networks import NetworkBuilder, Trainable
+from roots.networks import NetworkBuilder, Trainable, check_compile, compile_network
 from roots.objectives import NextToken
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule
 from roots.records import Vocabulary, plain, rebuild
@@ -55,9 +55,10 @@ class LanguageModule(L.LightningModule, ABC):
         micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
             the numbers as they are. Fewer rows mean more passes per step.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
+        compile: What torch compiles: `none`, `blocks` or `network`.
 
     Raises:
-        ConfigError: `micro_batch_size` or `clip_norm` is not positive.
+        ConfigError: `micro_batch_size` or `clip_norm` is not positive, or `compile` names nothing.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class LanguageModule(L.LightningModule, ABC):
         schedule: Schedule,
         micro_batch_size: int = 8,
         clip_norm: float = 1.0,
+        compile: str = "none",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -81,12 +83,14 @@ class LanguageModule(L.LightningModule, ABC):
                 f"clip_norm={clip_norm:g} would stop all learning."
                 " Set model.clip_norm above 0; 1.0 is usual, .inf clips nothing."
             )
+        check_compile(compile)
         # builders are no modules, and their names are free for what is built of them
         self.builder = rebuild(network, NetworkBuilder)  # type: ignore[type-abstract]
         self.optimizer_builder = rebuild(optimizer, OptimizerBuilder)  # type: ignore[type-abstract]
         self.schedule = rebuild(schedule, Schedule)  # type: ignore[type-abstract]
         self.micro_batch_size = micro_batch_size
         self.clip_norm = clip_norm
+        self.compiled = compile  # nn.Module has a method of the name
         self.trainable: Trainable | None = None
         self.vocabulary: Vocabulary | None = None
         self.last_step: StepReport | None = None
@@ -117,6 +121,7 @@ class LanguageModule(L.LightningModule, ABC):
             "schedule": plain(self.schedule),
             "micro_batch_size": self.micro_batch_size,
             "clip_norm": self.clip_norm,
+            "compile": self.compiled,
         }
 
     @property
@@ -134,6 +139,8 @@ class LanguageModule(L.LightningModule, ABC):
         seed: int = self.trainer.seed  # type: ignore[attr-defined]
         trainable = self.build(data.vocabulary, seed=seed, device=strategy.root_device)
         self.builder.check_seq_len(trainable.network.config, data.seq_len)
+        if self.trainer.state.fn == "fit":
+            compile_network(trainable.network, self.compiled, strategy.root_device)
         strategy.shard(trainable)
 
     def build(self, vocabulary: Vocabulary, *, seed: int, device: torch.device) -> Trainable:

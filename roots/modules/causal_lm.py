@@ -24,6 +24,12 @@ class CausalLM(LanguageModule):
         label_smoothing: Share of the target's probability that is spread evenly over the
             vocabulary, 0 to 1.
         z_loss: Weight of the squared log of the softmax's denominator; 1e-4 in PaLM.
+        loss: How projection and loss are made: `fused` keeps no logits, `plain` makes them,
+            `torch` and `liger` are other people's kernels (see `NextToken`). Where the network's
+            own forward must be run, which the run says, all of them are `plain`.
+        compile: What torch compiles: `none`; `blocks`, layer by layer, with a short start; or
+            `network`, all layers at once, the fastest. The first run of a network pays tens of
+            seconds, the next ones find it done.
     """
 
     def __init__(
@@ -36,6 +42,8 @@ class CausalLM(LanguageModule):
         clip_norm: float = 1.0,
         label_smoothing: float = 0.0,
         z_loss: float = 0.0,
+        loss: str = "fused",
+        compile: str = "none",
     ) -> None:
         super().__init__(
             network=network,
@@ -43,14 +51,21 @@ class CausalLM(LanguageModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            compile=compile,
         )
         self.label_smoothing = label_smoothing
         self.z_loss = z_loss
+        self.loss = loss
         self.objective()  # raises for settings that cannot work
 
     def objective(self) -> NextToken:
         """Makes the loss."""
-        return NextToken(label_smoothing=self.label_smoothing, z_loss=self.z_loss)
+        return NextToken(
+            label_smoothing=self.label_smoothing,
+            z_loss=self.z_loss,
+            kernel=self.loss,
+            compiled=self.compiled != "none",
+        )
 
     def validation_metrics(self, loss: float, nats: float, n_bytes: float) -> dict[str, float]:
         """Reports the loss, and the cross-entropy per token and per byte of text."""
@@ -65,5 +80,9 @@ class CausalLM(LanguageModule):
     @property
     def settings(self) -> dict[str, Any]:
         """The plain form of the constructor's arguments."""
-        mine = {"label_smoothing": self.label_smoothing, "z_loss": self.z_loss}
+        mine = {
+            "label_smoothing": self.label_smoothing,
+            "z_loss": self.z_loss,
+            "loss": self.loss,
+        }
         return {**super().settings, **mine}

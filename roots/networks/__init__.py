@@ -4,8 +4,17 @@ Shape letters: B sequences, T tokens, V vocabulary, D model width.
 """
 
 from roots.networks.builder import NetworkBuilder
+from roots.networks.compiling import COMPILE, check_compile, compile_network
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
 from roots.networks.trainable import Trainable
 
-__all__ = ["NetworkBuilder", "Pretrained", "Scratch", "Trainable"]
+__all__ = [
+    "COMPILE",
+    "NetworkBuilder",
+    "Pretrained",
+    "Scratch",
+    "Trainable",
+    "check_compile",
+    "compile_network",
+]

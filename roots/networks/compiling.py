@@ -1,0 +1,103 @@
+"""Compiles a network in place, so that the keys of its state stay as they are.
+
+Blocks are compiled one by one from one graph: start-up is short and gradients of a block are ready
+before the next block's. A network as a whole is one graph: the compiler sees across blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from roots.errors import ConfigError, nearest
+
+COMPILE = ("none", "blocks", "network")
+
+
+def check_compile(mode: str) -> None:
+    """Raises ConfigError when there is no such mode."""
+    if mode not in COMPILE:
+        raise ConfigError(
+            f"There is no compile: {mode}{nearest(mode, COMPILE)}."
+            f" Set model.compile to one of {', '.join(COMPILE)}."
+        )
+
+
+def compile_network(network: PreTrainedModel, mode: str, device: torch.device) -> None:
+    """Marks a network's blocks, or the whole of its body, for compilation on their first call.
+
+    Args:
+        network: Changed in place; names and weights stay.
+        mode: One of `COMPILE`.
+        device: Where it computes.
+
+    Raises:
+        ConfigError: The compiler lacks what it needs on this machine, or no blocks are found.
+    """
+    check_compile(mode)
+    if mode == "none":
+        return
+    check_compiler(device)
+    keep_compiled()
+    parts: list[nn.Module] = blocks_of(network) if mode == "blocks" else [network.base_model]
+    for part in parts:
+        part.compile(dynamic=False)
+
+
+def blocks_of(network: PreTrainedModel) -> list[nn.Module]:
+    """Finds the repeated layers of a network: those that its authors say must not be split.
+
+    Raises:
+        ConfigError: The architecture names none.
+    """
+    names = set(getattr(network, "_no_split_modules", None) or ())
+    lists = [m for m in network.base_model.modules() if isinstance(m, nn.ModuleList)]
+    blocks = [block for found in lists for block in found if type(block).__name__ in names]
+    if not blocks:
+        raise ConfigError(
+            f"{type(network).__name__} does not say which of its modules are blocks."
+            " Set model.compile to network, or to none."
+        )
+    return blocks
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raises ConfigError, with the package to install, when torch cannot compile for a device."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+    from torch.utils._triton import has_triton
+
+    try:
+        get_cpp_compiler()
+    except (InvalidCxxCompiler, RuntimeError) as error:
+        raise ConfigError(
+            "model.compile needs a C++ compiler, and none is found. Install one (g++ on Debian and"
+            " Ubuntu, Xcode's command line tools on macOS), name it in the variable CXX, or set"
+            " model.compile to none."
+        ) from error
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if not header.exists():
+        raise ConfigError(
+            f"model.compile needs Python's headers, and {header} does not exist. Install them"
+            " (python3-dev on Debian and Ubuntu), or set model.compile to none."
+        )
+    if device.type == "cuda" and not has_triton():
+        raise ConfigError(
+            "model.compile needs the package triton on CUDA, which is not installed. Install it"
+            " (pip install triton), or set model.compile to none."
+        )
+
+
+def keep_compiled() -> None:
+    """Keeps what was compiled in a folder of its own, for the next run of the same network.
+
+    A folder named in TORCHINDUCTOR_CACHE_DIR wins. Otherwise torch would take the machine's
+    temporary folder, which a restart or another user's clean-up empties.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(home) / "roots" / "compiled"))
