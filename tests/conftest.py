@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ install_import_hook(
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# What a run leaves for the next one (compiled code, times of attention) stays within the session.
+_CACHE = tempfile.TemporaryDirectory(prefix="roots-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
 @pytest.fixture(scope="session", autouse=True)

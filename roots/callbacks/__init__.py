@@ -1,6 +1,7 @@
 """What happens beside the training: records, checkpoints, progress, samples, alarms."""
 
 from roots.callbacks.checkpoints import Checkpoints
+from roots.callbacks.compilation import Compilation
 from roots.callbacks.metrics_csv import MetricsCSV
 from roots.callbacks.progress import Progress
 from roots.callbacks.recorder import Recorder
@@ -11,6 +12,7 @@ from roots.callbacks.throughput import Throughput
 
 __all__ = [
     "Checkpoints",
+    "Compilation",
     "MetricsCSV",
     "Progress",
     "Recorder",

@@ -24,8 +24,10 @@ class Progress(L.Callback):
         self._open = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts the clock."""
+        """Starts the clock, and says what was decided when the network was built."""
         self._began, self._first_step = self.now(), trainer.global_step
+        for remark in pl_module.remarks:  # type: ignore[union-attr]
+            self.say(trainer, str(remark))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
@@ -66,6 +68,11 @@ class Progress(L.Callback):
     ) -> None:
         """Ends the line."""
         self.close()
+
+    def say(self, trainer: L.Trainer, text: str) -> None:
+        """Shows a line that stays."""
+        if trainer.is_global_zero:
+            self._show(text, stay=True)
 
     def close(self) -> None:
         """Ends a line that is still open."""

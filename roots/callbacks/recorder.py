@@ -37,10 +37,23 @@ class Recorder(L.Callback):
         if self.run is None:
             mine = claim(ours.runs_dir, ours.name) if trainer.is_global_zero else None
             self.run = trainer.strategy.broadcast(mine)
+        assert self.run is not None
         ours.run = self.run
         if trainer.is_global_zero:
-            self._write_provenance(ours)
+            self.run.sweep()
+            self._keep_former(_config(ours), ours.resumed_from)
+            self._write_config(ours)
+            self._write_environment(ours, remarks=[])
         trainer.loggers = self._loggers(ours)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes down what was decided when the network was built."""
+        ours: Any = trainer
+        module: Any = pl_module
+        ours.write_down(module.builder.attention)
+        if trainer.is_global_zero and module.remarks:
+            self._write_config(ours)
+            self._write_environment(ours, remarks=module.remarks)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the stopwatch."""
@@ -94,13 +107,13 @@ class Recorder(L.Callback):
             "train/tokens_seen": float(trainer.tokens_seen),
         }
 
-    def _write_provenance(self, trainer: Any) -> None:
+    def _write_config(self, trainer: Any) -> None:
         assert self.run is not None
-        self.run.sweep()
-        config = redact(yaml.safe_dump(trainer.spec, sort_keys=False, allow_unicode=True))
-        self._keep_former(config, trainer.resumed_from)
-        write_atomically(self.run.config_file, config)
-        environment = describe_environment(trainer)
+        write_atomically(self.run.config_file, _config(trainer))
+
+    def _write_environment(self, trainer: Any, remarks: list[str]) -> None:
+        assert self.run is not None
+        environment = {**describe_environment(trainer), "remarks": remarks}
         name = f"environment-from-{trainer.resumed_from:06d}.json" if trainer.resumed_from else ""
         text = json.dumps(environment, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.run.path / (name or "environment.json"), redact(text))
@@ -124,6 +137,10 @@ class Recorder(L.Callback):
         if trainer.tensorboard:
             loggers.append(tensorboard_logger(self.run))
         return loggers
+
+
+def _config(trainer: Any) -> str:
+    return redact(yaml.safe_dump(trainer.spec, sort_keys=False, allow_unicode=True))
 
 
 def tensorboard_logger(run: Run) -> Logger:

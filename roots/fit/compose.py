@@ -25,7 +25,8 @@ class Composed:
     """A run that is ready to start.
 
     Args:
-        config: The resolved configuration, as plain values.
+        config: The resolved configuration, as plain values; what a run chooses itself (precision,
+            attention) is in it once it was chosen.
         trainer: The trainer.
         model: The LightningModule.
         data: The LightningDataModule.
@@ -85,7 +86,7 @@ def compose(
 def put_together(config: dict[str, Any], flags: Sequence[str]) -> Composed:
     """Parses a merged configuration with flags, and makes the objects."""
     parsed = CommandLine(config, flags)
-    return Composed(parsed.resolved, parsed.trainer, parsed.model, parsed.datamodule)
+    return Composed(parsed.trainer.spec, parsed.trainer, parsed.model, parsed.datamodule)
 
 
 def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[Composed, list[str]]:

@@ -14,6 +14,7 @@ import torch
 
 from roots.callbacks import (
     Checkpoints,
+    Compilation,
     Progress,
     Recorder,
     Samples,
@@ -184,6 +185,12 @@ class Trainer(L.Trainer):
         if spec["trainer"]["precision"] == "auto":
             spec["trainer"]["precision"] = str(self.precision).removesuffix("-true")
 
+    def write_down(self, attention: str) -> None:
+        """Takes the attention that was chosen for this run into its configuration."""
+        if self._spec is not None:
+            network = self._spec["model"]["init_args"]["network"]
+            network["init_args"]["attention"] = attention
+
     def logs_after(self, step: int) -> bool:
         """Tells whether the step that completes `step` steps is reported."""
         return step % self.log_every_steps == 0 or step in (1, self.max_steps)
@@ -199,6 +206,12 @@ class Trainer(L.Trainer):
         """Input tokens trained on so far, over all ranks."""
         return int(self.global_step * self.datamodule.tokens_per_step)  # type: ignore[attr-defined]
 
+    def say(self, text: str) -> None:
+        """Shows a line to whoever watches."""
+        for callback in self.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Progress):
+                callback.say(self, text)
+
     def save_now(self) -> None:
         """Writes a checkpoint of the present step, unless there is one."""
         self.checkpoints.save(self)
@@ -213,7 +226,12 @@ class Trainer(L.Trainer):
     # -- how ---------------------------------------------------------------------------------
 
     def _callbacks(self, given: list[L.Callback], *, progress: bool) -> list[L.Callback]:
-        before: list[L.Callback] = [self._recorder, StopOnNonFinite(), _StopAfterLastStep()]
+        before: list[L.Callback] = [
+            self._recorder,
+            Compilation(),
+            StopOnNonFinite(),
+            _StopAfterLastStep(),
+        ]
         shown: list[L.Callback] = [Progress()] if progress else []
         samples = [c for c in given if isinstance(c, Samples)]
         others = [c for c in given if not isinstance(c, Samples)]

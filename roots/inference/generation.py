@@ -18,6 +18,7 @@ from transformers import DynamicCache, PreTrainedModel
 from roots.errors import ConfigError
 from roots.inference.sampling import Sampling, next_token
 from roots.inference.streaming import TextStream
+from roots.networks import uncompiled
 from roots.tokenizer import Tokenizer
 
 
@@ -224,7 +225,8 @@ def _evaluating(network: PreTrainedModel) -> Iterator[None]:
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:
-        yield
+        with uncompiled(network):
+            yield
     finally:
         for module in training:
             module.training = True

@@ -19,7 +19,15 @@ from torch.optim import Optimizer
 
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
-from roots.networks import NetworkBuilder, Trainable, check_compile, compile_network
+from roots.networks import (
+    Choice,
+    NetworkBuilder,
+    Shapes,
+    Trainable,
+    check_compile,
+    choose_attention,
+    compile_network,
+)
 from roots.objectives import NextToken
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule
 from roots.records import Vocabulary, plain, rebuild
@@ -94,6 +102,8 @@ class LanguageModule(L.LightningModule, ABC):
         self.trainable: Trainable | None = None
         self.vocabulary: Vocabulary | None = None
         self.last_step: StepReport | None = None
+        self.remarks: list[str] = []
+        """What was decided when the network was built, in words."""
         self._sums: Tensor | None = None
 
     # -- what a subclass says ----------------------------------------------------------------
@@ -140,15 +150,39 @@ class LanguageModule(L.LightningModule, ABC):
         trainable = self.build(data.vocabulary, seed=seed, device=strategy.root_device)
         self.builder.check_seq_len(trainable.network.config, data.seq_len)
         if self.trainer.state.fn == "fit":
-            compile_network(trainable.network, self.compiled, strategy.root_device)
+            self._make_fast(trainable, data.seq_len)
         strategy.shard(trainable)
+
+    def _make_fast(self, trainable: Trainable, seq_len: int) -> None:
+        """Chooses the attention where none is named, and compiles; says what was done."""
+        strategy, network = self._strategy, trainable.network
+        if self.builder.attention == "auto":
+            shapes = Shapes(
+                rows=self.micro_batch_size,
+                seq_len=seq_len,
+                dtype=self._compute_dtype,
+                device=strategy.root_device,
+                compiled=self.compiled != "none",
+            )
+            first = choose_attention(network, shapes) if strategy.is_global_zero else None
+            choice: Choice = strategy.broadcast(first)  # type: ignore[assignment]
+            network.set_attn_implementation(choice.name)
+            self.builder.attention = choice.name
+            self.remarks.append(str(choice))
+        compile_network(network, self.compiled, strategy.root_device)
+
+    @property
+    def _compute_dtype(self) -> torch.dtype:
+        """The format of matrix products."""
+        return torch.bfloat16 if "bf16" in str(self.trainer.precision) else torch.float32
 
     def build(self, vocabulary: Vocabulary, *, seed: int, device: torch.device) -> Trainable:
         """Builds network and loss, and finds out which forward is right."""
         network = self.builder.build(vocabulary, seed=seed, device=device)
         self.vocabulary = vocabulary
         self.trainable = Trainable(network, self.objective())
-        self.trainable.check()
+        if because := self.trainable.check():
+            self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
         return self.trainable.train()
 
     def configure_optimizers(self) -> Optimizer:

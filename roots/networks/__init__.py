@@ -3,18 +3,33 @@
 Shape letters: B sequences, T tokens, V vocabulary, D model width.
 """
 
+from roots.networks.attention import Choice, choose_attention
 from roots.networks.builder import NetworkBuilder
-from roots.networks.compiling import COMPILE, check_compile, compile_network
+from roots.networks.compiling import (
+    COMPILE,
+    check_compile,
+    compile_network,
+    compiled_so_far,
+    is_compiled,
+    uncompiled,
+)
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
+from roots.networks.timing import Shapes
 from roots.networks.trainable import Trainable
 
 __all__ = [
     "COMPILE",
+    "Choice",
     "NetworkBuilder",
     "Pretrained",
     "Scratch",
+    "Shapes",
     "Trainable",
     "check_compile",
+    "choose_attention",
     "compile_network",
+    "compiled_so_far",
+    "is_compiled",
+    "uncompiled",
 ]

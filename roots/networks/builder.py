@@ -8,11 +8,17 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError
+from roots.networks.tiled import TILED
 from roots.records import Vocabulary
 
 
 class NetworkBuilder(ABC):
-    """The settings of a network; the network itself is built when a strategy is ready for it."""
+    """The settings of a network; the network itself is built when a strategy is ready for it.
+
+    A subclass has an `attention`: transformers' name of it, or `auto`.
+    """
+
+    attention: str
 
     @abstractmethod
     def network_config(self, vocabulary: Vocabulary | None) -> PretrainedConfig:
@@ -49,6 +55,15 @@ def check_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary | None) ->
             f" token ids. Use the tokenizer that belongs to this network (corpus tokenizer:"
             f" roots.corpus.Existing), or set the network's vocab_size to at least"
             f" {vocabulary.size:,}."
+        )
+
+
+def check_attention(network: PreTrainedModel, name: str) -> None:
+    """Raises ConfigError for tiled attention in a network whose layers ask for more than that."""
+    if name == TILED and not network._supports_sdpa:
+        raise ConfigError(
+            f"{type(network).__name__} asks its attention for more than `tiled` does (transformers"
+            " does not run it with sdpa either). Set network.attention to auto or eager."
         )
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -42,8 +45,7 @@ def compile_network(network: PreTrainedModel, mode: str, device: torch.device) -
     check_compile(mode)
     if mode == "none":
         return
-    check_compiler(device)
-    keep_compiled()
+    prepare_compiler(device)
     parts: list[nn.Module] = blocks_of(network) if mode == "blocks" else [network.base_model]
     for part in parts:
         part.compile(dynamic=False)
@@ -64,6 +66,12 @@ def blocks_of(network: PreTrainedModel) -> list[nn.Module]:
             " Set model.compile to network, or to none."
         )
     return blocks
+
+
+def prepare_compiler(device: torch.device) -> None:
+    """Checks that torch can compile here, and says where it keeps what it made."""
+    check_compiler(device)
+    keep_compiled()
 
 
 def check_compiler(device: torch.device) -> None:
@@ -99,5 +107,45 @@ def keep_compiled() -> None:
     A folder named in TORCHINDUCTOR_CACHE_DIR wins. Otherwise torch would take the machine's
     temporary folder, which a restart or another user's clean-up empties.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(home) / "roots" / "compiled"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+
+
+def cache_folder() -> Path:
+    """The folder of what one run leaves for the next: XDG_CACHE_HOME/roots, or ~/.cache/roots."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "roots"
+
+
+@dataclass(frozen=True)
+class CompiledSoFar:
+    """What torch's compiler has done in this process.
+
+    Args:
+        graphs: Graphs that it made; one piece of code has several when it is compiled again.
+        breaks: Why it could not go on with a graph, and how often.
+    """
+
+    graphs: int
+    breaks: dict[str, int]
+
+
+def compiled_so_far() -> CompiledSoFar:
+    """Reads the compiler's own counts."""
+    from torch._dynamo.utils import counters
+
+    breaks = {" ".join(why.split()): n for why, n in counters["graph_break"].items()}
+    return CompiledSoFar(counters["stats"]["unique_graphs"], breaks)
+
+
+def is_compiled(network: nn.Module) -> bool:
+    """Tells whether a module or a part of it is compiled."""
+    return any(module._compiled_call_impl is not None for module in network.modules())
+
+
+@contextmanager
+def uncompiled(network: nn.Module) -> Iterator[None]:
+    """Runs what is compiled as plain Python: generation would be compiled anew for each length."""
+    if not is_compiled(network):
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

@@ -10,7 +10,13 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError, DataError
-from roots.networks.builder import NetworkBuilder, check_causal, check_vocabulary, implementation
+from roots.networks.builder import (
+    NetworkBuilder,
+    check_attention,
+    check_causal,
+    check_vocabulary,
+    implementation,
+)
 from roots.records import Vocabulary
 
 
@@ -20,8 +26,9 @@ class Pretrained(NetworkBuilder):
     Args:
         path: A folder with config.json and *.safetensors, or a name on the hub. Weights in other
             formats are not read: they are pickled, and unpickling runs code.
-        attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ...; `auto`
-            takes `sdpa` where the architecture has it.
+        attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ..., or
+            `tiled`, roots' own for compiled layers on a CPU; `auto` measures, before the first step
+            of a run, which is fastest for its shapes, and says what it took.
         revision: Branch, tag or commit on the hub; a commit makes the run repeatable.
         trust_remote_code: Run the Python code that a hub repository brings. Only for authors that
             you trust with your machine.
@@ -85,6 +92,7 @@ class Pretrained(NetworkBuilder):
         except (OSError, ValueError, SafetensorError) as error:
             raise self._unreadable(error) from error
         self._refuse_random_weights(type(network).__name__, report)
+        check_attention(network, self.attention)
         return check_causal(network.to(device))
 
     def _refuse_random_weights(self, kind: str, report: dict[str, Any]) -> None:

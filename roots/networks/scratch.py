@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from roots.errors import ConfigError, nearest
 from roots.networks.builder import (
     NetworkBuilder,
+    check_attention,
     check_causal,
     check_vocabulary,
     implementation,
@@ -31,8 +32,9 @@ class Scratch(NetworkBuilder):
         config: Keys of the architecture's own configuration, `model_type` first of all
             (`{model_type: llama, hidden_size: 256, ...}`). Without `vocab_size`, the vocabulary of
             the data is taken.
-        attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ...; `auto`
-            takes `sdpa` where the architecture has it.
+        attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ..., or
+            `tiled`, roots' own for compiled layers on a CPU; `auto` measures, before the first step
+            of a run, which is fastest for its shapes, and says what it took.
 
     Raises:
         ConfigError: No `model_type`, one that transformers does not know or that is no causal
@@ -83,6 +85,7 @@ class Scratch(NetworkBuilder):
                 f"{type(config).__name__} cannot be built with attention={self.attention}:"
                 f" {error} Set network.attention to auto."
             ) from error
+        check_attention(network, self.attention)
         return check_causal(draw_weights(network, seed=seed, device=device))
 
     def _check(self) -> None:

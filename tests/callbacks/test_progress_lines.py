@@ -23,7 +23,8 @@ def test_without_a_terminal_every_report_is_a_line_of_its_own(
     config: dict, capsys: pytest.CaptureFixture
 ) -> None:
     compose(config, {"trainer.progress": True}).fit()
-    lines = capsys.readouterr().err.splitlines()
+    remark, *lines = capsys.readouterr().err.splitlines()
+    assert remark.startswith("attention: sdpa, ")
     assert [line.split(" · ")[0] for line in lines] == [
         "step 1/6",
         "step 2/6",
@@ -48,10 +49,11 @@ def test_on_a_terminal_the_line_is_written_over_and_ended(
     compose(config, {"trainer.progress": True}).fit()
     written = terminal.getvalue()
     parts = written.split("\r\x1b[K")
-    assert parts[1].startswith("step 1/6 · loss")
-    assert "\n" not in parts[1]
+    assert parts[1].startswith("attention: sdpa, ")
+    assert parts[2].startswith("step 1/6 · loss")
+    assert "\n" not in parts[2]
     kept = [part for part in parts if part.endswith("\n")]
-    assert [part.split(" · ")[0] for part in kept] == [
+    assert [part.split(" · ")[0] for part in kept[1:]] == [
         "validated after step 3",
         "step 6/6",
         "validated after step 6",

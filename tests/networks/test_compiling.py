@@ -1,0 +1,225 @@
+"""Compilation in place: the same numbers and names; what goes wrong is said."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Callback
+from ranks import run_ranks
+from test_tiled import network
+
+from roots.errors import ConfigError
+from roots.fit import compose
+from roots.networks import compile_network, is_compiled, uncompiled
+from roots.networks.compiling import blocks_of, cache_folder, check_compile, check_compiler
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+
+
+@pytest.fixture
+def quick():
+    """Graphs and gradients are made by torch's compiler, and run without generated code."""
+    torch.compiler.reset()
+    with torch.compiler.set_stance("default", force_backend="aot_eager"):
+        yield
+    torch.compiler.reset()
+
+
+def losses_of(config: dict, **overrides) -> list[float]:
+    composed = compose(config, {k.replace("__", "."): v for k, v in overrides.items()})
+    run = composed.fit()
+    with run.metrics_file.open() as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("mode", ["blocks", "network"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3"])
+def test_names_and_values_stay(quick: None, mode: str, family: str) -> None:
+    tokens = torch.randint(0, 96, (2, 24), generator=torch.Generator().manual_seed(1))
+    plain, compiled = network(family, "tiled"), network(family, "tiled")
+    compile_network(compiled, mode, CPU)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    assert is_compiled(compiled)
+    logits = [n(input_ids=tokens, use_cache=False).logits for n in (plain, compiled)]
+    torch.testing.assert_close(logits[0], logits[1])
+
+
+@pytest.mark.parametrize("mode", ["blocks", "network"])
+@pytest.mark.parametrize("attention", ["sdpa", "tiled"])
+def test_a_compiled_run_learns_as_a_plain_one(
+    quick: None, config: dict, mode: str, attention: str
+) -> None:
+    named = {"model__network__init_args__attention": attention}
+    plain = losses_of(config, **named)
+    compiled = losses_of(config, model__compile=mode, **named)
+    assert compiled == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.slow  # the C++ compiler takes a minute
+@pytest.mark.parametrize("mode", ["blocks", "network"])
+def test_generated_code_learns_as_plain_code(config: dict, mode: str) -> None:
+    torch.compiler.reset()
+    plain = losses_of(config)
+    compiled = losses_of(config, model__compile=mode, model__network__init_args__attention="tiled")
+    assert compiled == pytest.approx(plain, rel=1e-5)
+    assert any((cache_folder() / "compiled").iterdir())
+
+
+def test_two_ranks_learn_as_one(quick: None, config: dict, tmp_path: Path) -> None:
+    alone = losses_of(config, model__compile="blocks", model__network__init_args__attention="tiled")
+
+    def rank() -> list[float]:
+        with torch.compiler.set_stance("default", force_backend="aot_eager"):
+            overrides = {"model.compile": "blocks", "trainer.strategy": "ddp"}
+            overrides["model.network.init_args.attention"] = "tiled"
+            composed = compose(config, overrides)
+            run = composed.fit()
+        with run.metrics_file.open() as file:
+            return [float(row["train/loss"]) for row in csv.DictReader(file)]
+
+    for losses in run_ranks(rank):
+        assert losses == pytest.approx(alone, rel=1e-5)
+
+
+def test_a_checkpoint_of_a_compiled_run_goes_on_plain(quick: None, config: dict) -> None:
+    from roots.fit.compose import resumed
+
+    named = {"model.network.init_args.attention": "sdpa"}
+    whole = losses_of(config, **{k.replace(".", "__"): v for k, v in named.items()})
+    run = compose(config, {**named, "model.compile": "blocks", "trainer.max_steps": 3}).fit()
+    flags = ["--model.compile=none", "--trainer.max_steps=6"]
+    composed, changes = resumed(str(run.path), {}, flags)
+    assert any("compile" in change for change in changes)
+    composed.fit()
+    with run.metrics_file.open() as file:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(file)]
+    schedule_is_of_six = losses[3:]
+    assert len(schedule_is_of_six) == 3
+    assert losses[0] == pytest.approx(whole[0], rel=1e-5)
+
+
+# -- what is said -------------------------------------------------------------------------------
+
+
+class Ragged(Callback):
+    """Asks the compiled blocks for another number of rows in the fifth step."""
+
+    def on_train_batch_end(self, trainer, module, *_) -> None:
+        if trainer.global_step == 4:
+            with torch.no_grad():
+                module.trainable.network(torch.zeros(3, 5, dtype=torch.long), use_cache=False)
+
+
+def test_what_is_compiled_after_warm_up_is_counted_and_told(
+    quick: None, config: dict, capsys: pytest.CaptureFixture
+) -> None:
+    composed = compose(config, {"model.compile": "blocks", "trainer.progress": True})
+    composed.trainer.callbacks.insert(0, Ragged())
+    run = composed.fit()
+    told = [line for line in capsys.readouterr().err.splitlines() if "compiled again" in line]
+    assert len(told) == 1
+    assert "at step 4" in told[0]
+    with run.metrics_file.open() as file:
+        counts = [row["compile/recompilations"] for row in csv.DictReader(file)]
+    assert [float(count) for count in counts if count] == [0.0, 0.0, 1.0]
+
+
+def test_a_steady_run_compiles_nothing_after_warm_up(
+    quick: None, config: dict, capsys: pytest.CaptureFixture
+) -> None:
+    run = compose(config, {"model.compile": "network", "trainer.progress": True}).fit()
+    assert "compiled again" not in capsys.readouterr().err
+    with run.metrics_file.open() as file:
+        counts = [row["compile/recompilations"] for row in csv.DictReader(file)]
+    assert {float(count) for count in counts if count} == {0.0}
+
+
+def test_a_graph_break_is_named(
+    quick: None, config: dict, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.llama.modeling_llama import LlamaMLP
+
+    forward = LlamaMLP.forward
+
+    def breaking(self, x):
+        torch._dynamo.graph_break(msg="planted")
+        return forward(self, x)
+
+    monkeypatch.setattr(LlamaMLP, "forward", breaking)
+    compose(config, {"model.compile": "network", "trainer.progress": True}).fit()
+    told = [line for line in capsys.readouterr().err.splitlines() if "breaks its graph" in line]
+    assert any("planted" in line for line in told)
+
+
+def test_samples_are_written_without_compiling_for_their_lengths(
+    quick: None, config: dict, capsys: pytest.CaptureFixture
+) -> None:
+    samples = {"class_path": "roots.callbacks.Samples"}
+    samples["init_args"] = {"prompts": ["the cat"], "every_steps": 2, "max_tokens": 8}
+    config["trainer"]["callbacks"] = [samples]
+    compose(config, {"model.compile": "network", "trainer.progress": True}).fit()
+    assert "compiled again" not in capsys.readouterr().err
+
+
+def test_uncompiled_leaves_plain_networks_alone() -> None:
+    with uncompiled(network("llama", "sdpa")):
+        assert not is_compiled(network("llama", "sdpa"))
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+def test_an_unknown_mode_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"compile: block\b.*blocks.*none, blocks, network"):
+        check_compile("block")
+    check_compile("blocks")
+
+
+def test_the_blocks_are_the_layers() -> None:
+    assert len(blocks_of(network("llama", "sdpa"))) == 2
+    assert len(blocks_of(network("gpt2", "sdpa"))) == 2
+
+
+def test_a_network_without_named_blocks_is_told_what_to_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = network("llama", "sdpa")
+    monkeypatch.setattr(type(net), "_no_split_modules", None)
+    net._no_split_modules = None
+    with pytest.raises(ConfigError, match=r"LlamaForCausalLM.*compile to network"):
+        compile_network(net, "blocks", CPU)
+    compile_network(net, "network", CPU)
+
+
+def test_a_machine_without_a_compiler_is_told_which_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torch._inductor import cpp_builder, exc
+
+    def none() -> str:
+        raise exc.InvalidCxxCompiler
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
+    with pytest.raises(ConfigError, match=r"C\+\+ compiler.*g\+\+.*compile to none"):
+        check_compiler(CPU)
+
+
+def test_a_python_without_headers_is_told_which_package_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"Python\.h does not exist.*python3-dev"):
+        check_compiler(CPU)
+
+
+def test_compiled_code_is_kept_where_the_user_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "roots"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "roots"
