@@ -83,17 +83,16 @@ def count_flops(network: PreTrainedModel, *, seq_len: int, causal: bool = True) 
         seq_len: Tokens of a sequence; documents that share one are not told apart.
         causal: A query sees the keys up to its own position, and counts half of them.
     """
-    sums, config = _Sums(), network.config.get_text_config()
-    layers = _Layers(network)
-    attentions = [name for name in layers.modules if name and layers.attention_of(name) == name]
+    sums, layers = _Sums(), _Layers(network)
+    config, attentions = layers.config, layers.attentions
     for name, module in layers.modules.items():
         _add_products(sums, layers, name, module, config)
-    if len(attentions) != config.num_hidden_layers:
-        sums.not_understood.append(
-            f"{len(attentions)} attention modules in {config.num_hidden_layers} layers"
-        )
-    for index, name in enumerate(attentions):
-        _add_attention(sums, layers, name, _keys_seen(config, index, seq_len, causal))
+    n_layers = _value(config, "num_hidden_layers")
+    if len(attentions) == n_layers:
+        for index, name in enumerate(attentions):
+            _add_attention(sums, layers, name, _keys_seen(config, index, seq_len, causal))
+    else:
+        sums.not_understood.append(f"{len(attentions)} attention modules in {n_layers} layers")
     unknown = tuple(dict.fromkeys(sums.not_understood))
     return TokenFLOPs(dict(sums.forward), dict(sums.training), unknown)
 
@@ -102,7 +101,7 @@ class _Layers:
     """The modules of a network by name, and where in the forward pass they stand."""
 
     def __init__(self, network: PreTrainedModel) -> None:
-        self.config = network.config.get_text_config()
+        self.config = network.config.get_text_config(decoder=True)
         self.modules = dict(network.named_modules())
         self.head = network.get_output_embeddings()
         self._places = self._find_places()
@@ -124,6 +123,11 @@ class _Layers:
             if module is self.head:
                 places[name] = behind + 1
         return places
+
+    @property
+    def attentions(self) -> list[str]:
+        """The outermost attention modules, in the order of the layers."""
+        return [name for name in self.modules if name and self.attention_of(name) == name]
 
     def attention_of(self, name: str) -> str:
         """Gives the outermost attention module that holds a module, or an empty string."""
@@ -170,16 +174,20 @@ def _product_of(
         return sum(p.numel() for p in stacked) * visited / experts, EXPERTS, ""
     weight = getattr(module, "weight", None)
     is_router = re.search("Router|Gate", type(module).__name__) is not None
-    if is_router and weight is not None and tuple(weight.shape) == (experts, config.hidden_size):
+    if (
+        is_router
+        and weight is not None
+        and tuple(weight.shape) == (experts, _value(config, "hidden_size"))
+    ):
         return weight.numel(), ROUTER, ""
     return 0, "", _named(module)
 
 
 def _routing(config: Any) -> tuple[int, int]:
     """Gives how many experts a token visits, of how many; zeros where there are none."""
-    visited = getattr(config, "num_experts_per_tok", None)
+    visited = _value(config, "num_experts_per_tok")
     names = ("num_experts", "num_local_experts", "n_routed_experts")
-    experts = next((n for name in names if (n := getattr(config, name, None))), None)
+    experts = next((n for name in names if (n := _value(config, name))), 0)
     return (visited, experts) if visited and experts else (0, 0)
 
 
@@ -189,6 +197,15 @@ def _kind(layers: _Layers, name: str) -> str:
     if layers.attention_of(name):
         return ATTENTION_LINEAR
     return FEED_FORWARD if _BLOCK.match(name) else OTHER
+
+
+def _value(config: Any, name: str) -> int:
+    """Gives a number of the configuration; 0 where there is none, or one for each layer."""
+    try:
+        value = getattr(config, name, 0)
+    except RuntimeError:  # transformers refuses to give one value for layers that differ
+        return 0
+    return value if isinstance(value, int) else 0
 
 
 def _width_in(module: nn.Module) -> int:
@@ -216,10 +233,10 @@ def _add_attention(sums: _Sums, layers: _Layers, name: str, keys: float | None) 
 
 def _head_widths(attention: nn.Module, config: Any) -> tuple[int, int] | None:
     """Gives the width of all queries and of all values; None where the layers do not confirm it."""
-    heads = getattr(config, "num_attention_heads", None)
-    if not isinstance(heads, int) or config.model_type in OTHER_ATTENTION:
+    heads = _value(config, "num_attention_heads")
+    if not heads or config.model_type in OTHER_ATTENTION:
         return None
-    width = getattr(attention, "head_dim", None) or config.hidden_size // heads
+    width = getattr(attention, "head_dim", None) or _value(config, "hidden_size") // heads
     queries = heads * getattr(attention, "qk_head_dim", width)
     values = heads * getattr(attention, "v_head_dim", width)
     linear = [m for m in attention.modules() if isinstance(m, nn.Linear | Conv1D)]

@@ -75,7 +75,7 @@ DENSE = [name for name in NETWORKS if "mo" not in name and "mix" not in name and
 
 def built(name: str, **more: Any) -> Any:
     """A network whose every product torch's counter sees: not fused into one operation."""
-    config = AutoConfig.for_model(name.split()[0], **NETWORKS[name], **more)
+    config = AutoConfig.for_model(name.split(maxsplit=1)[0], **NETWORKS[name], **more)
     return AutoModelForCausalLM.from_config(
         config, attn_implementation="eager", experts_implementation="eager"
     )
