@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 
 from roots.callbacks.environment import describe_environment
 from roots.callbacks.metrics_csv import MetricsCSV
+from roots.callbacks.utilization import Utilization, utilization_of
 from roots.errors import MissingExtra
 from roots.evaluation import draw_run
 from roots.runs import Run, claim, redact, write_atomically
@@ -28,6 +29,7 @@ class Recorder(L.Callback):
         self.run = run
         self._tokens_at_lap = 0
         self._validating_since = 0.0
+        self._utilization = Utilization()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Claims the directory on the first rank, tells the others, opens the loggers."""
@@ -56,8 +58,9 @@ class Recorder(L.Callback):
             self._write_environment(ours, remarks=module.remarks)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts the stopwatch."""
+        """Starts the stopwatch, once it is known what the device can do."""
         ours: Any = trainer
+        self._utilization = utilization_of(ours, pl_module)
         self._tokens_at_lap = ours.tokens_seen
         ours.throughput.start()
 
@@ -98,11 +101,13 @@ class Recorder(L.Callback):
         loss = float(report.loss)  # the host waits for the device here, and nowhere else
         tokens = trainer.tokens_seen - self._tokens_at_lap
         self._tokens_at_lap = trainer.tokens_seen
+        rate = trainer.throughput.lap(tokens)
         return {
             "train/loss": loss,
             "optim/grad_norm": float(report.grad_norm),
             "optim/learning_rate": report.learning_rate,
-            "train/tokens_per_second": trainer.throughput.lap(tokens),
+            "train/tokens_per_second": rate,
+            **self._utilization.metrics(rate),
             "train/tokens_per_second_median": trainer.throughput.median,
             "train/tokens_seen": float(trainer.tokens_seen),
         }

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from roots.callbacks.utilization import share_in_words
 from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.run_files import read_run_files
@@ -119,6 +120,7 @@ def _closing(run: Run, composed: Composed, seconds: float) -> str:
     measured = trainer.latest
     words = [f"{trainer.global_step:,} steps in {seconds:.0f} s"]
     words += [f"{measured['train/tokens_per_second_median']:,.0f} tokens/s (median)"]
+    words += [share] if (share := share_in_words(measured)) else []
     for name in ("val/loss", "val/bits_per_byte"):
         if name in measured:
             words.append(f"{name} {measured[name]:.4f}")

@@ -13,6 +13,7 @@ from roots.networks.compiling import (
     is_compiled,
     uncompiled,
 )
+from roots.networks.flops import TokenFLOPs, count_flops
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
 from roots.networks.timing import Shapes
@@ -25,11 +26,13 @@ __all__ = [
     "Pretrained",
     "Scratch",
     "Shapes",
+    "TokenFLOPs",
     "Trainable",
     "check_compile",
     "choose_attention",
     "compile_network",
     "compiled_so_far",
+    "count_flops",
     "is_compiled",
     "uncompiled",
 ]

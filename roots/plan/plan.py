@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from roots.data import share_of
 from roots.optim import Schedule
+from roots.plan.flops import work_of
 from roots.precision import multiplies_bfloat16
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -52,6 +53,7 @@ def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
             ("run", _run(trainer, data)),
             ("learning rate", _rates(model, trainer.max_steps)),
             ("computes", _computes(trainer)),
+            *work_of(network, trainer, data),
             ("text", _text(data)),
             ("writes", _writes(trainer)),
         ]

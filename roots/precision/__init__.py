@@ -1,5 +1,9 @@
-"""Number formats of training, as Lightning precision plugins, chosen by name or `class_path`."""
+"""Number formats of training, as Lightning precision plugins, chosen by name or `class_path`.
 
+Beside them, how fast a device multiplies in each.
+"""
+
+from roots.precision.peaks import PEAKS, Peak, device_peak, measured_peak, peak_of
 from roots.precision.plugins import (
     PRECISIONS,
     BF16Mixed,
@@ -11,11 +15,16 @@ from roots.precision.plugins import (
 )
 
 __all__ = [
+    "PEAKS",
     "PRECISIONS",
     "BF16Mixed",
     "BF16True",
     "Float32",
+    "Peak",
     "StepPrecision",
+    "device_peak",
+    "measured_peak",
     "multiplies_bfloat16",
+    "peak_of",
     "precision_named",
 ]

@@ -17,6 +17,9 @@ class StepPrecision(Precision):
     summary: str
     """What is in which format, in a few words."""
 
+    products: torch.dtype = torch.float32
+    """What the run's matrix products multiply, which decides how fast the device can be."""
+
 
 class Float32(StepPrecision):
     """Everything in float32: weights, arithmetic, optimizer state."""
@@ -32,6 +35,7 @@ class BF16Mixed(MixedPrecision, StepPrecision):
     """Float32 weights; matrix products in bfloat16 by autocast, sums and norms in float32."""
 
     summary = "float32 weights, bfloat16 matrix products"
+    products = torch.bfloat16
 
     def __init__(self) -> None:
         super().__init__("bf16-mixed", device="cpu")
@@ -49,6 +53,7 @@ class BF16True(StepPrecision):
     """
 
     summary = "bfloat16 weights and arithmetic, float32 master weights in the optimizer"
+    products = torch.bfloat16
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,9 @@ from roots.runs import Run
 
 def untimed(run: Run) -> list[str]:
     lines = run.metrics_file.read_text().splitlines()
-    keep = [n for n, name in enumerate(lines[0].split(",")) if "per_second" not in name]
+    of_time = ("per_second", "fraction_of_matmul_peak")
+    names = enumerate(lines[0].split(","))
+    keep = [n for n, name in names if not any(t in name for t in of_time)]
     return [",".join(line.split(",")[n] for n in keep) for line in lines]
 
 

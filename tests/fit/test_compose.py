@@ -272,4 +272,5 @@ def numbers(run: Run) -> list[dict[str, str]]:
     """The metrics as they are written, without those that measure time."""
     with run.metrics_file.open() as file:
         rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if "per_second" not in k} for row in rows]
+    of_time = ("per_second", "fraction_of_matmul_peak")
+    return [{k: v for k, v in row.items() if not any(t in k for t in of_time)} for row in rows]

@@ -57,6 +57,7 @@ def test_a_dry_run_tells_the_run_and_writes_nothing(
         "1.50e-03 ▅▅",
         "▂ 3.00e-04, peak 3.00e-03 (WarmupCosine)",
         "cpu, SingleDevice, 32-true: float32 weights and arithmetic",
+        "kFLOP per token (feed-forward",
         "sequences to train on",
         f"{tmp_path}/runs/tiny/<number>/: config.yaml, environment.json, metrics.csv, loss.png,",
         "checkpoints/ (every 3 steps; the newest and the best 1 stay)",
@@ -137,6 +138,7 @@ def test_fit_says_at_the_end_where_the_run_is_and_what_to_do_next(
     assert roots(["fit", "--config", run_file, *flags]) == 0
     said = capsys.readouterr().out
     assert "4 steps in " in said
+    assert re.search(r"tokens/s \(median\) · \d+\.\d% of the matmul peak · val/loss", said)
     assert "val/bits_per_byte" in said
     assert "run directory: runs/tiny/0001" in said
     assert "roots fit --resume runs/tiny/0001 --trainer.max_steps 8" in said

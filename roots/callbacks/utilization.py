@@ -1,0 +1,75 @@
+"""Which share of a device's matrix products a run makes use of.
+
+Model FLOPs utilization (Chowdhery et al., arXiv:2204.02311, appendix B): tokens per second times
+the network's operations per token, over the peak of all devices. What is computed again does not
+count, so a faster run is always the higher figure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from roots.networks import count_flops
+from roots.precision import device_peak, measured_peak
+
+MFU = "train/mfu"
+OF_MATMUL_PEAK = "train/fraction_of_matmul_peak"
+
+
+class Utilization:
+    """Turns tokens per second into the share of the peak; into nothing where that is not known.
+
+    On GPUs the peak is the vendor's, times the ranks, which are alike. On CPUs it is measured:
+    every rank multiplies matrices on its own threads, all at the same time, and their rates are
+    added up, since ranks on one machine share its cores. The two have different names.
+
+    Args:
+        name: What the share is called among the metrics; empty where it is not known.
+        flops_per_token: Operations of a training step, per token.
+        peak: Operations per second of all ranks together.
+    """
+
+    def __init__(self, name: str = "", flops_per_token: float = 0.0, peak: float = 1.0) -> None:
+        self.name = name
+        self.flops_per_token = flops_per_token
+        self.peak = peak
+
+    def metrics(self, tokens_per_second: float) -> dict[str, float]:
+        """Gives the share at a rate, by its name; nothing where it is not known."""
+        if not self.name:
+            return {}
+        return {self.name: tokens_per_second * self.flops_per_token / self.peak}
+
+
+def utilization_of(trainer: Any, module: Any) -> Utilization:
+    """Counts the network's operations and finds or measures the peak; all ranks come here at once.
+
+    Args:
+        trainer: At the start of training.
+        module: With its network built.
+    """
+    flops = count_flops(module.trainable.network, seq_len=trainer.datamodule.seq_len)
+    strategy, dtype = trainer.strategy, trainer.precision_plugin.products
+    device = strategy.root_device
+    if flops.not_understood:
+        return Utilization()
+    if device.type == "cpu":
+        strategy.barrier()
+        mine = torch.tensor(measured_peak(dtype), dtype=torch.float64)
+        peak = float(strategy.reduce(mine, reduce_op="sum"))
+        return Utilization(OF_MATMUL_PEAK, flops.per_trained_token, peak)
+    known = device_peak(device, dtype)
+    if known is None:
+        return Utilization()
+    return Utilization(MFU, flops.per_trained_token, known * trainer.world_size)
+
+
+def share_in_words(measured: dict[str, float]) -> str:
+    """Words the share at the run's median rate, for a person; empty where it is not known."""
+    rate, median = (measured.get(f"train/tokens_per_second{end}", 0.0) for end in ("", "_median"))
+    for name, words in ((MFU, "MFU"), (OF_MATMUL_PEAK, "of the matmul peak")):
+        if name in measured and rate:
+            return f"{measured[name] * median / rate:.1%} {words}"
+    return ""

@@ -1,0 +1,76 @@
+"""What a run asks of a device: operations per token, in all, and the hours they take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from roots.networks import TokenFLOPs, count_flops
+from roots.precision import device_peak
+
+USUAL_MFU = 0.4
+"""Share of the peak that well-tuned dense training reaches on one GPU; the plan says that it is
+assumed."""
+
+
+def work_of(network: Any, trainer: Any, data: Any) -> list[tuple[str, str]]:
+    """Words the operations of a run, and the hours on GPUs whose peak rate is known.
+
+    Args:
+        network: May be on the meta device.
+        trainer: Says on what it is trained, and for how long.
+        data: Says on how many tokens.
+
+    Returns:
+        Lines of a plan.
+    """
+    flops = count_flops(network, seq_len=data.seq_len)
+    if flops.not_understood:
+        parts = ", ".join(flops.not_understood)
+        return [("FLOPs", f"not counted, so no share of the peak is reported: {parts}")]
+    total = flops.per_trained_token * data.tokens_per_step * trainer.max_steps
+    words = f"{in_flop(flops.per_trained_token)} per token ({_parts(flops)})"
+    lines = [("FLOPs", f"{words}, {in_flop(total)} in all")]
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        peak = device_peak(device, trainer.precision_plugin.products)
+        name = torch.cuda.get_device_name(device)
+        lines.append(("time", hours(total, peak, name, trainer.world_size)))
+    return lines
+
+
+def hours(total: float, peak: float | None, device_name: str, ranks: int) -> str:
+    """Words the time of `total` operations at a usual share of the peak.
+
+    Args:
+        total: Operations of the run.
+        peak: Operations per second of one device; None where they are not known.
+        device_name: The device.
+        ranks: How many of them there are.
+    """
+    if peak is None:
+        return (
+            f"not known: the table of peak rates has no {device_name} for this precision,"
+            " so no MFU is reported"
+        )
+    many = f"{ranks} x " if ranks > 1 else ""
+    needed = total / (USUAL_MFU * peak * ranks) / 3600
+    return (
+        f"{needed:.3g} hours if {USUAL_MFU:.0%} MFU are reached"
+        f" ({many}{device_name}, {peak / 1e12:,.4g} TFLOP/s dense)"
+    )
+
+
+def _parts(flops: TokenFLOPs) -> str:
+    """Lists the kinds of layers with their share, the largest first."""
+    kinds = sorted(flops.training.items(), key=lambda item: -item[1])
+    return ", ".join(f"{kind} {n / flops.per_trained_token:.0%}" for kind, n in kinds)
+
+
+def in_flop(n: float) -> str:
+    """Words a number of operations: `4.1 GFLOP`."""
+    for index, letter in reversed(list(enumerate(" kMGTPEZY"))):
+        if n >= 1000**index and index:
+            return f"{n / 1000**index:.3g} {letter}FLOP"
+    return f"{n:,.0f} FLOP"
