@@ -44,7 +44,8 @@ class AheadLoader(DataLoader[T]):
 
     def __iter__(self) -> Iterator[T]:  # type: ignore[override]
         """Starts over; nothing is read before the first item is asked for."""
-        return read_ahead(super().__iter__(), prepare=_use_this_device() if self.pin_memory else None)
+        pins = self.pin_memory and torch.cuda.is_available()
+        return read_ahead(super().__iter__(), prepare=_use_this_device() if pins else None)
 
 
 def _use_this_device() -> Callable[[], None]:

@@ -10,7 +10,8 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -26,6 +27,14 @@ from roots.records import Vocabulary, plain, rebuild
 from roots.strategies import StepStrategy
 
 
+class StepNumbers(NamedTuple):
+    """The tensors of a StepReport, on the host."""
+
+    loss: float
+    grad_norm: float
+    stops: float
+
+
 @dataclass(frozen=True)
 class StepReport:
     """What one optimizer step was like; the tensors stay on the device until they are read.
@@ -33,6 +42,7 @@ class StepReport:
     Args:
         loss: Mean of what is optimized over the labels of all ranks, 0-d.
         grad_norm: Norm of the gradient before clipping, 0-d.
+        stops: How many ranks asked to end the run before this step, 0-d.
         learning_rate: The rate of this step.
         samples: This rank's samples, on the host.
         step: The step, counted from 0.
@@ -40,9 +50,16 @@ class StepReport:
 
     loss: Tensor
     grad_norm: Tensor
+    stops: Tensor
     learning_rate: float
     samples: Tensor
     step: int
+
+    @cached_property
+    def numbers(self) -> StepNumbers:
+        """The tensors, read in one transfer: the host waits for the device here, and once."""
+        read = [value.to(self.loss) for value in (self.loss, self.grad_norm, self.stops)]
+        return StepNumbers(*torch.stack(read).tolist())
 
 
 class LanguageModule(L.LightningModule, ABC):
@@ -94,6 +111,7 @@ class LanguageModule(L.LightningModule, ABC):
         self.trainable: Trainable | None = None
         self.vocabulary: Vocabulary | None = None
         self.last_step: StepReport | None = None
+        self.asks_to_stop = False  # of this rank; all learn of it with the step's report
         self._sums: Tensor | None = None
 
     # -- what a subclass says ----------------------------------------------------------------
@@ -173,8 +191,8 @@ class LanguageModule(L.LightningModule, ABC):
         rate = self._set_learning_rate(batch.step)
         loss = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
         norm = strategy.clip_grad_norm(self.parameters(), self.clip_norm)
-        mean = strategy.reduce(loss, reduce_op="sum") / n_labels
-        self.last_step = StepReport(mean, norm, rate, batch.samples, batch.step)
+        total, stops = self._over_ranks(loss)
+        self.last_step = StepReport(total / n_labels, norm, stops, rate, batch.samples, batch.step)
         optimizer = self.optimizers()
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
@@ -189,6 +207,12 @@ class LanguageModule(L.LightningModule, ABC):
                 self.manual_backward(score.loss * scale)
             losses.append(score.loss.detach())
         return torch.stack(losses).sum()
+
+    def _over_ranks(self, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums the loss, and the ranks that ask to stop, in one collective."""
+        mine = torch.stack([loss, torch.full_like(loss, float(self.asks_to_stop))])
+        total, stops = self._strategy.reduce(mine, reduce_op="sum").unbind()
+        return total, stops
 
     def _score(self, part: StepBatch) -> Score:
         seed_of_micro_batch(self.trainer.seed, part.step, int(part.samples[0]))  # type: ignore[attr-defined]
@@ -252,7 +276,9 @@ class LanguageModule(L.LightningModule, ABC):
 
     def report(self, metrics: dict[str, float]) -> None:
         """Writes metrics, equal on all ranks, to every logger under the number of done steps."""
-        self.log_dict(metrics, logger=False)
+        # of plain numbers Lightning would make tensors on the device, and wait for each
+        on_host = {name: torch.tensor(value) for name, value in metrics.items()}
+        self.log_dict(on_host, logger=False)
         self.trainer.latest.update(metrics)  # type: ignore[attr-defined]
         for logger in self.loggers:
             logger.log_metrics(metrics, step=self.trainer.global_step)
