@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 import torch
@@ -20,46 +18,12 @@ from torch.optim import Optimizer
 
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
+from roots.modules.step_report import StepReport
 from roots.networks import NetworkBuilder, Trainable, check_compile, compile_network
 from roots.objectives import NextToken
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule
 from roots.records import Vocabulary, plain, rebuild
 from roots.strategies import StepStrategy
-
-
-class StepNumbers(NamedTuple):
-    """The tensors of a StepReport, on the host."""
-
-    loss: float
-    grad_norm: float
-    stops: float
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one optimizer step was like; the tensors stay on the device until they are read.
-
-    Args:
-        loss: Mean of what is optimized over the labels of all ranks, 0-d.
-        grad_norm: Norm of the gradient before clipping, 0-d.
-        stops: How many ranks asked to end the run before this step, 0-d.
-        learning_rate: The rate of this step.
-        samples: This rank's samples, on the host.
-        step: The step, counted from 0.
-    """
-
-    loss: Tensor
-    grad_norm: Tensor
-    stops: Tensor
-    learning_rate: float
-    samples: Tensor
-    step: int
-
-    @cached_property
-    def numbers(self) -> StepNumbers:
-        """The tensors, read in one transfer: the host waits for the device here, and once."""
-        read = [value.to(self.loss) for value in (self.loss, self.grad_norm, self.stops)]
-        return StepNumbers(*torch.stack(read).tolist())
 
 
 class LanguageModule(L.LightningModule, ABC):
