@@ -56,21 +56,27 @@ class StepBatch:
             yield self._with(tensors)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> StepBatch:
-        """Moves the tensors to `device`, except `samples`, which only the host reads."""
+        """Moves the tensors to `device`, except `samples`, which only the host reads.
+
+        The host waits for no copy of pinned tensors, whatever `non_blocking` says: the device's
+        work on them comes after the copy, and nobody writes to a batch.
+        """
         moved = {
-            name: value.to(device, non_blocking=non_blocking)
-            for name, value in self._tensors()
-            if name != "samples"
+            name: value.to(device, non_blocking=non_blocking or value.is_pinned())
+            for name, value in self._for_the_device()
         }
         return self._with(moved)
 
     def pin_memory(self) -> StepBatch:
         """Pins the tensors, so that a copy to the GPU can overlap with its work."""
-        return self._with({name: value.pin_memory() for name, value in self._tensors()})
+        return self._with({name: value.pin_memory() for name, value in self._for_the_device()})
 
     def _with(self, tensors: dict[str, Tensor]) -> StepBatch:
         changed: dict[str, Any] = dict(tensors)
         return replace(self, **changed)
+
+    def _for_the_device(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, value) for name, value in self._tensors() if name != "samples")
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for field in fields(self):

@@ -61,6 +61,31 @@ def test_all_tensors_move_but_the_samples(batch: StepBatch) -> None:
     assert batch.input_ids.device.type == "cpu"
 
 
+def test_the_host_waits_for_no_copy_of_pinned_tensors(
+    batch: StepBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning asks for copies that wait, of everything that is no tensor itself."""
+    asked: list[bool] = []
+    to = torch.Tensor.to
+
+    def noted(self: torch.Tensor, device: str, *, non_blocking: bool) -> torch.Tensor:
+        asked.append(non_blocking)
+        return to(self, device, non_blocking=non_blocking)
+
+    monkeypatch.setattr(torch.Tensor, "to", noted)
+    batch.to("meta")
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda self: True)
+    batch.to("meta")
+    assert asked == [False] * 3 + [True] * 3
+
+
+def test_samples_are_not_pinned(batch: StepBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self + 1)
+    pinned = batch.pin_memory()
+    assert torch.equal(pinned.samples, batch.samples)
+    assert torch.equal(pinned.labels, batch.labels + 1)
+
+
 def test_lightning_moves_it_by_its_own_method(batch: StepBatch) -> None:
     from lightning.fabric.utilities import move_data_to_device
 

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 
 from roots.callbacks.environment import describe_environment
 from roots.callbacks.metrics_csv import MetricsCSV
+from roots.callbacks.throughput import waiter
 from roots.callbacks.utilization import Utilization, utilization_of
 from roots.errors import MissingExtra
 from roots.evaluation import draw_run
@@ -62,6 +63,8 @@ class Recorder(L.Callback):
         ours: Any = trainer
         self._utilization = utilization_of(ours, pl_module)
         self._tokens_at_lap = ours.tokens_seen
+        ours.throughput.wait = waiter(trainer.strategy.root_device)
+        ours.throughput.wait()
         ours.throughput.start()
 
     def on_train_batch_end(
@@ -73,7 +76,9 @@ class Recorder(L.Callback):
             module.report(self._row(ours, module))  # type: ignore[operator]
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks at the clock."""
+        """Looks at the clock, once the device has done the steps before."""
+        ours: Any = trainer
+        ours.throughput.wait()
         self._validating_since = time.perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -98,13 +103,13 @@ class Recorder(L.Callback):
 
     def _row(self, trainer: Any, module: Any) -> dict[str, float]:
         report = module.last_step
-        loss = float(report.loss)  # the host waits for the device here, and nowhere else
+        numbers = report.numbers  # the host has waited for the device here, and nowhere else
         tokens = trainer.tokens_seen - self._tokens_at_lap
         self._tokens_at_lap = trainer.tokens_seen
         rate = trainer.throughput.lap(tokens)
         return {
-            "train/loss": loss,
-            "optim/grad_norm": float(report.grad_norm),
+            "train/loss": numbers.loss,
+            "optim/grad_norm": numbers.grad_norm,
             "optim/learning_rate": report.learning_rate,
             "train/tokens_per_second": rate,
             **self._utilization.metrics(rate),

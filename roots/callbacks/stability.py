@@ -22,7 +22,8 @@ class StopOnNonFinite(L.Callback):
     """Stops when loss or gradient is not finite: before the optimizer steps where that is free.
 
     On a CPU every step is looked at. On other devices a look makes the host wait, so it is taken
-    with each logged step and before each checkpoint: weights that are not finite are never saved.
+    with each logged step, whose numbers are read anyway, and before each checkpoint: weights that
+    are not finite are never saved.
     """
 
     def on_before_optimizer_step(
@@ -30,7 +31,7 @@ class StopOnNonFinite(L.Callback):
     ) -> None:
         """Looks at every step on a CPU, at logged ones elsewhere."""
         due: Any = trainer
-        if pl_module.device.type == "cpu" or due.logs_after(trainer.global_step + 1):
+        if reading_is_free(pl_module.device) or due.logs_after(trainer.global_step + 1):
             self.check(trainer, pl_module)
 
     def check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -38,7 +39,7 @@ class StopOnNonFinite(L.Callback):
         report: Any = pl_module.last_step
         if report is None:
             return
-        loss, norm = float(report.loss), float(report.grad_norm)
+        loss, norm = report.numbers.loss, report.numbers.grad_norm
         if math.isfinite(loss) and math.isfinite(norm):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -63,6 +64,11 @@ class StopOnNonFinite(L.Callback):
                 " saved."
                 f" {_last_good(trainer)} {CURES}"
             )
+
+
+def reading_is_free(device: torch.device) -> bool:
+    """Tells whether the host can read a device's numbers without waiting for its work."""
+    return device.type == "cpu"
 
 
 def _local(parameter: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
-import torch
 
 from roots.errors import RootsError
 
@@ -23,7 +22,11 @@ class Interrupted(RootsError):
 
 
 class StopSignals(L.Callback):
-    """Finishes the step, writes a checkpoint and stops; a second Ctrl-C stops at once."""
+    """Finishes the step, writes a checkpoint and stops; a second Ctrl-C stops at once.
+
+    Several ranks stop after the same step: each says with a step's loss whether it was asked to,
+    and all read the sum at logged steps, so that nobody waits for an answer of its own.
+    """
 
     def __init__(self) -> None:
         self._received = ""
@@ -35,18 +38,25 @@ class StopSignals(L.Callback):
             self._before = {number: signal.getsignal(number) for number in LISTENED}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts to listen."""
+        """Starts to listen, in place of Lightning."""
         for number in self._before:
             signal.signal(number, self._note)
+        # Lightning's ranks would ask each other before each step, and wait for the device to answer
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Tells the step what this rank has received."""
+        module: Any = pl_module
+        module.asks_to_stop = bool(self._received)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
     ) -> None:
         """Stops when any rank got a signal."""
         ours: Any = trainer
-        if ours.world_size > 1 and not ours.logs_after(ours.global_step):
-            return  # ranks agree at logged steps only: to ask the others takes time
-        if not _any_rank(trainer, bool(self._received)):
+        if not self._is_asked_to(ours, pl_module):
             return
         ours.save_now()
         raise Interrupted(
@@ -60,6 +70,11 @@ class StopSignals(L.Callback):
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 
+    def _is_asked_to(self, trainer: Any, module: Any) -> bool:
+        if trainer.world_size == 1:
+            return bool(self._received)
+        return bool(trainer.logs_after(trainer.global_step) and module.last_step.numbers.stops)
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._received and number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -70,8 +85,5 @@ class StopSignals(L.Callback):
         )
 
 
-def _any_rank(trainer: L.Trainer, mine: bool) -> bool:
-    if trainer.world_size == 1:
-        return mine
-    flag = torch.tensor(int(mine), device=trainer.strategy.root_device)
-    return bool(trainer.strategy.reduce(flag, reduce_op="sum").item())
+def _nothing() -> None:
+    """Does nothing."""

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from roots.batch import IGNORE, StepBatch
 from roots.data.order import samples_at
+from roots.data.read_ahead import AheadLoader
 from roots.data.windows import Windows
 from roots.errors import ConfigError
 
@@ -132,8 +133,8 @@ class StepsFrom(Sampler[int]):
 def step_loader(
     dataset: Dataset[StepBatch], sampler: Sampler[int] | None, *, pin: bool
 ) -> DataLoader[StepBatch]:
-    """Wraps a dataset of steps for Lightning: an item is a batch already."""
-    return DataLoader(dataset, batch_size=None, sampler=sampler, pin_memory=pin)
+    """Wraps a dataset of steps for Lightning: an item is a batch already, and is read ahead."""
+    return AheadLoader(dataset, batch_size=None, sampler=sampler, pin_memory=pin)
 
 
 def _batch(

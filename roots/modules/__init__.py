@@ -3,7 +3,8 @@
 Shape letters: B sequences, T tokens, V vocabulary, D model width.
 """
 
-from roots.modules.base import LanguageModule, StepReport
+from roots.modules.base import LanguageModule
 from roots.modules.causal_lm import CausalLM
+from roots.modules.step_report import StepReport
 
 __all__ = ["CausalLM", "LanguageModule", "StepReport"]

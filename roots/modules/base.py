@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
@@ -19,6 +18,7 @@ from torch.optim import Optimizer
 
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
+from roots.modules.step_report import StepReport
 from roots.networks import (
     Choice,
     NetworkBuilder,
@@ -32,25 +32,6 @@ from roots.objectives import NextToken
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule
 from roots.records import Vocabulary, plain, rebuild
 from roots.strategies import StepStrategy
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one optimizer step was like; the tensors stay on the device until they are read.
-
-    Args:
-        loss: Mean of what is optimized over the labels of all ranks, 0-d.
-        grad_norm: Norm of the gradient before clipping, 0-d.
-        learning_rate: The rate of this step.
-        samples: This rank's samples, on the host.
-        step: The step, counted from 0.
-    """
-
-    loss: Tensor
-    grad_norm: Tensor
-    learning_rate: float
-    samples: Tensor
-    step: int
 
 
 class LanguageModule(L.LightningModule, ABC):
@@ -104,6 +85,7 @@ class LanguageModule(L.LightningModule, ABC):
         self.last_step: StepReport | None = None
         self.remarks: list[str] = []
         """What was decided when the network was built, in words."""
+        self.asks_to_stop = False  # of this rank; all learn of it with the step's report
         self._sums: Tensor | None = None
 
     # -- what a subclass says ----------------------------------------------------------------
@@ -207,8 +189,8 @@ class LanguageModule(L.LightningModule, ABC):
         rate = self._set_learning_rate(batch.step)
         loss = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
         norm = strategy.clip_grad_norm(self.parameters(), self.clip_norm)
-        mean = strategy.reduce(loss, reduce_op="sum") / n_labels
-        self.last_step = StepReport(mean, norm, rate, batch.samples, batch.step)
+        total, stops = self._over_ranks(loss)
+        self.last_step = StepReport(total / n_labels, norm, stops, rate, batch.samples, batch.step)
         optimizer = self.optimizers()
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
@@ -223,6 +205,12 @@ class LanguageModule(L.LightningModule, ABC):
                 self.manual_backward(score.loss * scale)
             losses.append(score.loss.detach())
         return torch.stack(losses).sum()
+
+    def _over_ranks(self, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums the loss, and the ranks that ask to stop, in one collective."""
+        mine = torch.stack([loss, torch.full_like(loss, float(self.asks_to_stop))])
+        total, stops = self._strategy.reduce(mine, reduce_op="sum").unbind()
+        return total, stops
 
     def _score(self, part: StepBatch) -> Score:
         seed_of_micro_batch(self.trainer.seed, part.step, int(part.samples[0]))  # type: ignore[attr-defined]
@@ -286,7 +274,9 @@ class LanguageModule(L.LightningModule, ABC):
 
     def report(self, metrics: dict[str, float]) -> None:
         """Writes metrics, equal on all ranks, to every logger under the number of done steps."""
-        self.log_dict(metrics, logger=False)
+        # of plain numbers Lightning would make tensors on the device, and wait for each
+        on_host = {name: torch.tensor(value) for name, value in metrics.items()}
+        self.log_dict(on_host, logger=False)
         self.trainer.latest.update(metrics)  # type: ignore[attr-defined]
         for logger in self.loggers:
             logger.log_metrics(metrics, step=self.trainer.global_step)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from roots.batch import Score, StepBatch
+from roots.networks.unpacked import rows_are_unpacked
 
 
 @runtime_checkable
@@ -48,9 +49,10 @@ class Trainable(nn.Module):
 
     def forward(self, batch: StepBatch) -> Score:
         """Scores one micro-batch: summed loss, summed nats, number of labels."""
-        if self.own_forward_because:
-            return self._own_forward(batch)
-        hidden = self.body(batch.input_ids)  # B T D
+        with rows_are_unpacked():
+            if self.own_forward_because:
+                return self._own_forward(batch)
+            hidden = self.body(batch.input_ids)  # B T D
         return self.objective.from_hidden(hidden, self.head, batch.labels)
 
     def body(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:

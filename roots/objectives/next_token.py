@@ -121,10 +121,10 @@ class NextToken:
         self, logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"], nats: Float[Tensor, ""]
     ) -> Float[Tensor, ""]:
         log_z = logits.logsumexp(-1)  # B T
-        labelled = labels != IGNORE
-        uniform = (log_z - logits.mean(-1))[labelled].sum()  # cross-entropy with the uniform guess
+        ignored = labels == IGNORE  # filled, not indexed: to count them, the host would wait
+        uniform = (log_z - logits.mean(-1)).masked_fill(ignored, 0).sum()  # cross-entropy with 1/V
         mixed = (1 - self.label_smoothing) * nats + self.label_smoothing * uniform
-        return mixed + self.z_loss * log_z[labelled].square().sum()
+        return mixed + self.z_loss * log_z.masked_fill(ignored, 0).square().sum()
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

@@ -116,7 +116,10 @@ def check_size(path: Path, expected: int) -> None:
 
 
 def int64_view(path: Path, offset: int, length: int) -> npt.NDArray[np.int64]:
-    """Maps int64 values of a file that may begin at any byte; nothing is read."""
+    """Maps int64 values of a file that may begin at any byte; nothing is read.
+
+    The map is handed out as a plain array: each look into a `memmap` goes through Python.
+    """
     if length == 0:
         return np.empty(0, dtype=np.int64)
-    return np.memmap(path, dtype="<i8", mode="r", offset=offset, shape=(length,))
+    return np.asarray(np.memmap(path, dtype="<i8", mode="r", offset=offset, shape=(length,)))

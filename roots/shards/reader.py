@@ -124,4 +124,4 @@ def _count_tokens(path: Path, layout: Layout, pointers: npt.NDArray[np.int64]) -
 def _tokens(path: Path, dtype: np.dtype[np.integer], n_tokens: int) -> npt.NDArray[np.integer]:
     if n_tokens == 0:
         return np.empty(0, dtype=dtype)
-    return np.memmap(path, dtype=dtype, mode="r", shape=(n_tokens,))
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=(n_tokens,)))

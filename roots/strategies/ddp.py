@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from typing import Any
 
+import torch
 from jaxtyping import Float
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -30,6 +32,16 @@ class DDP(DDPStrategy, StepStrategy):
         if last or not isinstance(self.model, DistributedDataParallel):
             return nullcontext()
         return self.model.no_sync()
+
+    def reduce(self, tensor: Any, group: Any | None = None, reduce_op: Any | None = "mean") -> Any:
+        """Reduces over the ranks; a sum is queued on the device, and the host goes on.
+
+        Lightning lets all ranks meet first, which makes each of them wait for its device.
+        """
+        if reduce_op != "sum" or not isinstance(tensor, Tensor):
+            return super().reduce(tensor, group, reduce_op)
+        torch.distributed.all_reduce(tensor, group=group)
+        return tensor
 
     def clip_grad_norm(
         self, parameters: Iterable[nn.Parameter], clip_norm: float

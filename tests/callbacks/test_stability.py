@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from roots.__main__ import main
+from roots.callbacks import stability
 from roots.errors import TrainingError
 from roots.fit import compose
 
@@ -85,6 +86,17 @@ def test_weights_that_are_not_finite_are_never_saved(config: dict, step: int, ke
         assert all(weight.isfinite().all() for weight in weights.values())
         state = torch.load(checkpoint.trainer_file, weights_only=True)["state_dict"]
         assert all(weight.isfinite().all() for weight in state.values())
+
+
+def test_where_a_look_costs_a_wait_it_is_taken_with_the_logged_steps(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stability, "reading_is_free", lambda device: False)
+    composed = compose(config, {"trainer.log_every_steps": 4, "trainer.val_every_steps": 0})
+    composed.trainer.callbacks.insert(0, Poison(step=2))
+    with pytest.raises(TrainingError, match=r"^Step 4 has loss nan"):
+        composed.fit()
+    assert composed.trainer.global_step == 3  # before the optimizer's fourth step
 
 
 def test_a_learning_rate_without_bounds_ends_with_exit_code_1(

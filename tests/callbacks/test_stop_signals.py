@@ -11,6 +11,8 @@ from typing import Any
 import lightning as L
 import pytest
 import yaml
+from ranks import run_ranks
+from tiny import tiny_config
 
 from roots.__main__ import main
 from roots.callbacks.stop_signals import Interrupted
@@ -96,3 +98,25 @@ def test_a_run_that_nobody_stops_leaves_the_handlers_as_they_were(config: dict) 
         assert [signal.getsignal(n) for n in SIGNALS] == before
     finally:
         signal.signal(signal.SIGTERM, handled)
+
+
+def interrupted_rank(shards: Path, runs: Path, signalled: int, every: int) -> str:
+    """Trains as one of several ranks, of which one gets a signal in its second step."""
+    composed = compose(tiny_config(shards, runs, log_every_steps=every))
+    if composed.trainer.global_rank == signalled:
+        composed.trainer.callbacks.insert(0, SignalsItself(step=2, number=signal.SIGTERM))
+    with pytest.raises(Interrupted) as stopped:
+        composed.fit()
+    return str(stopped.value)
+
+
+@pytest.mark.parametrize(("signalled", "every", "step"), [(0, 1, 3), (1, 1, 3), (1, 4, 4)])
+def test_a_signal_to_one_rank_stops_all_after_the_same_logged_step(
+    shards: Path, tmp_path: Path, signalled: int, every: int, step: int
+) -> None:
+    said = run_ranks(interrupted_rank, shards, tmp_path, signalled, every)
+    who = ["another rank", "another rank"]
+    who[signalled] = "SIGTERM"
+    for message, name in zip(said, who, strict=True):
+        assert message.startswith(f"Stopped at step {step} by {name}.")
+    assert Run(tmp_path / "tiny" / "0001").last().step == step

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from roots.callbacks import Throughput
+from roots.batch import StepBatch
+from roots.callbacks import Throughput, recorder
+from roots.callbacks.throughput import waiter
+from roots.fit import compose
 
 
 class Clock:
@@ -73,3 +77,44 @@ def test_the_median_leaves_the_first_lap_out_unless_it_is_alone(clock: Clock) ->
 
 def test_a_clock_that_stands_still_gives_a_rate_all_the_same(clock: Clock) -> None:
     assert Throughput(now=clock).lap(1) > 0
+
+
+def test_the_steps_that_a_device_has_not_done_yet_are_training(clock: Clock) -> None:
+    """The host is ahead: what it still waits for was asked for before the block."""
+
+    def wait() -> None:
+        clock.time += 3
+
+    throughput = Throughput(now=clock, wait=wait)
+    clock.time += 1
+    with throughput.aside():
+        clock.time += 30
+    assert throughput.lap(100) == 25  # 1 second of host, 3 of device
+
+
+def test_a_validation_starts_when_the_device_has_done_the_steps_before(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(recorder, "waiter", lambda device: lambda: seen.append("waited"))
+    composed = compose(config, {"trainer.max_steps": 3})
+    leave_out, step = composed.trainer.throughput.leave_out, composed.model.validation_step
+
+    def left_out(seconds: float) -> None:
+        seen.append("left out")
+        leave_out(seconds)
+
+    def stepped(batch: StepBatch, batch_idx: int) -> None:
+        seen.append("step")
+        step(batch, batch_idx)
+
+    monkeypatch.setattr(composed.trainer.throughput, "leave_out", left_out)
+    monkeypatch.setattr(composed.model, "validation_step", stepped)
+    composed.fit()
+    began = seen.index("step")
+    assert seen[began - 1] == "waited"
+    assert seen.index("left out") > began
+
+
+def test_a_cpu_is_not_waited_for() -> None:
+    assert waiter(torch.device("cpu"))() is None
