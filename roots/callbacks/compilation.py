@@ -33,7 +33,7 @@ class Compilation(L.Callback):
         """Looks at the counts after each step; they lie on the host."""
         self._look(trainer, pl_module, "a training step")
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks at the counts after each validation."""
         if trainer.state.fn == "fit":
             self._look(trainer, pl_module, "a validation")

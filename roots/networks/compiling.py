@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def prepare_compiler(device: torch.device) -> None:
     """Checks that torch can compile here, and says where it keeps what it made."""
     check_compiler(device)
     keep_compiled()
+    # the compiler looks at the gradient of each block's input, which has none
+    warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
 
 
 def check_compiler(device: torch.device) -> None:

@@ -138,11 +138,7 @@ def tiled_attention_forward(  # noqa: PLR0917 - as transformers calls it
     What is not plain causal attention over a whole sequence (a mask, dropout, a cache) is left to
     `sdpa`.
     """
-    causal = others.get("is_causal")
-    causal = getattr(module, "is_causal", True) if causal is None else causal
-    whole = query.shape[2] == key.shape[2] and query.shape[2] > 1
-    more = any(others.get(name) is not None for name in ("position_bias", "cache", "softcap"))
-    if attention_mask is not None or dropout or more or not (causal and whole):
+    if attention_mask is not None or dropout or not _is_plain(module, query, key, others):
         by_sdpa: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
@@ -153,6 +149,16 @@ def tiled_attention_forward(  # noqa: PLR0917 - as transformers calls it
     out = tiled_attention(grouped, key.flatten(0, 1), value.flatten(0, 1), scale=scale)
     out = out.unflatten(0, (-1, n_key_heads)).flatten(1, 2)  # B H T Kv
     return out.transpose(1, 2).contiguous(), None
+
+
+def _is_plain(module: nn.Module, query: Tensor, key: Tensor, others: dict[str, Any]) -> bool:
+    """Tells whether causal attention over a whole sequence is asked for, and nothing else."""
+    causal = others.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    if others.get("position_bias") is not None or others.get("cache") is not None:
+        return False
+    whole = query.shape[2] == key.shape[2] and query.shape[2] > 1
+    return bool(causal and whole and others.get("softcap") is None)
 
 
 AttentionInterface.register(TILED, tiled_attention_forward)
