@@ -4,7 +4,13 @@ from roots.optim.adamw import AdamW
 from roots.optim.builder import OptimizerBuilder
 from roots.optim.groups import decays, parameter_groups
 from roots.optim.master import MasterWeights
-from roots.optim.schedules import Constant, Schedule, WarmupCosine, WarmupLinear
+from roots.optim.schedules import (
+    Constant,
+    Schedule,
+    WarmupCosine,
+    WarmupLinear,
+    WarmupStableDecay,
+)
 
 __all__ = [
     "AdamW",
@@ -14,6 +20,7 @@ __all__ = [
     "Schedule",
     "WarmupCosine",
     "WarmupLinear",
+    "WarmupStableDecay",
     "decays",
     "parameter_groups",
 ]
