@@ -21,7 +21,7 @@ from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
 from roots.networks import NetworkBuilder, Trainable, check_compile, compile_network
 from roots.objectives import NextToken
-from roots.optim import MasterWeights, OptimizerBuilder, Schedule
+from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped
 from roots.records import Vocabulary, plain, rebuild
 from roots.strategies import StepStrategy
 
@@ -172,11 +172,12 @@ class LanguageModule(L.LightningModule, ABC):
         n_labels = strategy.reduce(batch.n_labels, reduce_op="sum").clamp(min=1)
         rate = self._set_learning_rate(batch.step)
         loss = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
-        norm = strategy.clip_grad_norm(self.parameters(), self.clip_norm)
+        norm = strategy.grad_norm(self.parameters())
         mean = strategy.reduce(loss, reduce_op="sum") / n_labels
         self.last_step = StepReport(mean, norm, rate, batch.samples, batch.step)
         optimizer = self.optimizers()
-        optimizer.step()  # type: ignore[union-attr]
+        with clipped(self._optimizer, norm, self.clip_norm):
+            optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
 
     def _backward(self, batch: StepBatch, *, scale: Tensor) -> Tensor:
@@ -197,12 +198,10 @@ class LanguageModule(L.LightningModule, ABC):
         return score
 
     def _set_learning_rate(self, step: int) -> float:
-        rate = self.optimizer_builder.learning_rate * self.schedule.factor(
-            step, self.trainer.max_steps
-        )
+        factor = self.schedule.factor(step, self.trainer.max_steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+            group["lr"] = self.optimizer_builder.peak_rate(group) * factor
+        return self.optimizer_builder.learning_rate * factor
 
     # -- validation ----------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from roots.optim.adamw import AdamW
 from roots.optim.builder import OptimizerBuilder
-from roots.optim.groups import decays, parameter_groups
+from roots.optim.clipping import clipped
+from roots.optim.groups import decays, hidden_matrices, parameter_groups
 from roots.optim.master import MasterWeights
 from roots.optim.schedules import (
     Constant,
@@ -21,6 +22,8 @@ __all__ = [
     "WarmupCosine",
     "WarmupLinear",
     "WarmupStableDecay",
+    "clipped",
     "decays",
+    "hidden_matrices",
     "parameter_groups",
 ]
