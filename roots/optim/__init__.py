@@ -3,8 +3,10 @@
 from roots.optim.adamw import AdamW
 from roots.optim.builder import OptimizerBuilder
 from roots.optim.clipping import clipped
+from roots.optim.combined import Combined
 from roots.optim.groups import decays, hidden_matrices, parameter_groups
 from roots.optim.master import MasterWeights
+from roots.optim.muon import Muon
 from roots.optim.schedules import (
     Constant,
     Schedule,
@@ -15,8 +17,10 @@ from roots.optim.schedules import (
 
 __all__ = [
     "AdamW",
+    "Combined",
     "Constant",
     "MasterWeights",
+    "Muon",
     "OptimizerBuilder",
     "Schedule",
     "WarmupCosine",
