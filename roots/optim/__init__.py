@@ -1,6 +1,7 @@
 """Optimizers as settings, parameter groups by rule, and learning rates as functions of the step."""
 
 from roots.optim.adamw import AdamW
+from roots.optim.adamw8bit import AdamW8bit
 from roots.optim.builder import OptimizerBuilder
 from roots.optim.clipping import clipped
 from roots.optim.combined import Combined
@@ -17,6 +18,7 @@ from roots.optim.schedules import (
 
 __all__ = [
     "AdamW",
+    "AdamW8bit",
     "Combined",
     "Constant",
     "MasterWeights",
