@@ -142,6 +142,7 @@ def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
 FIXED = (
     "model.class_path",
     "model.init_args.network",
+    "model.init_args.optimizer.class_path",
     "data.class_path",
     "data.init_args.seq_len",
     "data.init_args.sequences_per_step",
@@ -155,9 +156,10 @@ def _refuse_other_shapes(changes: list[str]) -> None:
         name = change.split(":", 1)[0]
         if name.startswith(FIXED) and not name.endswith(".attention"):
             raise CheckpointError(
-                f"A resumed run cannot change {change}. It decides the shape of the network or"
-                " which text is behind us. Leave it as it was, or start a new run from these"
-                " weights (roots.networks.Pretrained, with the checkpoint's folder as its path)."
+                f"A resumed run cannot change {change}. It decides the shape of the network or of"
+                " the optimizer's state, or which text is behind us. Leave it as it was, or start a"
+                " new run from these weights (roots.networks.Pretrained, with the checkpoint's"
+                " folder as its path)."
             )
 
 

@@ -29,7 +29,7 @@ from roots.networks import (
     compile_network,
 )
 from roots.objectives import NextToken
-from roots.optim import MasterWeights, OptimizerBuilder, Schedule
+from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped
 from roots.records import Vocabulary, plain, rebuild
 from roots.strategies import StepStrategy
 
@@ -156,7 +156,7 @@ class LanguageModule(L.LightningModule, ABC):
     @property
     def _compute_dtype(self) -> torch.dtype:
         """The format of matrix products."""
-        return torch.bfloat16 if "bf16" in str(self.trainer.precision) else torch.float32
+        return self.trainer.precision_plugin.products  # type: ignore[attr-defined,no-any-return]
 
     def build(self, vocabulary: Vocabulary, *, seed: int, device: torch.device) -> Trainable:
         """Builds network and loss, and finds out which forward is right."""
@@ -188,11 +188,12 @@ class LanguageModule(L.LightningModule, ABC):
         n_labels = strategy.reduce(batch.n_labels, reduce_op="sum").clamp(min=1)
         rate = self._set_learning_rate(batch.step)
         loss = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
-        norm = strategy.clip_grad_norm(self.parameters(), self.clip_norm)
+        norm = strategy.grad_norm(self.parameters())
         total, stops = self._over_ranks(loss)
         self.last_step = StepReport(total / n_labels, norm, stops, rate, batch.samples, batch.step)
         optimizer = self.optimizers()
-        optimizer.step()  # type: ignore[union-attr]
+        with clipped(self._optimizer, norm, self.clip_norm):
+            optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
 
     def _backward(self, batch: StepBatch, *, scale: Tensor) -> Tensor:
@@ -219,12 +220,10 @@ class LanguageModule(L.LightningModule, ABC):
         return score
 
     def _set_learning_rate(self, step: int) -> float:
-        rate = self.optimizer_builder.learning_rate * self.schedule.factor(
-            step, self.trainer.max_steps
-        )
+        factor = self.schedule.factor(step, self.trainer.max_steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+            group["lr"] = self.optimizer_builder.peak_rate(group) * factor
+        return self.optimizer_builder.learning_rate * factor
 
     # -- validation ----------------------------------------------------------------------------
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from roots.errors import ConfigError
-from roots.optim.builder import OptimizerBuilder
-from roots.optim.groups import parameter_groups
+from roots.optim.builder import OptimizerBuilder, check_decay_rates, check_not_negative
+from roots.optim.groups import check_group_names, owned, parameter_groups
 
 
 class AdamW(OptimizerBuilder):
-    """Adam with decoupled weight decay, torch's fused implementation.
+    """Adam with decoupled weight decay: torch's, fused into one kernel where the device has it.
 
     Args:
         learning_rate: Peak rate; the schedule scales it.
@@ -39,21 +39,21 @@ class AdamW(OptimizerBuilder):
         beta2: float = 0.95,
         eps: float = 1e-8,
     ) -> None:
+        check_not_negative(learning_rate=learning_rate, weight_decay=weight_decay, eps=eps)
+        check_decay_rates(beta1=beta1, beta2=beta2)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.beta1 = beta1
         self.beta2 = beta2
         self.eps = eps
-        self._check()
 
     def build(self, network: nn.Module) -> Optimizer:
-        """Builds torch's fused AdamW over the two parameter groups."""
-        return torch.optim.AdamW(
+        """Builds torch's AdamW over the two parameter groups."""
+        return fastest_adamw(
             parameter_groups(network, weight_decay=self.weight_decay),
             lr=self.learning_rate,
             betas=(self.beta1, self.beta2),
             eps=self.eps,
-            fused=True,
         )
 
     def settings(self, group: dict[str, Any]) -> dict[str, Any]:
@@ -61,20 +61,47 @@ class AdamW(OptimizerBuilder):
         decay = self.weight_decay if group["name"] == "decayed" else 0.0
         return {"weight_decay": decay, "betas": (self.beta1, self.beta2), "eps": self.eps}
 
-    @property
-    def state_values(self) -> int:
-        """Two: the running means of the gradient and of its square."""
-        return 2
+    def state_bytes(self, network: nn.Module) -> int:
+        """Two float32 values per parameter: the running means of the gradient and its square."""
+        return sum(adamw_bytes(parameter) for _, parameter in owned(network))
 
-    def _check(self) -> None:
-        for name in ("learning_rate", "weight_decay", "eps"):
-            value = getattr(self, name)
-            if value < 0:
-                raise ConfigError(f"{name}={value:g} is negative. Set it to 0 or more.")
-        for name in ("beta1", "beta2"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ConfigError(
-                    f"{name}={value:g} is no decay rate of a running mean."
-                    " Set it to at least 0 and less than 1."
-                )
+
+def fastest_adamw(groups: list[dict[str, Any]], **settings: Any) -> Optimizer:
+    """Makes torch's AdamW: fused where device and number format have that kernel.
+
+    Elsewhere torch takes one call per operation for all parameters (foreach) where the device has
+    those, and one call per parameter and operation where it has not.
+
+    Args:
+        groups: Parameter groups, each with its `name`.
+        settings: Torch's, the implementation aside.
+    """
+    kinds = {(p.device, p.dtype) for group in groups for p in group["params"]}
+    fused = all(has_fused_adamw(device, dtype) for device, dtype in kinds)
+    adamw = torch.optim.AdamW(groups, fused=fused or None, **settings)
+    adamw.register_load_state_dict_pre_hook(_adapted)
+    return adamw
+
+
+@functools.cache
+def has_fused_adamw(device: torch.device, dtype: torch.dtype) -> bool:
+    """Tells whether torch's fused AdamW runs on a device with such numbers, by running it once."""
+    probe = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
+    probe.grad = torch.zeros_like(probe)
+    try:
+        torch.optim.AdamW([probe], fused=True).step()
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
+def adamw_bytes(parameter: nn.Parameter) -> int:
+    """Tells how many bytes AdamW keeps for a parameter: two values of at least float32."""
+    return 2 * parameter.numel() * max(parameter.dtype.itemsize, 4)
+
+
+def _adapted(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Refuses another optimizer's state, and keeps this device's implementation for its own."""
+    check_group_names(optimizer, state_dict)
+    ways = {name: optimizer.defaults[name] for name in ("fused", "foreach")}
+    return {**state_dict, "param_groups": [{**g, **ways} for g in state_dict["param_groups"]]}

@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from roots.errors import ConfigError
+
 
 class OptimizerBuilder(ABC):
     """The settings of an optimizer; the optimizer itself is built once the network is in place.
@@ -29,7 +31,30 @@ class OptimizerBuilder(ABC):
         a flag changed at resume is honoured.
         """
 
-    @property
+    def peak_rate(self, group: dict[str, Any]) -> float:  # noqa: ARG002
+        """Gives the peak of the schedule for a group's parameters."""
+        return self.learning_rate
+
     @abstractmethod
-    def state_values(self) -> int:
-        """How many values of state it keeps for each parameter; for memory plans."""
+    def state_bytes(self, network: nn.Module) -> int:
+        """Tells how many bytes of state it keeps for `network`, which may be on the meta device.
+
+        Counters are left out, and so are the float32 copies of bfloat16 weights.
+        """
+
+
+def check_not_negative(**settings: float) -> None:
+    """Raises ConfigError for a setting that is below zero."""
+    for name, value in settings.items():
+        if not value >= 0:
+            raise ConfigError(f"{name}={value:g} is negative. Set it to 0 or more.")
+
+
+def check_decay_rates(**settings: float) -> None:
+    """Raises ConfigError for a setting that is no decay rate of a running mean."""
+    for name, value in settings.items():
+        if not 0 <= value < 1:
+            raise ConfigError(
+                f"{name}={value:g} is no decay rate of a running mean."
+                " Set it to at least 0 and less than 1."
+            )

@@ -1,4 +1,4 @@
-"""Which parameters are decayed."""
+"""Which parameters are decayed, which are hidden matrices, and whether a state fits them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
+
+from roots.errors import CheckpointError
 
 
 def decays(owner: nn.Module, parameter: nn.Parameter) -> bool:
@@ -20,7 +23,9 @@ def decays(owner: nn.Module, parameter: nn.Parameter) -> bool:
     return parameter.ndim >= 2 and not isinstance(owner, nn.Embedding)
 
 
-def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    network: nn.Module, *, weight_decay: float, without: Iterable[nn.Parameter] = ()
+) -> list[dict[str, Any]]:
     """Sorts the trainable parameters into a decayed and an undecayed group.
 
     A tied matrix counts once, as what it is registered as first (an embedding).
@@ -28,25 +33,74 @@ def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[st
     Args:
         network: The network to train; parameters without gradient are left out.
         weight_decay: The decay of the first group; the second has none.
+        without: Parameters that are left out too.
 
     Returns:
         Groups for a torch optimizer, empty ones left out, each with its `name`.
     """
-    with_decay: list[nn.Parameter] = []
-    without: list[nn.Parameter] = []
-    for owner, parameter in _owned(network):
-        (with_decay if decays(owner, parameter) else without).append(parameter)
+    left_out = {id(parameter) for parameter in without}
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for owner, parameter in owned(network):
+        if id(parameter) not in left_out:
+            (decayed if decays(owner, parameter) else others).append(parameter)
     groups = [
-        {"params": with_decay, "weight_decay": weight_decay, "name": "decayed"},
-        {"params": without, "weight_decay": 0.0, "name": "undecayed"},
+        {"params": decayed, "weight_decay": weight_decay, "name": "decayed"},
+        {"params": others, "weight_decay": 0.0, "name": "undecayed"},
     ]
     return [group for group in groups if group["params"]]
 
 
-def _owned(network: nn.Module) -> Iterable[tuple[nn.Module, nn.Parameter]]:
+def owned(network: nn.Module) -> Iterable[tuple[nn.Module, nn.Parameter]]:
+    """Lists the trainable parameters, each once, with the module that registers it first."""
     seen = set()
     for module in network.modules():
         for parameter in module.parameters(recurse=False):
             if parameter.requires_grad and id(parameter) not in seen:
                 seen.add(id(parameter))
                 yield module, parameter
+
+
+def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
+    """Lists the trainable matrices that lead from one hidden state to another.
+
+    Those are the two-dimensional parameters of a `transformers` network's body (`base_model`),
+    embeddings left out; heads, tied or not, are outside. Experts stacked into one
+    three-dimensional parameter are no matrix. Of any other module, all its matrices but those of
+    embeddings.
+    """
+    outside = {id(parameter) for parameter in _outside_the_body(network)}
+    return [
+        parameter
+        for owner, parameter in owned(network)
+        if parameter.ndim == 2
+        and not isinstance(owner, nn.Embedding)
+        and id(parameter) not in outside
+    ]
+
+
+def _outside_the_body(network: nn.Module) -> Iterable[nn.Parameter]:
+    for module in network.modules():
+        body = getattr(module, "base_model", None)
+        if body is not None:
+            within = {id(parameter) for parameter in body.parameters()}
+            yield from (p for p in module.parameters() if id(p) not in within)
+        head = getattr(module, "get_output_embeddings", lambda: None)()
+        if head is not None:
+            yield from head.parameters()
+
+
+def check_group_names(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+    """Raises CheckpointError when a saved state is that of other groups, so of another optimizer.
+
+    It is called before a state is loaded: torch itself would put one optimizer's moments in place
+    of another's.
+    """
+    names = [group.get("name", "") for group in optimizer.param_groups]
+    saved = [group.get("name", "") for group in state_dict["param_groups"]]
+    if names != saved:
+        raise CheckpointError(
+            f"The checkpoint's optimizer has the parameter groups {', '.join(saved)}, and this"
+            f" run's has {', '.join(names)}: its state cannot be taken over. Set model.optimizer"
+            " to the class that the run was started with, or start a new run."
+        )

@@ -6,14 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
+
+from roots.errors import CheckpointError
+from roots.optim.clipping import divided, local
+from roots.optim.groups import check_group_names
 
 
 class MasterWeights(Optimizer):
     """Lets an optimizer work on float32 copies of low-precision parameters.
 
     In bfloat16 a step smaller than 1/256 of a weight is lost; the copy keeps it. After each step
-    the parameters are the copies, rounded. Copies and moments are in the checkpoint.
+    the parameters are the copies, rounded. Copies and moments are in the checkpoint. Gradients are
+    clipped in float32 too.
 
     Args:
         inner: The optimizer, built over the parameters; its groups are pointed to the copies.
@@ -21,6 +27,9 @@ class MasterWeights(Optimizer):
     Source:
         Micikevicius et al., arXiv:1710.03740, section 3.1.
     """
+
+    takes_grad_scale = True
+    grad_scale: Tensor | None = None
 
     def __init__(self, inner: Optimizer) -> None:
         self.inner = inner
@@ -45,9 +54,11 @@ class MasterWeights(Optimizer):
                 result = closure()
         for parameter, copy in self._pairs:
             copy.grad = None if parameter.grad is None else parameter.grad.float()
-        self.inner.step()
-        for parameter, copy in self._pairs:
-            parameter.copy_(copy)
+        with divided(self.inner, self.grad_scale):
+            self.inner.step()
+        parameters, copies = zip(*self._pairs, strict=True)
+        torch._foreach_copy_([local(p) for p in parameters], [local(c) for c in copies])
+        for copy in copies:
             copy.grad = None
         return result
 
@@ -70,8 +81,20 @@ class MasterWeights(Optimizer):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Brings copies and inner state back, and sets the parameters to the rounded copies."""
+        """Brings copies and inner state back, and sets the parameters to the rounded copies.
+
+        Raises:
+            CheckpointError: It is the state of other groups, or has no copies.
+        """
+        check_group_names(self, state_dict)
         states = {int(k): dict(v) for k, v in state_dict["state"].items()}
+        missing = sum("master" not in states.get(n, {}) for n in range(len(self._pairs)))
+        if missing:
+            raise CheckpointError(
+                f"The checkpoint has no float32 copy of {missing:,} of {len(self._pairs):,}"
+                " low-precision parameters: its run had another precision. Set trainer.precision to"
+                " that run's, or start a new run."
+            )
         for index, (parameter, copy) in enumerate(self._pairs):
             copy.copy_(states[index].pop("master"))
             parameter.copy_(copy)

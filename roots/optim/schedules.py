@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, nearest
 
 
 class Schedule(ABC):
@@ -112,6 +113,101 @@ class WarmupLinear(WarmupCosine):
 
     def _shape(self, done: float) -> float:
         return 1 - done
+
+
+class WarmupStableDecay(Constant):
+    """Warms the learning rate up, keeps it, and lets it fall over the last steps of the run.
+
+    Until the decay begins the rate does not depend on the length of the run, so one run can be
+    continued from a checkpoint to several lengths.
+
+    Args:
+        warmup_steps: Optimizer steps until the peak.
+        decay_steps: Optimizer steps of the decay, the run's last; 0 leaves it to `decay_fraction`.
+        decay_fraction: The decay's share of the run, 0 to 1; 0 leaves it to `decay_steps`, and
+            where both are 0 a fifth of the run decays.
+        shape: How it falls: `1-sqrt` (fast, then slowly), `linear` or `cosine`.
+        floor: Final rate as a fraction of the peak, 0 to 1.
+
+    Raises:
+        ConfigError: Both lengths are set, one is outside its range, `shape` names nothing, or
+            `floor` is not a fraction.
+
+    Source:
+        Hu et al., arXiv:2404.06395, section 4; `1-sqrt` and a fifth of the run: Hägele et al.,
+        arXiv:2405.18392.
+    """
+
+    def __init__(
+        self,
+        *,
+        warmup_steps: int = 0,
+        decay_steps: int = 0,
+        decay_fraction: float = 0.0,
+        shape: str = "1-sqrt",
+        floor: float = 0.0,
+    ) -> None:
+        super().__init__(warmup_steps=warmup_steps)
+        self.decay_steps = _not_negative("decay_steps", decay_steps)
+        self.decay_fraction = decay_fraction
+        _check_decay(decay_steps, decay_fraction)
+        if shape not in SHAPES:
+            raise ConfigError(
+                f"There is no shape {shape!r}{nearest(shape, SHAPES)} of a decay."
+                f" Set it to one of {', '.join(SHAPES)}."
+            )
+        self.shape = shape
+        self.floor = _fraction("floor", floor)
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """Gives the fraction of the peak rate."""
+        length = self._length(total_steps)
+        stable = total_steps - length  # steps before the decay
+        if step < max(stable, self.warmup_steps):
+            return _warm(step, self.warmup_steps)
+        done = min((step + 1 - stable) / length, 1.0)
+        return self.floor + (1 - self.floor) * SHAPES[self.shape](done)
+
+    def check(self, total_steps: int) -> None:
+        """Raises ConfigError when warm-up and decay together are longer than the run."""
+        length = self._length(total_steps)
+        if self.warmup_steps + length > total_steps:
+            raise ConfigError(
+                f"warmup_steps={self.warmup_steps:,} and the {length:,} steps of the decay do not"
+                f" fit into the run's {total_steps:,} steps. Shorten one of them, or train for at"
+                f" least {self._shortest(total_steps):,} steps (trainer.max_steps)."
+            )
+
+    def _length(self, total_steps: int) -> int:
+        share = max(round((self.decay_fraction or 0.2) * total_steps), 1)
+        return self.decay_steps or share
+
+    def _shortest(self, total_steps: int) -> int:
+        """Finds the shortest run, longer than `total_steps`, that both fit into."""
+        while self.warmup_steps + self._length(total_steps) > total_steps:
+            total_steps = self.warmup_steps + self._length(total_steps)
+        return total_steps
+
+
+SHAPES: dict[str, Callable[[float], float]] = {
+    "1-sqrt": lambda done: 1 - math.sqrt(done),
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+}
+"""What is left of the rate when a share of the decay is done."""
+
+
+def _check_decay(steps: int, fraction: float) -> None:
+    if not 0 <= fraction < 1:
+        raise ConfigError(
+            f"decay_fraction={fraction:g} is no share of a run that leaves room for what comes"
+            " before the decay. Set it to at least 0 and less than 1."
+        )
+    if steps and fraction:
+        raise ConfigError(
+            f"decay_steps={steps:,} and decay_fraction={fraction:g} both say how long the decay is."
+            " Set one of them to 0."
+        )
 
 
 def _warm(step: int, warmup_steps: int) -> float:

@@ -13,7 +13,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from roots.strategies.protocol import StepStrategy, clip_gradients
+from roots.strategies.protocol import StepStrategy, gradient_norm
 
 
 class DDP(DDPStrategy, StepStrategy):
@@ -43,8 +43,6 @@ class DDP(DDPStrategy, StepStrategy):
         torch.distributed.all_reduce(tensor, group=group)
         return tensor
 
-    def clip_grad_norm(
-        self, parameters: Iterable[nn.Parameter], clip_norm: float
-    ) -> Float[Tensor, ""]:
-        """Scales the gradients to a norm of at most `clip_norm`; gives the norm they had."""
-        return clip_gradients(parameters, clip_norm)
+    def grad_norm(self, parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
+        """Gives the Euclidean norm of all gradients together."""
+        return gradient_norm(parameters)

@@ -34,43 +34,28 @@ class StepStrategy(Strategy, ABC):
         """Surrounds forward and backward of one micro-batch; gradients meet on the last."""
 
     @abstractmethod
-    def clip_grad_norm(
-        self, parameters: Iterable[nn.Parameter], clip_norm: float
-    ) -> Float[Tensor, ""]:
-        """Scales the gradients to a norm of at most `clip_norm`; gives the norm they had."""
+    def grad_norm(self, parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
+        """Gives the Euclidean norm of all gradients together, equal on every rank."""
 
     def shard(self, network: nn.Module) -> nn.Module:
         """Cuts a network over the devices, where the strategy does that; else gives it back."""
         return network
 
 
-def total_norm(gradients: list[Tensor]) -> Float[Tensor, ""]:
-    """Gives the Euclidean norm of all gradients together, summed in float32 at least."""
-    if not gradients:
-        return torch.zeros(())
-    low = gradients[0].dtype.itemsize < 4
-    norms = torch._foreach_norm(gradients, 2.0, torch.float32 if low else None)
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms)).float()
-    return norm
-
-
 @torch.no_grad()
-def clip_gradients(parameters: Iterable[nn.Parameter], clip_norm: float) -> Float[Tensor, ""]:
-    """Clips gradients that every rank holds whole.
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
+    """Gives the norm of gradients that every rank holds whole.
 
     Args:
         parameters: Those without a gradient are passed over.
-        clip_norm: The largest Euclidean norm of all gradients together; infinity clips nothing.
 
     Returns:
-        The norm before clipping, 0-d float32.
-
-    Source:
-        Pascanu et al., arXiv:1211.5063, algorithm 1.
+        The Euclidean norm of all together, 0-d float32, summed in float32 at least.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = total_norm(gradients)
-    if gradients and clip_norm != float("inf"):
-        scale = torch.clamp(clip_norm / (norm + 1e-6), max=1.0)
-        torch._foreach_mul_(gradients, scale.to(gradients[0].dtype))
+    if not gradients:
+        return torch.zeros(())
+    low = any(gradient.dtype.itemsize < 4 for gradient in gradients)
+    norms = torch._foreach_norm(gradients, 2.0, torch.float32 if low else None)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms)).float()
     return norm

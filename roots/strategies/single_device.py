@@ -10,7 +10,7 @@ from jaxtyping import Float
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 
-from roots.strategies.protocol import StepStrategy, clip_gradients
+from roots.strategies.protocol import StepStrategy, gradient_norm
 
 
 class SingleDevice(SingleDeviceStrategy, StepStrategy):
@@ -28,8 +28,6 @@ class SingleDevice(SingleDeviceStrategy, StepStrategy):
         """Does nothing: gradients add up where they are."""
         return nullcontext()
 
-    def clip_grad_norm(
-        self, parameters: Iterable[nn.Parameter], clip_norm: float
-    ) -> Float[Tensor, ""]:
-        """Scales the gradients to a norm of at most `clip_norm`; gives the norm they had."""
-        return clip_gradients(parameters, clip_norm)
+    def grad_norm(self, parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
+        """Gives the Euclidean norm of all gradients together."""
+        return gradient_norm(parameters)

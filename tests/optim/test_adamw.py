@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from roots.errors import ConfigError
-from roots.optim import AdamW
+from roots.errors import CheckpointError, ConfigError
+from roots.optim import AdamW, Muon, clipped
+from roots.optim.adamw import has_fused_adamw
 
 SETTINGS = {"learning_rate": 0.02, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.93, "eps": 1e-6}
 
@@ -94,14 +96,92 @@ def test_changed_settings_win_over_those_of_a_checkpoint() -> None:
     assert [g["betas"] for g in optimizer.param_groups] == [(0.9, 0.99)] * 2
 
 
-def test_it_keeps_as_many_values_per_parameter_as_it_says() -> None:
-    module = nn.Linear(4, 4, bias=False)
+def test_its_state_has_as_many_bytes_as_it_says() -> None:
+    module = a_network()
     builder = AdamW()
     optimizer = builder.build(module)
-    module.weight.grad = torch.ones(4, 4)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    state = optimizer.state[module.weight]
-    assert sum(v.numel() == 16 for v in state.values()) == builder.state_values == 2
+    tensors = [v for state in optimizer.state.values() for v in state.values() if v.ndim]
+    assert sum(v.nbytes for v in tensors) == builder.state_bytes(module) == 8 * 76
+    assert builder.state_bytes(a_network().to("meta")) == builder.state_bytes(module)
+
+
+# -- the implementation ------------------------------------------------------------------------
+
+
+def test_it_is_fused_where_the_device_has_the_kernel() -> None:
+    assert AdamW().build(a_network()).defaults["fused"] is True
+    assert has_fused_adamw(torch.device("cpu"), torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_where_there_is_no_fused_kernel_torch_chooses(dtype: torch.dtype) -> None:
+    device = torch.device("meta" if dtype == torch.float32 else "cpu")
+    assert not has_fused_adamw(device, dtype)
+    module = nn.Linear(3, 3, device=device, dtype=dtype)
+    optimizer = AdamW().build(module)
+    assert optimizer.defaults["fused"] is None
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    if device.type == "cpu":
+        optimizer.step()
+
+
+def without_a_fused_kernel(monkeypatch: pytest.MonkeyPatch, module: nn.Module) -> Any:
+    monkeypatch.setattr("roots.optim.adamw.has_fused_adamw", lambda *_: False)
+    return AdamW(**SETTINGS).build(module)
+
+
+def test_with_and_without_a_fused_kernel_the_steps_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = a_network(), a_network()
+    pairs = [
+        (ours, AdamW(**SETTINGS).build(ours)),
+        (theirs, without_a_fused_kernel(monkeypatch, theirs)),
+    ]
+    for step in range(3):
+        for module, optimizer in pairs:
+            for parameter, gradient in zip(
+                module.parameters(), gradients(step, module), strict=True
+            ):
+                parameter.grad = gradient
+            optimizer.step()
+    for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("fused_first", [True, False])
+def test_a_run_goes_on_where_the_other_implementation_is_needed(
+    monkeypatch: pytest.MonkeyPatch, fused_first: bool
+) -> None:
+    """A checkpoint names torch's implementation; that of the device it is loaded on counts."""
+    module = a_network()
+    fused, unfused = AdamW(**SETTINGS).build(module), without_a_fused_kernel(monkeypatch, module)
+    old, new = (fused, unfused) if fused_first else (unfused, fused)
+    for optimizer in (old, new):
+        for parameter, gradient in zip(module.parameters(), gradients(0, module), strict=True):
+            parameter.grad = gradient
+        optimizer.load_state_dict(old.state_dict())
+        with clipped(optimizer, torch.tensor(9.0), 1.0):
+            optimizer.step()
+    assert {g["fused"] for g in new.param_groups} == {None if fused_first else True}
+    assert all(int(state["step"]) == 2 for state in new.state.values())
+
+
+def test_the_state_of_another_optimizer_is_refused() -> None:
+    module = a_network()
+    state = Muon().build(module).state_dict()
+    with pytest.raises(
+        CheckpointError, match=r"groups matrices, undecayed, .* has decayed, undecayed"
+    ):
+        AdamW().build(module).load_state_dict(state)
+    Muon().build(module).load_state_dict(state)
+
+
+# -- settings ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "eps"])

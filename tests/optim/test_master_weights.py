@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from roots.errors import CheckpointError
 from roots.optim import AdamW, MasterWeights
 
 BF16 = torch.bfloat16
@@ -170,3 +171,13 @@ def test_a_closure_is_called_with_gradients_on_and_its_loss_given_back() -> None
     first = master.step(closure)
     losses = [master.step(closure) for _ in range(20)]
     assert losses[-1] < first
+
+
+def test_a_state_without_copies_is_refused_and_that_of_the_same_precision_is_taken() -> None:
+    low, high = networks()
+    before = values(low)
+    master, plain = MasterWeights(BUILDER.build(low)), BUILDER.build(high)
+    with pytest.raises(CheckpointError, match=r"no float32 copy of 5 of 5 .*trainer\.precision"):
+        master.load_state_dict(plain.state_dict())
+    assert equal(values(low), before)
+    master.load_state_dict(MasterWeights(BUILDER.build(low)).state_dict())

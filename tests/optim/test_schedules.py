@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roots.errors import ConfigError
-from roots.optim import Constant, Schedule, WarmupCosine, WarmupLinear
+from roots.optim import Constant, Schedule, WarmupCosine, WarmupLinear, WarmupStableDecay
 
 DECAYING = [WarmupCosine, WarmupLinear]
 
@@ -128,3 +129,131 @@ def test_a_decay_that_ends_before_the_warm_up_is_refused(kind: type[WarmupCosine
         kind(warmup_steps=100, decay_steps=100)
     kind(warmup_steps=100, decay_steps=101)
     kind(warmup_steps=100, decay_steps=0)
+
+
+# -- warm-up, stable, decay --------------------------------------------------------------------
+
+SHAPES = {
+    "1-sqrt": lambda x: 1 - math.sqrt(x),
+    "linear": lambda x: 1 - x,
+    "cosine": lambda x: (1 + math.cos(math.pi * x)) / 2,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_last_steps_decay_by_their_formula(shape: str) -> None:
+    # Hägele et al.: f(n, N, N_decay), with x = (n - (N - N_decay)) / N_decay for step n of 1 to N
+    got = factors(WarmupStableDecay(warmup_steps=2, decay_steps=4, shape=shape, floor=0.1), 10)
+    decay = [0.1 + 0.9 * SHAPES[shape](x) for x in (0.25, 0.5, 0.75, 1.0)]
+    assert got == pytest.approx([0.5, 1.0, 1.0, 1.0, 1.0, 1.0, *decay], rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "total", "length"), [(0.0, 100, 20), (0.1, 100, 10), (0.25, 10, 2), (0.01, 10, 1)]
+)
+def test_a_fraction_is_a_share_of_the_run_and_at_least_one_step(
+    fraction: float, total: int, length: int
+) -> None:
+    rates = factors(WarmupStableDecay(decay_fraction=fraction), total)
+    assert sum(rate < 1 for rate in rates) == length
+    assert rates[-1] == 0
+
+
+@given(
+    shape=st.sampled_from(list(SHAPES)),
+    warmup=st.integers(0, 100),
+    stable=st.integers(0, 300),
+    decay=st.integers(1, 300),
+    floor=st.floats(0, 1),
+)
+@settings(max_examples=100, deadline=None)
+def test_it_rises_stays_and_falls_to_the_floor(
+    shape: str, warmup: int, stable: int, decay: int, floor: float
+) -> None:
+    schedule = WarmupStableDecay(warmup_steps=warmup, decay_steps=decay, shape=shape, floor=floor)
+    total = warmup + stable + decay
+    schedule.check(total)
+    rates = factors(schedule, total)
+    first, middle, last = rates[:warmup], rates[warmup : warmup + stable], rates[warmup + stable :]
+    assert first == sorted(first)
+    assert set(middle) <= {1.0}
+    assert last == sorted(last, reverse=True)
+    assert rates[-1] == pytest.approx(floor, abs=1e-15)
+    assert all(0 <= rate <= 1 for rate in rates)
+    assert schedule.factor(10 * total, total) == rates[-1]
+
+
+@given(
+    warmup=st.integers(0, 50),
+    decay=st.integers(1, 50),
+    shorter=st.integers(1, 100),
+    longer=st.integers(0, 400),
+)
+@settings(max_examples=100, deadline=None)
+def test_before_the_decay_the_rate_does_not_know_the_length_of_the_run(
+    warmup: int, decay: int, shorter: int, longer: int
+) -> None:
+    schedule = WarmupStableDecay(warmup_steps=warmup, decay_steps=decay)
+    total = warmup + shorter + decay
+    common = total - decay
+    assert factors(schedule, total)[:common] == factors(schedule, total + longer)[:common]
+
+
+@given(warmup=st.integers(0, 500), fraction=st.floats(0.01, 0.99), total=st.integers(1, 400))
+@settings(max_examples=200, deadline=None)
+def test_what_does_not_fit_is_refused_with_the_shortest_run_that_does(
+    warmup: int, fraction: float, total: int
+) -> None:
+    schedule = WarmupStableDecay(warmup_steps=warmup, decay_fraction=fraction)
+    length = max(round(fraction * total), 1)
+    if warmup + length <= total:
+        schedule.check(total)
+        return
+    with pytest.raises(ConfigError, match=rf"warmup_steps={warmup:,} .* {length:,} steps") as told:
+        schedule.check(total)
+    cure = int(re.search(r"at least ([\d,]+) steps", str(told.value))[1].replace(",", ""))  # type: ignore[index]
+    schedule.check(cure)
+    with pytest.raises(ConfigError):
+        schedule.check(cure - 1)
+
+
+def test_a_decay_longer_than_the_run_is_refused_and_each_cure_works() -> None:
+    message = r"warmup_steps=10 and the 95 steps .* run's 100 steps.* at least 105 steps \(trainer"
+    with pytest.raises(ConfigError, match=message):
+        WarmupStableDecay(warmup_steps=10, decay_steps=95).check(100)
+    WarmupStableDecay(warmup_steps=10, decay_steps=95).check(105)
+    WarmupStableDecay(warmup_steps=5, decay_steps=95).check(100)
+    WarmupStableDecay(warmup_steps=10, decay_steps=90).check(100)
+
+
+def test_two_lengths_are_refused_and_either_alone_is_taken() -> None:
+    with pytest.raises(ConfigError, match=r"decay_steps=10 and decay_fraction=0\.1 both .* to 0"):
+        WarmupStableDecay(decay_steps=10, decay_fraction=0.1)
+    WarmupStableDecay(decay_steps=10, decay_fraction=0)
+    WarmupStableDecay(decay_steps=0, decay_fraction=0.1)
+
+
+@pytest.mark.parametrize("bad", [1.0, -0.1])
+def test_a_fraction_that_leaves_nothing_before_it_is_refused(bad: float) -> None:
+    with pytest.raises(ConfigError, match=rf"decay_fraction={bad:g} .*at least 0 and less than 1"):
+        WarmupStableDecay(decay_fraction=bad)
+    WarmupStableDecay(decay_fraction=0.99)
+
+
+def test_a_decay_of_negative_length_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"decay_steps=-3 is negative"):
+        WarmupStableDecay(decay_steps=-3)
+    WarmupStableDecay(decay_steps=1)
+
+
+def test_an_unknown_shape_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no shape 'lineer' \(did you mean 'linear'\?\)"):
+        WarmupStableDecay(shape="lineer")
+    for shape in SHAPES:
+        WarmupStableDecay(shape=shape)
+
+
+def test_a_floor_of_the_stable_decay_that_is_no_fraction_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"floor=1\.5 is not a fraction"):
+        WarmupStableDecay(floor=1.5)
+    WarmupStableDecay(floor=1.0)

@@ -59,7 +59,7 @@ def calls_of(trainer: Any, module: LanguageModule) -> Iterator[Call]:
     assert module.trainable is not None
     yield from _of_trainable(module.trainable)
     yield Call(trainer.strategy, "backward", BACKWARD_RANGE)
-    yield Call(trainer.strategy, "clip_grad_norm", CLIPPING)
+    yield Call(trainer.strategy, "grad_norm", CLIPPING)
     optimizer = module.optimizers()
     yield Call(optimizer, "step", OPTIMIZER)
     yield Call(optimizer, "zero_grad", OPTIMIZER)
