@@ -18,16 +18,9 @@ from torch.optim import Optimizer
 
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
+from roots.modules.make_fast import make_fast
 from roots.modules.step_report import StepReport
-from roots.networks import (
-    Choice,
-    NetworkBuilder,
-    Shapes,
-    Trainable,
-    check_compile,
-    choose_attention,
-    compile_network,
-)
+from roots.networks import NetworkBuilder, Trainable, check_compile
 from roots.objectives import NextToken
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped
 from roots.records import Vocabulary, plain, rebuild
@@ -132,31 +125,16 @@ class LanguageModule(L.LightningModule, ABC):
         trainable = self.build(data.vocabulary, seed=seed, device=strategy.root_device)
         self.builder.check_seq_len(trainable.network.config, data.seq_len)
         if self.trainer.state.fn == "fit":
-            self._make_fast(trainable, data.seq_len)
-        strategy.shard(trainable)
-
-    def _make_fast(self, trainable: Trainable, seq_len: int) -> None:
-        """Chooses the attention where none is named, and compiles; says what was done."""
-        strategy, network = self._strategy, trainable.network
-        if self.builder.attention == "auto":
-            shapes = Shapes(
+            self.remarks += make_fast(
+                trainable.network,
+                self.builder,
                 rows=self.micro_batch_size,
-                seq_len=seq_len,
-                dtype=self._compute_dtype,
-                device=strategy.root_device,
-                compiled=self.compiled != "none",
+                seq_len=data.seq_len,
+                dtype=self.trainer.precision_plugin.products,  # type: ignore[attr-defined]
+                compile_mode=self.compiled,
+                strategy=strategy,
             )
-            first = choose_attention(network, shapes) if strategy.is_global_zero else None
-            choice: Choice = strategy.broadcast(first)  # type: ignore[assignment]
-            network.set_attn_implementation(choice.name)
-            self.builder.attention = choice.name
-            self.remarks.append(str(choice))
-        compile_network(network, self.compiled, strategy.root_device)
-
-    @property
-    def _compute_dtype(self) -> torch.dtype:
-        """The format of matrix products."""
-        return self.trainer.precision_plugin.products  # type: ignore[attr-defined,no-any-return]
+        strategy.shard(trainable)
 
     def build(self, vocabulary: Vocabulary, *, seed: int, device: torch.device) -> Trainable:
         """Builds network and loss, and finds out which forward is right."""

@@ -142,7 +142,7 @@ def test_eager_attention_is_measured_with_a_causal_mask(monkeypatch: pytest.Monk
 
 def test_a_run_writes_down_what_it_chose(config: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = Choice("eager", {"sdpa": 2.0, "eager": 1.0})
-    monkeypatch.setattr("roots.modules.base.choose_attention", lambda *_: chosen)
+    monkeypatch.setattr("roots.modules.make_fast.choose_attention", lambda *_: chosen)
     composed = compose(config)
     run = composed.fit()
     assert composed.model.trainable.network.config._attn_implementation == "eager"
@@ -155,7 +155,7 @@ def test_a_run_writes_down_what_it_chose(config: dict, monkeypatch: pytest.Monke
 def test_a_named_attention_is_taken_unmeasured(
     config: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roots.modules.base.choose_attention", None)
+    monkeypatch.setattr("roots.modules.make_fast.choose_attention", None)
     composed = compose(config, {"model.network.init_args.attention": "eager"})
     composed.fit()
     assert composed.model.trainable.network.config._attn_implementation == "eager"

@@ -32,14 +32,20 @@ FAMILIES = {
 
 def by_definition(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """The softmax of all scores, those ahead left out, in one piece."""
-    scores = torch.einsum("ngtk,nsk->ngts", query, key) * scale
-    ahead = torch.ones(query.shape[2], key.shape[1], dtype=torch.bool).triu(1)
-    return torch.einsum("ngts,nsk->ngtk", scores.masked_fill(ahead, -math.inf).softmax(-1), value)
+    key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
+    scores = torch.einsum("bhtk,bhsk->bhts", query, key) * scale
+    ahead = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).triu(1)
+    return torch.einsum("bhts,bhsk->bthk", scores.masked_fill(ahead, -math.inf).softmax(-1), value)
 
 
-def made(n: int, groups: int, length: int, width: int, value_width: int, **how) -> list[Tensor]:
+def made(heads: int, groups: int, length: int, width: int, value_width: int, **how) -> list[Tensor]:
+    """Queries, keys and values of two sequences."""
     generator = torch.Generator().manual_seed(3)
-    sizes = ((n, groups, length, width), (n, length, width), (n, length, value_width))
+    sizes = (
+        (2, heads * groups, length, width),
+        (2, heads, length, width),
+        (2, heads, length, value_width),
+    )
     return [
         torch.randn(size, generator=generator, dtype=torch.float64)
         .to(how.get("dtype", torch.float64))
@@ -73,8 +79,7 @@ def test_it_is_as_exact_as_torchs_own(dtype: torch.dtype, tolerance: float) -> N
     low = [x.detach().to(dtype).requires_grad_() for x in exact]
     truth = by_definition(*exact, scale=0.25)
     ours = tiled_attention(*low, scale=0.25)
-    query, key, value = (x.unsqueeze(1) if x.ndim == 3 else x for x in low)
-    torchs = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.25)
+    torchs = F.scaled_dot_product_attention(*low, is_causal=True, scale=0.25).transpose(1, 2)
     apart, torchs_apart = ((x - truth).detach().abs().max().item() for x in (ours, torchs))
     assert apart <= max(2 * torchs_apart, tolerance)
     gradients = torch.autograd.grad(ours.float().square().sum(), low)
@@ -86,17 +91,43 @@ def test_it_is_as_exact_as_torchs_own(dtype: torch.dtype, tolerance: float) -> N
 def test_no_position_sees_what_is_ahead() -> None:
     query, key, value = made(1, 1, 9, 4, 4)
     out = tiled_attention(query, key, value, scale=1.0, tile=4)
-    (by_value,) = torch.autograd.grad(out[0, 0, 5].sum(), [value])
-    assert by_value[0, :6].abs().min() > 0
-    assert not by_value[0, 6:].any()
+    (by_value,) = torch.autograd.grad(out[0, 5].sum(), [value])
+    assert by_value[0, 0, :6].abs().min() > 0
+    assert not by_value[0, 0, 6:].any()
+    assert not by_value[1].any()
 
 
 def test_an_even_attention_averages_what_was_seen() -> None:
     _, _, value = made(1, 1, 7, 4, 3)
-    nothing = torch.zeros(1, 1, 7, 4, dtype=torch.float64)
-    out = tiled_attention(nothing, nothing[0], value, scale=1.0, tile=3)
-    means = value.cumsum(1) / torch.arange(1, 8)[:, None]
-    torch.testing.assert_close(out[0], means)
+    nothing = torch.zeros(2, 1, 7, 4, dtype=torch.float64)
+    out = tiled_attention(nothing, nothing, value, scale=1.0, tile=3)
+    means = value.cumsum(2) / torch.arange(1, 8)[:, None]
+    torch.testing.assert_close(out[:, :, 0], means[:, 0])
+
+
+def test_torch_agrees_that_it_is_an_operator() -> None:
+    from roots.networks.tiled import _forward_op
+
+    inputs = made(2, 2, 6, 4, 3, dtype=torch.float32)
+    torch.library.opcheck(_forward_op, (*inputs, 0.5, 4, False))
+
+
+def test_compiled_code_keeps_no_scores() -> None:
+    """The compiler sees an operator, and not scores that the backward pass makes again."""
+    torch.compiler.reset()
+    sizes = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    inputs = made(2, 1, 32, 4, 4, dtype=torch.float32)
+    step = torch.compile(
+        lambda q, k, v: tiled_attention(q, k, v, scale=0.5, tile=8), backend="aot_eager"
+    )
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        step(*inputs).sum().backward()
+    assert 0 < max(sizes) <= 2 * 2 * 32 * 4
 
 
 def test_large_scores_do_not_overflow() -> None:

@@ -1,0 +1,51 @@
+"""Makes a network fast and leaves its numbers: the attention that suits it, and compilation."""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel
+
+from roots.networks import (
+    Choice,
+    NetworkBuilder,
+    Shapes,
+    choose_attention,
+    compile_network,
+)
+from roots.strategies import StepStrategy
+
+
+def make_fast(
+    network: PreTrainedModel,
+    builder: NetworkBuilder,
+    *,
+    rows: int,
+    seq_len: int,
+    dtype: torch.dtype,
+    compile_mode: str,
+    strategy: StepStrategy,
+) -> list[str]:
+    """Sets the attention where the builder leaves it open, then compiles.
+
+    Args:
+        network: Changed in place; names and weights stay.
+        builder: Its settings; they take the name of the attention that was chosen.
+        rows: Sequences in a micro-batch.
+        seq_len: Tokens in a sequence.
+        dtype: The format of the products.
+        compile_mode: `none`, `blocks` or `network`.
+        strategy: Where the network computes; the first rank chooses for all.
+
+    Returns:
+        What was decided, in words.
+    """
+    device, remarks = strategy.root_device, []
+    if builder.attention == "auto":
+        shapes = Shapes(rows, seq_len, dtype, device, compiled=compile_mode != "none")
+        first = choose_attention(network, shapes) if strategy.is_global_zero else None
+        choice: Choice = strategy.broadcast(first)  # type: ignore[assignment]
+        network.set_attn_implementation(choice.name)
+        builder.attention = choice.name
+        remarks.append(str(choice))
+    compile_network(network, compile_mode, device)
+    return remarks
