@@ -32,7 +32,7 @@ class Contender:
     @property
     def words(self) -> str:
         """Says how it is run."""
-        return f"{self.title.strip()}: {self.runner} {json.dumps(self.settings)}"
+        return f"{self.title}: {self.runner} {json.dumps(self.settings)}"
 
 
 def _roots(title: str, family: str = "roots", **settings: Any) -> Contender:
@@ -47,16 +47,16 @@ CONTENDERS = {
     "roots-none": _roots("roots, compile: none", compile="none"),
     # -- roots with one piece off ----------------------------------------------------------------
     "roots-network-plain-loss": _roots(
-        "  network, loss: plain", "ablation", compile="network", loss="plain"
+        "roots, network, loss: plain", "ablation", compile="network", loss="plain"
     ),
     "roots-network-sdpa": _roots(
-        "  network, attention: sdpa", "ablation", compile="network", attention="sdpa"
+        "roots, network, attention: sdpa", "ablation", compile="network", attention="sdpa"
     ),
     "roots-blocks-plain-loss": _roots(
-        "  blocks, loss: plain", "ablation", compile="blocks", loss="plain"
+        "roots, blocks, loss: plain", "ablation", compile="blocks", loss="plain"
     ),
     "roots-none-plain-loss": _roots(
-        "  none, loss: plain, attention: sdpa",
+        "roots, none, loss: plain, attention: sdpa",
         "ablation",
         compile="none",
         loss="plain",
