@@ -302,12 +302,25 @@ def test_sources_that_change_meanwhile_are_found(
 ) -> None:
     import hardware
 
-    pretended = Pretended()
+    pretended = Pretended()  # what decides the numbers changes with the last run of all
     monkeypatch.setattr(hardware, "everything", lambda: str(len(pretended.names) // 5))
     assert compare(launch=pretended) == 2
     assert "the sources of roots-none, raw were changed while" in capsys.readouterr().err
     assert compare(launch=pretended) == 0
     assert pretended.names[5:] == LAUNCHED[1:]
+
+
+def test_a_run_is_kept_under_the_sources_that_it_started_with(
+    compare: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import hardware
+
+    pretended = Pretended()  # changes while the first contender warms up
+    monkeypatch.setattr(hardware, "everything", lambda: str(min(len(pretended.names) // 2, 1)))
+    assert compare(launch=pretended) == 0
+    again = Pretended()
+    assert compare(launch=again) == 0
+    assert again.names == ["roots-none"]
 
 
 @pytest.mark.slow

@@ -118,6 +118,7 @@ class Measuring:
     def _measure(self, name: str, number: int) -> None:
         if name in self.failures:
             return
+        key = self.key(name, number)  # of the sources as they are before they run
         if found := self.finished(name, number):
             self._took.setdefault(name, found["seconds"])
             return
@@ -129,7 +130,7 @@ class Measuring:
             self.give_up([name], str(error))
             return
         self._took[name] = time.monotonic() - began
-        extra = {"seconds": self._took[name], "load": load, "key": self.key(name, number)}
+        extra = {"seconds": self._took[name], "load": load, "key": key}
         self.file(name, number).write_text(json.dumps(result | extra, indent=2) + "\n")
         if number:
             say(f"  {report.sentence(result)}")

@@ -21,9 +21,6 @@ class Watch(L.Callback):
     def __init__(self, stopwatch: Stopwatch) -> None:
         self.stopwatch = stopwatch
 
-    def on_train_start(self, _: L.Trainer, pl_module: Any) -> None:
-        self.stopwatch.describe(pl_module.trainable.network)
-
     def on_train_batch_end(self, _: L.Trainer, pl_module: Any, *__: Any, **___: Any) -> None:
         self.stopwatch.keep_loss(pl_module.last_step.loss)
         self.stopwatch.step_done()
@@ -36,6 +33,7 @@ def run(job: Job) -> None:
     callbacks = [c for c in composed.trainer.callbacks if not isinstance(c, Checkpoints)]
     composed.trainer.callbacks = [*callbacks, Watch(stopwatch)]
     composed.fit()
+    stopwatch.describe(composed.model.trainable.network)
     stopwatch.write()
 
 
