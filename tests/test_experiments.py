@@ -134,6 +134,22 @@ def test_a_stopped_comparison_goes_on(
     assert rest.names == ["raw"]
 
 
+def test_only_a_run_without_a_compilers_cache_counts_as_cold(
+    compare: Callable[..., int], tmp_path: Path
+) -> None:
+    (tmp_path / "work").mkdir()
+    assert compare(launch=Pretended()) == 0
+    (folder,) = (tmp_path / "work").glob("tiny-*")
+    cold = {k: v["cold_first_step_seconds"] for k, v in written(tmp_path)["contenders"].items()}
+    assert cold == {"roots-none": 2.0, "raw": 2.0}
+    (folder / "compiled" / "raw").mkdir(parents=True)
+    for file in folder.glob("round-0/*.json"):
+        file.unlink()
+    assert compare(launch=Pretended()) == 0
+    cold = {k: v["cold_first_step_seconds"] for k, v in written(tmp_path)["contenders"].items()}
+    assert cold == {"roots-none": 2.0, "raw": None}
+
+
 def test_the_order_moves_on_from_round_to_round(compare: Callable[..., int]) -> None:
     pretended = Pretended()
     assert compare("--rounds", "3", launch=pretended) == 0

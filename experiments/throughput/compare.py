@@ -11,12 +11,9 @@ compiler's cache. What is finished is kept: the same command goes on where it wa
 from __future__ import annotations
 
 import argparse
-import difflib
-import hashlib
 import json
 import signal
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +21,11 @@ from typing import Any
 import environments
 import hardware
 import report
+from asking import Refused, check, parser, version_of
 from contenders import CONTENDERS, chosen
 from measuring import HERE, Launch, Measuring, say
 from presets import PRESETS, Preset
 from processes import Failed, commit, in_a_process
-
-
-class Refused(Exception):
-    """The comparison cannot be made as asked; the text says what, why and the fix."""
 
 
 def main(arguments: list[str] | None = None, launch: Launch = in_a_process) -> int:
@@ -41,7 +35,7 @@ def main(arguments: list[str] | None = None, launch: Launch = in_a_process) -> i
         The exit code: 0; 1 when somebody failed or did other work; 2 when it cannot be made; 130
         when it was stopped.
     """
-    asked = parser().parse_args(arguments)
+    asked = parser(str(__doc__)).parse_args(arguments)
     try:
         comparison = Comparison(asked, launch)
         if asked.dry_run:
@@ -57,27 +51,6 @@ def main(arguments: list[str] | None = None, launch: Launch = in_a_process) -> i
             " goes on."
         )
         return 130
-
-
-def parser() -> argparse.ArgumentParser:
-    """Says what can be asked for."""
-    asked = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = asked.add_argument
-    add("--preset", default="cpu-small", help=f"one of {', '.join(PRESETS)}")
-    add("--only", default="", metavar="A,B", help="only these contenders; --dry-run lists them")
-    add("--rounds", type=int, default=3, help="timed runs of each (default: 3)")
-    add("--steps", type=int, default=20, help="timed optimizer steps (default: 20)")
-    add("--warmup-steps", type=int, default=6, help="steps before them (default: 6)")
-    add("--precision", default="", help="bf16-mixed or 32; default: the preset's")
-    add("--text", default="", metavar="SHARDS", help="shards of roots; default: Python's sources")
-    add("--work", default=str(HERE / ".work"), metavar="DIR", help="for data, logs and runs")
-    add("--out", default=str(HERE / "results"), metavar="DIR", help="for the results")
-    add("--torch-index", default="", metavar="URL", help="where the environments get torch from")
-    add("--fresh", action="store_true", help="measure again what is finished")
-    add("--dry-run", action="store_true", help="say what would be done, and do nothing")
-    return asked
 
 
 class Comparison:
@@ -231,9 +204,11 @@ class Comparison:
         return [run for number in numbers if (run := self.measuring.finished(name, number))]
 
     def _cold(self) -> dict[str, float]:
-        """Gives the seconds to the first step of the run that filled the compiler's cache."""
+        """Gives the seconds to the first step of runs that began without a compiler's cache."""
         found = {name: self.measuring.finished(name, 0) for name in self.names}
-        return {name: run["first_step_seconds"] for name, run in found.items() if run}
+        return {
+            name: run["first_step_seconds"] for name, run in found.items() if run and run["cold"]
+        }
 
     def _provenance(self) -> dict[str, Any]:
         return {
@@ -250,19 +225,6 @@ class Comparison:
         }
 
 
-def version_of(text: str) -> str:
-    """Gives what changes with the text: a folder of shards, or the sources of this Python."""
-    if not text:
-        return sys.version
-    manifest = Path(text) / "manifest.json"
-    if not manifest.is_file():
-        raise Refused(
-            f"--text {text} is no folder of shards: it holds no manifest.json."
-            " Make one with `roots corpus --out FOLDER`, or leave --text out."
-        )
-    return hashlib.sha256(manifest.read_bytes()).hexdigest()
-
-
 def write(content: dict[str, Any], path: Path) -> Path:
     """Writes a file of JSON; gives its path."""
     path.write_text(json.dumps(content, indent=2) + "\n")
@@ -276,27 +238,6 @@ def warn_of_load() -> None:
             f"other work is running here (load {hardware.load():.1f}): the times will be worth"
             " little. Wait until it is quiet, and run again with --fresh."
         )
-
-
-def check(asked: argparse.Namespace) -> None:
-    """Raises Refused for what cannot work."""
-    if asked.preset not in PRESETS:
-        raise Refused(f"there is no --preset {asked.preset}{near(asked.preset, PRESETS)}.")
-    for name in filter(None, asked.only.split(",")):
-        if name not in CONTENDERS:
-            raise Refused(f"--only {name}: there is no such contender{near(name, CONTENDERS)}.")
-    for name in ("rounds", "steps", "warmup_steps"):
-        if getattr(asked, name) < 1:
-            flag = name.replace("_", "-")
-            raise Refused(f"--{flag} {getattr(asked, name)} is too few. Give 1 or more.")
-    if asked.precision not in ("", "32", "bf16-mixed"):
-        raise Refused(f"there is no --precision {asked.precision}. Give 32 or bf16-mixed.")
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """Words a suggestion."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(known)}"
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ class Measuring:
         ]
         for done, (number, name) in enumerate(turns):
             left = [other for _, other in turns[done:] if other not in self.failures]
-            say(f"{len(left)} runs to go, about {worded(self._expected(left))}")
+            say(f"runs to go: {len(left)}, about {worded(self._expected(left))}")
             self._measure(name, number)
         if not set(self.names) - set(self.failures):
             raise Failed("none of the contenders could be measured.")
@@ -123,14 +123,14 @@ class Measuring:
             self._took.setdefault(name, found["seconds"])
             return
         say(f"round {number} · {name} ..." if number else f"warming up · {name} ...")
-        began, load = time.monotonic(), hardware.load()
+        began, load, cold = time.monotonic(), hardware.load(), not self._cache(name).is_dir()
         try:
             result = self._run(name, number)
         except Failed as error:
             self.give_up([name], str(error))
             return
         self._took[name] = time.monotonic() - began
-        extra = {"seconds": self._took[name], "load": load, "key": key}
+        extra = {"seconds": self._took[name], "load": load, "cold": cold, "key": key}
         self.file(name, number).write_text(json.dumps(result | extra, indent=2) + "\n")
         if number:
             say(f"  {report.sentence(result)}")
@@ -145,7 +145,7 @@ class Measuring:
             out.with_suffix(".scratch"),
         )
         job.write_text(json.dumps(self._job(name, number, scratch), indent=2) + "\n")
-        cache = {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "compiled" / name)}
+        cache = {"TORCHINDUCTOR_CACHE_DIR": str(self._cache(name))}
         try:
             self.launch(HERE / contender.runner, contender.environment, job, log, cache)
         finally:
@@ -169,6 +169,9 @@ class Measuring:
             "scratch": str(scratch),
             "out": str(self.file(name, number)),
         }
+
+    def _cache(self, name: str) -> Path:
+        return self.folder / "compiled" / name
 
     def _attention(self, name: str) -> str:
         followed = CONTENDERS[name].follows
