@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from score import nats_per_character, open_nanogpt, open_roots, validation_ids
+
+from roots.fit import read_run_files
 
 HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parents[1] / "configs" / "run"
@@ -34,12 +37,24 @@ NANOGPT = [  # the command of nanoGPT's README, but for the numbers of steps, wh
 GPT2, FAST = CONFIGS / "shakespeare_gpt2.yaml", CONFIGS / "shakespeare_fast.yaml"
 WINDOWS = "data.init_args.max_val_sequences=480"  # per evaluation, as many as nanoGPT: 2 · 20 · 12
 
+CONFIG = "model.init_args.network.init_args.config"
+GPT2_NETWORK = read_run_files([GPT2])["model"]["init_args"]["network"]["init_args"]["config"]
+COSINE = {"class_path": "roots.optim.WarmupCosine", "init_args": {"warmup_steps": 20, "floor": 0.1}}
+ADAMW = {  # with the best rate for it in tuning.jsonl
+    "class_path": "roots.optim.AdamW",
+    "init_args": {"learning_rate": 3e-3, "weight_decay": 0.1, "beta2": 0.99},
+}
+
 CONTENDERS: dict[str, list[str]] = {
     "nanoGPT": ["--compile=False"],
     "nanoGPT, compiled": ["--compile=True"],
     "roots, GPT-2": [str(GPT2), WINDOWS],
     "roots, GPT-2, compiled": [str(GPT2), WINDOWS, "model.init_args.compile=network"],
     "roots, fast": [str(FAST), WINDOWS],
+    "fast, compiled": [str(FAST), WINDOWS, "model.init_args.compile=network"],
+    "fast, but AdamW": [str(FAST), WINDOWS, f"model.init_args.optimizer={json.dumps(ADAMW)}"],
+    "fast, but GPT-2": [str(FAST), WINDOWS, f"{CONFIG}={json.dumps(GPT2_NETWORK)}"],
+    "fast, but its cosine": [str(FAST), WINDOWS, f"model.init_args.schedule={json.dumps(COSINE)}"],
 }
 PEER = "nanoGPT"
 
@@ -49,8 +64,6 @@ def steps_of(name: str, fraction: float) -> int:
     if name.startswith(PEER):
         steps = 2000
     else:
-        from roots.fit import read_run_files
-
         steps = read_run_files([CONTENDERS[name][0]])["trainer"]["max_steps"]
     return max(round(steps * fraction / EVALUATIONS), 1) * EVALUATIONS
 
@@ -71,6 +84,7 @@ def train(name: str, seed: int, folder: Path, given: argparse.Namespace) -> None
         if given.fraction < 1:
             arguments.append("model.init_args.schedule.init_args.warmup_steps=1")
     where = ["--out", str(folder), "--seed", str(seed), "--", *arguments]
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
     subprocess.run([sys.executable, str(HERE / "contender.py"), *who, *where], check=True)
 
 

@@ -7,9 +7,11 @@ predicted once, from what precedes it in its window. Character ids are nanoGPT's
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
@@ -50,7 +52,8 @@ def open_nanogpt(checkpoint: Path, clone: Path) -> tuple[Logits, int]:
     from model import GPT, GPTConfig  # nanoGPT's
 
     saved = torch.load(checkpoint, weights_only=True)
-    network = GPT(GPTConfig(**saved["model_args"])).eval()
+    with redirect_stdout(io.StringIO()):  # it prints its size
+        network = GPT(GPTConfig(**saved["model_args"])).eval()
     network.load_state_dict({k.removeprefix("_orig_mod."): v for k, v in saved["model"].items()})
     # given targets, its forward makes the logits of every position and not just of the last
     return lambda rows: network(rows, rows)[0], sum(p.numel() for p in network.parameters())
@@ -59,7 +62,9 @@ def open_nanogpt(checkpoint: Path, clone: Path) -> tuple[Logits, int]:
 def open_roots(checkpoint: Path) -> tuple[Logits, int]:
     """Opens a checkpoint of roots, which is a Hugging Face folder."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     network = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     return lambda rows: network(input_ids=rows, use_cache=False).logits, n_parameters
