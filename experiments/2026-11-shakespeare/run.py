@@ -6,7 +6,7 @@
 Every run is a process of its own; a run that is in `--work` already is not made again, so the
 command can be interrupted and given anew. `--fraction 0.1` makes a tenth of the steps, to see that
 everything works. At the end results.json and curve.png are written (beside this script; into the
-work folder where a fraction was asked for), and a table is printed.
+work folder where a part was asked for), and a table is printed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WINDOWS = "data.init_args.max_val_sequences=480"  # per evaluation, as many as n
 
 CONFIG = "model.init_args.network.init_args.config"
 GPT2_NETWORK = read_run_files([GPT2])["model"]["init_args"]["network"]["init_args"]["config"]
-COSINE = {"class_path": "roots.optim.WarmupCosine", "init_args": {"warmup_steps": 20, "floor": 0.1}}
+COSINE = {"class_path": "roots.optim.WarmupCosine", "init_args": {"warmup_steps": 50, "floor": 0.1}}
 ADAMW = {  # with the best rate for it in tuning.jsonl
     "class_path": "roots.optim.AdamW",
     "init_args": {"learning_rate": 3e-3, "weight_decay": 0.1, "beta2": 0.99},
@@ -240,7 +240,8 @@ def main() -> None:
     if PEER not in given.only:
         return
     rows = [row for row in summary(results) if row["seeds"]]
-    out = HERE if given.fraction == 1 else given.work
+    everything = given.fraction == 1 and len(rows) == len(CONTENDERS)
+    out = HERE if everything else given.work
     content = {"summary": rows, "runs": results}
     (out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
     draw(results, rows[0]["target"], out / "curve.png")

@@ -99,10 +99,8 @@ L4, L3, L2 = llama(4, 128, 344), llama(3, 128, 344), llama(2, 128, 344)
 CANDIDATES: dict[str, dict[str, Any]] = {
     "gpt2-nanogpt": candidate(GPT2, 2000, 12, 1e-3, schedule="WarmupCosine", warmup=100),
     "gpt2-600-3e-3": candidate(GPT2, 600, 12, 3e-3),
-    "l4-600-2e-3": candidate(L4, 600, 12, 2e-3),
     "l4-600-4e-3": candidate(L4, 600, 12, 4e-3),
     "l4-600-8e-3": candidate(L4, 600, 12, 8e-3),
-    "l2-600-4e-3": candidate(L2, 600, 12, 4e-3),
     "l2-600-8e-3": candidate(L2, 600, 12, 8e-3),
     "l3-600-6e-3": candidate(L3, 600, 12, 6e-3),
     "l4-600-3e-3": candidate(L4, 600, 12, 3e-3),
@@ -110,18 +108,11 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "l4-400-muon-12e-3": candidate(L4, 400, 12, 0, optimizer=muon(12e-3, 4e-3)),
     "l4-300-24-4e-3": candidate(L4, 300, 24, 4e-3, warmup=30),
     "l4-200-muon-12e-3": candidate(L4, 200, 12, 0, warmup=20, optimizer=muon(12e-3, 4e-3)),
-    "l4-200-muon-12e-3-8e-3": candidate(L4, 200, 12, 0, warmup=20, optimizer=muon(12e-3, 8e-3)),
-    "l4-200-muon-24e-3": candidate(L4, 200, 12, 0, warmup=20, optimizer=muon(24e-3, 8e-3)),
     "l3-250-muon-12e-3": candidate(L3, 250, 12, 0, warmup=20, optimizer=muon(12e-3, 4e-3)),
-    "l2-350-muon-12e-3": candidate(L2, 350, 12, 0, warmup=20, optimizer=muon(12e-3, 4e-3)),
-    "l4-200-muon-ns3": candidate(
-        L4, 200, 12, 0, warmup=20, optimizer=muon(12e-3, 4e-3, ns_steps=3)
-    ),
     "l4-300-muon-6e-3": candidate(L4, 300, 12, 0, warmup=20, optimizer=muon(6e-3, 4e-3)),
     "l4-300-muon-8e-3-6e-3": candidate(L4, 300, 12, 0, warmup=20, optimizer=muon(8e-3, 6e-3)),
     "l4-150-24-muon-8e-3": candidate(L4, 150, 24, 0, warmup=15, optimizer=muon(8e-3, 6e-3)),
     "gpt2-300-muon-6e-3": candidate(GPT2, 300, 12, 0, warmup=20, optimizer=muon(6e-3, 4e-3)),
-    "gpt2-200-muon-12e-3": candidate(GPT2, 200, 12, 0, warmup=20, optimizer=muon(12e-3, 4e-3)),
 }
 
 
