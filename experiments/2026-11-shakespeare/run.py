@@ -65,7 +65,7 @@ def steps_of(name: str, fraction: float) -> int:
         steps = 2000
     else:
         steps = read_run_files([CONTENDERS[name][0]])["trainer"]["max_steps"]
-    return max(round(steps * fraction / EVALUATIONS), 1) * EVALUATIONS
+    return max(round(steps * fraction / EVALUATIONS), 2) * EVALUATIONS
 
 
 def train(name: str, seed: int, folder: Path, given: argparse.Namespace) -> None:
@@ -91,8 +91,9 @@ def train(name: str, seed: int, folder: Path, given: argparse.Namespace) -> None
 def timeline(record: dict[str, Any], every: int) -> dict[int, tuple[float, float]]:
     """Gives, for each evaluated step, the seconds until its loss was known.
 
-    Start-up and the first step, in which things are compiled and allocated, are left out of both:
-    the first step counts as an ordinary one. Without evaluations, a step that an evaluation
+    Start-up, the first step and the first evaluation, in which things are compiled and allocated,
+    are left out of both: they count as the median of the others. (nanoGPT evaluates before its
+    first step, too: that is left out with it.) Without evaluations, a step that an evaluation
     preceded counts as the median of the others.
 
     Returns:
@@ -101,6 +102,7 @@ def timeline(record: dict[str, Any], every: int) -> dict[int, tuple[float, float
     seconds = record["seconds"]
     usual = statistics.median(s for i, s in enumerate(seconds) if i % every)
     seconds = [usual, *seconds[1:]]
+    seconds[every] = statistics.median(seconds[2 * every : -1 : every])
     alone = [usual if i % every == 0 else s for i, s in enumerate(seconds)]
     points = {}
     for step in range(every, len(seconds), every):
@@ -216,7 +218,7 @@ def draw(results: list[dict[str, Any]], target: float, path: Path) -> None:
     axes.axhline(target, color="black", lw=0.8, ls="--", label=f"nanoGPT at its end: {target:.3f}")
     axes.set_xlabel("seconds of training, without start-up and evaluations")
     axes.set_ylabel("nats per character, whole validation text")
-    axes.set_ylim(top=2.7)
+    axes.set_ylim(top=max(2.7, target + 0.2))
     axes.legend()
     figure.savefig(path, dpi=150)
 
@@ -233,9 +235,13 @@ def main() -> None:
     for seed in range(1, given.seeds + 1):
         for name in given.only:  # alternated, so that a slow hour strikes all of them
             folder = given.work.resolve() / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+            result = folder / "result.json"
             if not (folder / "steps.json").exists():
                 train(name, seed, folder, given)
-            results.append(result_of(name, seed, folder, given.nanogpt.resolve()))
+            if not result.exists():
+                scored = result_of(name, seed, folder, given.nanogpt.resolve())
+                result.write_text(json.dumps(scored))
+            results.append(json.loads(result.read_text()))
             print(json.dumps(results[-1]), flush=True)
     if PEER not in given.only:
         return
