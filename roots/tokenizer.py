@@ -35,6 +35,8 @@ _ROLES = (
 )
 _WORD_START = "\u2581"
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
+_EVERY_CHARACTER = ({"Regex": r"[\s\S]"}, "Isolated", False)
+_LACKING_SHOWN = 10
 
 
 class Tokenizer:
@@ -96,13 +98,19 @@ class Tokenizer:
         (folder / _SETTINGS).write_text(text, encoding="utf-8", newline="")
 
     def encode(self, text: str) -> list[int]:
-        """Encodes `text` literally: no special token is recognised in it, none is added."""
-        ids: list[int] = self._rust.encode(text, add_special_tokens=False).ids
-        return ids
+        """Encodes `text` literally: no special token is recognised in it, none is added.
+
+        Raises:
+            DataError: The vocabulary lacks a part of the text, and has no token for the unknown.
+        """
+        return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encodes each text like `encode`, on several cores."""
-        encodings = self._rust.encode_batch_fast(list(texts), add_special_tokens=False)
+        try:
+            encodings = self._rust.encode_batch_fast(list(texts), add_special_tokens=False)
+        except Exception as error:  # the library raises a bare Exception
+            raise DataError(self._lacks(texts, str(error))) from error
         return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -146,6 +154,7 @@ class Tokenizer:
         normaliser, such as NFC in Qwen, leaves it; a prefix space that it adds counts as one).
         SentencePiece kinds (Unigram, BPE with byte fallback): a word's `▁` counts as the one byte
         of its space, `<0x0A>` as one; exact but for the space that is put before the first word.
+        Word-level kinds, such as a token per character: the bytes of the token.
         WordPiece: the bytes of the piece without `##`. Spaces belong to no piece, so the sum is
         the text's bytes without its white space, lower-cased where the tokenizer does that.
         Special tokens, and ids that no token has, count 0.
@@ -169,16 +178,37 @@ class Tokenizer:
         `'s|…| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`: a lone `\n` after `x` begins a
         match of white space only, which `y` ends; so a match ends at the cut, in the whole text
         and in the part alike, and no alternative looks behind. Special tokens are not recognised
-        in a text, so those that are added may hold anything.
+        in a text, so those that are added may hold anything. Where every character is a token of
+        its own, any cut is right.
         """
         definition = json.loads(self.definition)
         before = definition.get("pre_tokenizer") or {}
-        return (
-            definition.get("normalizer") is None
-            and before.get("type") == "ByteLevel"
+        split = tuple(before.get(key) for key in ("pattern", "behavior", "invert"))
+        like_gpt2 = (
+            before.get("type") == "ByteLevel"
             and before.get("use_regex", True)
             and not before.get("add_prefix_space", True)
+        )
+        return (
+            definition.get("normalizer") is None
+            and (like_gpt2 or split == _EVERY_CHARACTER)
             and all(token["special"] for token in definition.get("added_tokens", []))
+        )
+
+    def _lacks(self, texts: Sequence[str], error: str) -> str:
+        """Says which characters no token has, where that is why a text could not be encoded."""
+        known = set().union(*self._rust.get_vocab(with_added_tokens=False))
+        lacking = sorted(set().union(*texts) - known)
+        if not lacking:
+            return f"The tokenizer cannot encode a text: {error}."
+        shown = ", ".join(f"{each!r} (U+{ord(each):04X})" for each in lacking[:_LACKING_SHOWN])
+        more = (
+            f" and {len(lacking) - _LACKING_SHOWN:,} more" if len(lacking) > _LACKING_SHOWN else ""
+        )
+        return (
+            f"The vocabulary of {self.vocab_size:,} has no token for {shown}{more}. Leave such"
+            " characters out of the text, or make the tokenizer with them"
+            " (roots.corpus.Characters: extra_characters)."
         )
 
     def _eos(self) -> int:
@@ -243,8 +273,11 @@ def _json(path: Path) -> dict[str, Any]:
 def _measure(definition: dict[str, Any]) -> Callable[[str], int]:
     """Chooses how many bytes a token of this kind of tokenizer stands for."""
     model = definition["model"]
-    if "ByteLevel" in _kinds(definition.get("pre_tokenizer")) | _kinds(definition.get("decoder")):
+    kinds = _kinds(definition.get("pre_tokenizer")) | _kinds(definition.get("decoder"))
+    if "ByteLevel" in kinds:
         return len  # each character of such a token is one byte in disguise
+    if model.get("type") == "WordLevel" and "Metaspace" not in kinds:
+        return lambda token: len(token.encode())
     if model.get("type") == "WordPiece":
         prefix = model.get("continuing_subword_prefix", "##")
         return lambda token: len(token.removeprefix(prefix).encode())

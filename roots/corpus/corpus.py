@@ -28,7 +28,8 @@ class Corpus(ShardMaker):
     Args:
         source: Where the documents come from.
         out: The folder to make; it holds nothing else.
-        tokenizer: How to get the tokenizer: `BytePairs` trains one, `Existing` takes one.
+        tokenizer: How to get the tokenizer: `BytePairs` trains one, `Characters` has one token per
+            character, `Existing` takes one.
         val_fraction: Share of the documents for `val`, 0 to 1. Copies of a text stay together.
         test_fraction: Share of the documents for `test`, 0 to 1.
         seed: Another seed divides the documents otherwise.

@@ -251,10 +251,15 @@ class TokenCorpus(L.LightningDataModule):
 def last_part(shard: Shard, fraction: float) -> int:
     """Finds where the last `fraction` of a shard starts: at a document, where one is near.
 
+    In a single document of n tokens it is token `int(n * (1 - fraction))`, as nanoGPT divides its
+    texts; the eos that closes the document is none of the n.
+
     Returns:
         A token position: the first start of a document at or behind the cut, or the cut itself
         where no document starts before half of the asked tokens are lost.
     """
+    if shard.n_documents == 1 and fraction:
+        return int((shard.n_tokens - 1) * (1 - fraction))
     asked = round(shard.n_tokens * fraction)
     cut = shard.n_tokens - asked
     starts = shard.document_ends(cut - 1, shard.n_tokens - 1) + 1

@@ -5,23 +5,26 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from roots.errors import ConfigError, DataError
 
 _GLOB_SIGNS = frozenset("*?[")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def find_files(paths: str | Sequence[str], suffixes: Sequence[str]) -> list[Path]:
     """Lists what `paths` names: each file once, sorted.
 
     Args:
-        paths: Files, globs (`**` crosses folders) and folders (searched for `suffixes`).
+        paths: Files, globs (`**` crosses folders) and folders (searched for `suffixes`); `~` and
+            `${VARIABLE}` are expanded.
         suffixes: File endings that count inside a folder.
 
     Raises:
-        ConfigError: `paths` is empty.
+        ConfigError: `paths` is empty, or names a variable that is not set.
         DataError: A path names nothing, or an empty file.
     """
     names = [paths] if isinstance(paths, str) else list(paths)
@@ -53,6 +56,12 @@ def _left_out(name: str, exclude: Sequence[str]) -> bool:
 
 
 def _named_by(name: str, suffixes: Sequence[str]) -> list[Path]:
+    name = os.path.expandvars(name)
+    if unset := _VARIABLE.search(name):
+        raise ConfigError(
+            f"The path {name} needs the variable {unset[1]}, which is not set. Set it to a folder"
+            f" (export {unset[1]}=…), or write the path out."
+        )
     path = Path(name).expanduser()
     if path.is_dir():
         return _inside(path, suffixes)

@@ -26,7 +26,8 @@ class Jsonl(Source):
     Half of a surrogate pair, which JSON can write and UTF-8 cannot, becomes U+FFFD and is counted.
 
     Args:
-        paths: Files, globs, or folders (searched for the endings above).
+        paths: Files, globs, or folders (searched for the endings above); `~` and `${VARIABLE}` are
+            expanded.
         text_field: The key that holds the text.
         id_field: The key that names the record; empty for `path:line`.
     """

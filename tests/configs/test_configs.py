@@ -18,6 +18,14 @@ RUNS = sorted((CONFIGS / "run").glob("*.yaml"))
 CORPORA = sorted((CONFIGS / "corpus").glob("*.yaml"))
 
 
+@pytest.fixture(autouse=True)
+def _data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the texts that a user has to fetch, with texts of our own in it."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "tinyshakespeare.txt").write_text("First Citizen:\nSpeak, speak.\n" * 100)
+    monkeypatch.setenv("ROOTS_DATA", str(folder))
+
+
 def named(path: Path) -> str:
     return str(path.relative_to(CONFIGS))
 

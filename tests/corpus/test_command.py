@@ -93,6 +93,8 @@ def test_every_config_opens_with_its_command_and_parses(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_texts").mkdir()
     (tmp_path / "my_texts" / "a.txt").write_text("x")
+    monkeypatch.setenv("ROOTS_DATA", str(tmp_path / "my_texts"))
+    (tmp_path / "my_texts" / "tinyshakespeare.txt").write_text("x")
     head = path.read_text().splitlines()[:4]
     assert [line.split()[1] for line in head[1:]] == ["Costs:", "Expect", "Command:"]
     assert f"roots corpus --config configs/corpus/{path.name}" in head[3]

@@ -111,7 +111,9 @@ def test_of_a_single_document_the_end_is_for_validation(one_document: Path) -> N
     corpus = opened(one_document, val_fraction=0.25)
     shard = corpus.folder.shard("train")
     assert shard.n_documents == 1
-    assert len(corpus.val_windows().span) == round(0.25 * shard.n_tokens)
+    n_of_text = shard.n_tokens - 1  # without eos
+    assert corpus.train_windows().span.stop == int(n_of_text * 0.75)
+    assert corpus.val_windows().span.stop == shard.n_tokens
     assert corpus.train_windows().span.stop == corpus.val_windows().span.start
 
 
@@ -141,7 +143,10 @@ def test_without_validation_text_there_is_no_loader(unsplit: Path) -> None:
         ((10, 10, 10, 10), 0.2, 32),  # it is within the last
         ((10, 30), 0.5, 20),
         ((39, 1), 0.5, 20),  # the only one behind it would leave a fortieth of the text
-        ((40,), 0.5, 20),
+        ((40,), 0.5, 19),  # 39 tokens of text
+        ((41,), 0.5, 20),
+        ((40,), 0.0, 40),
+        ((1_115_395,), 0.1, 1_003_854),  # tiny Shakespeare, as nanoGPT divides it
         ((10, 30), 0.0, 40),
         ((10, 30), 0.9, 10),
         ((10, 30), 0.999, 0),

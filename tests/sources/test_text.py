@@ -121,6 +121,20 @@ def test_a_missing_file_is_told_in_full(tmp_path, monkeypatch) -> None:
     assert texts(Text(paths=["no.txt"])) == ["yes"]
 
 
+def test_a_variable_in_a_path_is_expanded_and_one_that_is_not_set_is_named(
+    tmp_path, monkeypatch
+) -> None:
+    put(tmp_path, a="here")
+    source = Text(paths="${MY_TEXTS}/a.txt")
+    monkeypatch.delenv("MY_TEXTS", raising=False)
+    with pytest.raises(
+        ConfigError, match=r"\$\{MY_TEXTS\}/a.txt needs the variable MY_TEXTS, which"
+    ):
+        source.files()
+    monkeypatch.setenv("MY_TEXTS", str(tmp_path))
+    assert texts(source) == ["here"]
+
+
 def test_an_empty_file_that_was_named_is_refused_and_one_that_was_found_is_not(tmp_path) -> None:
     put(tmp_path, a="", b="text")
     with pytest.raises(DataError, match=r"a\.txt is empty \(0 bytes\)"):
