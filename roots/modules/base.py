@@ -6,9 +6,9 @@ One loader item is this rank's share of one optimizer step, so Lightning's batch
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
+from dataclasses import asdict
 from typing import Any
 
 import lightning as L
@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
 from roots.modules.make_fast import make_fast
+from roots.modules.randomness import seed_micro_batch
 from roots.modules.step_report import StepReport
 from roots.networks import NetworkBuilder, Trainable, check_compile
 from roots.objectives import NextToken
@@ -192,7 +193,8 @@ class LanguageModule(L.LightningModule, ABC):
         return total, stops
 
     def _score(self, part: StepBatch) -> Score:
-        seed_of_micro_batch(self.trainer.seed, part.step, int(part.samples[0]))  # type: ignore[attr-defined]
+        seed: int = self.trainer.seed  # type: ignore[attr-defined]
+        seed_micro_batch(seed, part.step, int(part.samples[0]), self.device)
         assert self.trainable is not None
         score: Score = self.trainable(part)
         return score
@@ -264,7 +266,7 @@ class LanguageModule(L.LightningModule, ABC):
         """Adds what is needed to build the same module again, as plain values."""
         assert self.vocabulary is not None
         checkpoint["hyper_parameters"] = self.settings
-        checkpoint["vocabulary"] = plain_vocabulary(self.vocabulary)
+        checkpoint["vocabulary"] = asdict(self.vocabulary)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds the network when the module is loaded outside a run."""
@@ -285,21 +287,6 @@ class LanguageModule(L.LightningModule, ABC):
     @property
     def _optimizer(self) -> Optimizer:
         return self.trainer.optimizers[0]
-
-
-def seed_of_micro_batch(seed: int, step: int, first_sample: int) -> None:
-    """Sets torch's random state to a function of its arguments, so that none is ever saved."""
-    text = f"{seed}/{step}/{first_sample}".encode()
-    torch.manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little"))
-
-
-def plain_vocabulary(vocabulary: Vocabulary) -> dict[str, int]:
-    """The plain form of a vocabulary."""
-    return {
-        "size": vocabulary.size,
-        "eos_id": vocabulary.eos_id,
-        "bos_id": vocabulary.bos_id,
-    }
 
 
 def perplexity(nats: float) -> float:

@@ -31,6 +31,8 @@ TILED = "tiled"
 
 LEAST_TILE = 128
 MOST_TILES = 8
+SCORES_BYTES = 2 * 2**20
+"""A tile's scores of the sequences that are computed at once; a core's second cache holds that."""
 
 
 def tiled_attention(
@@ -69,9 +71,10 @@ def tiled_attention(
 def _forward_op(  # noqa: PLR0917 - torch hands them by position
     query: Tensor, key: Tensor, value: Tensor, scale: float, tile: int, compiled: bool
 ) -> tuple[Tensor, Tensor]:
-    run = _compiled(_forward) if compiled else _forward
-    out, log_z = run(query, key, value, scale, tile)
-    return out, log_z
+    run: Callable[..., Any] = _compiled(_forward) if compiled else _forward
+    parts = zip(*(x.split(_at_once(query, tile)) for x in (query, key, value)), strict=True)
+    outs, log_zs = zip(*(run(*part, scale, tile) for part in parts), strict=True)
+    return torch.cat(outs), torch.cat(log_zs)
 
 
 @_forward_op.register_fake
@@ -96,8 +99,12 @@ def _backward_op(  # noqa: PLR0917 - torch hands them by position
     tile: int,
     compiled: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    run = _compiled(_backward) if compiled else _backward
-    by_query, by_key, by_value = run(by_out, query, key, value, out, log_z, scale, tile)
+    run: Callable[..., Any] = _compiled(_backward) if compiled else _backward
+    at_once = _at_once(query, tile)
+    split = [x.split(at_once) for x in (by_out, query, key, value, out)]
+    split.append(log_z.split(at_once * key.shape[1]))
+    made = (run(*part, scale, tile) for part in zip(*split, strict=True))
+    by_query, by_key, by_value = (torch.cat(parts) for parts in zip(*made, strict=True))
     return by_query, by_key, by_value
 
 
@@ -126,6 +133,13 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=False)
 
 
+def _at_once(query: Tensor, tile: int) -> int:
+    """Gives how many sequences are computed at once: a divisor of all, few enough for a cache."""
+    batch, heads, length, _ = query.shape
+    fit = max(1, SCORES_BYTES // (heads * min(tile, length) * length * query.itemsize))
+    return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= max(fit, 1))
+
+
 # -- what they compute ----------------------------------------------------------------------------
 
 
@@ -136,10 +150,12 @@ def _forward(
     outs, log_zs = [], []
     for start, end in _tiles(query.shape[2], tile):
         scores = _scores(grouped, keys, start, end, scale)  # N G n end
-        log_z = scores.logsumexp(-1, keepdim=True)  # N G n 1
-        weights = (scores - log_z).exp().to(value.dtype)
-        outs.append(_times(weights, values[:, :end]))  # N G n W
-        log_zs.append(log_z)
+        top = scores.amax(-1, keepdim=True)  # N G n 1
+        raised = (scores - top).exp()
+        total = raised.sum(-1, keepdim=True)  # N G n 1
+        mixed = _times(raised.to(value.dtype), values[:, :end])  # N G n W
+        outs.append((mixed.to(total.dtype) / total).to(value.dtype))
+        log_zs.append(top + total.log())
     return _rows_first(torch.cat(outs, 2), query.shape[0]), torch.cat(log_zs, 2)
 
 

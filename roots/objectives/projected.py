@@ -87,8 +87,7 @@ def projected_loss(
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     rows = rows or (ROWS_ON_CPU if device == "cpu" else ROWS_ON_ACCELERATOR)
-    score = _compiled_score() if compiled else _score
-    settings = _Settings(weights, dtype, rows, score, with_gradient=torch.is_grad_enabled())
+    settings = _Settings(weights, dtype, rows, compiled, with_gradient=torch.is_grad_enabled())
     with torch.autocast(device, enabled=False):
         loss, nats = _Projected.apply(
             hidden.flatten(0, -2), weight, bias, labels.flatten(), settings
@@ -101,14 +100,17 @@ class _Settings:
     weights: Weights
     dtype: torch.dtype
     rows: int
-    score: Callable[..., _Chunk]
+    compiled: bool
     with_gradient: bool
 
 
 class _Gradients:
     """What the forward pass of a chunk adds up for the backward pass; None where not needed."""
 
-    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, needs: Any) -> None:
+    def __init__(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, needs: Any, *, compiled: bool
+    ) -> None:
+        self.accumulate = _compiled_accumulate() if compiled else _accumulate
         exact = torch.promote_types(weight.dtype, torch.float32)
         self.hidden = torch.empty_like(hidden) if needs[0] else None  # N D
         self.weight = torch.zeros_like(weight, dtype=exact) if needs[1] else None  # V D
@@ -121,9 +123,16 @@ class _Gradients:
         if self.hidden is not None:
             self.hidden[part] = gradient @ matrix
         if self.weight is not None:
-            _add_product(self.weight, gradient.T, states)
+            self._add_product(self.weight, gradient.T, states)
         if self.bias is not None:
             self.bias += gradient.sum(0, dtype=self.bias.dtype)
+
+    def _add_product(self, total: Tensor, left: Tensor, right: Tensor) -> None:
+        """Adds a product to a sum of at least its precision."""
+        if total.dtype == left.dtype:
+            total.addmm_(left, right)
+        else:
+            self.accumulate(total, left @ right)
 
     def scaled(self, factor: Tensor, *dtypes: torch.dtype) -> tuple[Tensor | None, ...]:
         """Multiplies by the gradient of the loss, in place."""
@@ -132,14 +141,6 @@ class _Gradients:
             None if g is None else g.mul_(factor.to(g.dtype)).to(dtype)
             for g, dtype in zip(all_of_them, dtypes, strict=True)
         )
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Adds a product to a sum of at least its precision."""
-    if total.dtype == left.dtype:
-        total.addmm_(left, right)
-    else:
-        total += left @ right
 
 
 class _Projected(torch.autograd.Function):
@@ -155,13 +156,14 @@ class _Projected(torch.autograd.Function):
         matrix = weight.to(settings.dtype)  # V D
         offset = None if bias is None else bias.to(settings.dtype)
         needs = [settings.with_gradient and needed for needed in ctx.needs_input_grad]
-        gradients, wanted = _Gradients(hidden, weight, bias, needs), any(needs)
+        gradients = _Gradients(hidden, weight, bias, needs, compiled=settings.compiled)
+        score, wanted = _compiled_score() if settings.compiled else _score, any(needs)
         sums = []
         for start in range(0, len(labels), settings.rows):
             part = slice(start, start + settings.rows)
             states = hidden[part].to(settings.dtype)  # n D
             logits = F.linear(states, matrix, offset)  # n V
-            chunk = settings.score(logits, labels[part], settings.weights, wanted)
+            chunk = score(logits, labels[part], settings.weights, wanted)
             if wanted:
                 gradients.add(part, chunk.gradient, states, matrix)
             sums.append(torch.stack((chunk.loss, chunk.nats)))
@@ -217,6 +219,16 @@ def _loss(exact: Tensor, log_z: Tensor, log_p: Tensor, rows: Tensor, weights: We
     if weights.z_loss:
         per_row = per_row + weights.z_loss * log_z.square()
     return (per_row * rows).sum()
+
+
+def _accumulate(total: Tensor, more: Tensor) -> None:
+    """Adds in one pass where it is compiled; torch would first copy `more` in the sum's format."""
+    total += more
+
+
+@cache
+def _compiled_accumulate() -> Callable[..., None]:
+    return torch.compile(_accumulate, dynamic=False)
 
 
 @cache
