@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import textwrap
 
+from roots.allocation import start_anew
 from roots.errors import RootsError
 
 
 def main() -> None:
     """Runs the command line and exits with its code."""
+    start_anew(sys.argv[1:])
     from roots.cli import run
 
     try:

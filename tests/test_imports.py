@@ -15,6 +15,7 @@ OFFERED = {
     "roots.fit": {"Trainer", "compose", "merge", "read_run_files"},
     "roots.callbacks": {
         "Checkpoints",
+        "Compilation",
         "MetricsCSV",
         "Progress",
         "Recorder",

@@ -19,6 +19,7 @@ class Contender:
         family: `roots`, `ablation` (roots with one piece off), `floor` (no framework), or `peer`.
         devices: Where it can run.
         follows: A contender whose attention it takes, whatever that chose.
+        large_pages: Whether it is started as `roots fit` starts itself (roots/allocation.py).
     """
 
     title: str
@@ -28,6 +29,7 @@ class Contender:
     family: str = "peer"
     devices: tuple[str, ...] = ("cpu", "cuda")
     follows: str = ""
+    large_pages: bool = False
 
     @property
     def words(self) -> str:
@@ -35,9 +37,13 @@ class Contender:
         return f"{self.title}: {self.runner} {json.dumps(self.settings)}"
 
 
-def _roots(title: str, family: str = "roots", **settings: Any) -> Contender:
+def _roots(
+    title: str, family: str = "roots", large_pages: bool = True, **settings: Any
+) -> Contender:
     """A line of roots; `attention` goes to the network, all else to `roots.modules.CausalLM`."""
-    return Contender(title, "run_roots.py", settings=settings, family=family)
+    return Contender(
+        title, "run_roots.py", settings=settings, family=family, large_pages=large_pages
+    )
 
 
 CONTENDERS = {
@@ -51,6 +57,9 @@ CONTENDERS = {
     ),
     "roots-network-sdpa": _roots(
         "roots, network, attention: sdpa", "ablation", compile="network", attention="sdpa"
+    ),
+    "roots-network-small-pages": _roots(
+        "roots, network, glibc's own allocation", "ablation", large_pages=False, compile="network"
     ),
     "roots-blocks-plain-loss": _roots(
         "roots, blocks, loss: plain", "ablation", compile="blocks", loss="plain"
@@ -69,6 +78,7 @@ CONTENDERS = {
         settings={"loss": "fused", "compile": "network"},
         family="floor",
         follows="roots-network",
+        large_pages=True,
     ),
     "raw": Contender(
         "raw loop, eager", "run_raw.py", settings={"loss": "theirs", "compile": "none"}
@@ -85,6 +95,14 @@ CONTENDERS = {
         "run_trainer.py",
         "trainer",
         settings={"torch_compile": True},
+    ),
+    "trainer-compiled-pages": Contender(
+        "Hugging Face Trainer, torch_compile, roots' allocation",
+        "run_trainer.py",
+        "trainer",
+        settings={"torch_compile": True},
+        devices=("cpu",),
+        large_pages=True,
     ),
     "trainer-liger": Contender(
         "Hugging Face Trainer, torch_compile, Liger kernels, TF32",

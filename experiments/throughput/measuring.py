@@ -23,6 +23,8 @@ from contenders import CONTENDERS
 from presets import Preset
 from processes import REPOSITORY, Failed
 
+from roots.allocation import tuned
+
 HERE = Path(__file__).parent
 Launch = Callable[[Path, str, Path, Path, dict[str, str]], None]
 """Runs a script in an environment on a job, with its output in a log, as `in_a_process` does."""
@@ -147,7 +149,8 @@ class Measuring:
         job.write_text(json.dumps(self._job(name, number, scratch), indent=2) + "\n")
         cache = {"TORCHINDUCTOR_CACHE_DIR": str(self._cache(name))}
         try:
-            self.launch(HERE / contender.runner, contender.environment, job, log, cache)
+            variables = {**cache, **(tuned({}) if contender.large_pages else {})}
+            self.launch(HERE / contender.runner, contender.environment, job, log, variables)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if not out.is_file():
@@ -205,7 +208,7 @@ class Measuring:
         contender = CONTENDERS[name]
         packages = environments.requirements(contender.environment)
         told = [self._shared(), self.given, contender.settings, self._steps(number), packages]
-        told += [self.text_version, hardware.everything()]
+        told += [self.text_version, hardware.everything(), contender.large_pages]
         digest = hashlib.sha256(json.dumps(told).encode())
         for source in self._sources(name):
             digest.update(source.read_bytes())

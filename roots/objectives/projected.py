@@ -187,7 +187,7 @@ class _Projected(torch.autograd.Function):
 
 
 def _score(logits: Tensor, labels: Tensor, weights: Weights, wanted: bool) -> _Chunk:
-    """Scores some rows (n V) and, where wanted, gives the gradient of the loss by their logits.
+    """Scores some rows (n V) and, where wanted, turns the logits into the gradient by them.
 
     With q the smoothed target, p the softmax and z its log-denominator, the loss of a row is
     cross-entropy(q, p) + c·z² and its gradient p·(1 + 2·c·z) - q. The target's own entry is made
@@ -206,7 +206,10 @@ def _score(logits: Tensor, labels: Tensor, weights: Weights, wanted: bool) -> _C
     factor = (1 + 2 * weights.z_loss * log_z) * rows
     spread = weights.label_smoothing / exact.shape[-1] * rows
     own = log_p.exp() * factor - spread - (1 - weights.label_smoothing) * rows
-    gradient = ((exact - log_z).exp() * factor - spread).to(logits.dtype)
+    gradient = exact.sub_(log_z).exp_().mul_(factor)  # in place: new memory costs more than work
+    if weights.label_smoothing:
+        gradient = gradient.sub_(spread)
+    gradient = gradient.to(logits.dtype)
     return _Chunk(loss, nats, gradient.scatter_(1, target, own.to(logits.dtype)))
 
 
