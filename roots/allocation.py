@@ -1,8 +1,8 @@
 """How the C library hands out memory: in large pages, and kept once it was handed out.
 
 A training step on a CPU allocates and frees gigabytes. By default glibc gives large pieces back to
-the system at once, which clears them page by page when they are asked for again: a twentieth of a step
-with tiled attention. It reads its settings when a process starts, so roots starts itself anew.
+the system at once, which clears them page by page when they are asked for again: a twentieth of a
+step with tiled attention. It reads its settings when a process starts, so roots starts itself anew.
 """
 
 from __future__ import annotations
