@@ -23,6 +23,8 @@ from roots.fit.profile.parts import (
     PRODUCTS,
     REST,
     STEP_RANGE,
+    Place,
+    placed,
 )
 from roots.fit.profile.trace import Allocation, Trace, understand
 
@@ -288,3 +290,12 @@ def test_a_call_that_autocast_repeats_is_counted_once() -> None:
     assert books.flops == {PRODUCTS: 60}
     (product,) = [o for o in books.slowest if o.name == "aten::mm"]
     assert (product.calls, product.seconds) == (1, pytest.approx(7e-6))
+
+
+def test_what_tiled_attention_computes_is_attention() -> None:
+    opened = Place(COMPILED, "forward", is_open=True)
+    attention = placed("roots::tiled_attention", opened, is_range=False, forward=None, before=None)
+    assert attention.part == ATTENTION
+    for inner in ("aten::bmm", "## Call CompiledFxGraph f3 ##"):
+        within = placed(inner, attention, is_range=False, forward=None, before=None)
+        assert within.part == ATTENTION

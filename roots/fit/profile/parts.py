@@ -49,7 +49,9 @@ _OF_THE_STEP = (OPTIMIZER, CLIPPING, DATA)
 _ENGINE = "autograd::engine::evaluate_function: "
 _ACCUMULATE = "torch::autograd::AccumulateGrad"
 _FUSED = "## Call CompiledFxGraph"
-_ATTENTION_NAMES = re.compile(r"scaled_dot_product|flash_att|efficient_attention|flex_attention")
+_ATTENTION_NAMES = re.compile(
+    r"scaled_dot_product|flash_att|efficient_attention|flex_attention|tiled_attention"
+)
 _PRODUCT_NAMES = re.compile(
     r"^(aten|mkldnn|mkl)::_?(linear|addmm|mm|addbmm|baddbmm|bmm|matmul|scaled_mm|grouped_mm"
     r"|scaled_grouped_mm|mkl_linear|linear_pointwise|convolution)_?(_backward)?$"
