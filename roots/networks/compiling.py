@@ -103,9 +103,9 @@ def blocks_of(network: PreTrainedModel) -> list[nn.Module]:
 
 
 def prepare_compiler(device: torch.device) -> None:
-    """Checks that torch can compile here, and says where it keeps what it made."""
-    check_compiler(device)
+    """Says where torch keeps what it compiles, and checks that it can compile here."""
     keep_compiled()
+    check_compiler(device)
     # the compiler looks at the gradient of each block's input, which has none
     warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
 
@@ -140,10 +140,14 @@ def check_compiler(device: torch.device) -> None:
 def keep_compiled() -> None:
     """Keeps what was compiled in a folder of its own, for the next run of the same network.
 
-    A folder named in TORCHINDUCTOR_CACHE_DIR wins. Otherwise torch would take the machine's
-    temporary folder, which a restart or another user's clean-up empties.
+    A folder named in TORCHINDUCTOR_CACHE_DIR wins. Otherwise torch takes the machine's temporary
+    folder, which a restart or another user's clean-up empties, and writes it into that variable as
+    soon as its compiler is imported.
     """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR") in (None, default_cache_dir()):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_folder() / "compiled")
 
 
 def cache_folder() -> Path:

@@ -216,6 +216,22 @@ def test_a_python_without_headers_is_told_which_package_has_them(
         check_compiler(CPU)
 
 
+@pytest.mark.parametrize("named", ["", "torch's own", "the user's"])
+def test_compiled_code_outlives_the_temporary_folder_unless_the_user_names_one(
+    named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    theirs = {"torch's own": default_cache_dir(), "the user's": str(tmp_path / "theirs")}
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", theirs.get(named, ""))
+    if not named:
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    compile_network(network("llama", "sdpa"), "blocks", CPU)
+    ours = tmp_path / "roots" / "compiled"
+    assert cache_dir() == (theirs[named] if named == "the user's" else str(ours))
+
+
 def test_compiled_code_is_kept_where_the_user_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
