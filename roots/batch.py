@@ -1,99 +1,157 @@
-"""What goes into a forward pass and what comes out: StepBatch and Score.
+"""What goes into a forward pass and what comes out: step batches and Score.
 
 Shape letters, the same in every file of roots:
     B sequences in a batch   T tokens in a sequence   V vocabulary   L layers
-    D model width            H attention heads        K width per head
+    D model width            H attention heads        K width per head   C classes
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+
+Batch = TypeVar("Batch", bound="StepBatch")
 
 IGNORE = -100
 """The label of a position that has no target; torch's `ignore_index`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepBatch:
-    """One rank's share of the sequences of one optimizer step.
+    """One rank's share of the rows of one optimizer step, whatever is learned from them.
+
+    A field is a tensor whose first dimension are the rows, a mapping of names to such tensors, or
+    a plain value. What `ON_HOST` names is only read by the host and never moved.
+
+    Args:
+        labels: What is to be predicted; `IGNORE`, or NaN among numbers, where there is nothing.
+        samples: The number of each row in the data's order, -1 for a filler row, (B,), on the host.
+        step: The optimizer step that this share belongs to, counted from 0.
+    """
+
+    ON_HOST: ClassVar[frozenset[str]] = frozenset({"samples"})
+
+    labels: Shaped[Tensor, "B ..."]
+    samples: Int[Tensor, " B"]
+    step: int
+
+    def __len__(self) -> int:
+        """Counts the rows, fillers included."""
+        return self.labels.shape[0]
+
+    @property
+    def n_labels(self) -> Int[Tensor, ""]:
+        """Counts what is labelled: a 0-d tensor on the batch's device."""
+        return labelled(self.labels).sum()
+
+    def split(self: Batch, rows: int) -> Iterator[Batch]:
+        """Cuts the share into micro-batches of `rows` rows; the last may hold fewer."""
+        for start in range(0, len(self), rows):
+            part = slice(start, start + rows)
+            yield self._with({name: self._part(name, v, part) for name, v in self._tensors()})
+
+    def to(self: Batch, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Moves the tensors to `device`, except those that only the host reads.
+
+        The host waits for no copy of pinned tensors, whatever `non_blocking` says: the device's
+        work on them comes after the copy, and nobody writes to a batch.
+        """
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking or tensor.is_pinned())
+
+        return self._with({name: each(moved, value) for name, value in self._for_the_device()})
+
+    def pin_memory(self: Batch) -> Batch:
+        """Pins the tensors, so that a copy to the GPU can overlap with its work."""
+        pinned = {name: each(Tensor.pin_memory, value) for name, value in self._for_the_device()}
+        return self._with(pinned)
+
+    def _part(self, name: str, value: Any, part: slice) -> Any:  # noqa: ARG002 - for a subclass
+        return each(lambda tensor: tensor[part], value)
+
+    def _with(self: Batch, tensors: dict[str, Any]) -> Batch:
+        return replace(self, **tensors)
+
+    def _for_the_device(self) -> Iterator[tuple[str, Any]]:
+        return ((name, value) for name, value in self._tensors() if name not in self.ON_HOST)
+
+    def _tensors(self) -> Iterator[tuple[str, Any]]:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (Tensor, Mapping)):
+                yield field.name, value
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenBatch(StepBatch):
+    """Rows of one length, each position with a token to predict.
 
     `labels[t]` is the target *of position t*: the shift was done once, when the batch was made.
 
     Args:
         input_ids: Tokens, (B, T).
-        labels: The target of each position, `IGNORE` where there is none, (B, T).
-        samples: The number of each row in the data's order, -1 for a filler row, (B,), on the host.
-        step: The optimizer step that this share belongs to, counted from 0.
         n_bytes: UTF-8 bytes that the labelled tokens of each row stand for, (B,).
     """
 
     input_ids: Int[Tensor, "B T"]
-    labels: Int[Tensor, "B T"]
-    samples: Int[Tensor, " B"]
-    step: int
     n_bytes: Int[Tensor, " B"]
 
-    def __len__(self) -> int:
-        """Counts the rows, fillers included."""
-        return self.input_ids.shape[0]
 
-    @property
-    def n_labels(self) -> Int[Tensor, ""]:
-        """Counts the labelled positions: a 0-d tensor on the batch's device."""
-        return (self.labels != IGNORE).sum()
+@dataclass(frozen=True, kw_only=True)
+class TaskBatch(StepBatch):
+    """Rows of different lengths, padded; each micro-batch is cut down to its own longest row.
 
-    def split(self, rows: int) -> Iterator[StepBatch]:
-        """Cuts the share into micro-batches of `rows` rows; the last may hold fewer."""
-        for start in range(0, len(self), rows):
-            part = slice(start, start + rows)
-            tensors = {name: value[part] for name, value in self._tensors()}
-            yield self._with(tensors)
+    Args:
+        inputs: What the network's forward takes, by its names: `input_ids`, `attention_mask`, …,
+            each (B, T). Filled up behind a row's end.
+        lengths: Tokens of each row, (B,), on the host.
+        labels: One per row (B,), several (B, C), or one per token (B, T): the last are cut like
+            the inputs when `per_token` says so.
+        per_token: Whether the labels' second dimension is that of the tokens.
+    """
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> StepBatch:
-        """Moves the tensors to `device`, except `samples`, which only the host reads.
+    ON_HOST: ClassVar[frozenset[str]] = frozenset({"samples", "lengths"})
 
-        The host waits for no copy of pinned tensors, whatever `non_blocking` says: the device's
-        work on them comes after the copy, and nobody writes to a batch.
-        """
-        moved = {
-            name: value.to(device, non_blocking=non_blocking or value.is_pinned())
-            for name, value in self._for_the_device()
-        }
-        return self._with(moved)
+    inputs: Mapping[str, Int[Tensor, "B T"]]
+    lengths: Int[Tensor, " B"]
+    per_token: bool = False
 
-    def pin_memory(self) -> StepBatch:
-        """Pins the tensors, so that a copy to the GPU can overlap with its work."""
-        return self._with({name: value.pin_memory() for name, value in self._for_the_device()})
-
-    def _with(self, tensors: dict[str, Tensor]) -> StepBatch:
-        changed: dict[str, Any] = dict(tensors)
-        return replace(self, **changed)
-
-    def _for_the_device(self) -> Iterator[tuple[str, Tensor]]:
-        return ((name, value) for name, value in self._tensors() if name != "samples")
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                yield field.name, value
+    def _part(self, name: str, value: Any, part: slice) -> Any:
+        if name != "inputs" and not (name == "labels" and self.per_token):
+            return super()._part(name, value, part)
+        longest = int(self.lengths[part].max())
+        return each(lambda tensor: tensor[part, :longest], value)
 
 
 class Score(NamedTuple):
-    """What one forward pass says of its labelled positions: sums, so that they add up.
+    """What one forward pass says of its labels: sums, so that they add up.
 
     Args:
         loss: What is optimized, summed: the nats plus the regularisers; carries the gradient.
-        nats: The plain cross-entropy, summed, without gradient.
-        n_labels: How many positions were labelled.
+        nats: The plain cross-entropy (or squared error), summed, without gradient.
+        n_labels: How much was labelled.
+        outputs: What the network says of each row, without gradient, where that is measured.
     """
 
     loss: Float[Tensor, ""]
     nats: Float[Tensor, ""]
     n_labels: Int[Tensor, ""]
+    outputs: Float[Tensor, "B ..."] | None = None
+
+
+def labelled(labels: Tensor) -> Tensor:
+    """Tells, place by place, whether there is a label."""
+    return ~labels.isnan() if labels.is_floating_point() else labels != IGNORE
+
+
+def each(function: Any, value: Tensor | Mapping[str, Tensor]) -> Any:
+    """Applies a function to a tensor, or to each one of a mapping."""
+    if isinstance(value, Tensor):
+        return function(value)
+    return {name: function(tensor) for name, tensor in value.items()}

@@ -37,11 +37,15 @@ class Vocabulary:
         size: Number of token ids.
         eos_id: The token that ends a document.
         bos_id: The token that starts one.
+        pad_id: The token that fills a row behind its end; None where rows have one length.
+        mask_id: The token that hides another; None where there is none.
     """
 
     size: int
     eos_id: int
     bos_id: int
+    pad_id: int | None = None
+    mask_id: int | None = None
 
 
 def plain(value: Any) -> Any:

@@ -26,7 +26,7 @@ OFFERED = {
     },
     "roots.plan": {"Plan", "plan_run"},
     "roots.evaluation": {"draw_run"},
-    "roots.modules": {"CausalLM", "LanguageModule", "StepReport"},
+    "roots.modules": {"CausalLM", "LanguageModule", "StepModule", "StepReport"},
 }
 
 

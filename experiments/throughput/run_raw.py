@@ -65,7 +65,7 @@ def of_transformers(job: Job) -> tuple[nn.Module, Score]:
 
 def of_roots(job: Job) -> tuple[nn.Module, Score]:
     """Gives the same network as roots trains it: its attention, its loss, its compilation."""
-    from roots.batch import StepBatch
+    from roots.batch import TokenBatch
     from roots.networks import Pretrained, Trainable, compile_network
     from roots.objectives import NextToken
 
@@ -79,7 +79,7 @@ def of_roots(job: Job) -> tuple[nn.Module, Score]:
 
     def score(inputs: Tensor, labels: Tensor) -> Tensor:
         unused = torch.zeros(len(inputs), dtype=torch.int64)
-        batch = StepBatch(inputs, labels, samples=unused, step=0, n_bytes=unused)
+        batch = TokenBatch(input_ids=inputs, labels=labels, samples=unused, step=0, n_bytes=unused)
         return trainable(batch).loss / labels.numel()
 
     return network, score

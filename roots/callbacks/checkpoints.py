@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint as CheckpointBase
 
+from roots.errors import ConfigError
 from roots.inference import write_folder
 from roots.runs import CHECKPOINT_FILE, TRAINER_FILE, Checkpoint, replace_folder
 
@@ -23,16 +24,28 @@ class Checkpoints(CheckpointBase):
 
     Args:
         every_steps: Optimizer steps between checkpoints; 0 writes one with each validation.
-        keep_best: How many to keep of those with the smallest `monitor`, beside the newest.
+        keep_best: How many to keep of the best, beside the newest.
         monitor: The validation metric that says which is best.
+        mode: Whether the best has the `min` or the `max` of it.
+
+    Raises:
+        ConfigError: `mode` is neither.
     """
 
     def __init__(
-        self, *, every_steps: int = 0, keep_best: int = 1, monitor: str = "val/loss"
+        self,
+        *,
+        every_steps: int = 0,
+        keep_best: int = 1,
+        monitor: str = "val/loss",
+        mode: str = "min",
     ) -> None:
+        if mode not in ("min", "max"):
+            raise ConfigError(f"monitor_mode={mode!r} is neither min nor max. Set one of them.")
         self.every_steps = every_steps
         self.keep_best = keep_best
         self.monitor = monitor
+        self.mode = mode
         self._saved_after = -1
         self._measured: dict[str, float] = {}  # by the validation after the present step
 
@@ -104,16 +117,19 @@ class Checkpoints(CheckpointBase):
 
     def _superfluous(self, found: list[Checkpoint]) -> list[Checkpoint]:
         measured = [c for c in found if self.monitor in c.metrics]
-        best = sorted(measured, key=lambda c: c.metrics[self.monitor])[: self.keep_best]
+        best = sorted(measured, key=lambda c: self._rank(c.metrics[self.monitor]))[: self.keep_best]
         return [c for c in found[:-1] if c not in best]
 
     def _is_among_best(self, trainer: Any) -> bool:
         if self.monitor not in self._measured or not self.keep_best:
             return False
         measured = [c.metrics.get(self.monitor) for c in trainer.run.checkpoints()]
-        known = sorted(value for value in measured if value is not None)
+        known = sorted(self._rank(value) for value in measured if value is not None)
         worst = known[self.keep_best - 1] if len(known) >= self.keep_best else float("inf")
-        return bool(self._measured[self.monitor] < worst)
+        return self._rank(self._measured[self.monitor]) < worst
+
+    def _rank(self, value: float) -> float:
+        return value if self.mode == "min" else -value
 
 
 def set_progress(loops: dict[str, Any], step: int) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Recorder(L.Callback):
     def __init__(self, *, run: Run | None = None) -> None:
         self.run = run
         self._tokens_at_lap = 0
+        self._step_at_lap = 0
         self._validating_since = 0.0
         self._utilization = Utilization()
 
@@ -62,7 +63,7 @@ class Recorder(L.Callback):
         """Starts the stopwatch, once it is known what the device can do."""
         ours: Any = trainer
         self._utilization = utilization_of(ours, pl_module)
-        self._tokens_at_lap = ours.tokens_seen
+        self._tokens_at_lap, self._step_at_lap = ours.tokens_seen, trainer.global_step
         ours.throughput.wait = waiter(trainer.strategy.root_device)
         ours.throughput.wait()
         ours.throughput.start()
@@ -104,9 +105,11 @@ class Recorder(L.Callback):
     def _row(self, trainer: Any, module: Any) -> dict[str, float]:
         report = module.last_step
         numbers = report.numbers  # the host has waited for the device here, and nowhere else
-        tokens = trainer.tokens_seen - self._tokens_at_lap
-        self._tokens_at_lap = trainer.tokens_seen
+        seen, first, step = trainer.tokens_seen, self._step_at_lap, trainer.global_step
+        tokens = seen - self._tokens_at_lap
+        self._tokens_at_lap, self._step_at_lap = seen, step
         rate = trainer.throughput.lap(tokens)
+        data = trainer.datamodule
         return {
             "train/loss": numbers.loss,
             "optim/grad_norm": numbers.grad_norm,
@@ -114,7 +117,8 @@ class Recorder(L.Callback):
             "train/tokens_per_second": rate,
             **self._utilization.metrics(rate),
             "train/tokens_per_second_median": trainer.throughput.median,
-            "train/tokens_seen": float(trainer.tokens_seen),
+            "train/tokens_seen": float(seen),
+            **data.step_metrics(first, step, module.micro_batch_size),
         }
 
     def _write_config(self, trainer: Any) -> None:

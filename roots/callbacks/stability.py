@@ -43,11 +43,9 @@ class StopOnNonFinite(L.Callback):
         if math.isfinite(loss) and math.isfinite(norm):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        documents = sorted(set(data.documents_of(report.samples.numpy())))
-        shown = ", ".join(map(str, documents[:8])) + (", …" if len(documents) > 8 else "")
         raise TrainingError(
             f"Step {report.step + 1:,} has loss {loss:g} and gradient norm {norm:g}: the run is"
-            f" stopped before its weights are spoilt. Its sequences start in the documents {shown}."
+            f" stopped before its weights are spoilt. {data.whence(report.samples.numpy())}"
             f" {_last_good(trainer)} {CURES}"
         )
 

@@ -50,7 +50,10 @@ def utilization_of(trainer: Any, module: Any) -> Utilization:
         trainer: At the start of training.
         module: With its network built.
     """
-    flops = count_flops(module.trainable.network, seq_len=trainer.datamodule.seq_len)
+    data = trainer.datamodule
+    if not data.same_lengths:
+        return Utilization()
+    flops = count_flops(module.trainable.network, seq_len=data.seq_len, causal=module.causal)
     strategy, dtype = trainer.strategy, trainer.precision_plugin.products
     device = strategy.root_device
     if flops.not_understood:

@@ -3,6 +3,7 @@
 Shape letters: B sequences, T tokens, S sequences of one optimizer step over all ranks.
 """
 
+from roots.data.base import StepData
 from roots.data.order import permute, samples_at
 from roots.data.steps import Share, share_of
 from roots.data.token_corpus import TokenCorpus
@@ -10,6 +11,7 @@ from roots.data.windows import TokenSpan, Windows
 
 __all__ = [
     "Share",
+    "StepData",
     "TokenCorpus",
     "TokenSpan",
     "Windows",

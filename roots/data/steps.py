@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int64
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from roots.batch import IGNORE, StepBatch
+from roots.batch import IGNORE, TokenBatch
 from roots.data.order import samples_at
 from roots.data.read_ahead import AheadLoader
 from roots.data.windows import Windows
@@ -52,7 +52,7 @@ def share_of(sequences_per_step: int, *, rank: int, ranks: int) -> Share:
     return Share(rank, sequences_per_step // ranks)
 
 
-class TrainSteps(Dataset[StepBatch]):
+class TrainSteps(Dataset[TokenBatch]):
     """Item n is this rank's share of the n-th optimizer step, a pure function of (seed, n)."""
 
     def __init__(
@@ -77,12 +77,12 @@ class TrainSteps(Dataset[StepBatch]):
         mine = positions[self.share.places]
         return samples_at(mine, n_samples=len(self.windows), seed=self.seed)
 
-    def __getitem__(self, step: int) -> StepBatch:
+    def __getitem__(self, step: int) -> TokenBatch:
         """Reads the share of a step."""
         return _batch(self.windows, self.token_bytes, self.samples(step), step)
 
 
-class ValidationSteps(Dataset[StepBatch]):
+class ValidationSteps(Dataset[TokenBatch]):
     """All validation windows in order, in as many equal batches on every rank."""
 
     def __init__(
@@ -104,7 +104,7 @@ class ValidationSteps(Dataset[StepBatch]):
         """Counts the batches, the same on every rank."""
         return math.ceil(self.n_windows / (self.share.rows * self.ranks))
 
-    def __getitem__(self, index: int) -> StepBatch:
+    def __getitem__(self, index: int) -> TokenBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
         if index >= len(self):
             raise IndexError(index)
@@ -131,19 +131,19 @@ class StepsFrom(Sampler[int]):
 
 
 def step_loader(
-    dataset: Dataset[StepBatch], sampler: Sampler[int] | None, *, pin: bool
-) -> DataLoader[StepBatch]:
+    dataset: Dataset[TokenBatch], sampler: Sampler[int] | None, *, pin: bool
+) -> DataLoader[TokenBatch]:
     """Wraps a dataset of steps for Lightning: an item is a batch already, and is read ahead."""
     return AheadLoader(dataset, batch_size=None, sampler=sampler, pin_memory=pin)
 
 
 def _batch(
     windows: Windows, token_bytes: Int64[np.ndarray, " V"], rows: Int64[np.ndarray, " B"], step: int
-) -> StepBatch:
+) -> TokenBatch:
     inputs, labels = windows.read(rows)
     labelled = labels != IGNORE
     n_bytes = np.where(labelled, token_bytes[np.where(labelled, labels, 0)], 0).sum(1)
-    return StepBatch(
+    return TokenBatch(
         input_ids=torch.from_numpy(inputs),
         labels=torch.from_numpy(labels),
         samples=torch.from_numpy(rows),

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import lightning as L
 import numpy as np
 from jaxtyping import Int64
 from torch.utils.data import DataLoader
 
-from roots.batch import StepBatch
-from roots.data.steps import (
-    Share,
-    StepsFrom,
-    TrainSteps,
-    ValidationSteps,
-    share_of,
-    step_loader,
-)
+from roots.batch import TokenBatch
+from roots.data.base import StepData, at_least, first_few
+from roots.data.steps import TrainSteps, ValidationSteps
 from roots.data.windows import TokenSpan, Windows
 from roots.errors import ConfigError, DataError
-from roots.records import Vocabulary, plain
+from roots.records import Vocabulary
 from roots.shards import Shard, ShardFolder, ShardMaker
 from roots.tokenizer import Tokenizer
 
 
-class TokenCorpus(L.LightningDataModule):
+class TokenCorpus(StepData):
     """Reads token shards for language modelling.
 
     Args:
@@ -43,6 +36,14 @@ class TokenCorpus(L.LightningDataModule):
         ConfigError: A length or number that cannot work, or too little text for one sequence.
     """
 
+    ARGUMENTS: ClassVar = (
+        "shards",
+        "seq_len",
+        "sequences_per_step",
+        "val_fraction",
+        "max_val_sequences",
+    )
+
     def __init__(
         self,
         *,
@@ -52,11 +53,9 @@ class TokenCorpus(L.LightningDataModule):
         val_fraction: float = 0.05,
         max_val_sequences: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seq_len=seq_len, sequences_per_step=sequences_per_step)
         self.shards = shards
-        self.seq_len = _at_least("seq_len", seq_len, 2)
-        self.sequences_per_step = _at_least("sequences_per_step", sequences_per_step, 1)
-        self.max_val_sequences = _at_least("max_val_sequences", max_val_sequences, 0)
+        self.max_val_sequences = at_least("max_val_sequences", max_val_sequences, 0)
         if not 0 <= val_fraction < 1:
             raise ConfigError(
                 f"val_fraction={val_fraction:g} is no share. Set it to at least 0 and less than 1."
@@ -105,27 +104,21 @@ class TokenCorpus(L.LightningDataModule):
         )
 
     @property
-    def spec(self) -> dict[str, Any]:
-        """The plain form of this data module."""
-        names = (
-            "shards",
-            "seq_len",
-            "sequences_per_step",
-            "val_fraction",
-            "max_val_sequences",
-        )
-        arguments = {name: plain(getattr(self, name)) for name in names}
-        return {"class_path": "roots.data.TokenCorpus", "init_args": arguments}
-
-    @property
     def fingerprint(self) -> str:
         """Changes when a token or the tokenizer changes."""
         return hashlib.sha256((self.path / "manifest.json").read_bytes()).hexdigest()
 
     @property
-    def tokens_per_step(self) -> int:
-        """Input tokens of one optimizer step over all ranks."""
-        return self.seq_len * self.sequences_per_step
+    def n_train(self) -> int:
+        """Counts the training sequences, one epoch."""
+        return len(self.train_windows())
+
+    def describe(self) -> str:
+        """Says in one line what is read, and how much of it."""
+        if not self.is_ready and isinstance(self.shards, ShardMaker):
+            return self.shards.describe()
+        train, val = self.n_train, len(self.val_windows())
+        return f"{self.path}: {train:,} sequences to train on, {val:,} to validate on"
 
     def train_windows(self) -> Windows:
         """The training sequences."""
@@ -140,6 +133,11 @@ class TokenCorpus(L.LightningDataModule):
         windows = self.train_windows()
         return [windows.document_of(int(sample)) for sample in samples if sample >= 0]
 
+    def whence(self, samples: Int64[np.ndarray, " B"]) -> str:
+        """Says in which documents training samples start."""
+        documents = sorted(set(self.documents_of(samples)))
+        return f"Its sequences start in the documents {first_few(documents)}."
+
     # -- Lightning's hooks -------------------------------------------------------------------
 
     def prepare_data(self) -> None:
@@ -149,40 +147,38 @@ class TokenCorpus(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Checks, before anything is built, that there is enough text."""
-        share_of(self.sequences_per_step, rank=0, ranks=self._ranks)
+        super().setup(stage)
         if stage == "fit":
             self._check_train_windows()
 
-    def train_dataloader(self) -> DataLoader[StepBatch]:
-        """Yields one StepBatch per optimizer step, from the first that is not done."""
-        trainer: Any = self.trainer
+    def train_dataloader(self) -> DataLoader[TokenBatch]:
+        """Yields one TokenBatch per optimizer step, from the first that is not done."""
         dataset = TrainSteps(
             self.train_windows(),
             self.token_bytes,
             share=self._share,
             sequences_per_step=self.sequences_per_step,
-            seed=trainer.seed,
+            seed=self.trainer.seed,  # type: ignore[union-attr]
         )
-        sampler = StepsFrom(lambda: int(trainer.global_step), trainer.max_steps)
-        return step_loader(dataset, sampler, pin=self._pin)
+        return self._training(dataset)
 
-    def val_dataloader(self) -> DataLoader[StepBatch] | list[DataLoader[StepBatch]]:
+    def val_dataloader(self) -> DataLoader[TokenBatch] | list[DataLoader[TokenBatch]]:
         """Yields every validation sequence once; no loader where there is no validation text."""
         windows = self.val_windows()
-        return self._evaluation(windows) if len(windows) else []
+        return self._all_of(windows) if len(windows) else []
 
-    def test_dataloader(self) -> DataLoader[StepBatch]:
+    def test_dataloader(self) -> DataLoader[TokenBatch]:
         """Yields every test sequence once.
 
         Raises:
             DataError: The corpus has no test split.
         """
-        return self._evaluation(self._windows("test", keep_last=True))
+        return self._all_of(self._windows("test", keep_last=True))
 
-    def predict_dataloader(self) -> DataLoader[StepBatch]:
+    def predict_dataloader(self) -> DataLoader[TokenBatch]:
         """Yields the test sequences, or the validation sequences where there are none."""
         split = "test" if "test" in self.folder.splits else "val"
-        return self._evaluation(self._windows(split, keep_last=True))
+        return self._all_of(self._windows(split, keep_last=True))
 
     # -- how -----------------------------------------------------------------------------------
 
@@ -191,32 +187,14 @@ class TokenCorpus(L.LightningDataModule):
         """UTF-8 bytes that each token stands for."""
         return np.asarray(self.tokenizer.byte_lengths(), dtype=np.int64)
 
-    @property
-    def _ranks(self) -> int:
-        trainer: Any = self.trainer
-        return int(trainer.strategy.data_parallel_size) if trainer else 1
-
-    @property
-    def _share(self) -> Share:
-        strategy: Any = self.trainer.strategy  # type: ignore[union-attr]
-        return share_of(
-            self.sequences_per_step,
-            rank=strategy.data_parallel_rank,
-            ranks=strategy.data_parallel_size,
-        )
-
-    @property
-    def _pin(self) -> bool:
-        return bool(self.trainer and self.trainer.strategy.root_device.type == "cuda")
-
-    def _evaluation(self, windows: Windows) -> DataLoader[StepBatch]:
+    def _all_of(self, windows: Windows) -> DataLoader[TokenBatch]:
         n_windows = len(windows)
         if self.max_val_sequences:
             n_windows = min(n_windows, self.max_val_sequences)
         dataset = ValidationSteps(
             windows, self.token_bytes, share=self._share, ranks=self._ranks, n_windows=n_windows
         )
-        return step_loader(dataset, None, pin=self._pin)
+        return self._evaluation(dataset)
 
     def _windows(self, split: str, *, keep_last: bool) -> Windows:
         span = self._span(split)
@@ -265,9 +243,3 @@ def last_part(shard: Shard, fraction: float) -> int:
     starts = shard.document_ends(cut - 1, shard.n_tokens - 1) + 1
     near = len(starts) and starts[0] - cut <= asked // 2
     return int(starts[0]) if near else cut
-
-
-def _at_least(name: str, value: int, least: int) -> int:
-    if value < least:
-        raise ConfigError(f"{name}={value} is too small. Set data.{name} to {least} or more.")
-    return value

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from roots.errors import ConfigError, nearest
 from roots.fit.trainer import REFUSED, Trainer
-from roots.modules import LanguageModule
+from roots.modules import StepModule
 
 DESCRIPTION = "Trains, validates, tests and predicts with a trainer, a model and data."
 
@@ -29,7 +29,7 @@ class CommandLine(LightningCLI):
     def __init__(self, config: dict[str, Any], flags: Sequence[str] = ()) -> None:
         self.given = config
         super().__init__(
-            LanguageModule,
+            StepModule,
             L.LightningDataModule,
             trainer_class=Trainer,
             save_config_callback=None,
@@ -48,7 +48,7 @@ class CommandLine(LightningCLI):
             load_from_checkpoint_support=False,
         )
 
-    model: LanguageModule
+    model: StepModule
     datamodule: Any
     trainer: Trainer
 

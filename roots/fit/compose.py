@@ -15,7 +15,7 @@ from roots.errors import CheckpointError
 from roots.fit.command_line import CommandLine
 from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
-from roots.modules import LanguageModule
+from roots.modules import StepModule
 from roots.records import plain
 from roots.runs import Run, newest, open_run
 
@@ -35,7 +35,7 @@ class Composed:
 
     config: dict[str, Any]
     trainer: Trainer
-    model: LanguageModule
+    model: StepModule
     data: Any
     checkpoint: Path | None = None
 
@@ -116,6 +116,7 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     _refuse_other_shapes(changes)
     composed.checkpoint = composed.trainer.resume(run)
     _refuse_other_data(run, composed.data)
+    composed.trainer.settle(composed.data)
     return composed, changes
 
 
@@ -170,7 +171,7 @@ def _refuse_other_data(run: Run, data: Any) -> None:
     before = json.loads(file.read_text(encoding="utf-8")).get("data", {}).get("fingerprint")
     if before and before != data.fingerprint:
         raise CheckpointError(
-            f"The shards in {data.path} are not those that {run.path} was trained on (fingerprint"
+            f"The data in {data.path} are not those that {run.path} was trained on (fingerprint"
             f" {data.fingerprint[:12]}, then {before[:12]}). Bring the old ones back, or start a"
             " new run."
         )

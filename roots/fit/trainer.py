@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,6 @@ REFUSED = {
     "gradient_clip_val": "it is clipped by its norm over all ranks; set model.clip_norm",
     "gradient_clip_algorithm": "it is clipped by norm; set model.clip_norm",
     "val_check_interval": "set trainer.val_every_steps, in optimizer steps",
-    "max_epochs": "set trainer.max_steps, in optimizer steps",
     "log_every_n_steps": "set trainer.log_every_steps",
 }
 """Lightning's arguments that would count something else here, and what to set instead."""
@@ -57,14 +57,17 @@ class Trainer(L.Trainer):
     """Trains, validates, tests and predicts; every `_steps` is optimizer steps.
 
     Args:
-        max_steps: Optimizer steps of the run.
+        max_steps: Optimizer steps of the run; 0 takes them from `max_epochs`.
+        max_epochs: Passes over the training data, instead of `max_steps`; a part of one is fine.
         val_every_steps: Optimizer steps between validations; there is always one at the end.
-            0 validates only then.
+            0 validates only then, or as `val_every_epochs` says.
+        val_every_epochs: Passes over the training data between validations.
         log_every_steps: Optimizer steps between reports.
         checkpoint_every_steps: Optimizer steps between checkpoints; 0 writes one with each
             validation.
-        keep_best: How many checkpoints to keep of those with the smallest val/loss, beside the
-            newest.
+        keep_best: How many checkpoints to keep of the best, beside the newest.
+        monitor: The validation metric that says which is best.
+        monitor_mode: Whether the best has the `min` or the `max` of it.
         precision: `32`, `bf16-mixed`, `bf16-true`, or a precision of roots; `auto` takes bf16-mixed
             where the device has units for it, else 32.
         strategy: `auto`, `single_device`, `ddp`, or a strategy of roots.
@@ -88,11 +91,15 @@ class Trainer(L.Trainer):
     def __init__(
         self,
         *,
-        max_steps: int,
+        max_steps: int = 0,
+        max_epochs: float = 0.0,
         val_every_steps: int = 0,
+        val_every_epochs: float = 0.0,
         log_every_steps: int = 10,
         checkpoint_every_steps: int = 0,
         keep_best: int = 1,
+        monitor: str = "val/loss",
+        monitor_mode: str = "min",
         precision: str | StepPrecision = "auto",
         strategy: str | StepStrategy = "auto",
         accelerator: str = "auto",
@@ -107,15 +114,21 @@ class Trainer(L.Trainer):
         deterministic: bool = False,
         callbacks: list[L.Callback] | None = None,
     ) -> None:
-        _check_counts(1, max_steps=max_steps, log_every_steps=log_every_steps)
+        _check_counts(1, log_every_steps=log_every_steps)
         _check_counts(
             0,
+            max_steps=max_steps,
             val_every_steps=val_every_steps,
             checkpoint_every_steps=checkpoint_every_steps,
             keep_best=keep_best,
         )
+        _check_one_of(max_steps=max_steps, max_epochs=max_epochs)
+        if val_every_epochs:
+            _check_one_of(val_every_steps=val_every_steps, val_every_epochs=val_every_epochs)
         check_name(name)
         self._arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self.epochs = max_epochs
+        self.val_every_epochs = val_every_epochs
         self.val_every_steps = val_every_steps
         self.log_every_steps = log_every_steps
         self.name = name
@@ -129,12 +142,17 @@ class Trainer(L.Trainer):
         self.throughput = Throughput()
         self._spec: dict[str, Any] | None = None
         device, n_local, num_nodes = resolve_devices(accelerator, devices, num_nodes)
-        self.checkpoints = Checkpoints(every_steps=checkpoint_every_steps, keep_best=keep_best)
+        self.checkpoints = Checkpoints(
+            every_steps=checkpoint_every_steps,
+            keep_best=keep_best,
+            monitor=monitor,
+            mode=monitor_mode,
+        )
         self._recorder = Recorder()
         _quieten_lightning()
         super().__init__(
-            max_steps=max_steps,
-            val_check_interval=val_every_steps or max_steps,
+            max_steps=max_steps or 1,  # until the data tell how long an epoch is
+            val_check_interval=val_every_steps or max_steps or 1,
             check_val_every_n_epoch=None,
             strategy=self._strategy(strategy, device, n_local * num_nodes),
             plugins=[self._precision(precision, device)],
@@ -153,6 +171,27 @@ class Trainer(L.Trainer):
         )
 
     # -- the run -----------------------------------------------------------------------------
+
+    def settle(self, data: Any) -> None:
+        """Turns epochs into optimizer steps, once the data are there.
+
+        Raises:
+            ConfigError: The data are not there yet.
+        """
+        if not (self.epochs or self.val_every_epochs):
+            return
+        if not data.is_ready:
+            raise ConfigError(
+                f"How many steps an epoch has is not known before {data.path} is made. Make it"
+                " first (roots corpus), or set trainer.max_steps and val_every_steps."
+            )
+        if self.epochs:
+            steps = math.ceil(self.epochs * data.n_train / data.sequences_per_step)
+            self.fit_loop.epoch_loop.max_steps = max(steps, 1)
+        if self.val_every_epochs:
+            every = round(self.val_every_epochs * data.n_train / data.sequences_per_step)
+            self.val_every_steps = max(every, 1)
+        self.val_check_interval = self.val_every_steps or self.max_steps
 
     def resume(self, run: Run) -> Path:
         """Makes this trainer go on in a run's directory; gives the checkpoint to load."""
@@ -204,7 +243,7 @@ class Trainer(L.Trainer):
     @property
     def tokens_seen(self) -> int:
         """Input tokens trained on so far, over all ranks."""
-        return int(self.global_step * self.datamodule.tokens_per_step)  # type: ignore[attr-defined]
+        return int(self.datamodule.tokens_until(self.global_step))  # type: ignore[attr-defined]
 
     def say(self, text: str) -> None:
         """Shows a line to whoever watches."""
@@ -271,6 +310,14 @@ def _check_counts(least: int, **counts: int) -> None:
             raise ConfigError(
                 f"{name}={value} is too small. Set trainer.{name} to {least} or more."
             )
+
+
+def _check_one_of(**given: float) -> None:
+    """Raises ConfigError unless exactly one of two lengths is given, and none is negative."""
+    names = [f"trainer.{name}" for name in given]
+    values = ", ".join(f"{name}={value:g}" for name, value in given.items())
+    if any(value < 0 for value in given.values()) or sum(map(bool, given.values())) != 1:
+        raise ConfigError(f"{values}: set one of {' and '.join(names)} above 0, and not the other.")
 
 
 def _quieten_lightning() -> None:

@@ -3,8 +3,9 @@
 Shape letters: B sequences, T tokens, V vocabulary, D model width.
 """
 
-from roots.modules.base import LanguageModule
+from roots.modules.base import StepModule
 from roots.modules.causal_lm import CausalLM
+from roots.modules.language import LanguageModule
 from roots.modules.step_report import StepReport
 
-__all__ = ["CausalLM", "LanguageModule", "StepReport"]
+__all__ = ["CausalLM", "LanguageModule", "StepModule", "StepReport"]

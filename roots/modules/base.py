@@ -6,30 +6,29 @@ One loader item is this rank's share of one optimizer step, so Lightning's batch
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from transformers import PreTrainedModel
 
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
-from roots.modules.make_fast import make_fast
 from roots.modules.randomness import seed_micro_batch
 from roots.modules.step_report import StepReport
-from roots.networks import NetworkBuilder, Trainable, check_compile
-from roots.objectives import NextToken
+from roots.networks import Head, NetworkBuilder
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped
 from roots.records import Vocabulary, plain, rebuild
 from roots.strategies import StepStrategy
 
 
-class LanguageModule(L.LightningModule, ABC):
-    """Trains a network on step batches.
+class StepModule(L.LightningModule, ABC):
+    """Trains a network on step batches, whatever is learned from them.
 
     Args:
         network: Builds the network, once the strategy is ready for it.
@@ -38,11 +37,13 @@ class LanguageModule(L.LightningModule, ABC):
         micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
             the numbers as they are. Fewer rows mean more passes per step.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
-        compile: What torch compiles: `none`, `blocks` or `network`.
 
     Raises:
-        ConfigError: `micro_batch_size` or `clip_norm` is not positive, or `compile` names nothing.
+        ConfigError: `micro_batch_size` or `clip_norm` is not positive.
     """
+
+    causal = False
+    """Whether a position sees only what is before it."""
 
     def __init__(
         self,
@@ -52,7 +53,6 @@ class LanguageModule(L.LightningModule, ABC):
         schedule: Schedule,
         micro_batch_size: int = 8,
         clip_norm: float = 1.0,
-        compile: str = "none",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -66,37 +66,40 @@ class LanguageModule(L.LightningModule, ABC):
                 f"clip_norm={clip_norm:g} would stop all learning."
                 " Set model.clip_norm above 0; 1.0 is usual, .inf clips nothing."
             )
-        check_compile(compile)
         # builders are no modules, and their names are free for what is built of them
         self.builder = rebuild(network, NetworkBuilder)  # type: ignore[type-abstract]
         self.optimizer_builder = rebuild(optimizer, OptimizerBuilder)  # type: ignore[type-abstract]
         self.schedule = rebuild(schedule, Schedule)  # type: ignore[type-abstract]
         self.micro_batch_size = micro_batch_size
         self.clip_norm = clip_norm
-        self.compiled = compile  # nn.Module has a method of the name
-        self.trainable: Trainable | None = None
+        self.trainable: Any = None
+        """The network with its loss, one forward pass: `TaskTrainable` or a kind of it."""
         self.vocabulary: Vocabulary | None = None
         self.last_step: StepReport | None = None
         self.remarks: list[str] = []
         """What was decided when the network was built, in words."""
         self.asks_to_stop = False  # of this rank; all learn of it with the step's report
-        self._sums: Tensor | None = None
 
     # -- what a subclass says ----------------------------------------------------------------
 
+    @property
     @abstractmethod
-    def objective(self) -> NextToken:
-        """Makes the loss."""
+    def head(self) -> Head:
+        """What is on top of the network's body."""
 
     @abstractmethod
-    def validation_metrics(self, loss: float, nats: float, n_bytes: float) -> dict[str, float]:
-        """Names what is reported of a validation.
+    def trainable_of(self, network: PreTrainedModel) -> nn.Module:
+        """Puts the loss behind the network, in one forward pass that gives a Score.
 
-        Args:
-            loss: Mean of what is optimized, per label.
-            nats: Mean cross-entropy, per label.
-            n_bytes: Mean UTF-8 bytes of text per label.
+        Its `check()` decides how it is run, and says why where that is not the usual way.
         """
+
+    def learn_of(self, data: Any) -> None:
+        """Takes from the data module what the network is built from."""
+        self.vocabulary = data.vocabulary
+
+    def make_ready(self, data: Any) -> None:
+        """Does to a network that will be trained what leaves its numbers, and makes it fast."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -107,7 +110,6 @@ class LanguageModule(L.LightningModule, ABC):
             "schedule": plain(self.schedule),
             "micro_batch_size": self.micro_batch_size,
             "clip_norm": self.clip_norm,
-            "compile": self.compiled,
         }
 
     @property
@@ -123,25 +125,18 @@ class LanguageModule(L.LightningModule, ABC):
             return
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
         seed: int = self.trainer.seed  # type: ignore[attr-defined]
-        trainable = self.build(data.vocabulary, seed=seed, device=strategy.root_device)
+        self.learn_of(data)
+        trainable = self.build(seed=seed, device=strategy.root_device)
         self.builder.check_seq_len(trainable.network.config, data.seq_len)
         if self.trainer.state.fn == "fit":
-            self.remarks += make_fast(
-                trainable.network,
-                self.builder,
-                rows=self.micro_batch_size,
-                seq_len=data.seq_len,
-                dtype=self.trainer.precision_plugin.products,  # type: ignore[attr-defined]
-                compile_mode=self.compiled,
-                strategy=strategy,
-            )
+            self.make_ready(data)
         strategy.shard(trainable)
 
-    def build(self, vocabulary: Vocabulary, *, seed: int, device: torch.device) -> Trainable:
+    def build(self, *, seed: int, device: torch.device) -> Any:
         """Builds network and loss, and finds out which forward is right."""
-        network = self.builder.build(vocabulary, seed=seed, device=device)
-        self.vocabulary = vocabulary
-        self.trainable = Trainable(network, self.objective())
+        network = self.builder.build(self.vocabulary, head=self.head, seed=seed, device=device)
+        self.remarks += self.builder.remarks
+        self.trainable = self.trainable_of(network)
         if because := self.trainable.check():
             self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
         return self.trainable.train()
@@ -207,49 +202,15 @@ class LanguageModule(L.LightningModule, ABC):
 
     # -- validation ----------------------------------------------------------------------------
 
-    def on_validation_epoch_start(self) -> None:
-        """Starts the sums."""
-        exact = torch.float32 if self.device.type == "mps" else torch.float64
-        self._sums = torch.zeros(4, dtype=exact, device=self.device)
-
-    def validation_step(self, batch: StepBatch, _index: int) -> None:
-        """Adds a batch to the sums of loss, nats, labels and bytes."""
-        assert self.trainable is not None
-        assert self._sums is not None
+    def score_without_training(self, batch: StepBatch) -> Iterator[tuple[StepBatch, Score]]:
+        """Scores a batch of a validation, micro-batch by micro-batch."""
         for part in batch.split(self.micro_batch_size):
-            score: Score = self.trainable(part)
-            self._sums += torch.stack([s.to(self._sums) for s in (*score, part.n_bytes.sum())])
+            yield part, self.trainable(part)
 
-    def on_validation_epoch_end(self) -> None:
-        """Adds the ranks up, divides once, and reports."""
-        assert self._sums is not None
-        loss, nats, count, n_bytes = self._strategy.reduce(self._sums, reduce_op="sum").tolist()
-        if not count:
-            return
-        metrics = self.validation_metrics(loss / count, nats / count, n_bytes / count)
-        stage = "test" if self.trainer.testing else "val"
-        self.report({f"{stage}/{name}": value for name, value in metrics.items()})
-
-    on_test_epoch_start = on_validation_epoch_start
-    test_step = validation_step
-    on_test_epoch_end = on_validation_epoch_end
-
-    def predict_step(self, batch: StepBatch, _index: int) -> list[dict[str, float]]:
-        """Scores each row by itself: its number, labels, nats and bytes."""
-        assert self.trainable is not None
-        rows = []
-        for part in batch.split(1):
-            if int(part.samples[0]) >= 0:
-                score = self.trainable(part)
-                rows.append(
-                    {
-                        "sample": int(part.samples[0]),
-                        "labels": int(score.n_labels),
-                        "nats": float(score.nats),
-                        "bytes": int(part.n_bytes.sum()),
-                    }
-                )
-        return rows
+    @property
+    def stage(self) -> str:
+        """How the names of what is measured begin: `val`, or `test`."""
+        return "test" if self.trainer.testing else "val"
 
     def report(self, metrics: dict[str, float]) -> None:
         """Writes metrics, equal on all ranks, to every logger under the number of done steps."""
@@ -271,8 +232,8 @@ class LanguageModule(L.LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds the network when the module is loaded outside a run."""
         if self.trainable is None:
-            vocabulary = Vocabulary(**checkpoint["vocabulary"])
-            self.build(vocabulary, seed=0, device=torch.device("cpu"))
+            self.vocabulary = Vocabulary(**checkpoint["vocabulary"])
+            self.build(seed=0, device=torch.device("cpu"))
 
     @property
     def _strategy(self) -> StepStrategy:
@@ -287,8 +248,3 @@ class LanguageModule(L.LightningModule, ABC):
     @property
     def _optimizer(self) -> Optimizer:
         return self.trainer.optimizers[0]
-
-
-def perplexity(nats: float) -> float:
-    """Gives e to the nats; infinity where that is more than a float holds."""
-    return math.exp(nats) if nats < 700 else math.inf

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from roots.modules.base import LanguageModule, perplexity
-from roots.networks import NetworkBuilder
+from roots.modules.language import LanguageModule, perplexity
+from roots.networks import CAUSAL_LM, Head, NetworkBuilder
 from roots.objectives import NextToken
 from roots.optim import OptimizerBuilder, Schedule
 
@@ -57,6 +57,13 @@ class CausalLM(LanguageModule):
         self.z_loss = z_loss
         self.loss = loss
         self.objective()  # raises for settings that cannot work
+
+    causal = True
+
+    @property
+    def head(self) -> Head:
+        """The projection to the vocabulary."""
+        return CAUSAL_LM
 
     def objective(self) -> NextToken:
         """Makes the loss."""

@@ -14,18 +14,24 @@ from roots.networks.compiling import (
     uncompiled,
 )
 from roots.networks.flops import TokenFLOPs, count_flops
+from roots.networks.head import CAUSAL_LM, MASKED_LM, Head
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
+from roots.networks.task import TaskTrainable
 from roots.networks.timing import Shapes
 from roots.networks.trainable import Trainable
 
 __all__ = [
+    "CAUSAL_LM",
     "COMPILE",
+    "MASKED_LM",
     "Choice",
+    "Head",
     "NetworkBuilder",
     "Pretrained",
     "Scratch",
     "Shapes",
+    "TaskTrainable",
     "TokenFLOPs",
     "Trainable",
     "check_compile",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, nearest
+from roots.networks.head import CAUSAL_LM, Head
 from roots.networks.tiled import TILED
 from roots.records import Vocabulary
 
@@ -19,14 +21,23 @@ class NetworkBuilder(ABC):
     """
 
     attention: str
+    remarks: tuple[str, ...] = ()
+    """What the latest `build` decided, in words."""
 
     @abstractmethod
-    def network_config(self, vocabulary: Vocabulary | None) -> PretrainedConfig:
-        """Gives the network's configuration, filled in from the data's vocabulary."""
+    def network_config(
+        self, vocabulary: Vocabulary | None, head: Head = CAUSAL_LM
+    ) -> PretrainedConfig:
+        """Gives the network's configuration, filled in from the data's vocabulary and the head."""
 
     @abstractmethod
     def build(
-        self, vocabulary: Vocabulary | None, *, seed: int, device: torch.device
+        self,
+        vocabulary: Vocabulary | None,
+        *,
+        seed: int,
+        device: torch.device,
+        head: Head = CAUSAL_LM,
     ) -> PreTrainedModel:
         """Builds the network with its weights, in float32.
 
@@ -34,11 +45,12 @@ class NetworkBuilder(ABC):
             vocabulary: The data's tokens; None takes the network's own.
             seed: Decides the random weights; the global random state is left as it was.
             device: Where the weights live.
+            head: What is on top of the body.
         """
 
     def check_seq_len(self, config: PretrainedConfig, seq_len: int) -> None:
         """Raises ConfigError when the network has fewer positions than `seq_len`."""
-        limit = getattr(config, "max_position_embeddings", None)
+        limit = n_positions(config)
         if limit is not None and seq_len > limit:
             raise ConfigError(
                 f"seq_len={seq_len:,} is longer than the {limit:,} positions that this network has"
@@ -58,8 +70,41 @@ def check_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary | None) ->
         )
 
 
-def check_attention(network: PreTrainedModel, name: str) -> None:
+def n_positions(config: PretrainedConfig) -> int | None:
+    """Gives how many positions a network has; None where nothing limits them.
+
+    RoBERTa and its kin count positions from behind the padding token's number.
+    """
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None or config.model_type not in _POSITIONS_BEHIND_PADDING:
+        return limit
+    return int(limit) - (config.pad_token_id or 0) - 1
+
+
+_POSITIONS_BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer")
+
+
+def check_keys(keys: Iterable[str], family: type[PretrainedConfig]) -> None:
+    """Raises ConfigError for a key that an architecture's configuration does not have."""
+    known = {key for key in vars(family()) if not key.startswith("_")}
+    known |= set(family.attribute_map)
+    if "rope_parameters" in known:  # transformers still reads the two that it made one of
+        known |= {"rope_theta", "rope_scaling"}
+    for key in keys:
+        if key not in known and key != "model_type":
+            raise ConfigError(
+                f"{key!r} is no key of {family.__name__}{nearest(key, known)}."
+                f" Correct network.config.{key} or leave it out."
+            )
+
+
+def check_attention(network: PreTrainedModel, name: str, head: Head = CAUSAL_LM) -> None:
     """Raises ConfigError for tiled attention in a network whose layers ask for more than that."""
+    if name == TILED and not head.is_causal:
+        raise ConfigError(
+            f"A {head.kind} sees padded rows or both sides, which `tiled` does not do."
+            " Set network.attention to auto, sdpa or eager."
+        )
     if name == TILED and not network._supports_sdpa:
         raise ConfigError(
             f"{type(network).__name__} asks its attention for more than `tiled` does (transformers"
@@ -90,16 +135,17 @@ def check_causal(network: PreTrainedModel) -> PreTrainedModel:
     return network
 
 
-def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
+def special_ids(vocabulary: Vocabulary, head: Head = CAUSAL_LM) -> dict[str, int | None]:
     """Gives the special tokens as keys of a network's configuration.
 
-    There is no padding token: rows are filled up behind their last label, where causal attention
-    cannot see, and with one given transformers looks for it in every batch, on the host.
+    A causal language model has no padding token: rows are filled up behind their last label, where
+    causal attention cannot see, and with one given transformers looks for it in every batch, on
+    the host.
     """
     return {
         "eos_token_id": vocabulary.eos_id,
         "bos_token_id": vocabulary.bos_id,
-        "pad_token_id": None,
+        "pad_token_id": None if head.is_causal else vocabulary.pad_id,
     }
 
 

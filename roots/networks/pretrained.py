@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError, DataError
 from roots.networks.builder import (
     NetworkBuilder,
     check_attention,
     check_causal,
+    check_keys,
     check_vocabulary,
     implementation,
 )
+from roots.networks.head import CAUSAL_LM, Head
 from roots.records import Vocabulary
 
 
 class Pretrained(NetworkBuilder):
-    """A causal language model with the weights of a folder or of a name on the Hugging Face hub.
+    """A network with the weights of a folder or of a name on the Hugging Face hub.
 
     Args:
         path: A folder with config.json and *.safetensors, or a name on the hub. Weights in other
             formats are not read: they are pickled, and unpickling runs code.
+        config: Keys of the network's configuration to change: `{hidden_dropout_prob: 0.0}`.
         attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ..., or
             `tiled`, roots' own for compiled layers on a CPU; `auto` measures, before the first step
             of a run, which is fastest for its shapes, and says what it took.
@@ -41,24 +45,35 @@ class Pretrained(NetworkBuilder):
         self,
         *,
         path: str,
+        config: dict[str, Any] | None = None,
         attention: str = "auto",
         revision: str = "main",
         trust_remote_code: bool = False,
     ) -> None:
         self.path = path
+        self.config = dict(config or {})
         self.attention = attention
         self.revision = revision
         self.trust_remote_code = trust_remote_code
 
-    def network_config(self, vocabulary: Vocabulary | None) -> PretrainedConfig:
-        """Gives the network's configuration, checked against the data's vocabulary."""
+    def network_config(
+        self, vocabulary: Vocabulary | None, head: Head = CAUSAL_LM
+    ) -> PretrainedConfig:
+        """Gives the network's configuration, checked against the data's vocabulary and the head."""
         self._check_folder()
         try:
             config = AutoConfig.from_pretrained(
-                self.path, revision=self.revision, trust_remote_code=self.trust_remote_code
+                self.path,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                **self.config,
+                **head.config,
             )
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
+        if not self.trust_remote_code:
+            head.check(type(config))
+            check_keys(self.config, type(config))
         check_vocabulary(config, vocabulary)
         return config
 
@@ -66,42 +81,54 @@ class Pretrained(NetworkBuilder):
         self,
         vocabulary: Vocabulary | None,
         *,
-        seed: int,  # noqa: ARG002 - nothing is drawn
+        seed: int,
         device: torch.device,
+        head: Head = CAUSAL_LM,
     ) -> PreTrainedModel:
-        """Loads the network with its weights, in float32.
+        """Loads the network with its weights, in float32; a head that is new is drawn.
 
         Raises:
             DataError: The weights are missing, pickled or damaged.
             ConfigError: The folder lacks weights that the network needs or has others, or the
                 network looks ahead.
         """
-        config = self.network_config(vocabulary)
+        config = self.network_config(vocabulary, head)
         try:
-            network, report = AutoModelForCausalLM.from_pretrained(
-                self.path,
-                config=config,
-                revision=self.revision,
-                trust_remote_code=self.trust_remote_code,
-                attn_implementation=implementation(self.attention),
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
-                output_loading_info=True,
-            )
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                network, report = head.auto.from_pretrained(
+                    self.path,
+                    config=config,
+                    revision=self.revision,
+                    trust_remote_code=self.trust_remote_code,
+                    attn_implementation=implementation(self.attention),
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    ignore_mismatched_sizes=True,  # they are refused below, by name
+                    output_loading_info=True,
+                )
         except (OSError, ValueError, SafetensorError) as error:
             raise self._unreadable(error) from error
-        self._refuse_random_weights(type(network).__name__, report)
-        check_attention(network, self.attention)
-        return check_causal(network.to(device))
+        self._look_at(report, network, head)
+        check_attention(network, self.attention, head)
+        return check_causal(network.to(device)) if head.is_causal else network.to(device)
 
-    def _refuse_random_weights(self, kind: str, report: dict[str, Any]) -> None:
+    def _look_at(self, report: dict[str, Any], network: PreTrainedModel, head: Head) -> None:
+        """Refuses a body with random or misshapen weights; remarks what of the head is new."""
+        kind, body = type(network).__name__, network.base_model_prefix + "."
+        drawn = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+        may_be_drawn = {
+            name for name in drawn if not name.startswith(body) or name.startswith(body + "pooler.")
+        }
+        if head.is_new and drawn <= may_be_drawn:
+            if drawn:
+                self.remarks = (f"network: drawn at random, to be trained: {_few(drawn)}",)
+            return
         if report["missing_keys"]:
-            some = ", ".join(sorted(report["missing_keys"])[:4])
             raise ConfigError(
                 f"{self.path} has no weights for {len(report['missing_keys'])} parameters of"
-                f" {kind}, for instance {some}: they would be random."
-                " Use a checkpoint of a causal language model."
+                f" {kind}, for instance {_few(report['missing_keys'])}: they would be random."
+                f" Use a checkpoint of a {head.kind}."
             )
         if report["mismatched_keys"]:
             name, found, expected = sorted(report["mismatched_keys"])[0]
@@ -128,3 +155,7 @@ class Pretrained(NetworkBuilder):
             f"Cannot load a network from {self.path}: {first_line}"
             " Check the path or hub name (network.path) and that it holds *.safetensors."
         )
+
+
+def _few(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:4])

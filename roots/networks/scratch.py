@@ -6,24 +6,25 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from roots.errors import ConfigError, nearest
 from roots.networks.builder import (
     NetworkBuilder,
     check_attention,
     check_causal,
+    check_keys,
     check_vocabulary,
     implementation,
     special_ids,
 )
+from roots.networks.head import CAUSAL_LM, Head
 from roots.records import Vocabulary
 
 
 class Scratch(NetworkBuilder):
-    """A causal language model of any `transformers` architecture, with random weights.
+    """A network of any `transformers` architecture, with random weights.
 
     It is made on the meta device and then filled by the network's own initialisation, so that a
     network larger than one device can be sharded before it has weights.
@@ -37,8 +38,8 @@ class Scratch(NetworkBuilder):
             of a run, which is fastest for its shapes, and says what it took.
 
     Raises:
-        ConfigError: No `model_type`, one that transformers does not know or that is no causal
-            language model, or a key that this architecture does not have.
+        ConfigError: No `model_type`, one that transformers does not know, or a key that this
+            architecture does not have.
     """
 
     def __init__(self, *, config: dict[str, Any], attention: str = "auto") -> None:
@@ -46,15 +47,19 @@ class Scratch(NetworkBuilder):
         self.attention = attention
         self._check()
 
-    def network_config(self, vocabulary: Vocabulary | None) -> PretrainedConfig:
-        """Gives the network's configuration, filled in from the data's vocabulary.
+    def network_config(
+        self, vocabulary: Vocabulary | None, head: Head = CAUSAL_LM
+    ) -> PretrainedConfig:
+        """Gives the network's configuration, filled in from the data's vocabulary and the head.
 
         Raises:
-            ConfigError: Values that this architecture refuses, or fewer embeddings than tokens.
+            ConfigError: Values that this architecture refuses, no such head, or fewer embeddings
+                than tokens.
         """
-        keys = {k: v for k, v in self.config.items() if k != "model_type"}
+        head.check(CONFIG_MAPPING[self.config["model_type"]])
+        keys = {k: v for k, v in self.config.items() if k != "model_type"} | dict(head.config)
         if vocabulary is not None:
-            keys = {"vocab_size": vocabulary.size, **special_ids(vocabulary), **keys}
+            keys = {"vocab_size": vocabulary.size, **special_ids(vocabulary, head), **keys}
         try:
             config = AutoConfig.for_model(self.config["model_type"], **keys)
         except (StrictDataclassError, ValueError, TypeError) as error:
@@ -66,7 +71,12 @@ class Scratch(NetworkBuilder):
         return config
 
     def build(
-        self, vocabulary: Vocabulary | None, *, seed: int, device: torch.device
+        self,
+        vocabulary: Vocabulary | None,
+        *,
+        seed: int,
+        device: torch.device,
+        head: Head = CAUSAL_LM,
     ) -> PreTrainedModel:
         """Builds the network and draws its weights, in float32.
 
@@ -74,19 +84,19 @@ class Scratch(NetworkBuilder):
             ConfigError: The architecture lacks this attention, a package for it is missing, or it
                 looks ahead.
         """
-        config = self.network_config(vocabulary)
+        config = self.network_config(vocabulary, head)
         try:
-            with torch.device("meta"):
-                network = AutoModelForCausalLM.from_config(
-                    config, attn_implementation=implementation(self.attention), dtype=torch.float32
-                )
+            network = head.empty(
+                config, attn_implementation=implementation(self.attention), dtype=torch.float32
+            )
         except (ValueError, ImportError) as error:
             raise ConfigError(
                 f"{type(config).__name__} cannot be built with attention={self.attention}:"
                 f" {error} Set network.attention to auto."
             ) from error
-        check_attention(network, self.attention)
-        return check_causal(draw_weights(network, seed=seed, device=device))
+        check_attention(network, self.attention, head)
+        network = draw_weights(network, seed=seed, device=device)
+        return check_causal(network) if head.is_causal else network
 
     def _check(self) -> None:
         model_type = self.config.get("model_type")
@@ -100,22 +110,7 @@ class Scratch(NetworkBuilder):
                 f"{nearest(model_type, CONFIG_MAPPING.keys())}."
                 " Correct network.config.model_type: llama, gpt2 and qwen3 are three that it knows."
             )
-        family = CONFIG_MAPPING[model_type]
-        if family not in MODEL_FOR_CAUSAL_LM_MAPPING:
-            raise ConfigError(
-                f"model_type {model_type!r} is no causal language model in transformers."
-                " Take one that is, such as llama, gpt2 or qwen3."
-            )
-        known = {key for key in vars(family()) if not key.startswith("_")}
-        known |= set(family.attribute_map)
-        if "rope_parameters" in known:  # transformers still reads the two that it made one of
-            known |= {"rope_theta", "rope_scaling"}
-        for key in self.config:
-            if key not in known and key != "model_type":
-                raise ConfigError(
-                    f"{key!r} is no key of {family.__name__}{nearest(key, known)}."
-                    f" Correct network.config.{key} or leave it out."
-                )
+        check_keys(self.config, CONFIG_MAPPING[model_type])
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from roots.batch import Score, StepBatch
+from roots.batch import Score, TokenBatch
 from roots.networks.unpacked import rows_are_unpacked
 
 
@@ -47,7 +47,7 @@ class Trainable(nn.Module):
         self.own_forward_because = ""
         """Why the network's own forward is used; empty when body and head are run apart."""
 
-    def forward(self, batch: StepBatch) -> Score:
+    def forward(self, batch: TokenBatch) -> Score:
         """Scores one micro-batch: summed loss, summed nats, number of labels."""
         with rows_are_unpacked():
             if self.own_forward_because:
@@ -77,7 +77,7 @@ class Trainable(nn.Module):
         assert isinstance(weight, Tensor)
         return weight.shape[-1]
 
-    def _own_forward(self, batch: StepBatch) -> Score:
+    def _own_forward(self, batch: TokenBatch) -> Score:
         output = self.network(input_ids=batch.input_ids, use_cache=False)
         score = self.objective.from_logits(output.logits, batch.labels)
         aux = getattr(output, "aux_loss", None)

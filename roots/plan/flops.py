@@ -14,18 +14,21 @@ USUAL_MFU = 0.4
 assumed."""
 
 
-def work_of(network: Any, trainer: Any, data: Any) -> list[tuple[str, str]]:
+def work_of(network: Any, trainer: Any, model: Any, data: Any) -> list[tuple[str, str]]:
     """Words the operations of a run, and the hours on GPUs whose peak rate is known.
 
     Args:
         network: May be on the meta device.
         trainer: Says on what it is trained, and for how long.
+        model: Says whether a position sees what is behind it.
         data: Says on how many tokens.
 
     Returns:
         Lines of a plan.
     """
-    flops = count_flops(network, seq_len=data.seq_len)
+    if not data.same_lengths:
+        return []
+    flops = count_flops(network, seq_len=data.seq_len, causal=model.causal)
     if flops.not_understood:
         parts = ", ".join(flops.not_understood)
         return [("FLOPs", f"not counted, so no share of the peak is reported: {parts}")]

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM
-
 from roots.data import share_of
 from roots.optim import Schedule
 from roots.plan.flops import work_of
@@ -39,13 +36,14 @@ def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
         ConfigError: The schedule does not fit into the steps, the ranks do not divide the
             sequences, or the network is too short for them.
     """
+    trainer.settle(data)
     model.schedule.check(trainer.max_steps)
     ranks = trainer.strategy.data_parallel_size if trainer.world_size > 1 else 1
     share = share_of(data.sequences_per_step, rank=0, ranks=ranks)
-    config = model.builder.network_config(data.vocabulary)
+    model.learn_of(data)
+    config = model.builder.network_config(model.vocabulary, model.head)
     model.builder.check_seq_len(config, data.seq_len)
-    with torch.device("meta"):
-        network = AutoModelForCausalLM.from_config(config)
+    network = model.head.empty(config)
     return Plan(
         [
             ("network", _network(network, config)),
@@ -53,8 +51,8 @@ def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
             ("run", _run(trainer, data)),
             ("learning rate", _rates(model, trainer.max_steps)),
             ("computes", _computes(trainer)),
-            *work_of(network, trainer, data),
-            ("text", _text(data)),
+            *work_of(network, trainer, model, data),
+            ("data", data.describe()),
             ("writes", _writes(trainer)),
         ]
     )
@@ -72,19 +70,22 @@ def _network(network: Any, config: Any) -> str:
 
 def _step(data: Any, model: Any, rows: int, ranks: int) -> str:
     passes = -(-rows // model.micro_batch_size)
+    length = f"{data.seq_len:,}" if data.same_lengths else f"up to {data.seq_len:,}"
+    about = "" if data.same_lengths else "about "
     over = f" on each of {ranks} ranks" if ranks > 1 else ""
     plural = "es" if passes > 1 else ""
     return (
-        f"{data.sequences_per_step:,} sequences of {data.seq_len:,} = {data.tokens_per_step:,}"
+        f"{data.sequences_per_step:,} sequences of {length} = {about}{data.tokens_per_step:,.0f}"
         f" tokens, in {passes} forward pass{plural} of {min(model.micro_batch_size, rows)}{over}"
     )
 
 
 def _run(trainer: Any, data: Any) -> str:
-    total = trainer.max_steps * data.tokens_per_step
-    words = f"{trainer.max_steps:,} steps = {short(total)} tokens ({total:,})"
-    if data.is_ready and (windows := len(data.train_windows())):
-        words += f", {trainer.max_steps * data.sequences_per_step / windows:.2f} epochs"
+    total = round(trainer.max_steps * data.tokens_per_step)
+    about = "" if data.same_lengths else "about "
+    words = f"{trainer.max_steps:,} steps = {about}{short(total)} tokens ({total:,})"
+    if data.is_ready and data.n_train:
+        words += f", {trainer.max_steps * data.sequences_per_step / data.n_train:.2f} epochs"
     return words
 
 
@@ -109,13 +110,6 @@ def _computes(trainer: Any) -> str:
     if "bf16" in precision and not multiplies_bfloat16(device):
         words += "; this device has no units for bfloat16, 32 is many times faster"
     return words
-
-
-def _text(data: Any) -> str:
-    if not data.is_ready:
-        return str(data.shards.describe())
-    train, val = len(data.train_windows()), len(data.val_windows())
-    return f"{data.path}: {train:,} sequences to train on, {val:,} to validate on"
 
 
 def _writes(trainer: Any) -> str:

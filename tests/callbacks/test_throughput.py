@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from roots.batch import StepBatch
+from roots.batch import TokenBatch
 from roots.callbacks import Throughput, recorder
 from roots.callbacks.throughput import waiter
 from roots.fit import compose
@@ -104,7 +104,7 @@ def test_a_validation_starts_when_the_device_has_done_the_steps_before(
         seen.append("left out")
         leave_out(seconds)
 
-    def stepped(batch: StepBatch, batch_idx: int) -> None:
+    def stepped(batch: TokenBatch, batch_idx: int) -> None:
         seen.append("step")
         step(batch, batch_idx)
 

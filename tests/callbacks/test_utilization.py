@@ -76,7 +76,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
         products = torch.bfloat16
 
     class Data:
-        seq_len = 16
+        seq_len, same_lengths = 16, True
 
     class Trainer:
         strategy, precision_plugin, datamodule, world_size = Strategy(), Precision(), Data(), 2

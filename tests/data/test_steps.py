@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from roots.batch import IGNORE, StepBatch
+from roots.batch import IGNORE, TokenBatch
 from roots.data import Share, TokenCorpus, Windows, samples_at, share_of
 from roots.data.steps import StepsFrom, TrainSteps, ValidationSteps, step_loader
 from roots.errors import ConfigError
@@ -44,19 +44,19 @@ def validation_steps(
     )
 
 
-def assert_equal(ours: StepBatch, theirs: StepBatch) -> None:
-    for field in fields(StepBatch):
+def assert_equal(ours: TokenBatch, theirs: TokenBatch) -> None:
+    for field in fields(TokenBatch):
         a, b = getattr(ours, field.name), getattr(theirs, field.name)
         assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b, field.name
 
 
-def concatenated(parts: list[StepBatch]) -> StepBatch:
+def concatenated(parts: list[TokenBatch]) -> TokenBatch:
     tensors = {
         f.name: torch.cat([getattr(part, f.name) for part in parts])
-        for f in fields(StepBatch)
+        for f in fields(TokenBatch)
         if f.name != "step"
     }
-    return StepBatch(step=parts[0].step, **tensors)
+    return TokenBatch(step=parts[0].step, **tensors)
 
 
 # -- shares -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roots.batch import IGNORE, StepBatch
+from roots.batch import IGNORE, TokenBatch
 from roots.corpus import BytePairs, Corpus
 from roots.data import TokenCorpus
 from roots.data.token_corpus import last_part
@@ -165,7 +165,7 @@ def test_the_last_part_begins_with_a_document_where_one_is_near(
 
 
 def test_the_training_loader_goes_on_where_the_trainer_is(shards: Path) -> None:
-    batches: list[StepBatch] = list(attach(opened(shards)).train_dataloader())
+    batches: list[TokenBatch] = list(attach(opened(shards)).train_dataloader())
     assert [batch.step for batch in batches] == [2, 3, 4]
     assert {tuple(batch.input_ids.shape) for batch in batches} == {(4, 16)}
 

@@ -102,8 +102,8 @@ def test_help_tells_the_settings_in_the_words_of_the_docstrings(
     for words in (
         "--resume RUN",
         "--dry-run",
-        "--trainer.max_steps MAX_STEPS Optimizer steps of the run.",
-        "How many checkpoints to keep of those with the smallest val/loss, beside the newest.",
+        "--trainer.max_steps MAX_STEPS Optimizer steps of the run; 0 takes them",
+        "How many checkpoints to keep of the best, beside the newest.",
         "Decides weights, order and dropout; the same seed gives the same run.",
         "roots.modules.CausalLM",
         "roots.data.TokenCorpus",

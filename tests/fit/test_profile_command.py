@@ -199,7 +199,7 @@ def test_help_says_what_is_trained_and_written(capsys: pytest.CaptureFixture) ->
     for words in (*FILES, "usage: roots profile", "--steps N", "--warmup-steps N", "--out DIR"):
         assert words in said
     assert "no validation, checkpoint, sample, tracker or run directory" in said
-    assert "--trainer.max_steps MAX_STEPS Optimizer steps of the run." in said
+    assert "--trainer.max_steps MAX_STEPS Optimizer steps of the run; 0 takes them" in said
 
 
 def test_an_argument_that_nobody_knows_is_refused_with_exit_code_2(run_file: str) -> None:

@@ -174,7 +174,7 @@ def test_an_unknown_model_type_is_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize("model_type", ["albert", "vit", "t5"])
 def test_an_architecture_without_a_causal_model_is_refused(model_type: str) -> None:
     with pytest.raises(ConfigError, match=rf"'{model_type}' is no causal language model .*llama"):
-        Scratch(config={"model_type": model_type})
+        Scratch(config={"model_type": model_type}).network_config(None)
 
 
 def test_an_unknown_key_is_refused_with_the_nearest() -> None:

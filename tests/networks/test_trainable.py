@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from roots.batch import IGNORE, StepBatch
+from roots.batch import IGNORE, TokenBatch
 from roots.networks import Scratch, Trainable
 from roots.objectives import NextToken
 
@@ -50,11 +50,17 @@ def network(config: dict[str, Any]) -> PreTrainedModel:
     return Scratch(config=config).build(None, seed=1, device=torch.device("cpu"))
 
 
-def a_batch() -> StepBatch:
+def a_batch() -> TokenBatch:
     tokens = torch.arange(48).view(3, 16) % 50
     labels = tokens.roll(-1, 1)
     labels[:, -1] = IGNORE
-    return StepBatch(tokens, labels, torch.arange(3), 0, torch.zeros(3, dtype=torch.long))
+    return TokenBatch(
+        input_ids=tokens,
+        labels=labels,
+        samples=torch.arange(3),
+        step=0,
+        n_bytes=torch.zeros(3, dtype=torch.long),
+    )
 
 
 class Spy(NextToken):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, masking_utils
 
-from roots.batch import StepBatch
+from roots.batch import TokenBatch
 from roots.networks import Trainable
 from roots.networks.unpacked import rows_are_unpacked
 from roots.objectives import NextToken
@@ -28,9 +28,15 @@ CONFIGS = {
 
 
 @pytest.fixture
-def batch() -> StepBatch:
+def batch() -> TokenBatch:
     ids = torch.arange(36).view(3, 12)
-    return StepBatch(ids, ids + 1, torch.arange(3), 0, torch.ones(3, dtype=torch.long))
+    return TokenBatch(
+        input_ids=ids,
+        labels=ids + 1,
+        samples=torch.arange(3),
+        step=0,
+        n_bytes=torch.ones(3, dtype=torch.long),
+    )
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -46,7 +52,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_forward_pass_searches_for_nothing_and_gives_the_same(
-    family: str, batch: StepBatch, monkeypatch: pytest.MonkeyPatch
+    family: str, batch: TokenBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = AutoConfig.for_model(family, num_hidden_layers=2, vocab_size=50, **CONFIGS[family])
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import roots
-from roots.batch import StepBatch
+from roots.batch import TokenBatch
 from roots.data import TokenCorpus, share_of
 from roots.data.steps import TrainSteps
 
@@ -42,7 +42,7 @@ NETWORKS = {
 }
 
 
-def steps_of(data: TokenCorpus) -> Iterator[StepBatch]:
+def steps_of(data: TokenCorpus) -> Iterator[TokenBatch]:
     dataset = TrainSteps(
         data.train_windows(),
         data.token_bytes,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from roots.batch import IGNORE, StepBatch
+from roots.batch import IGNORE, TokenBatch
 from roots.networks import Scratch, Trainable
 from roots.objectives import NextToken
 
@@ -64,12 +64,18 @@ def tokens() -> Tensor:
     return torch.randint(0, 50, (3, 16), generator=torch.Generator().manual_seed(0))
 
 
-def a_batch(ids: Tensor) -> StepBatch:
+def a_batch(ids: Tensor) -> TokenBatch:
     """Labels by hand: that of position t is the token at t + 1; the last has none."""
     labels = torch.full_like(ids, IGNORE)
     labels[:, :-1] = ids[:, 1:]
     n_rows = len(ids)
-    return StepBatch(ids, labels, torch.arange(n_rows), 0, torch.zeros(n_rows, dtype=torch.long))
+    return TokenBatch(
+        input_ids=ids,
+        labels=labels,
+        samples=torch.arange(n_rows),
+        step=0,
+        n_bytes=torch.zeros(n_rows, dtype=torch.long),
+    )
 
 
 def gradients(module: nn.Module) -> dict[str, Tensor]:

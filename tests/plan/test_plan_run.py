@@ -50,7 +50,7 @@ def test_tokens_and_epochs_add_up(config: dict) -> None:
     lines = dict(plan_run(composed.trainer, composed.model, composed.data).lines)
     epochs = 1000 * 8 / len(composed.data.train_windows())
     assert lines["run"] == f"1,000 steps = 128 k tokens (128,000), {epochs:.2f} epochs"
-    assert f"{len(composed.data.val_windows()):,} to validate on" in lines["text"]
+    assert f"{len(composed.data.val_windows()):,} to validate on" in lines["data"]
 
 
 def test_a_corpus_that_is_not_there_yet_is_described_and_not_made(config: dict, tmp_path) -> None:
@@ -66,7 +66,7 @@ def test_a_corpus_that_is_not_there_yet_is_described_and_not_made(config: dict, 
     lines = planned(config)
     assert "the 512 embeddings" in lines["network"]
     assert "epochs" not in lines["run"]
-    assert str(tmp_path / "later") in lines["text"]
+    assert str(tmp_path / "later") in lines["data"]
     assert not (tmp_path / "later").exists()
 
 

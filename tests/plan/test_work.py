@@ -85,7 +85,7 @@ def test_a_gpu_is_told_its_hours_or_why_there_are_none(
 
         max_steps, world_size = 6, 1
 
-    lines = dict(work_of(network, Trainer(), composed.data))
+    lines = dict(work_of(network, Trainer(), composed.model, composed.data))
     assert words in lines["time"]
     flops = count_flops(network, seq_len=16).per_trained_token
     assert lines["FLOPs"].endswith(f"{in_flop(flops * 128 * 6)} in all")

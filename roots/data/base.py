@@ -1,0 +1,148 @@
+"""What every data module of roots tells: one item is one rank's share of one optimizer step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning as L
+from torch.utils.data import DataLoader, Dataset
+
+from roots.data.steps import Share, StepsFrom, share_of, step_loader
+from roots.errors import ConfigError
+from roots.records import Vocabulary, class_path, plain
+from roots.tokenizer import Tokenizer
+
+
+class StepData(L.LightningDataModule, ABC):
+    """Yields step batches: which samples a step has is a pure function of seed and step.
+
+    Args:
+        seq_len: Tokens in a row: of each, or at most.
+        sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
+
+    Raises:
+        ConfigError: A number that cannot work.
+    """
+
+    ARGUMENTS: ClassVar[Sequence[str]] = ()
+    """The constructor's arguments, each kept under its name."""
+
+    same_lengths = True
+    """Whether every row has `seq_len` tokens."""
+
+    def __init__(self, *, seq_len: int, sequences_per_step: int) -> None:
+        super().__init__()
+        self.seq_len = at_least("seq_len", seq_len, 2)
+        self.sequences_per_step = at_least("sequences_per_step", sequences_per_step, 1)
+
+    # -- what it is made of ------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """Where the data lie, for a person."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the data are there; else `prepare_data` makes them."""
+        return True
+
+    @property
+    @abstractmethod
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the rows are encoded with."""
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> Vocabulary:
+        """The tokens that occur; for data that are not there yet, as they are planned."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes when a row or the tokenizer changes."""
+
+    @property
+    @abstractmethod
+    def n_train(self) -> int:
+        """Counts the training rows, one epoch."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Says in one line what is read, and how much of it."""
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The plain form of this data module."""
+        arguments = {name: plain(getattr(self, name)) for name in self.ARGUMENTS}
+        return {"class_path": class_path(type(self)), "init_args": arguments}
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Input tokens of one optimizer step over all ranks, in the mean."""
+        return self.seq_len * self.sequences_per_step
+
+    def tokens_until(self, step: int) -> int:
+        """Counts the input tokens of the steps before `step`, over all ranks."""
+        return step * self.seq_len * self.sequences_per_step
+
+    def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:  # noqa: ARG002
+        """Measures the steps from `first` to before `stop`, cut into micro-batches of `rows`."""
+        return {}
+
+    @abstractmethod
+    def whence(self, samples: Any) -> str:
+        """Says in a sentence where training rows come from, for a message."""
+
+    # -- how it is read ----------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Checks, before anything is built, that the ranks divide a step."""
+        share_of(self.sequences_per_step, rank=0, ranks=self._ranks)
+        settle = getattr(
+            self.trainer, "settle", None
+        )  # a Trainer of Lightning has no epochs of ours
+        if stage == "fit" and settle is not None:
+            settle(self)
+
+    def _training(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        """Yields one item per optimizer step, from the first that is not done."""
+        trainer: Any = self.trainer
+        sampler = StepsFrom(lambda: int(trainer.global_step), trainer.max_steps)
+        return step_loader(dataset, sampler, pin=self._pin)
+
+    def _evaluation(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        return step_loader(dataset, None, pin=self._pin)
+
+    @property
+    def _ranks(self) -> int:
+        trainer: Any = self.trainer
+        return int(trainer.strategy.data_parallel_size) if trainer else 1
+
+    @property
+    def _share(self) -> Share:
+        strategy: Any = self.trainer.strategy  # type: ignore[union-attr]
+        return share_of(
+            self.sequences_per_step,
+            rank=strategy.data_parallel_rank,
+            ranks=strategy.data_parallel_size,
+        )
+
+    @property
+    def _pin(self) -> bool:
+        return bool(self.trainer and self.trainer.strategy.root_device.type == "cuda")
+
+
+def first_few(names: Sequence[object], n: int = 8) -> str:
+    """Words the first of many names."""
+    return ", ".join(map(str, names[:n])) + (", …" if len(names) > n else "")
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """Gives `value` back; raises ConfigError when it is below `least`."""
+    if value < least:
+        raise ConfigError(f"{name}={value} is too small. Set data.{name} to {least} or more.")
+    return value

@@ -1,0 +1,51 @@
+"""A network with a head for a task, and the loss of what it says, in one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from roots.batch import Score, TaskBatch
+
+Labels = Callable[[Any, Tensor], Score]
+"""Scores a network's output against labels; what `roots.objectives` offers for tasks."""
+
+
+class TaskTrainable(nn.Module):
+    """Runs a network's own forward, then scores it: the module that strategies wrap.
+
+    Args:
+        network: A `transformers` network with a head.
+        objective: Scores its output against the labels.
+    """
+
+    own_forward_because = ""
+
+    def __init__(self, network: PreTrainedModel, objective: Labels) -> None:
+        super().__init__()
+        self.network = network
+        self.objective = objective
+        if getattr(network.config, "use_cache", False):
+            network.config.use_cache = False
+
+    def forward(self, batch: TaskBatch) -> Score:
+        """Scores one micro-batch: summed loss, number of labels, what the network says."""
+        return self.objective(self.network(**inputs_of(batch)), batch.labels)
+
+    def check(self) -> str:
+        """Finds nothing to decide: the network's own forward is run."""
+        return ""
+
+
+def inputs_of(batch: TaskBatch) -> Mapping[str, Tensor]:
+    """Gives what the network reads, without an attention mask where no row is filled up.
+
+    Given one, transformers looks whether it hides anything, and for that the host waits for the
+    device; the lengths are on the host.
+    """
+    if "attention_mask" not in batch.inputs or bool((batch.lengths != batch.lengths[0]).any()):
+        return batch.inputs
+    return {name: value for name, value in batch.inputs.items() if name != "attention_mask"}

@@ -1,0 +1,119 @@
+"""Losses of labels that stand beside a text: classes, several at once, values, spans.
+
+Each gives a sum over what is labelled and leaves the dividing to the step, which knows how many
+labels all ranks have. Shape letters: B rows, T tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from roots.batch import IGNORE, Score, labelled
+from roots.errors import ConfigError
+
+
+class Classes:
+    """One of several classes, for each row or for each token: cross-entropy.
+
+    Args:
+        label_smoothing: Share of the target's probability that is spread evenly over the classes,
+            0 to 1.
+        weights: Weight of each class; empty weighs all alike. The loss is divided by the number of
+            labels, not by their weights: weights that are 1 in the mean over the training rows
+            (`balanced`) leave its scale as it is.
+
+    Raises:
+        ConfigError: `label_smoothing` outside 0 to 1, or a weight that is not positive.
+
+    Source:
+        Szegedy et al., arXiv:1512.00567, section 7 (uniform prior).
+    """
+
+    def __init__(self, *, label_smoothing: float = 0.0, weights: Sequence[float] = ()) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(
+                f"label_smoothing={label_smoothing:g} is not a share of a probability."
+                " Set it to at least 0 and less than 1; 0.1 is common, 0 turns it off."
+            )
+        if any(not weight > 0 for weight in weights):
+            raise ConfigError(
+                f"class weights {list(weights)} are not all above 0. Leave out rows of a class that"
+                " shall not be learned."
+            )
+        self.label_smoothing = label_smoothing
+        self.weights = tuple(weights)
+
+    def __call__(self, output: Any, labels: Int[Tensor, "*rows"]) -> Score:
+        """Scores `output.logits`, (B, C) for labels (B,), or (B, T, C) for labels (B, T)."""
+        logits = output.logits.float()
+        flat, targets = logits.flatten(0, -2), labels.flatten()
+        nats = F.cross_entropy(flat, targets, ignore_index=IGNORE, reduction="sum")
+        loss = self._regularised(flat, targets) if self.label_smoothing or self.weights else nats
+        return Score(loss, nats.detach(), labelled(labels).sum(), logits.detach())
+
+    def _regularised(self, logits: Float[Tensor, "N C"], labels: Int[Tensor, " N"]) -> Tensor:
+        """Smooths the target, then weighs each row by its label's class."""
+        there = labelled(labels)
+        targets = labels.where(there, 0)
+        log_p = logits.log_softmax(-1)  # N C
+        own = -log_p.gather(-1, targets[:, None])[:, 0]
+        uniform = -log_p.mean(-1)
+        loss = (1 - self.label_smoothing) * own + self.label_smoothing * uniform  # N
+        if self.weights:
+            loss = loss * logits.new_tensor(self.weights)[targets]
+        return loss.masked_fill(~there, 0).sum()
+
+
+class ManyClasses:
+    """Any number of the classes at once: binary cross-entropy of each, C labels per row."""
+
+    def __call__(self, output: Any, labels: Float[Tensor, "B C"]) -> Score:
+        """Scores `output.logits`, (B, C), against zeros and ones; NaN is not labelled."""
+        logits, there = output.logits.float(), labelled(labels)
+        each = F.binary_cross_entropy_with_logits(
+            logits, labels.where(there, 0).float(), reduction="none"
+        )
+        nats = each.masked_fill(~there, 0).sum()
+        return Score(nats, nats.detach(), there.sum(), logits.detach())
+
+
+class Values:
+    """A number for each row: the squared error."""
+
+    def __call__(self, output: Any, labels: Float[Tensor, " B"]) -> Score:
+        """Scores `output.logits`, (B, 1); NaN is not labelled."""
+        values, there = output.logits.float().squeeze(-1), labelled(labels)
+        error = (values - labels.where(there, 0)).square().masked_fill(~there, 0).sum()
+        return Score(error, error.detach(), there.sum(), values.detach())
+
+
+class Spans:
+    """Where an answer begins and ends in the tokens of a row: two classes among T, two labels."""
+
+    def __call__(self, output: Any, labels: Int[Tensor, "B 2"]) -> Score:
+        """Scores `output.start_logits` and `end_logits`, (B, T) each, against two positions."""
+        logits = torch.stack((output.start_logits, output.end_logits), 1).float()  # B 2 T
+        nats = F.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum"
+        )
+        return Score(nats, nats.detach(), labelled(labels).sum(), logits.detach())
+
+
+def balanced(labels: Shaped[Any, " N"], n_classes: int) -> list[float]:
+    """Weighs each class by how rare it is, 1 in the mean over the rows.
+
+    Args:
+        labels: The classes of the training rows, a NumPy array.
+        n_classes: How many classes there are; each must occur.
+
+    Returns:
+        n / (C · count of the class), as scikit-learn's `balanced`.
+    """
+    counts = [int((labels == c).sum()) for c in range(n_classes)]
+    return [sum(counts) / (n_classes * count) for count in counts]

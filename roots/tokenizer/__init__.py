@@ -1,0 +1,10 @@
+"""Text to token ids and back, on the `tokenizers` library alone; imports no torch.
+
+tokenizer.py  one face for every tokenizer: literal text, special ids, fingerprint
+framed.py     texts and pairs of texts with the special tokens that a network expects around them
+"""
+
+from roots.tokenizer.framed import Framed, Framing
+from roots.tokenizer.tokenizer import Tokenizer
+
+__all__ = ["Framed", "Framing", "Tokenizer"]
