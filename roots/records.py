@@ -29,6 +29,36 @@ class Document:
     metadata: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled row on its way into a fine-tuning set.
+
+    Args:
+        fields: The values by the names of their columns.
+        where: Names the row for messages: `path:line`.
+    """
+
+    fields: Mapping[str, object]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be used, in its place among the good ones.
+
+    Args:
+        where: Names the row for messages: `path:line`.
+        reason: Why in a few words, the same for all rows of this kind: they are counted by it.
+        message: What is wrong, with the values, and the cure.
+        content: What could be read of it: its fields, or the text of its line.
+    """
+
+    where: str
+    reason: str
+    message: str
+    content: object
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
     """What a network must know of the tokens it will read.

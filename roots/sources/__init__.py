@@ -5,7 +5,9 @@ text.py              Text: plain text, a document per file, line or paragraph
 jsonl.py             Jsonl: one JSON object per line, plain or gzipped
 folder.py            Folder: every source file below a folder
 standard_library.py  StandardLibrary: the sources of the running Python
+rows/                readers of labelled rows: tables, JSON, CoNLL, SQuAD, parallel text
 finding.py           which files a `paths` argument names
+opening.py           files as bytes, plain or gzipped, whole or line by line
 decoding.py          bytes to text, with every replaced byte counted
 """
 

@@ -40,7 +40,7 @@ class Decoder:
             DataError: A NUL byte, or any undecodable one when `strict`.
         """
         if offset == 0:
-            raw = _without_bom(raw)
+            raw = without_bom(raw)
         if (nul := raw.find(b"\0")) >= 0:
             raise DataError(_binary(path, raw, offset + nul))
         try:
@@ -80,6 +80,16 @@ def check_head(path: Path, encoding: str) -> None:
         )
 
 
+def check_not_wide(path: Path, head: bytes) -> None:
+    """Refuses a file whose first bytes are the byte order mark of UTF-16.
+
+    Raises:
+        DataError: They are.
+    """
+    if head.startswith(tuple(_BOMS)):
+        raise DataError(_binary(path, head, 0))
+
+
 def too_large(path: Path, n_bytes: int, cure: str) -> DataError:
     """Words the refusal of a document that would not fit in memory."""
     return DataError(
@@ -103,7 +113,8 @@ def _check_encoding(encoding: str) -> None:
         )
 
 
-def _without_bom(raw: bytes) -> bytes:
+def without_bom(raw: bytes) -> bytes:
+    """Takes a UTF-8 byte order mark off the head of a file."""
     return raw.removeprefix(codecs.BOM_UTF8)
 
 

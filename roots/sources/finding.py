@@ -55,23 +55,38 @@ def _left_out(name: str, exclude: Sequence[str]) -> bool:
     return name.startswith(".") or any(fnmatch.fnmatch(name, pattern) for pattern in exclude)
 
 
-def _named_by(name: str, suffixes: Sequence[str]) -> list[Path]:
+def expanded(name: str) -> str:
+    """Puts the values of `${VARIABLE}` and `~` into a path.
+
+    Raises:
+        ConfigError: A variable is not set.
+    """
     name = os.path.expandvars(name)
     if unset := _VARIABLE.search(name):
         raise ConfigError(
             f"The path {name} needs the variable {unset[1]}, which is not set. Set it to a folder"
             f" (export {unset[1]}=…), or write the path out."
         )
-    path = Path(name).expanduser()
+    return os.path.expanduser(name)  # noqa: PTH111 (a path object would lose a leading './')
+
+
+def missing(name: str) -> DataError:
+    """Words the refusal of a path at which there is nothing."""
+    return DataError(
+        f"{name} does not exist (looked for {Path(name).absolute()})."
+        " Correct the path, or run the command from the folder that it is relative to."
+    )
+
+
+def _named_by(name: str, suffixes: Sequence[str]) -> list[Path]:
+    name = expanded(name)
+    path = Path(name)
     if path.is_dir():
         return _inside(path, suffixes)
     if path.is_file():
         return [_not_empty(path)]
     if _GLOB_SIGNS.isdisjoint(name):
-        raise DataError(
-            f"{name} does not exist (looked for {path.absolute()})."
-            " Correct the path, or run the command from the folder that it is relative to."
-        )
+        raise missing(name)
     return _matching(name)
 
 
@@ -87,7 +102,7 @@ def _inside(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def _matching(pattern: str) -> list[Path]:
-    found = [Path(name) for name in glob.glob(os.path.expanduser(pattern), recursive=True)]  # noqa: PTH111, PTH207
+    found = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
     files = [path for path in found if path.is_file()]
     if not files:
         raise DataError(

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from roots.errors import DataError
 from roots.records import Document
-from roots.sources.decoding import MAX_DOCUMENT_BYTES, REPLACEMENT, Decoder, too_large
+from roots.sources.decoding import REPLACEMENT, Decoder
 from roots.sources.finding import find_files
+from roots.sources.opening import numbered_lines
 from roots.sources.source import Source
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_PACKED = {".zst": "zstd -d", ".xz": "xz -d", ".bz2": "bzip2 -d", ".zip": "unzip"}
 
 
 class Jsonl(Source):
@@ -48,7 +46,7 @@ class Jsonl(Source):
         self.n_replaced = 0
         for path in self.files():
             decoder = Decoder()
-            for number, offset, raw in _lines(path):
+            for number, offset, raw in numbered_lines(path):
                 if raw.isspace():
                     continue
                 line = decoder.decode(raw, path, offset)
@@ -58,11 +56,11 @@ class Jsonl(Source):
 
     def _document(self, line: str, path: Path, number: int) -> Document:
         where = f"{path}:{number}"
-        record = _parse(line, where)
+        record = parse_object(line, where)
         text = _value(record, self.text_field, where, "text_field")
         if not isinstance(text, str):
             raise DataError(
-                f"{where}: '{self.text_field}' is {_kind(text)}, not a string."
+                f"{where}: '{self.text_field}' is {kind_of(text)}, not a string."
                 " Set text_field to a key that holds text, or mend the record."
             )
         if not text.isascii():
@@ -72,45 +70,22 @@ class Jsonl(Source):
         return Document(text=text, id=name)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    number = offset = 0
-    with _open(path) as file:
-        try:
-            for raw in iter(lambda: file.readline(MAX_DOCUMENT_BYTES + 1), b""):
-                number += 1
-                if len(raw) > MAX_DOCUMENT_BYTES:
-                    raise too_large(path, len(raw), f"Cut the text of line {number:,}.")
-                yield number, offset, raw
-                offset += len(raw)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(
-                f"{path}: the gzip data break after line {number:,} ({error})."
-                " The file is cut short or damaged: fetch it again, and check with `gzip -t`."
-            ) from error
+def parse_object(line: str, where: str) -> dict[str, Any]:
+    """Reads a line as one JSON object; `where` names the line.
 
-
-def _open(path: Path) -> BinaryIO:
-    if path.suffix in _PACKED:
-        raise DataError(
-            f"{path}: files that end in {path.suffix} are not read."
-            f" Unpack it first: {_PACKED[path.suffix]} {path}."
-        )
-    if path.suffix == ".gz":
-        return cast("BinaryIO", gzip.open(path, "rb"))
-    return path.open("rb")
-
-
-def _parse(line: str, where: str) -> dict[str, Any]:
+    Raises:
+        DataError: It is no JSON, or no object.
+    """
     try:
         record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a plain ValueError
         raise DataError(
             f"{where} is not JSON: {error}. It begins {line[:60]!r}."
             " Mend or delete this line; every line must be one whole JSON object."
         ) from error
     if not isinstance(record, dict):
         raise DataError(
-            f'{where} is {_kind(record)}, not an object. Write {{"text": …}} on each line.'
+            f'{where} is {kind_of(record)}, not an object. Write {{"text": …}} on each line.'
         )
     return record
 
@@ -124,6 +99,7 @@ def _value(record: dict[str, Any], key: str, where: str, setting: str) -> Any:
     return record[key]
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """Says what a value is in JSON's words: `a string`, `null`, …."""
     names = {list: "a list", dict: "an object", str: "a string", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")

@@ -1,0 +1,135 @@
+"""Conll: a word and its tag on each line, a blank line between sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from roots.errors import ConfigError
+from roots.records import BadRow, Row
+from roots.sources.decoding import Decoder
+from roots.sources.finding import find_files
+from roots.sources.rows.delimited import UNEQUAL
+from roots.sources.rows.row_source import RowSource
+from roots.sources.rows.text_lines import Line, text_lines, undecodable
+
+ENDINGS = [
+    f"{e}{packed}" for e in (".conll", ".conllu", ".iob", ".iob2", ".bio") for packed in ("", ".gz")
+]
+_DOCUMENT = "-DOCSTART-"
+_SPACES = re.compile(r"[ \t]+")
+
+
+class Conll(RowSource):
+    """Reads word-level tags in columns, as the CoNLL shared tasks wrote them.
+
+    A row is a sentence with the fields `words` and `tags`, two lists of strings; it is named by its
+    first line. Columns are divided by tabs if the first line with a word has one, else by spaces.
+    `-DOCSTART-` lines are passed over.
+
+    Args:
+        paths: Files, globs, or folders (searched for `.conll`, `.conllu`, `.iob`, `.iob2`, `.bio`
+            and these with `.gz`); `~` and `${VARIABLE}` are expanded.
+        word_column: Which column holds the word, from 0; negative numbers count from the end.
+        tag_column: Which column holds the tag.
+        comment: How lines begin that are passed over, such as `"# "`; empty if there are none.
+        encoding: How the files are encoded.
+
+    Raises:
+        ConfigError: Word and tag are the same column, or the encoding is unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        paths: str | list[str],
+        word_column: int = 0,
+        tag_column: int = -1,
+        comment: str = "",
+        encoding: str = "utf-8",
+    ) -> None:
+        if word_column == tag_column:
+            raise ConfigError(
+                f"word_column and tag_column are both {word_column}."
+                " Columns count from 0, or from -1 backwards: give each its own."
+            )
+        self.paths = paths
+        self.word_column = word_column
+        self.tag_column = tag_column
+        self.comment = comment
+        self.encoding = encoding
+        Decoder(encoding=encoding)
+
+    def files(self) -> list[Path]:
+        """Lists the files that `paths` names."""
+        return find_files(self.paths, ENDINGS)
+
+    def read(self) -> Iterator[Row | BadRow]:
+        """Streams one row per sentence, of one file after another."""
+        for path in self.files():
+            yield from self._read(path)
+
+    def _read(self, path: Path) -> Iterator[Row | BadRow]:
+        tabs = None
+        n_columns = 0
+        for sentence in self._sentences(path):
+            if tabs is None:
+                tabs = "\t" in sentence[0].text
+                n_columns = len(_split(sentence[0].text, tabs))
+            yield self._row(path, sentence, tabs, n_columns)
+
+    def _sentences(self, path: Path) -> Iterator[list[Line]]:
+        sentence: list[Line] = []
+        for line in text_lines(path, self.encoding):
+            if self.comment and line.text.startswith(self.comment):
+                continue
+            if line.text.strip() and not line.text.startswith(_DOCUMENT):
+                sentence.append(line)
+            elif sentence:
+                yield sentence
+                sentence = []
+        if sentence:
+            yield sentence
+
+    def _row(self, path: Path, sentence: list[Line], tabs: bool, n_columns: int) -> Row | BadRow:
+        words, tags = [], []
+        for line in sentence:
+            values = _split(line.text, tabs)
+            if line.problem:
+                return undecodable(path, line)
+            if len(values) != n_columns:
+                return _unequal(path, line, len(values), n_columns, sentence)
+            try:
+                words.append(values[self.word_column])
+                tags.append(values[self.tag_column])
+            except IndexError:
+                return self._too_few(path, line, n_columns, sentence)
+        return Row({"words": words, "tags": tags}, f"{path}:{sentence[0].number}")
+
+    def _too_few(self, path: Path, line: Line, n_columns: int, sentence: list[Line]) -> BadRow:
+        where = f"{path}:{line.number}"
+        message = (
+            f"{where} has {n_columns} columns, so there is no word_column={self.word_column} or no"
+            f" tag_column={self.tag_column}. Columns count from 0: set these two to what there is."
+        )
+        return BadRow(where, UNEQUAL, message, _content(sentence))
+
+
+def _split(text: str, tabs: bool) -> list[str]:
+    if tabs:
+        return text.removesuffix("\n").removesuffix("\r").split("\t")
+    return _SPACES.split(text.strip(" \t\r\n"))
+
+
+def _unequal(path: Path, line: Line, n_values: int, n_columns: int, sentence: list[Line]) -> BadRow:
+    where = f"{path}:{line.number}"
+    message = (
+        f"{where}, in the sentence from line {sentence[0].number}, has {n_values} values and the"
+        f" first line of the file {n_columns}. Mend the line; a blank line ends a sentence."
+    )
+    return BadRow(where, UNEQUAL, message, _content(sentence))
+
+
+def _content(sentence: list[Line]) -> list[str]:
+    return [line.text.rstrip("\r\n") for line in sentence]
