@@ -26,6 +26,21 @@ OFFERED = {
     },
     "roots.plan": {"Plan", "plan_run"},
     "roots.evaluation": {"draw_run"},
+    "roots.metrics": {
+        "Agreement",
+        "Calibration",
+        "Classification",
+        "EntityF1",
+        "GeneratedText",
+        "MultiLabel",
+        "Regression",
+        "SquadScore",
+        "SummedMetric",
+        "best_threshold",
+        "entities_of",
+        "squad_exact_match",
+        "squad_f1",
+    },
     "roots.modules": {"CausalLM", "LanguageModule", "StepReport"},
 }
 
