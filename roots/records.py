@@ -78,6 +78,36 @@ class Vocabulary:
     mask_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What a classifier tells of a text.
+
+    Args:
+        kind: `one` of the names, `many` of them (any number), or a `value`: a number.
+        names: The classes, in the order of their numbers; empty for a value.
+    """
+
+    kind: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The keys of a network's configuration that say so, by Hugging Face's names."""
+        problems = {
+            "one": "single_label_classification",
+            "many": "multi_label_classification",
+            "value": "regression",
+        }
+        if self.kind == "value":
+            return {"num_labels": 1, "problem_type": problems[self.kind]}
+        return {
+            "num_labels": len(self.names),
+            "id2label": dict(enumerate(self.names)),
+            "label2id": {name: number for number, name in enumerate(self.names)},
+            "problem_type": problems[self.kind],
+        }
+
+
 def plain(value: Any) -> Any:
     """Turns a configured object into plain values: dictionaries, lists, strings, numbers.
 

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from roots.errors import CheckpointError, ConfigError
 
 CHECKPOINT_FILE = "checkpoint.json"
@@ -108,12 +110,30 @@ class Run:
             )
         return found[-1]
 
-    def best(self, monitor: str) -> Checkpoint:
-        """Gives the checkpoint with the smallest `monitor`; the newest if none was measured."""
-        measured = [c for c in self.checkpoints() if monitor in c.metrics]
-        return min(measured, key=lambda c: c.metrics[monitor]) if measured else self.last()
+    @property
+    def monitor(self) -> tuple[str, str]:
+        """The validation metric that says which checkpoint is best, and whether by `min` or `max`.
 
-    def checkpoint(self, which: str, monitor: str = "val/loss") -> Checkpoint:
+        That is what the run was told, or val/loss, the smaller the better.
+        """
+        told: dict[str, Any] = {}
+        if self.config_file.is_file():
+            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8")) or {}
+            told = config.get("trainer") or {}
+        return told.get("monitor", "val/loss"), told.get("monitor_mode", "min")
+
+    def best(self, monitor: str = "") -> Checkpoint:
+        """Gives the checkpoint with the best metric; the newest if none was measured.
+
+        Args:
+            monitor: The metric, the smaller the better; empty takes the run's own.
+        """
+        name, mode = (monitor, "min") if monitor else self.monitor
+        measured = [c for c in self.checkpoints() if name in c.metrics]
+        sign = 1 if mode == "min" else -1
+        return min(measured, key=lambda c: sign * c.metrics[name]) if measured else self.last()
+
+    def checkpoint(self, which: str, monitor: str = "") -> Checkpoint:
         """Gives the checkpoint called `best`, `last` or by its step.
 
         Raises:
@@ -172,6 +192,12 @@ def open_run(path: Path | str) -> Run:
             f"{run.path} {what}. Give a run's own directory, such as runs/quickstart/0001."
         )
     return run
+
+
+def network_folder(path: str) -> str:
+    """Gives the folder of the best checkpoint where `path` is a run's directory; else `path`."""
+    run = Run(path)
+    return str(run.best().path) if run.config_file.is_file() else path
 
 
 def newest(root: Path | str, name: str) -> Run:

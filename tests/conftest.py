@@ -17,6 +17,7 @@ install_import_hook(
     [
         "roots.batch",
         "roots.data",
+        "roots.metrics",
         "roots.objectives",
         "roots.strategies",
         "roots.networks.trainable",

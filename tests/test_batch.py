@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from roots.batch import IGNORE, TokenBatch
+from roots.batch import IGNORE, TaskBatch, TokenBatch, labelled
 
 
 @pytest.fixture
@@ -97,3 +97,49 @@ def test_lightning_moves_it_by_its_own_method(batch: TokenBatch) -> None:
 def test_it_cannot_be_changed_by_assignment(batch: TokenBatch) -> None:
     with pytest.raises(AttributeError):
         batch.step = 1  # type: ignore[misc]
+
+
+# -- rows of different lengths ------------------------------------------------------------------
+
+
+def ragged(per_token: bool = False) -> TaskBatch:
+    lengths = torch.tensor([5, 4, 2, 1])
+    ids = torch.arange(20).view(4, 5)
+    return TaskBatch(
+        inputs={"input_ids": ids, "attention_mask": (torch.arange(5) < lengths[:, None]).long()},
+        labels=ids + 1 if per_token else torch.tensor([0, 2, IGNORE, 1]),
+        lengths=lengths,
+        samples=torch.tensor([9, 4, 7, -1]),
+        step=3,
+        per_token=per_token,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "widths"), [(1, [5, 4, 2, 1]), (2, [5, 2]), (3, [5, 1]), (4, [5])]
+)
+def test_each_part_is_cut_to_its_longest_row(rows: int, widths: list[int]) -> None:
+    parts = list(ragged(per_token=True).split(rows))
+    assert [part.inputs["input_ids"].shape[1] for part in parts] == widths
+    assert [part.inputs["attention_mask"].shape[1] for part in parts] == widths
+    assert [part.labels.shape[1] for part in parts] == widths
+    assert torch.cat([part.samples for part in parts]).tolist() == [9, 4, 7, -1]
+
+
+def test_labels_of_rows_are_cut_by_rows_alone() -> None:
+    parts = list(ragged().split(3))
+    assert [part.labels.tolist() for part in parts] == [[0, 2, IGNORE], [1]]
+    assert [int(part.n_labels) for part in parts] == [2, 1]
+
+
+def test_what_the_host_reads_stays_there() -> None:
+    moved = ragged().to("meta")
+    assert {tensor.device.type for tensor in moved.inputs.values()} == {"meta"}
+    assert moved.labels.device.type == "meta"
+    assert moved.lengths.device.type == moved.samples.device.type == "cpu"
+    assert len(list(moved.split(2))) == 2  # cut without asking the device
+
+
+def test_numbers_that_are_not_there_are_no_labels() -> None:
+    labels = torch.tensor([[1.0, float("nan")], [0.0, 1.0]])
+    assert labelled(labels).tolist() == [[True, False], [True, True]]

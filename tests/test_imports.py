@@ -26,7 +26,29 @@ OFFERED = {
     },
     "roots.plan": {"Plan", "plan_run"},
     "roots.evaluation": {"draw_run"},
-    "roots.modules": {"CausalLM", "LanguageModule", "StepModule", "StepReport"},
+    "roots.metrics": {
+        "Agreement",
+        "Calibration",
+        "Classification",
+        "EntityF1",
+        "GeneratedText",
+        "MultiLabel",
+        "Regression",
+        "SquadScore",
+        "SummedMetric",
+        "best_threshold",
+        "entities_of",
+        "squad_exact_match",
+        "squad_f1",
+    },
+    "roots.modules": {
+        "CausalLM",
+        "LanguageModule",
+        "SequenceClassifier",
+        "StepModule",
+        "StepReport",
+        "TaskModule",
+    },
 }
 
 

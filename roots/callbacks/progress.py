@@ -56,7 +56,8 @@ class Progress(L.Callback):
         ours: Any = trainer
         measured = {k[4:]: v for k, v in ours.latest.items() if k.startswith("val/")}
         if trainer.is_global_zero and measured and trainer.state.fn == "fit":
-            words = " · ".join(f"{name} {value:.4g}" for name, value in measured.items())
+            whole = {name: v for name, v in measured.items() if "/" not in name}  # no single class
+            words = " · ".join(f"{name} {value:.4g}" for name, value in whole.items())
             self._show(f"validated after step {trainer.global_step:,} · {words}", stay=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -4,14 +4,18 @@ Shape letters: B sequences, T tokens, S sequences of one optimizer step over all
 """
 
 from roots.data.base import StepData
+from roots.data.labelled_texts import LabelledTexts
 from roots.data.order import permute, samples_at
 from roots.data.steps import Share, share_of
+from roots.data.task_data import TaskData
 from roots.data.token_corpus import TokenCorpus
 from roots.data.windows import TokenSpan, Windows
 
 __all__ = [
+    "LabelledTexts",
     "Share",
     "StepData",
+    "TaskData",
     "TokenCorpus",
     "TokenSpan",
     "Windows",

@@ -37,6 +37,8 @@ class StepData(L.LightningDataModule, ABC):
         super().__init__()
         self.seq_len = at_least("seq_len", seq_len, 2)
         self.sequences_per_step = at_least("sequences_per_step", sequences_per_step, 1)
+        self.remarks: list[str] = []
+        """What was found when the data were read, in words."""
 
     # -- what it is made of ------------------------------------------------------------------
 
@@ -96,6 +98,9 @@ class StepData(L.LightningDataModule, ABC):
     @abstractmethod
     def whence(self, samples: Any) -> str:
         """Says in a sentence where training rows come from, for a message."""
+
+    def take_tokenizer_of(self, builder: Any) -> None:
+        """Takes the tokenizer of a network that brings one; data that have their own take none."""
 
     # -- how it is read ----------------------------------------------------------------------
 

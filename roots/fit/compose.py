@@ -86,6 +86,7 @@ def compose(
 def put_together(config: dict[str, Any], flags: Sequence[str]) -> Composed:
     """Parses a merged configuration with flags, and makes the objects."""
     parsed = CommandLine(config, flags)
+    parsed.datamodule.take_tokenizer_of(parsed.model.builder)
     return Composed(parsed.trainer.spec, parsed.trainer, parsed.model, parsed.datamodule)
 
 

@@ -126,6 +126,7 @@ class StepModule(L.LightningModule, ABC):
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
         seed: int = self.trainer.seed  # type: ignore[attr-defined]
         self.learn_of(data)
+        self.remarks += data.remarks
         trainable = self.build(seed=seed, device=strategy.root_device)
         self.builder.check_seq_len(trainable.network.config, data.seq_len)
         if self.trainer.state.fn == "fit":

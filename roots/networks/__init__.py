@@ -17,7 +17,7 @@ from roots.networks.flops import TokenFLOPs, count_flops
 from roots.networks.head import CAUSAL_LM, MASKED_LM, Head
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
-from roots.networks.task import TaskTrainable
+from roots.networks.task import TaskObjective, TaskTrainable
 from roots.networks.timing import Shapes
 from roots.networks.trainable import Trainable
 
@@ -31,6 +31,7 @@ __all__ = [
     "Pretrained",
     "Scratch",
     "Shapes",
+    "TaskObjective",
     "TaskTrainable",
     "TokenFLOPs",
     "Trainable",

@@ -20,15 +20,18 @@ from roots.networks.builder import (
     implementation,
 )
 from roots.networks.head import CAUSAL_LM, Head
+from roots.networks.quiet import quiet_transformers
 from roots.records import Vocabulary
+from roots.runs import network_folder
 
 
 class Pretrained(NetworkBuilder):
     """A network with the weights of a folder or of a name on the Hugging Face hub.
 
     Args:
-        path: A folder with config.json and *.safetensors, or a name on the hub. Weights in other
-            formats are not read: they are pickled, and unpickling runs code.
+        path: A folder with config.json and *.safetensors, the directory of a run (its best
+            checkpoint is taken), or a name on the hub. Weights in other formats are not read: they
+            are pickled, and unpickling runs code.
         config: Keys of the network's configuration to change: `{hidden_dropout_prob: 0.0}`.
         attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ..., or
             `tiled`, roots' own for compiled layers on a CPU; `auto` measures, before the first step
@@ -63,7 +66,7 @@ class Pretrained(NetworkBuilder):
         self._check_folder()
         try:
             config = AutoConfig.from_pretrained(
-                self.path,
+                network_folder(self.path),
                 revision=self.revision,
                 trust_remote_code=self.trust_remote_code,
                 **self.config,
@@ -94,10 +97,10 @@ class Pretrained(NetworkBuilder):
         """
         config = self.network_config(vocabulary, head)
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), quiet_transformers():
                 torch.manual_seed(seed)
                 network, report = head.auto.from_pretrained(
-                    self.path,
+                    network_folder(self.path),
                     config=config,
                     revision=self.revision,
                     trust_remote_code=self.trust_remote_code,
@@ -139,7 +142,7 @@ class Pretrained(NetworkBuilder):
             )
 
     def _check_folder(self) -> None:
-        folder = Path(self.path)
+        folder = Path(network_folder(self.path))
         if folder.is_dir() and not (folder / "config.json").is_file():
             raise DataError(
                 f"{folder} has no config.json. Give a Hugging Face folder, such as one that"

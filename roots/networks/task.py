@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,12 +11,14 @@ from transformers import PreTrainedModel
 
 from roots.batch import Score, TaskBatch
 
-Labels = Callable[[Any, Tensor], Score]
+TaskObjective = Callable[[Any, Tensor], Score]
 """Scores a network's output against labels; what `roots.objectives` offers for tasks."""
 
 
 class TaskTrainable(nn.Module):
     """Runs a network's own forward, then scores it: the module that strategies wrap.
+
+    What it does not read (DistilBERT has no `token_type_ids`) is left out.
 
     Args:
         network: A `transformers` network with a head.
@@ -24,16 +27,18 @@ class TaskTrainable(nn.Module):
 
     own_forward_because = ""
 
-    def __init__(self, network: PreTrainedModel, objective: Labels) -> None:
+    def __init__(self, network: PreTrainedModel, objective: TaskObjective) -> None:
         super().__init__()
         self.network = network
         self.objective = objective
+        self._reads = set(inspect.signature(network.forward).parameters)
         if getattr(network.config, "use_cache", False):
             network.config.use_cache = False
 
     def forward(self, batch: TaskBatch) -> Score:
         """Scores one micro-batch: summed loss, number of labels, what the network says."""
-        return self.objective(self.network(**inputs_of(batch)), batch.labels)
+        inputs = {name: v for name, v in inputs_of(batch).items() if name in self._reads}
+        return self.objective(self.network(**inputs), batch.labels)
 
     def check(self) -> str:
         """Finds nothing to decide: the network's own forward is run."""

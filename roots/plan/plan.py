@@ -36,6 +36,7 @@ def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
         ConfigError: The schedule does not fit into the steps, the ranks do not divide the
             sequences, or the network is too short for them.
     """
+    data.take_tokenizer_of(model.builder)
     trainer.settle(data)
     model.schedule.check(trainer.max_steps)
     ranks = trainer.strategy.data_parallel_size if trainer.world_size > 1 else 1

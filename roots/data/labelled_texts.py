@@ -1,0 +1,195 @@
+"""Texts, or pairs of texts, with a label: a class, several classes, or a value."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Shaped
+
+from roots.data.ragged import Ragged
+from roots.data.splits import Split
+from roots.data.task_data import TaskData
+from roots.errors import ConfigError
+from roots.objectives import balanced
+from roots.records import Labels, Row
+from roots.sources.rows import Check, HasText, LabelSet, ManyLabels, Number, OneLabel, RowSource
+from roots.tokenizer import Framed, Framing
+
+
+class LabelledTexts(TaskData):
+    """Reads texts with labels: fields `text`, `label`, and `text_pair` where there are pairs.
+
+    Args:
+        train: A file (csv, tsv, jsonl, json, parquet, …) of training rows, or a reader of rows.
+        val: Validation rows; empty holds out a part of the training rows.
+        test: Test rows; may be empty.
+        kind: What a label is: `one` class, `many` classes (a list, or names with commas), or a
+            `value`, a number.
+        labels: The classes in the order of their numbers, or a file that names one a line; empty
+            takes those that occur in the training rows, sorted.
+        tokenizer: A folder or hub name with the tokenizer; empty takes that of the network.
+        seq_len: Tokens of a row at most; longer ones are cut, and how many is said.
+        sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
+        val_fraction: Share of the training rows that is held out where `val` is empty: copies of a
+            text stay together, classes keep their shares, and each run has the same.
+        like_lengths: Make each step of rows of like length, so that little is filled up.
+        columns: The file's name for each field, where they differ: `{text: sentence}`.
+        on_bad_row: `error` ends at the first bad row; `skip` leaves bad rows out and counts them.
+        max_bad_fraction: With `skip`, more bad rows than this share of all are an error.
+        rejected_file: With `skip`, where the bad rows of the training data are written; empty
+            writes them nowhere.
+
+    Raises:
+        ConfigError: A number that cannot work, or labels beside `kind: value`.
+    """
+
+    ARGUMENTS: ClassVar = ("kind",)
+    FIELDS: ClassVar = ("text", "label")
+    OPTIONAL: ClassVar = ("text_pair",)
+
+    def __init__(
+        self,
+        *,
+        train: str | RowSource,
+        val: str | RowSource = "",
+        test: str | RowSource = "",
+        kind: Literal["one", "many", "value"] = "one",
+        labels: str | Sequence[str] = "",
+        tokenizer: str = "",
+        seq_len: int = 128,
+        sequences_per_step: int = 32,
+        val_fraction: float = 0.1,
+        like_lengths: bool = True,
+        columns: Mapping[str, str] | None = None,
+        on_bad_row: Literal["error", "skip"] = "error",
+        max_bad_fraction: float = 0.01,
+        rejected_file: str = "",
+    ) -> None:
+        super().__init__(
+            train=train,
+            val=val,
+            test=test,
+            tokenizer=tokenizer,
+            seq_len=seq_len,
+            sequences_per_step=sequences_per_step,
+            val_fraction=val_fraction,
+            like_lengths=like_lengths,
+            columns=columns,
+            on_bad_row=on_bad_row,
+            max_bad_fraction=max_bad_fraction,
+            rejected_file=rejected_file,
+        )
+        if kind not in ("one", "many", "value"):
+            raise ConfigError(f"data.kind={kind!r} is none of one, many, value. Set one of them.")
+        if kind == "value" and labels:
+            raise ConfigError("data.labels names classes, and data.kind: value has none. Drop one.")
+        self.kind = kind
+        self.given_labels = labels
+        self._labels = LabelSet.given(labels) if labels else None
+
+    @property
+    def labels(self) -> Labels:
+        """The kind of the labels, and the classes."""
+        if self.kind == "value":
+            return Labels(kind="value")
+        if self._labels is None:
+            self.split("train")
+        assert self._labels is not None
+        return Labels(kind=self.kind, names=self._labels.names)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The plain form of this data module."""
+        spec = super().spec
+        spec["init_args"]["labels"] = self.given_labels
+        return spec
+
+    def balanced_weights(self) -> list[float]:
+        """Weighs each class by how rare it is among the training rows."""
+        labels = self.split("train").labels
+        return balanced(labels, len(self.labels.names))
+
+    # -- rows --------------------------------------------------------------------------------
+
+    def checks(self) -> Sequence[Check]:
+        """A text, and a label of the right kind."""
+        label: dict[str, Check] = {
+            "one": OneLabel("label", self._labels),
+            "many": ManyLabels("label", self._labels),
+            "value": Number("label"),
+        }
+        return [HasText("text"), _pair_is_text, label[self.kind]]
+
+    def learn(self, rows: Sequence[Row]) -> None:
+        """Takes the classes, where they are not given."""
+        if self.kind == "value":
+            return
+        found: list[Any] = [row.fields["label"] for row in rows]
+        each: list[Any] = found if self.kind == "one" else [n for names in found for n in names]
+        if self._labels is None:
+            self._labels = LabelSet.of(each, "label")
+        elif self.given_labels:
+            self._labels.check_all_seen(set(each), "label")
+
+    def class_of(self, row: Row) -> Hashable:
+        """The label, where there is one."""
+        return row.fields["label"] if self.kind == "one" else None
+
+    def texts_of(self, row: Row) -> str:
+        """The text, or both of a pair."""
+        return f"{row.fields['text']}\0{row.fields.get('text_pair', '')}"
+
+    def make_split(self, rows: Sequence[Row]) -> Split:
+        """Tokenizes the texts, with the special tokens that the network expects."""
+        framing = Framing(self.tokenizer, max_tokens=self.seq_len)
+        return framed_split(
+            framing.frame([_text(row) for row in rows]),
+            labels=self._numbers(rows),
+            where=[row.where for row in rows],
+            pad_id=self.tokenizer.pad_id,
+        )
+
+    def _numbers(self, rows: Sequence[Row]) -> Shaped[np.ndarray, "R ..."]:
+        found: list[Any] = [row.fields["label"] for row in rows]
+        if self.kind == "value":
+            return np.array(found, dtype=np.float32)
+        if self.kind == "one":
+            return np.array(found, dtype=np.int64)
+        assert self._labels is not None
+        chosen = np.zeros((len(rows), len(self._labels)), dtype=np.float32)
+        for row, numbers in zip(chosen, found, strict=True):
+            row[list(numbers)] = 1
+        return chosen
+
+
+def framed_split(
+    framed: Sequence[Framed],
+    *,
+    labels: Shaped[np.ndarray, "R ..."] | Ragged,
+    where: Sequence[str],
+    pad_id: int,
+) -> Split:
+    """Makes a split of framed texts; type ids are kept where there are any but 0."""
+    others = {}
+    if any(any(f.type_ids) for f in framed):
+        others["token_type_ids"] = Ragged.of([f.type_ids for f in framed])
+    return Split(
+        input_ids=Ragged.of([f.ids for f in framed]),
+        labels=labels,
+        where=where,
+        pad_id=pad_id,
+        others=others,
+        n_cut=sum(f.was_cut for f in framed),
+    )
+
+
+def _text(row: Row) -> str | tuple[str, str]:
+    text, pair = row.fields["text"], row.fields.get("text_pair")
+    return (text, pair) if pair is not None else text  # type: ignore[return-value]
+
+
+def _pair_is_text(row: Row) -> Any:
+    """Asks for a second text only of rows that have the field."""
+    return HasText("text_pair")(row) if "text_pair" in row.fields else row

@@ -1,0 +1,119 @@
+"""A part of a labelled data set as the network reads it, and the datasets of steps over it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Shaped
+from torch.utils.data import Dataset
+
+from roots.batch import IGNORE, TaskBatch
+from roots.data.like_lengths import LikeLengths
+from roots.data.ragged import Ragged
+from roots.data.steps import Share
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows with their labels, in memory.
+
+    Args:
+        input_ids: The tokens of each row.
+        labels: One label per row (R,), several (R, C), or one per token.
+        where: Where each row stands in its source, for messages.
+        pad_id: The token that fills up.
+        others: What else the network reads of each token, by its argument's name: filled up by 0.
+        about: What a metric needs to know of each row beside its labels.
+        n_cut: How many rows lost tokens because they were too long.
+    """
+
+    input_ids: Ragged
+    labels: Shaped[np.ndarray, "R ..."] | Ragged
+    where: Sequence[str]
+    pad_id: int
+    others: Mapping[str, Ragged] = field(default_factory=dict)
+    about: Sequence[object] = ()
+    n_cut: int = 0
+
+    def __len__(self) -> int:
+        """Counts the rows."""
+        return len(self.input_ids)
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " R"]:
+        """Counts the tokens of each row."""
+        return self.input_ids.lengths
+
+    @property
+    def digest(self) -> bytes:
+        """Changes when a token or a label changes."""
+        found = hashlib.sha256(self.input_ids.values.tobytes() + self.input_ids.ends.tobytes())
+        labels = self.labels.values if isinstance(self.labels, Ragged) else self.labels
+        found.update(np.ascontiguousarray(labels).tobytes())
+        return found.digest()
+
+    def batch(self, rows: Int64[np.ndarray, " B"], step: int) -> TaskBatch:
+        """Lays rows under each other; a row of -1 is filler, one token long and unlabelled."""
+        ids = self.input_ids.padded(rows, self.pad_id)  # B T
+        lengths = np.where(rows >= 0, self.lengths[rows], 1)
+        mask = np.arange(ids.shape[1]) < lengths[:, None]
+        arrays = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+        arrays |= {name: ragged.padded(rows, 0) for name, ragged in self.others.items()}
+        return TaskBatch(
+            inputs={name: torch.from_numpy(array) for name, array in arrays.items()},
+            labels=torch.from_numpy(self._labels(rows)),
+            lengths=torch.from_numpy(lengths),
+            samples=torch.from_numpy(rows),
+            step=step,
+            per_token=isinstance(self.labels, Ragged),
+        )
+
+    def _labels(self, rows: Int64[np.ndarray, " B"]) -> Shaped[np.ndarray, "B ..."]:
+        if isinstance(self.labels, Ragged):
+            return self.labels.padded(rows, IGNORE)
+        found: Shaped[np.ndarray, "B ..."] = self.labels[rows]
+        found[rows < 0] = np.nan if found.dtype.kind == "f" else IGNORE
+        return found
+
+
+class TaskSteps(Dataset[TaskBatch]):
+    """Item n is this rank's share of the n-th optimizer step."""
+
+    def __init__(self, split: Split, order: LikeLengths, share: Share) -> None:
+        self.split = split
+        self.order = order
+        self.share = share
+
+    def __getitem__(self, step: int) -> TaskBatch:
+        """Reads the share of a step."""
+        rows = self.order.samples(step)[self.share.places]
+        return self.split.batch(np.ascontiguousarray(rows), step)
+
+
+class TaskEvaluation(Dataset[TaskBatch]):
+    """All rows of a split once, the longest first, in as many equal batches on every rank."""
+
+    def __init__(self, split: Split, *, share: Share, ranks: int) -> None:
+        self.split = split
+        self.share = share
+        self.ranks = ranks
+        self._order = np.argsort(-split.lengths, kind="stable")
+
+    def __len__(self) -> int:
+        """Counts the batches, the same on every rank."""
+        return math.ceil(len(self.split) / (self.share.rows * self.ranks))
+
+    def __getitem__(self, index: int) -> TaskBatch:
+        """Reads this rank's share of a batch; rows past the end are filler."""
+        if index >= len(self):
+            raise IndexError(index)
+        size = self.share.rows * self.ranks
+        here = np.full(size, -1, dtype=np.int64)
+        found = self._order[index * size : (index + 1) * size]
+        here[: len(found)] = found
+        return self.split.batch(here[self.share.places], index)

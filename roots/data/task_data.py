@@ -1,0 +1,337 @@
+"""What data modules of labelled rows share: sources, tokenizer, splits, steps of like lengths."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from roots.batch import TaskBatch
+from roots.data.base import StepData, first_few
+from roots.data.like_lengths import LikeLengths, padding
+from roots.data.splits import Split, TaskEvaluation, TaskSteps
+from roots.data.steps import share_of
+from roots.errors import ConfigError, DataError
+from roots.records import BadRow, Row, Vocabulary, plain
+from roots.runs import network_folder
+from roots.sources.rows import (
+    Check,
+    CheckedRows,
+    Columns,
+    RowSource,
+    hold_out,
+    rows_from,
+    shared_texts,
+)
+from roots.tokenizer import Tokenizer, fetch_tokenizer
+
+
+class TaskData(StepData):
+    """Reads labelled rows, tokenizes them, and yields steps of rows of like length.
+
+    Args:
+        train: A file (csv, tsv, jsonl, json, parquet, …) of training rows, or a reader of rows.
+        val: Validation rows; empty holds out a part of the training rows.
+        test: Test rows; may be empty.
+        tokenizer: A folder or hub name with the tokenizer; empty takes that of the network.
+        seq_len: Tokens of a row at most; longer ones are cut, and how many is said.
+        sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
+        val_fraction: Share of the training rows that is held out where `val` is empty: copies of a
+            text stay together, classes keep their shares, and each run has the same.
+        like_lengths: Make each step of rows of like length, so that little is filled up.
+        columns: The file's name for each field of the task, where they differ.
+        on_bad_row: `error` ends at the first bad row; `skip` leaves bad rows out and counts them.
+        max_bad_fraction: With `skip`, more bad rows than this share of all are an error.
+        rejected_file: With `skip`, where the bad rows of the training data are written; empty
+            writes them nowhere.
+
+    Raises:
+        ConfigError: A number that cannot work.
+    """
+
+    SHARED: ClassVar = (
+        "train",
+        "val",
+        "test",
+        "tokenizer",
+        "seq_len",
+        "sequences_per_step",
+        "val_fraction",
+        "like_lengths",
+        "columns",
+        "on_bad_row",
+        "max_bad_fraction",
+        "rejected_file",
+    )
+    FIELDS: ClassVar[Sequence[str]] = ()
+    """What every row must have."""
+    OPTIONAL: ClassVar[Sequence[str]] = ()
+    """What a row may have."""
+
+    same_lengths = False
+
+    def __init__(
+        self,
+        *,
+        train: str | RowSource,
+        val: str | RowSource = "",
+        test: str | RowSource = "",
+        tokenizer: str = "",
+        seq_len: int = 128,
+        sequences_per_step: int = 32,
+        val_fraction: float = 0.1,
+        like_lengths: bool = True,
+        columns: Mapping[str, str] | None = None,
+        on_bad_row: str = "error",
+        max_bad_fraction: float = 0.01,
+        rejected_file: str = "",
+    ) -> None:
+        super().__init__(seq_len=seq_len, sequences_per_step=sequences_per_step)
+        if not 0 <= val_fraction < 1:
+            raise ConfigError(
+                f"val_fraction={val_fraction:g} is no share. Set it to at least 0 and less than 1."
+            )
+        self.train = train
+        self.val = val
+        self.test = test
+        self.tokenizer_path = tokenizer
+        self.val_fraction = val_fraction
+        self.like_lengths = like_lengths
+        self.columns = dict(columns or {})
+        self.on_bad_row = on_bad_row
+        self.max_bad_fraction = max_bad_fraction
+        self.rejected_file = rejected_file
+        self._read_as = Columns(self.columns, fields=self.FIELDS, optional=self.OPTIONAL)
+        self._of_network = ""
+        self._splits: dict[str, Split] = {}
+        self._order: LikeLengths | None = None
+
+    # -- what a subclass says ----------------------------------------------------------------
+
+    @abstractmethod
+    def checks(self) -> Sequence[Check]:
+        """Gives what is asked of a row; once `learn` was called, with what was learned."""
+
+    def learn(self, rows: Sequence[Row]) -> None:
+        """Takes from the training rows what the others must fit to: the labels."""
+
+    @abstractmethod
+    def make_split(self, rows: Sequence[Row]) -> Split:
+        """Turns checked rows into what the network reads."""
+
+    def texts_of(self, row: Row) -> str:
+        """Gives the text of a row: rows of the same text stay together when some are held out."""
+        return "\0".join(str(row.fields.get(name, "")) for name in (*self.FIELDS, *self.OPTIONAL))
+
+    def class_of(self, row: Row) -> Hashable:  # noqa: ARG002 - for a subclass
+        """Gives the class whose share a held-out part keeps."""
+        return None
+
+    # -- what it is made of ------------------------------------------------------------------
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The plain form of this data module."""
+        spec = super().spec
+        arguments = {name: plain(self._argument(name)) for name in self.SHARED}
+        spec["init_args"] = {**arguments, **spec["init_args"]}
+        return spec
+
+    def _argument(self, name: str) -> Any:
+        return self.tokenizer_path if name == "tokenizer" else getattr(self, name)
+
+    @property
+    def path(self) -> Path:
+        """The file of the training rows, or the first of several."""
+        return rows_from(self.train).files()[0]
+
+    def take_tokenizer_of(self, builder: Any) -> None:
+        """Takes the tokenizer of a network that has one, where none is named."""
+        self._of_network = getattr(builder, "path", "")
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the rows are encoded with."""
+        path = self.tokenizer_path or self._of_network
+        if not path:
+            raise ConfigError(
+                "There is no tokenizer for the texts: the network is made from scratch and brings"
+                " none. Set data.tokenizer to a folder that holds tokenizer.json."
+            )
+        return fetch_tokenizer(network_folder(path))
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens of the tokenizer."""
+        tokenizer = self.tokenizer
+        return Vocabulary(
+            size=tokenizer.vocab_size,
+            eos_id=tokenizer.eos_id,
+            bos_id=tokenizer.bos_id,
+            pad_id=tokenizer.pad_id,
+            mask_id=tokenizer.mask_id,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when a training row or the tokenizer changes."""
+        found = hashlib.sha256(self.tokenizer.fingerprint.encode())
+        found.update(self.split("train").digest)
+        return found.hexdigest()
+
+    @property
+    def n_train(self) -> int:
+        """Counts the training rows."""
+        return len(self.split("train"))
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Input tokens of one optimizer step over all ranks, in the mean."""
+        return float(self.split("train").lengths.mean()) * self.sequences_per_step
+
+    def split(self, name: str) -> Split:
+        """Gives `train`, `val` or `test`, read and tokenized once.
+
+        Raises:
+            DataError: A row is bad, or there is no such split.
+        """
+        if name not in self._splits:
+            if name == "test":
+                self.split("train")  # which tells the labels
+                self._splits["test"] = self.make_split(self._rows("test"))
+            else:
+                train, val = self._train_and_val()
+                self._splits["train"] = self.make_split(train)
+                self._splits["val"] = self.make_split(val)
+        return self._splits[name]
+
+    def describe(self) -> str:
+        """Says in one line what is read, and how much of it."""
+        train = self.split("train")
+        val = len(self.split("val"))
+        cut = f", {train.n_cut:,} of them cut to {self.seq_len:,} tokens" if train.n_cut else ""
+        mean = train.lengths.mean()
+        held = "" if self.val else " (held out of the same file)"
+        return (
+            f"{self.path}: {len(train):,} rows of {mean:.0f} tokens in the mean to train on{cut},"
+            f" {val:,} to validate on{held}"
+        )
+
+    def whence(self, samples: Any) -> str:
+        """Says which training rows samples are."""
+        where = self.split("train").where
+        return f"Its rows are {first_few([where[s] for s in samples if s >= 0])}."
+
+    # -- steps -------------------------------------------------------------------------------
+
+    def tokens_until(self, step: int) -> int:
+        """Counts the input tokens of the steps before `step`, over all ranks."""
+        return self.order.tokens_until(step)
+
+    def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:
+        """Tells which share of the places in the micro-batches was filled up."""
+        sums = np.zeros(2)
+        for step in range(first, stop):
+            lengths = self.order.lengths[self.order.samples(step)]
+            share = share_of(len(lengths), rank=0, ranks=self._ranks)
+            for rank in range(self._ranks):
+                mine = share_of(len(lengths), rank=rank, ranks=self._ranks).places
+                sums += padding(lengths[mine], min(rows, share.rows))
+        return {"train/padding_fraction": float(1 - sums[0] / sums[1])} if sums[1] else {}
+
+    @property
+    def order(self) -> LikeLengths:
+        """Which training rows each step has."""
+        if self._order is None:
+            self._order = LikeLengths(
+                self.split("train").lengths,
+                rows_per_step=self.sequences_per_step,
+                seed=self.trainer.seed,  # type: ignore[union-attr]
+                sorts=self.like_lengths,
+            )
+        return self._order
+
+    # -- Lightning's hooks -------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Reads and tokenizes what the stage needs."""
+        module: Any = getattr(self.trainer, "lightning_module", None)
+        if module is not None:
+            self.take_tokenizer_of(module.builder)
+        self._order = None
+        if stage == "fit":
+            self.split("train")
+        super().setup(stage)
+
+    def train_dataloader(self) -> DataLoader[TaskBatch]:
+        """Yields one batch per optimizer step, from the first that is not done."""
+        return self._training(TaskSteps(self.split("train"), self.order, self._share))
+
+    def val_dataloader(self) -> DataLoader[TaskBatch] | list[DataLoader[TaskBatch]]:
+        """Yields every validation row once; no loader where there are none."""
+        return self._all_of("val") if len(self.split("val")) else []
+
+    def test_dataloader(self) -> DataLoader[TaskBatch]:
+        """Yields every test row once."""
+        return self._all_of("test")
+
+    def predict_dataloader(self) -> DataLoader[TaskBatch]:
+        """Yields the test rows, or the validation rows where there are none."""
+        return self._all_of("test" if self.test else "val")
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _all_of(self, name: str) -> DataLoader[TaskBatch]:
+        dataset = TaskEvaluation(self.split(name), share=self._share, ranks=self._ranks)
+        return self._evaluation(dataset)
+
+    def _train_and_val(self) -> tuple[list[Row], list[Row]]:
+        rows = self._rows("train", rejected_file=self.rejected_file)
+        self.learn(rows)
+        rows = [self._checked(row) for row in rows]
+        if self.val:
+            val = self._rows("val")
+            leak = shared_texts(rows, val, fields=self.FIELDS, names=("train", "val"))
+            self.remarks += [leak.remark()] if leak.remark() else []
+            return rows, val
+        if not self.val_fraction:
+            return rows, []
+        train, held = hold_out(
+            len(rows),
+            fraction=self.val_fraction,
+            seed=1,
+            by=[self.texts_of(row) for row in rows],
+            strata=[self.class_of(row) for row in rows],
+        )
+        return [rows[n] for n in train], [rows[n] for n in held]
+
+    def _rows(self, name: str, rejected_file: str = "") -> list[Row]:
+        source = {"train": self.train, "val": self.val, "test": self.test}[name]
+        if not source:
+            raise DataError(f"There are no {name} rows. Set data.{name} to a file of them.")
+        checked = CheckedRows(
+            rows_from(source),
+            checks=[self._read_as, *self.checks()],
+            on_bad_row=self.on_bad_row,  # type: ignore[arg-type]
+            max_bad_fraction=self.max_bad_fraction,
+            rejected_file=rejected_file,
+        )
+        rows = list(checked)
+        if remark := checked.books.remark():
+            self.remarks.append(f"{name}: {remark}")
+        return rows
+
+    def _checked(self, row: Row) -> Row:
+        """Checks a training row again, with what was learned of all."""
+        for check in self.checks():
+            checked = check(row)
+            if isinstance(checked, BadRow):
+                raise DataError(checked.message)
+            row = checked
+        return row

@@ -1,0 +1,149 @@
+"""Classes, several classes or a value for a text or a pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from roots.batch import TaskBatch
+from roots.errors import ConfigError
+from roots.metrics import Classification, MultiLabel, Regression
+from roots.modules.task import Measure, TaskModule
+from roots.networks import Head, NetworkBuilder, TaskObjective
+from roots.objectives import Classes, ManyClasses, Values
+from roots.optim import OptimizerBuilder, Schedule
+from roots.records import Labels
+
+
+class SequenceClassifier(TaskModule):
+    """Learns what a text, or a pair of texts, is: one class, several classes, or a value.
+
+    Which of the three, the data say; their labels are saved with the network.
+
+    Args:
+        network: Builds the network, once the strategy is ready for it.
+        optimizer: Builds the optimizer; 2e-5 to 5e-5 are usual learning rates.
+        schedule: The learning rate of each step, as a fraction of the optimizer's.
+        micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
+            the numbers as they are. Fewer rows mean more passes per step.
+        clip_norm: Largest norm of the gradient; `.inf` clips nothing.
+        label_smoothing: Share of the target's probability that is spread evenly over the classes.
+        class_weights: Weight of each class, in the order of the labels; empty weighs all alike.
+        balance: Weigh each class by how rare it is, instead of by `class_weights`.
+
+    Raises:
+        ConfigError: A number that cannot work, or `class_weights` beside `balance`.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: NetworkBuilder,
+        optimizer: OptimizerBuilder,
+        schedule: Schedule,
+        micro_batch_size: int = 32,
+        clip_norm: float = 1.0,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] = (),
+        balance: bool = False,
+    ) -> None:
+        super().__init__(
+            network=network,
+            optimizer=optimizer,
+            schedule=schedule,
+            micro_batch_size=micro_batch_size,
+            clip_norm=clip_norm,
+        )
+        if balance and class_weights:
+            raise ConfigError(
+                f"balance weighs the classes by itself, and class_weights={list(class_weights)}"
+                " weighs them too. Leave out one of the two."
+            )
+        self.label_smoothing = label_smoothing
+        self.class_weights = list(class_weights)
+        self.balance = balance
+        self.labels = Labels(kind="one")
+        self._weights: Sequence[float] = self.class_weights
+        Classes(label_smoothing=label_smoothing, weights=class_weights)  # raises for bad settings
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The plain form of the constructor's arguments."""
+        mine = {
+            "label_smoothing": self.label_smoothing,
+            "class_weights": self.class_weights,
+            "balance": self.balance,
+        }
+        return {**super().settings, **mine}
+
+    @property
+    def head(self) -> Head:
+        """A projection of the whole text, with the labels in the configuration."""
+        return Head("sequence classifier", self.labels.config)
+
+    def learn_of(self, data: Any) -> None:
+        """Takes the vocabulary, the labels, and how often each occurs."""
+        super().learn_of(data)
+        self.labels = data.labels
+        n_classes = len(self.labels.names)
+        if self.class_weights and len(self.class_weights) != n_classes:
+            raise ConfigError(
+                f"class_weights has {len(self.class_weights)} weights and there are {n_classes}"
+                f" classes: {', '.join(self.labels.names)}. Give one for each, in this order."
+            )
+        self._weights = data.balanced_weights() if self.balance else self.class_weights
+        if self.labels.kind != "one" and (self._weights or self.label_smoothing):
+            raise ConfigError(
+                "label_smoothing, class_weights and balance are for one class per text; these data"
+                f" have {'several' if self.labels.kind == 'many' else 'a value'}. Leave them out."
+            )
+
+    def objective(self) -> TaskObjective:
+        """Makes the loss that suits the labels."""
+        if self.labels.kind == "value":
+            return Values()
+        if self.labels.kind == "many":
+            return ManyClasses()
+        return Classes(label_smoothing=self.label_smoothing, weights=self._weights)
+
+    def measure(self) -> Measure:
+        """Makes the metrics that the field reports for such labels."""
+        if self.labels.kind == "value":
+            return Regression()
+        if self.labels.kind == "many":
+            return MultiLabel(names=self.labels.names)
+        return Classification(names=self.labels.names)
+
+    def said(self, outputs: Tensor, batch: TaskBatch) -> Iterator[dict[str, Any]]:
+        """Gives the label and the probability of each, or the value."""
+        del batch
+        return iter(_said(outputs.float().cpu(), self.labels))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the labels."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["labels"] = {**asdict(self.labels), "names": list(self.labels.names)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the labels, then builds the network when it is loaded outside a run."""
+        found = checkpoint["labels"]
+        self.labels = Labels(kind=found["kind"], names=tuple(found["names"]))
+        super().on_load_checkpoint(checkpoint)
+
+
+def _said(outputs: Tensor, labels: Labels) -> list[dict[str, Any]]:
+    if labels.kind == "value":
+        return [{"value": value} for value in outputs.tolist()]
+    many = labels.kind == "many"
+    probabilities = torch.sigmoid(outputs) if many else outputs.softmax(-1)  # B C
+    rows = []
+    for row in probabilities.tolist():
+        by_name = dict(zip(labels.names, row, strict=True))
+        chosen = [name for name, p in by_name.items() if p >= 0.5]
+        best = max(by_name, key=lambda name: by_name[name])
+        rows.append({"label": chosen if many else best, "probabilities": by_name})
+    return rows

@@ -1,0 +1,118 @@
+"""What modules for labelled rows share: their own head, and metrics of what they say."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from roots.batch import Score, TaskBatch
+from roots.modules.base import StepModule
+from roots.networks import TaskObjective, TaskTrainable
+from roots.networks.dropout import quicken_dropout
+
+
+class Measure(Protocol):
+    """Adds up what is measured of predictions; what `roots.metrics` offers."""
+
+    def to(self, device: torch.device) -> Any:
+        """Moves the sums."""
+
+    def update(self, outputs: Any, labels: Any) -> None:
+        """Adds rows; those without a label count for nothing."""
+
+    def values(self) -> dict[str, float]:
+        """Gives what was measured over all rows of all ranks, by name."""
+
+
+@dataclass
+class Tally:
+    """What a validation has added up so far; no module, so that no checkpoint has it.
+
+    Args:
+        sums: Of the loss and of the labels, (2,).
+        measure: The task's metrics.
+    """
+
+    sums: Tensor
+    measure: Measure
+
+
+class TaskModule(StepModule):
+    """Trains a network with a head for a task on labelled rows."""
+
+    _tally: Tally | None = None
+
+    @abstractmethod
+    def objective(self) -> TaskObjective:
+        """Makes the loss."""
+
+    @abstractmethod
+    def measure(self) -> Measure:
+        """Makes what measures predictions."""
+
+    def trainable_of(self, network: PreTrainedModel) -> TaskTrainable:
+        """Puts the loss behind the network's own forward."""
+        return TaskTrainable(network, self.objective())
+
+    def make_ready(self, data: Any) -> None:
+        """Makes dropout quick on a CPU."""
+        del data
+        quicken_dropout(self.trainable.network, self._strategy.root_device)
+
+    # -- validation ----------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts the sums."""
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        sums = torch.zeros(2, dtype=exact, device=self.device)
+        self._tally = Tally(sums, self.measure().to(self.device))
+
+    def validation_step(self, batch: TaskBatch, _index: int) -> None:
+        """Adds a batch to the sums of loss and labels, and to what is measured."""
+        tally = self._tally
+        assert tally is not None
+        for part, score in self.score_without_training(batch):
+            tally.sums += torch.stack([s.to(tally.sums) for s in (score.loss, score.n_labels)])
+            self.add(tally.measure, score, part)  # type: ignore[arg-type]
+
+    def add(self, measure: Measure, score: Score, batch: TaskBatch) -> None:
+        """Adds what the network says of a micro-batch to what is measured."""
+        measure.update(score.outputs, batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Adds the ranks up, divides once, and reports."""
+        assert self._tally is not None
+        loss, count = self._strategy.reduce(self._tally.sums, reduce_op="sum").tolist()
+        measured = self._tally.measure.values()
+        if count:
+            metrics = {"loss": loss / count, **measured}
+            self.report({f"{self.stage}/{name}": value for name, value in metrics.items()})
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+    on_test_epoch_end = on_validation_epoch_end
+
+    # -- predictions ---------------------------------------------------------------------------
+
+    def predict_step(self, batch: TaskBatch, _index: int) -> list[dict[str, Any]]:
+        """Says of each row what the network thinks of it."""
+        rows: list[dict[str, Any]] = []
+        for part, score in self.score_without_training(batch):
+            said = self.said(score.outputs, part)  # type: ignore[arg-type]
+            samples = part.samples.tolist()
+            rows += [
+                {"sample": sample, **words}
+                for sample, words in zip(samples, said, strict=True)
+                if sample >= 0
+            ]
+        return rows
+
+    @abstractmethod
+    def said(self, outputs: Any, batch: TaskBatch) -> Iterator[dict[str, Any]]:
+        """Words what the network says of each row of a micro-batch."""
