@@ -3,6 +3,8 @@
 Shape letters: B sequences, T tokens, V vocabulary, D model width, N = B·T positions.
 """
 
+from roots.objectives.corruption import Corrupted, Key, corrupt
+from roots.objectives.masking import Masking
 from roots.objectives.next_token import NextToken, next_token_nats
 
-__all__ = ["NextToken", "next_token_nats"]
+__all__ = ["Corrupted", "Key", "Masking", "NextToken", "corrupt", "next_token_nats"]
