@@ -4,7 +4,8 @@ Shape letters: B sequences, T tokens, V vocabulary, D model width, N = B·T posi
 """
 
 from roots.objectives.corruption import Corrupted, Key, corrupt
+from roots.objectives.masker import Masker
 from roots.objectives.masking import Masking
 from roots.objectives.next_token import NextToken, next_token_nats
 
-__all__ = ["Corrupted", "Key", "Masking", "NextToken", "corrupt", "next_token_nats"]
+__all__ = ["Corrupted", "Key", "Masker", "Masking", "NextToken", "corrupt", "next_token_nats"]

@@ -167,8 +167,8 @@ def _subset(n: int, count: int, rng: np.random.Generator) -> Int64[np.ndarray, "
 
 def number_words(starts: Bool[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     """Numbers the words of some tokens from 0 on, given which of them start one."""
-    numbers: Int64[np.ndarray, " n"] = starts.cumsum()
-    return numbers - numbers[0]
+    numbers: Int64[np.ndarray, " n"] = starts.cumsum() - int(starts[0])
+    return numbers
 
 
 def _check_share(name: str, value: float) -> None:
