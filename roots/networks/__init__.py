@@ -14,10 +14,12 @@ from roots.networks.compiling import (
     uncompiled,
 )
 from roots.networks.flops import TokenFLOPs, count_flops
+from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
 from roots.networks.timing import Shapes
 from roots.networks.trainable import Trainable
+from roots.networks.unpacked import rows_are_packed, rows_are_unpacked
 
 __all__ = [
     "COMPILE",
@@ -29,10 +31,14 @@ __all__ = [
     "TokenFLOPs",
     "Trainable",
     "check_compile",
+    "check_packing",
     "choose_attention",
     "compile_network",
     "compiled_so_far",
     "count_flops",
     "is_compiled",
+    "packed_arguments",
+    "rows_are_packed",
+    "rows_are_unpacked",
     "uncompiled",
 ]
