@@ -14,6 +14,7 @@ from roots.networks.compiling import (
     uncompiled,
 )
 from roots.networks.flops import TokenFLOPs, count_flops
+from roots.networks.mlm_heads import MLMHead, split_mlm_head
 from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
@@ -24,6 +25,7 @@ from roots.networks.unpacked import rows_are_packed, rows_are_unpacked
 __all__ = [
     "COMPILE",
     "Choice",
+    "MLMHead",
     "NetworkBuilder",
     "Pretrained",
     "Scratch",
@@ -40,5 +42,6 @@ __all__ = [
     "packed_arguments",
     "rows_are_packed",
     "rows_are_unpacked",
+    "split_mlm_head",
     "uncompiled",
 ]
