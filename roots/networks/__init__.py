@@ -15,11 +15,14 @@ from roots.networks.compiling import (
 )
 from roots.networks.flops import TokenFLOPs, count_flops
 from roots.networks.head import CAUSAL_LM, MASKED_LM, Head
+from roots.networks.mlm_heads import MLMHead, split_mlm_head
+from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
 from roots.networks.task import TaskObjective, TaskTrainable
 from roots.networks.timing import Shapes
 from roots.networks.trainable import Trainable
+from roots.networks.unpacked import rows_are_packed, rows_are_unpacked
 
 __all__ = [
     "CAUSAL_LM",
@@ -27,6 +30,7 @@ __all__ = [
     "MASKED_LM",
     "Choice",
     "Head",
+    "MLMHead",
     "NetworkBuilder",
     "Pretrained",
     "Scratch",
@@ -36,10 +40,15 @@ __all__ = [
     "TokenFLOPs",
     "Trainable",
     "check_compile",
+    "check_packing",
     "choose_attention",
     "compile_network",
     "compiled_so_far",
     "count_flops",
     "is_compiled",
+    "packed_arguments",
+    "rows_are_packed",
+    "rows_are_unpacked",
+    "split_mlm_head",
     "uncompiled",
 ]

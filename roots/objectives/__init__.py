@@ -3,15 +3,27 @@
 Shape letters: B sequences, T tokens, V vocabulary, D model width, C classes, N = B·T positions.
 """
 
+from roots.objectives.corruption import Corrupted, Key, corrupt
 from roots.objectives.labels import Classes, ManyClasses, Spans, Values, balanced
+from roots.objectives.masked_token import MaskedToken, flat_places, row_places
+from roots.objectives.masker import Masker
+from roots.objectives.masking import Masking
 from roots.objectives.next_token import NextToken, next_token_nats
 
 __all__ = [
     "Classes",
+    "Corrupted",
+    "Key",
     "ManyClasses",
+    "MaskedToken",
+    "Masker",
+    "Masking",
     "NextToken",
     "Spans",
     "Values",
     "balanced",
+    "corrupt",
+    "flat_places",
     "next_token_nats",
+    "row_places",
 ]
