@@ -88,7 +88,7 @@ class Delimited(RowSource):
     def _names(self, first: Record, path: Path) -> list[str]:
         if not self.columns:
             if first.problem:
-                raise DataError(f"{path}:{first.number}, the header: {first.problem.message}")
+                raise DataError(f"The header cannot be read: {first.problem.message}")
             cure = "Mend the first line, or, if it is no header, name the columns with `columns`."
             _check_names(first.values, f"{path}:{first.number}, the header,", cure)
             return first.values

@@ -48,7 +48,7 @@ def quoted_records(path: Path, delimiter: str, encoding: str) -> Iterator[Record
     # The limit is the whole process's; it is only ever raised, from 128 KiB to what a text may be.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_DOCUMENT_BYTES))
     supply = _Supply(text_lines(path, encoding))
-    reader = csv.reader(supply, delimiter=delimiter, strict=True)
+    reader: Iterator[list[str]] = csv.reader(supply, delimiter=delimiter, strict=True)
     while True:
         supply.taken.clear()
         try:
