@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from roots.errors import ConfigError, DataError
 from roots.records import BadRow, Row
-from roots.sources.rows import Delimited
+from roots.sources.rows import Delimited, table_lines
 
 
 def put(path: Path, content: str | bytes) -> str:
@@ -79,6 +79,21 @@ def test_an_unclosed_quote_costs_its_line_and_not_the_rest(tmp_path) -> None:
     assert "double the quotes inside it, or set quoting to none" in first.message
     assert second.content == '1500,"closed" too early'
     assert len(good(Delimited(paths=source.paths, quoting="none"))) == 2_000
+
+
+def test_many_unclosed_quotes_before_empty_values_do_not_cost_the_file_each(
+    tmp_path, monkeypatch
+) -> None:
+    """Inside an open quote each `""` is a quote sign, so nothing closes it to the file's end."""
+    monkeypatch.setattr(table_lines, "MAX_LINES", 20)
+    lines = [f'{i},""\n' for i in range(1_000)]
+    lines[::100] = [f'{i},"open\n' for i in range(0, 1_000, 100)]
+    lines[50] = '50,"' + "a line\n" * 18 + 'the last"\n'
+    source = Delimited(paths=put(tmp_path / "a.csv", "id,text\n" + "".join(lines)))
+    assert len(good(source)) == 990
+    first, *_, last = refused(source)
+    assert "a quote is still open after 20 lines" in first.message
+    assert "to none" in last.message
 
 
 def test_an_unclosed_quote_on_the_last_lines_is_found(tmp_path) -> None:
