@@ -31,8 +31,8 @@ class Delimited(RowSource):
             names them.
         delimiter: The character between two values; empty to take it from the file's ending.
         quoting: `csv` reads a value in double quotes as one, delimiters and newlines (up to
-            10,000) inside included (RFC 4180); in `none` a quote is a character as any other and a row is a line,
-            as in GLUE's files. `auto` is `none` for tabs and `csv` for all else.
+            10,000) inside included (RFC 4180); in `none` a quote is a character as any other and
+            a row is a line, as in GLUE's files. `auto` is `none` for tabs and `csv` for all else.
         encoding: How the files are encoded.
 
     Raises:

@@ -1,7 +1,7 @@
 """Lines of a table to the values on them, with and without quotes.
 
 An unclosed quote would swallow the rest of a file. So a quoted record that fails is one bad line,
-and reading goes on behind that line, not behind what the quote swallowed. What two stray quotes
+and reading goes on behind that line, not behind what it swallowed. What two stray quotes
 enclose by the rules of csv is one value; nothing tells it from a real one.
 """
 
@@ -19,7 +19,7 @@ from roots.sources.rows.text_lines import Line, text_lines, undecodable
 
 BROKEN_QUOTES = "broken quotes"
 MAX_LINES = 10_000
-"""Lines that a quoted record may span; without an end, each open quote could cost the whole file."""
+"""Lines that a quoted record may span: without a limit, each open quote could cost the file."""
 
 _CURE = "Close each quoted value and double the quotes inside it, or set quoting to none."
 
