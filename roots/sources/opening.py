@@ -57,6 +57,22 @@ def whole(path: Path, cure: str) -> bytes:
     return raw
 
 
+def parts(path: Path, n_bytes: int = 2**20) -> Iterator[bytes]:
+    """Streams a file in parts of up to `n_bytes`; the first is its head.
+
+    Raises:
+        DataError: The packing is not read, or gzip data break.
+    """
+    offset = 0
+    with open_bytes(path) as file:
+        try:
+            while part := file.read(n_bytes):
+                yield part
+                offset += len(part)
+        except _BROKEN as error:
+            raise _broken(path, f" after byte {offset:,}", error) from error
+
+
 def open_bytes(path: Path) -> BinaryIO:
     """Opens a file for reading; one that ends in `.gz` is unpacked on the way.
 

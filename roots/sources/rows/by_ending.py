@@ -40,7 +40,9 @@ def rows_from(source: RowSource | str | Sequence[str]) -> RowSource:
     if len(paths) == 1 and _is_saved(paths[0]):
         return HuggingFaceRows(path=paths[0])
     files = find_files(paths, list(_ENDINGS))
-    kinds = {_kind(path): path for path in reversed(files)}
+    kinds: dict[type[RowSource], Path] = {}
+    for path in files:
+        kinds.setdefault(_kind(path), path)
     if len(kinds) > 1:
         (one, first), (other, second), *_ = kinds.items()
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -114,12 +114,13 @@ class CheckedRows:
     def _checked(self, row: Row | BadRow) -> Row | BadRow:
         if isinstance(row, BadRow):
             return row
-        result: Row | BadRow = row
+        good = row
         for check in self.checks:
-            result = check(result)
+            result = check(good)
             if isinstance(result, BadRow):
-                return BadRow(result.where, result.reason, result.message, row.fields)
-        return result
+                return replace(result, content=row.fields)
+            good = result
+        return good
 
     def _close(self, kept: int, rejected: list[BadRow]) -> None:
         counts: dict[str, int] = {}
@@ -132,8 +133,7 @@ class CheckedRows:
         if len(rejected) > self.max_bad_fraction * self.books.read:
             raise DataError(self._too_many(rejected))
         if not kept:
-            names = ", ".join(map(str, self.source.files())) or "The source"
-            raise DataError(f"{names}: there is no row in it. Fetch it again, or name another.")
+            raise DataError(self._none_kept())
 
     def _write(self, rejected: list[BadRow]) -> str:
         if not self.rejected_file:
@@ -144,6 +144,12 @@ class CheckedRows:
             return ""
         write_atomically(path, "".join(map(_line, rejected)))
         return str(path)
+
+    def _none_kept(self) -> str:
+        names = ", ".join(map(str, self.source.files())) or "The source"
+        if not self.books.read:
+            return f"{names}: there is no row in it. Fetch it again, or name another."
+        return f"{names}: no row is good. {self.books.remark()} Mend the file or the settings."
 
     def _too_many(self, rejected: list[BadRow]) -> str:
         books = self.books

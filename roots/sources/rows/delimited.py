@@ -30,9 +30,9 @@ class Delimited(RowSource):
         columns: Names of the columns of files without a header line; empty where the first line
             names them.
         delimiter: The character between two values; empty to take it from the file's ending.
-        quoting: `csv` reads a value in double quotes as one, delimiters and newlines inside
-            included (RFC 4180); in `none` a quote is a character as any other and a row is a line,
-            as in GLUE's files. `auto` is `none` for tabs and `csv` for all else.
+        quoting: `csv` reads a value in double quotes as one, delimiters and newlines (up to
+            10,000) inside included (RFC 4180); in `none` a quote is a character as any other and
+            a row is a line, as in GLUE's files. `auto` is `none` for tabs and `csv` for all else.
         encoding: How the files are encoded.
 
     Raises:
@@ -88,7 +88,7 @@ class Delimited(RowSource):
     def _names(self, first: Record, path: Path) -> list[str]:
         if not self.columns:
             if first.problem:
-                raise DataError(f"{path}:{first.number}, the header: {first.problem.message}")
+                raise DataError(f"The header cannot be read: {first.problem.message}")
             cure = "Mend the first line, or, if it is no header, name the columns with `columns`."
             _check_names(first.values, f"{path}:{first.number}, the header,", cure)
             return first.values

@@ -63,14 +63,13 @@ def _chosen(
     layers: Iterable[list[str]], groups: dict[str, list[int]], fraction: float
 ) -> Iterable[str]:
     owed = 0.0  # rows that the layers before took too few (or, below 0, too many)
-    for names in sorted(layers, key=lambda names: groups[names[0]][0]):
+    for names in layers:
         owed += fraction * sum(len(groups[name]) for name in names)
         for name in names[:-1]:  # the last stays, so that no class is lost for training
             size = len(groups[name])
-            if size / 2 > owed:
-                break
-            owed -= size
-            yield name
+            if size / 2 <= owed:
+                owed -= size
+                yield name
 
 
 def _marked(groups: dict[str, list[int]], held: set[str]) -> Iterable[tuple[int, bool]]:

@@ -60,7 +60,7 @@ class HuggingFaceRows(RowSource):
     def files(self) -> list[Path]:
         """Lists the files that are read, where they lie on this machine; none for the hub."""
         if self.data_files:
-            return find_files(list(self.data_files), [])
+            return find_files(list(self.data_files), [""])
         folder = Path(self._place())
         if not folder.is_dir():
             return []
@@ -88,7 +88,7 @@ class HuggingFaceRows(RowSource):
         return place
 
     def _open(self) -> Any:
-        import datasets
+        import datasets  # type: ignore[import-untyped]
 
         place = self._place()
         try:

@@ -10,9 +10,10 @@ from typing import Any
 
 from roots.errors import DataError
 from roots.records import BadRow, Row
+from roots.sources.decoding import without_bom
 from roots.sources.finding import find_files
 from roots.sources.jsonl import kind_of, parse_object
-from roots.sources.opening import open_bytes, whole
+from roots.sources.opening import parts, whole
 from roots.sources.rows.row_source import RowSource
 from roots.sources.rows.text_lines import Line, text_lines, undecodable, whole_text
 
@@ -49,15 +50,14 @@ class JsonRows(RowSource):
 
 def is_array(path: Path) -> bool:
     """Tells whether a `.json` file begins as an array does."""
-    if not path.name.removesuffix(".gz").endswith(".json"):
+    if not path.name.lower().removesuffix(".gz").endswith(".json"):
         return False
     return json_head(path).startswith(b"[")
 
 
 def json_head(path: Path, n_bytes: int = 2**16) -> bytes:
     """Reads the first bytes of a file, without a BOM and the space before the first sign."""
-    with open_bytes(path) as file:
-        return file.read(n_bytes).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return without_bom(next(parts(path, n_bytes), b"")).lstrip()
 
 
 def parse_whole(path: Path) -> Any:
@@ -86,14 +86,15 @@ def _lines(path: Path) -> Iterator[Row | BadRow]:
 
 def _row(path: Path, line: Line) -> Row | BadRow:
     where = f"{path}:{line.number}"
+    text = line.text.rstrip("\r\n")
     try:
-        record = parse_object(line.text, where)
+        record = parse_object(text, where)
     except DataError as error:
         broken = isinstance(error.__cause__, (ValueError, RecursionError))
         reason = BAD_JSON if broken else NO_OBJECT
-        return BadRow(where, reason, str(error), line.text.rstrip("\r\n"))
-    if _SURROGATE.search(line.text) and not _can_be_written(record):
-        return _half_pair(where, line.text.rstrip("\r\n"))
+        return BadRow(where, reason, str(error), text)
+    if _SURROGATE.search(text) and not _can_be_written(record):
+        return _half_pair(where, text)
     return Row(record, where)
 
 

@@ -9,11 +9,9 @@ from roots.errors import ConfigError, DataError
 from roots.records import BadRow, Row
 from roots.sources.decoding import Decoder
 from roots.sources.finding import find_files
-from roots.sources.opening import open_bytes
+from roots.sources.opening import parts
 from roots.sources.rows.row_source import RowSource
 from roots.sources.rows.text_lines import Line, text_lines, undecodable
-
-_CHUNK = 2**20
 
 
 class ParallelText(RowSource):
@@ -81,10 +79,9 @@ def _n_lines(path: Path) -> int:
     """Counts as the reader does: what stands behind the last newline is a line as well."""
     number = 0
     last = b"\n"
-    with open_bytes(path) as file:
-        while chunk := file.read(_CHUNK):
-            number += chunk.count(b"\n")
-            last = chunk[-1:]
+    for part in parts(path):
+        number += part.count(b"\n")
+        last = part[-1:]
     return number + (last != b"\n")
 
 

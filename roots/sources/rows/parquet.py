@@ -35,8 +35,7 @@ class Parquet(RowSource):
         for path in self.files():
             number = 0
             for batch in _batches(path):
-                for row in rows_of(batch, str(path), number):
-                    yield row
+                yield from rows_of(batch, str(path), number)
                 number += batch.num_rows
 
 
@@ -60,25 +59,21 @@ def rows_of(batch: Any, name: str, before: int) -> Iterator[Row | BadRow]:
 
 def _row(batch: Any, where: str) -> Row | BadRow:
     fields: dict[str, object] = {}
-    problems = {}
+    problem = ""
     for name in batch.schema.names:
         try:
             fields[name] = batch.column(name)[0].as_py()
         except (ValueError, OverflowError) as error:
             fields[name] = f"<{batch.schema.field(name).type}>"
-            problems[name] = error
-    if not problems:
+            problem = problem or f"the value in column '{name}' cannot be read ({error})"
+    if not problem:
         return Row(fields, where)
-    column, error = next(iter(problems.items()))
-    message = (
-        f"{where}: the value in column '{column}' cannot be read ({error}). Mend or delete it."
-    )
-    return BadRow(where, UNREADABLE, message, fields)
+    return BadRow(where, UNREADABLE, f"{where}: {problem}. Mend or delete it.", fields)
 
 
 def _batches(path: Path) -> Iterator[Any]:
-    import pyarrow
-    import pyarrow.parquet
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -91,7 +86,8 @@ def _batches(path: Path) -> Iterator[Any]:
                 )
             yield from file.iter_batches(batch_size=_BATCH)
     except (pyarrow.ArrowException, OSError) as error:
+        cause = " ".join(str(error).split()).removesuffix(".")
         raise DataError(
-            f"{path} cannot be read as Parquet: {error}."
+            f"{path} cannot be read as Parquet: {cause}."
             " It is cut short, damaged or another format: fetch it or write it again."
         ) from error

@@ -1,7 +1,8 @@
 """Lines of a table to the values on them, with and without quotes.
 
 An unclosed quote would swallow the rest of a file. So a quoted record that fails is one bad line,
-and reading goes on behind that line, not behind what the quote swallowed.
+and reading goes on behind that line, not behind what it swallowed. What two stray quotes
+enclose by the rules of csv is one value; nothing tells it from a real one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from roots.sources.decoding import MAX_DOCUMENT_BYTES
 from roots.sources.rows.text_lines import Line, text_lines, undecodable
 
 BROKEN_QUOTES = "broken quotes"
+MAX_LINES = 10_000
+"""Lines that a quoted record may span: without a limit, each open quote could cost the file."""
+
 _CURE = "Close each quoted value and double the quotes inside it, or set quoting to none."
 
 
@@ -48,7 +52,7 @@ def quoted_records(path: Path, delimiter: str, encoding: str) -> Iterator[Record
     # The limit is the whole process's; it is only ever raised, from 128 KiB to what a text may be.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_DOCUMENT_BYTES))
     supply = _Supply(text_lines(path, encoding))
-    reader = csv.reader(supply, delimiter=delimiter, strict=True)
+    reader: Iterator[list[str]] = csv.reader(supply, delimiter=delimiter, strict=True)
     while True:
         supply.taken.clear()
         try:
@@ -75,6 +79,8 @@ class _Supply:
         return self
 
     def __next__(self) -> str:
+        if len(self.taken) == MAX_LINES:
+            raise csv.Error(f"a quote is still open after {MAX_LINES:,} lines")
         line = self.again.popleft() if self.again else next(self.lines)
         self.taken.append(line)
         return line.text

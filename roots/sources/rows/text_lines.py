@@ -15,7 +15,7 @@ UNDECODABLE = "undecodable bytes"
 
 
 class Line(NamedTuple):
-    """One line of a file.
+    r"""One line of a file.
 
     Args:
         number: From 1.
