@@ -19,12 +19,13 @@ _OFFERED = {
     "Model": "roots.quick",
     "Trainer": "roots.quick",
     "compose": "roots.fit",
+    "load": "roots.fit",
 }
 
-__all__ = ["DataLoader", "Model", "Trainer", "compose"]
+__all__ = ["DataLoader", "Model", "Trainer", "compose", "load"]
 
 if TYPE_CHECKING:
-    from roots.fit import compose
+    from roots.fit import compose, load
     from roots.quick import DataLoader, Model, Trainer
 
 

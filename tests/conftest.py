@@ -74,3 +74,11 @@ def shards(text_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(shards: Path, tmp_path: Path) -> dict[str, Any]:
     """The run file of a tiny run, writing into a folder of its own."""
     return tiny_config(shards, tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny BERT without a head, with its tokenizer."""
+    from tiny_tasks import write_encoder
+
+    return write_encoder(tmp_path_factory.mktemp("networks") / "tiny-bert")

@@ -11,8 +11,8 @@ import pytest
 import roots
 
 OFFERED = {
-    "roots": {"DataLoader", "Model", "Trainer", "compose"},
-    "roots.fit": {"Trainer", "compose", "merge", "read_run_files"},
+    "roots": {"DataLoader", "Model", "Trainer", "compose", "load"},
+    "roots.fit": {"Trainer", "compose", "load", "merge", "read_run_files"},
     "roots.callbacks": {
         "Checkpoints",
         "Compilation",

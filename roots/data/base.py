@@ -99,6 +99,10 @@ class StepData(L.LightningDataModule, ABC):
     def whence(self, samples: Any) -> str:
         """Says in a sentence where training rows come from, for a message."""
 
+    def told(self, prediction: dict[str, Any]) -> dict[str, Any]:
+        """Adds to what was predicted of a row what the data know of it."""
+        return prediction
+
     def take_tokenizer_of(self, builder: Any) -> None:
         """Takes the tokenizer of a network that brings one; data that have their own take none."""
 

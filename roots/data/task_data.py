@@ -169,14 +169,7 @@ class TaskData(StepData):
     @property
     def vocabulary(self) -> Vocabulary:
         """The tokens of the tokenizer."""
-        tokenizer = self.tokenizer
-        return Vocabulary(
-            size=tokenizer.vocab_size,
-            eos_id=tokenizer.eos_id,
-            bos_id=tokenizer.bos_id,
-            pad_id=tokenizer.pad_id,
-            mask_id=tokenizer.mask_id,
-        )
+        return self.tokenizer.vocabulary
 
     @cached_property
     def fingerprint(self) -> str:
@@ -222,6 +215,12 @@ class TaskData(StepData):
             f"{self.path}: {len(train):,} rows of {mean:.0f} tokens in the mean to train on{cut},"
             f" {val:,} to validate on{held}"
         )
+
+    def told(self, prediction: dict[str, Any]) -> dict[str, Any]:
+        """Adds where the row stands."""
+        split = self.split("test" if self.test else "val")
+        where = split.where[prediction["sample"]]
+        return {"where": where, **{k: v for k, v in prediction.items() if k != "sample"}}
 
     def whence(self, samples: Any) -> str:
         """Says which training rows samples are."""

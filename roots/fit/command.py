@@ -13,6 +13,7 @@ from typing import Any
 from roots.callbacks.utilization import share_in_words
 from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
+from roots.fit.predictions import check_ending, gathered, write_rows
 from roots.fit.run_files import read_run_files
 from roots.plan import plan_run
 from roots.runs import Run, write_atomically
@@ -90,14 +91,11 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
     composed = from_run(own.run, own.checkpoint, flags) if own.run else put_together(config, flags)
     if verb == "predict" and not (own.run or own.to):
         raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
-    result = composed.evaluate(verb)
-    if not composed.trainer.is_global_zero:
-        return 0
     if verb == "predict":
-        path = Path(own.to or Path(own.run) / "predictions.jsonl")
-        rows = [row for batch in result for row in batch]
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
-        print(f"{len(rows):,} sequences scored: {path}")
+        _predict(composed, Path(own.to or f"{own.run}/predictions.jsonl"))
+        return 0
+    composed.evaluate(verb)
+    if not composed.trainer.is_global_zero:
         return 0
     for name, value in composed.trainer.latest.items():
         print(f"{name:<24} {value:.6g}")
@@ -105,6 +103,16 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
         record = {"checkpoint": own.checkpoint, **composed.trainer.latest}
         write_atomically(Path(own.run) / f"{verb}.json", json.dumps(record, indent=2) + "\n")
     return 0
+
+
+def _predict(composed: Composed, path: Path) -> None:
+    """Writes what the network says of every row, from all ranks."""
+    check_ending(path)
+    result = composed.evaluate("predict")
+    rows = [composed.data.told(row) for row in gathered(result)]
+    if composed.trainer.is_global_zero:
+        write_rows(rows, path)
+        print(f"{len(rows):,} rows: {path}")
 
 
 def _complete(composed: Composed) -> str:

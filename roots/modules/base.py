@@ -25,6 +25,7 @@ from roots.networks import Head, NetworkBuilder
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped
 from roots.records import Vocabulary, plain, rebuild
 from roots.strategies import StepStrategy
+from roots.tokenizer import Tokenizer
 
 
 class StepModule(L.LightningModule, ABC):
@@ -75,6 +76,8 @@ class StepModule(L.LightningModule, ABC):
         self.trainable: Any = None
         """The network with its loss, one forward pass: `TaskTrainable` or a kind of it."""
         self.vocabulary: Vocabulary | None = None
+        self.tokenizer: Tokenizer | None = None
+        self.seq_len = 0
         self.last_step: StepReport | None = None
         self.remarks: list[str] = []
         """What was decided when the network was built, in words."""
@@ -96,7 +99,9 @@ class StepModule(L.LightningModule, ABC):
 
     def learn_of(self, data: Any) -> None:
         """Takes from the data module what the network is built from."""
-        self.vocabulary = data.vocabulary
+        self.vocabulary, self.tokenizer, self.seq_len = data.vocabulary, None, data.seq_len
+        if data.is_ready:
+            self.tokenizer = data.tokenizer
 
     def make_ready(self, data: Any) -> None:
         """Does to a network that will be trained what leaves its numbers, and makes it fast."""

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from roots.batch import TaskBatch
+from roots.batch import IGNORE, Score, TaskBatch, labelled
 from roots.errors import ConfigError
 from roots.metrics import Classification, MultiLabel, Regression
-from roots.modules.task import Measure, TaskModule
+from roots.modules.task import Measure, TaskModule, framed_batch
 from roots.networks import Head, NetworkBuilder, TaskObjective
 from roots.objectives import Classes, ManyClasses, Values
 from roots.optim import OptimizerBuilder, Schedule
 from roots.records import Labels
+from roots.tokenizer import Framing
 
 
 class SequenceClassifier(TaskModule):
@@ -117,6 +118,27 @@ class SequenceClassifier(TaskModule):
         if self.labels.kind == "many":
             return MultiLabel(names=self.labels.names)
         return Classification(names=self.labels.names)
+
+    def add(self, measure: Measure, score: Score, batch: TaskBatch) -> None:
+        """Adds a micro-batch to what is measured; rows without a label are left out."""
+        if self.labels.kind == "one":
+            measure.update(score.outputs, batch.labels)
+        elif self.labels.kind == "many":
+            measure.update(score.outputs, batch.labels.nan_to_num(IGNORE).long())
+        else:
+            measure.update(score.outputs, batch.labels, keep=labelled(batch.labels))
+
+    def batch_of(self, texts: Sequence[str | tuple[str, str]]) -> TaskBatch:
+        """Frames texts, or pairs of texts."""
+        assert self.tokenizer is not None
+        framed = Framing(self.tokenizer, max_tokens=self.seq_len).frame(texts)
+        n_rows, n_names = len(framed), len(self.labels.names)
+        nothing = {
+            "one": torch.full((n_rows,), IGNORE),
+            "many": torch.full((n_rows, n_names), torch.nan),
+            "value": torch.full((n_rows,), torch.nan),
+        }
+        return framed_batch(framed, self.tokenizer.pad_id, nothing[self.labels.kind])
 
     def said(self, outputs: Tensor, batch: TaskBatch) -> Iterator[dict[str, Any]]:
         """Gives the label and the probability of each, or the value."""

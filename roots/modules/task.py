@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from roots.batch import Score, TaskBatch
+from roots.errors import ConfigError
 from roots.modules.base import StepModule
 from roots.networks import TaskObjective, TaskTrainable
 from roots.networks.dropout import quicken_dropout
+from roots.tokenizer import Framed
 
 
 class Measure(Protocol):
@@ -23,8 +26,8 @@ class Measure(Protocol):
     def to(self, device: torch.device) -> Any:
         """Moves the sums."""
 
-    def update(self, outputs: Any, labels: Any) -> None:
-        """Adds rows; those without a label count for nothing."""
+    def update(self, *rows: Any, **which: Any) -> None:
+        """Adds predictions and labels of rows; those without a label count for nothing."""
 
     def values(self) -> dict[str, float]:
         """Gives what was measured over all rows of all ranks, by name."""
@@ -113,6 +116,64 @@ class TaskModule(StepModule):
             ]
         return rows
 
+    @torch.no_grad()
+    def predict(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+        """Says of each text what the network thinks of it.
+
+        Args:
+            texts: What the task reads: texts, pairs of texts, ….
+
+        Raises:
+            ConfigError: The module has no weights yet.
+        """
+        if self.trainable is None:
+            raise ConfigError(
+                "The module has no weights yet. Train it (roots.compose(…).fit()), or open a run"
+                " (roots.load(…))."
+            )
+        batch = self.batch_of(texts)
+        mode = self.trainable.training
+        self.trainable.eval()
+        try:
+            rows = self.predict_step(batch.to(next(self.trainable.parameters()).device), 0)
+        finally:
+            self.trainable.train(mode)
+        return [_without_number(row) for row in sorted(rows, key=lambda row: row["sample"])]
+
+    @abstractmethod
+    def batch_of(self, texts: Sequence[Any]) -> TaskBatch:
+        """Makes an unlabelled batch of texts, the longest first; `samples` number them."""
+
     @abstractmethod
     def said(self, outputs: Any, batch: TaskBatch) -> Iterator[dict[str, Any]]:
         """Words what the network says of each row of a micro-batch."""
+
+
+def framed_batch(framed: Sequence[Framed], pad_id: int, labels: Tensor) -> TaskBatch:
+    """Pads framed texts into a batch, the longest first.
+
+    Args:
+        framed: The texts.
+        pad_id: The token that fills up.
+        labels: Those of each text, (B, ...).
+    """
+    lengths = torch.tensor([len(text.ids) for text in framed])
+    order = lengths.argsort(descending=True, stable=True)
+    fields = {
+        "input_ids": ([f.ids for f in framed], pad_id),
+        "token_type_ids": ([f.type_ids for f in framed], 0),
+        "attention_mask": ([[1] * len(f.ids) for f in framed], 0),
+    }
+    inputs = {
+        name: pad_sequence(
+            [torch.tensor(rows[n]) for n in order.tolist()], batch_first=True, padding_value=filler
+        )
+        for name, (rows, filler) in fields.items()
+    }
+    return TaskBatch(
+        inputs=inputs, labels=labels[order], lengths=lengths[order], samples=order, step=0
+    )
+
+
+def _without_number(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "sample"}

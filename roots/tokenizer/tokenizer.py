@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer as RustTokenizer
 
 from roots.errors import DataError
+from roots.records import Vocabulary
 
 _DEFINITION = "tokenizer.json"
 _SETTINGS = "tokenizer_config.json"
@@ -128,6 +129,17 @@ class Tokenizer:
         """The id that hides a token from a masked model, where the tokenizer has one."""
         token = self.settings.get("mask_token")
         return None if token is None else self.token_id(token)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What a network must know of the tokens."""
+        return Vocabulary(
+            size=self.vocab_size,
+            eos_id=self.eos_id,
+            bos_id=self.bos_id,
+            pad_id=self.pad_id,
+            mask_id=self.mask_id,
+        )
 
     @cached_property
     def special_ids(self) -> frozenset[int]:

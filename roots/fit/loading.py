@@ -1,0 +1,87 @@
+"""A trained module from the files of its run, to be asked: nothing but the folder is needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from roots.errors import CheckpointError
+from roots.fit.run_files import read_run_files
+from roots.modules import StepModule
+from roots.records import Labels, Vocabulary, rebuild
+from roots.runs import open_run
+from roots.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """What a module learns of its data, from the folder of a checkpoint.
+
+    Args:
+        tokenizer: What the network reads.
+        seq_len: Tokens of a row at most.
+        config: The network's config.json.
+        remarks: There are none.
+    """
+
+    tokenizer: Tokenizer
+    seq_len: int
+    config: dict[str, Any]
+    remarks: list[str] = field(default_factory=list)
+    is_ready = True
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens of the tokenizer."""
+        return self.tokenizer.vocabulary
+
+    @property
+    def labels(self) -> Labels:
+        """What a classifier tells, as its configuration says it."""
+        kinds = {"regression": "value", "multi_label_classification": "many"}
+        kind = kinds.get(self.config.get("problem_type", ""), "one")
+        by_number = self.config.get("id2label", {})
+        names = () if kind == "value" else tuple(by_number[n] for n in sorted(by_number, key=int))
+        return Labels(kind=kind, names=names)
+
+    def balanced_weights(self) -> list[float]:
+        """Weighs all classes alike: nothing is trained."""
+        return []
+
+
+def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> StepModule:
+    """Opens the module of a run with the weights of one of its checkpoints.
+
+    Args:
+        path: The run's directory.
+        checkpoint: `best`, `last`, or a step.
+        device: Where it computes.
+
+    Returns:
+        The module in evaluation, ready for `predict`.
+
+    Raises:
+        CheckpointError: There is no such run or checkpoint, or it is damaged.
+    """
+    run = open_run(path)
+    folder = run.checkpoint(checkpoint).path
+    config = read_run_files([run.config_file])
+    spec = config["model"]
+    network = {"class_path": "roots.networks.Pretrained", "init_args": {"path": str(folder)}}
+    arguments = {**spec["init_args"], "network": network}
+    module = rebuild({**spec, "init_args": arguments}, StepModule)  # type: ignore[type-abstract]
+    assert isinstance(module, StepModule)
+    try:
+        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'} cannot be read: {error}. Use another checkpoint of the run."
+        ) from error
+    seq_len = config["data"]["init_args"].get("seq_len", 128)
+    module.learn_of(_Remembered(Tokenizer.load(folder), seq_len, told))
+    module.build(seed=0, device=torch.device(device))
+    return module.to(device).eval()

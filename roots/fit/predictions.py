@@ -1,0 +1,62 @@
+"""What a network says of each row, from all ranks into one file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch.distributed
+
+from roots.errors import ConfigError
+from roots.runs import write_atomically
+
+ENDINGS = (".jsonl", ".csv")
+
+
+def check_ending(path: Path) -> None:
+    """Raises ConfigError when predictions are not written into files of such an ending."""
+    if path.suffix not in ENDINGS:
+        raise ConfigError(
+            f"--to {path}: predictions are written as {' or '.join(ENDINGS)}, not as"
+            f" {path.suffix or 'a file without an ending'}. Name a file that ends so."
+        )
+
+
+def gathered(batches: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Puts the rows of all ranks together, in the order of the data; every rank must ask."""
+    mine = [row for batch in batches for row in batch]
+    everybodys = [mine]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        everybodys = [[] for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(everybodys, mine)
+    return sorted((row for rows in everybodys for row in rows), key=lambda row: row["sample"])
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes rows as JSON lines, or as a table whose nested names are joined by `/`."""
+    if path.suffix != ".csv":
+        write_atomically(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+        return
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    write_atomically(path, text.getvalue())
+
+
+def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{before}{name}/")
+        elif isinstance(value, (list, tuple)):
+            flat[before + name] = json.dumps(value, ensure_ascii=False)
+        else:
+            flat[before + name] = value
+    return flat
