@@ -19,6 +19,7 @@ from roots.networks.builder import (
     check_vocabulary,
     implementation,
 )
+from roots.networks.freezing import freeze
 from roots.networks.head import CAUSAL_LM, Head
 from roots.networks.quiet import quiet_transformers
 from roots.records import Vocabulary
@@ -33,6 +34,8 @@ class Pretrained(NetworkBuilder):
             checkpoint is taken), or a name on the hub. Weights in other formats are not read: they
             are pickled, and unpickling runs code.
         config: Keys of the network's configuration to change: `{hidden_dropout_prob: 0.0}`.
+        frozen_layers: Keep the embeddings and so many of the lowest layers as they are, and train
+            the rest; -1 keeps the whole body and trains the head alone.
         attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ..., or
             `tiled`, roots' own for compiled layers on a CPU; `auto` measures, before the first step
             of a run, which is fastest for its shapes, and says what it took.
@@ -49,12 +52,14 @@ class Pretrained(NetworkBuilder):
         *,
         path: str,
         config: dict[str, Any] | None = None,
+        frozen_layers: int = 0,
         attention: str = "auto",
         revision: str = "main",
         trust_remote_code: bool = False,
     ) -> None:
         self.path = path
         self.config = dict(config or {})
+        self.frozen_layers = frozen_layers
         self.attention = attention
         self.revision = revision
         self.trust_remote_code = trust_remote_code
@@ -112,8 +117,11 @@ class Pretrained(NetworkBuilder):
                 )
         except (OSError, ValueError, SafetensorError) as error:
             raise self._unreadable(error) from error
+        self.remarks = ()
         self._look_at(report, network, head)
         check_attention(network, self.attention, head)
+        if self.frozen_layers:
+            self.remarks += (freeze(network, self.frozen_layers),)
         return check_causal(network.to(device)) if head.is_causal else network.to(device)
 
     def _look_at(self, report: dict[str, Any], network: PreTrainedModel, head: Head) -> None:

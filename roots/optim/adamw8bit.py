@@ -39,6 +39,23 @@ class AdamW8bit(AdamW):
         Dettmers et al., arXiv:2110.02861, section 2; embeddings in 32 bits: section 2.3.
     """
 
+    def __init__(
+        self,
+        *,
+        learning_rate: float = 3e-4,
+        weight_decay: float = 0.1,
+        beta1: float = 0.9,
+        beta2: float = 0.95,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+        )
+
     def build(self, network: nn.Module) -> Optimizer:
         """Builds both optimizers as one.
 

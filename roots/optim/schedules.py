@@ -33,15 +33,29 @@ class Constant(Schedule):
     """Warms the learning rate up linearly, then keeps it.
 
     Args:
-        warmup_steps: Optimizer steps until the peak.
+        warmup_steps: Optimizer steps until the peak; 0 leaves it to `warmup_fraction`.
+        warmup_fraction: The warm-up's share of the run, 0 to 1; 0 leaves it to `warmup_steps`.
+
+    Raises:
+        ConfigError: Both are set, or one is outside its range.
     """
 
-    def __init__(self, *, warmup_steps: int = 0) -> None:
+    def __init__(self, *, warmup_steps: int = 0, warmup_fraction: float = 0.0) -> None:
         self.warmup_steps = _not_negative("warmup_steps", warmup_steps)
+        self.warmup_fraction = _fraction("warmup_fraction", warmup_fraction)
+        if warmup_steps and warmup_fraction:
+            raise ConfigError(
+                f"warmup_steps={warmup_steps:,} and warmup_fraction={warmup_fraction:g} both say"
+                " how long the warm-up is. Leave out one of them."
+            )
 
-    def factor(self, step: int, total_steps: int) -> float:  # noqa: ARG002
+    def warmup(self, total_steps: int) -> int:
+        """Gives the steps until the peak, in a run of `total_steps`."""
+        return self.warmup_steps or round(self.warmup_fraction * total_steps)
+
+    def factor(self, step: int, total_steps: int) -> float:
         """Gives the fraction of the peak rate."""
-        return _warm(step, self.warmup_steps)
+        return _warm(step, self.warmup(total_steps))
 
     def check(self, total_steps: int) -> None:
         """Raises ConfigError when the warm-up does not end before the run does."""
@@ -57,7 +71,8 @@ class WarmupCosine(Constant):
     """Warms the learning rate up, then lets it fall along a cosine until the run ends.
 
     Args:
-        warmup_steps: Optimizer steps until the peak.
+        warmup_steps: Optimizer steps until the peak; 0 leaves it to `warmup_fraction`.
+        warmup_fraction: The warm-up's share of the run, 0 to 1; 0 leaves it to `warmup_steps`.
         floor: Final rate as a fraction of the peak, 0 to 1.
         decay_steps: Optimizer steps, warm-up included, until `floor`; 0 means all of the run's.
 
@@ -69,8 +84,15 @@ class WarmupCosine(Constant):
         Loshchilov & Hutter, arXiv:1608.03983, eq. 5, without restarts.
     """
 
-    def __init__(self, *, warmup_steps: int = 0, floor: float = 0.1, decay_steps: int = 0) -> None:
-        super().__init__(warmup_steps=warmup_steps)
+    def __init__(
+        self,
+        *,
+        warmup_steps: int = 0,
+        warmup_fraction: float = 0.0,
+        floor: float = 0.1,
+        decay_steps: int = 0,
+    ) -> None:
+        super().__init__(warmup_steps=warmup_steps, warmup_fraction=warmup_fraction)
         self.floor = _fraction("floor", floor)
         self.decay_steps = _not_negative("decay_steps", decay_steps)
         if 0 < decay_steps <= warmup_steps:
@@ -82,15 +104,11 @@ class WarmupCosine(Constant):
 
     def factor(self, step: int, total_steps: int) -> float:
         """Gives the fraction of the peak rate."""
-        if step < self.warmup_steps:
-            return _warm(step, self.warmup_steps)
-        done = self._progress(step, self.decay_steps or total_steps)
+        warmup = self.warmup(total_steps)
+        if step < warmup:
+            return _warm(step, warmup)
+        done = _progress(step, warmup, self.decay_steps or total_steps)
         return self.floor + (1 - self.floor) * self._shape(done)
-
-    def _progress(self, step: int, end: int) -> float:
-        """Share of the decay that is behind us: 0 at the peak, 1 from the last step on."""
-        last = max(end - 1, self.warmup_steps + 1)
-        return min((step - self.warmup_steps) / (last - self.warmup_steps), 1.0)
 
     def _shape(self, done: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * done))
@@ -100,7 +118,8 @@ class WarmupLinear(WarmupCosine):
     """Warms the learning rate up, then lets it fall along a line until the run ends.
 
     Args:
-        warmup_steps: Optimizer steps until the peak.
+        warmup_steps: Optimizer steps until the peak; 0 leaves it to `warmup_fraction`.
+        warmup_fraction: The warm-up's share of the run, 0 to 1; 0 leaves it to `warmup_steps`.
         floor: Final rate as a fraction of the peak, 0 to 1.
         decay_steps: Optimizer steps, warm-up included, until `floor`; 0 means all of the run's.
 
@@ -108,8 +127,20 @@ class WarmupLinear(WarmupCosine):
         Devlin et al., arXiv:1810.04805, appendix A.2.
     """
 
-    def __init__(self, *, warmup_steps: int = 0, floor: float = 0.0, decay_steps: int = 0) -> None:
-        super().__init__(warmup_steps=warmup_steps, floor=floor, decay_steps=decay_steps)
+    def __init__(
+        self,
+        *,
+        warmup_steps: int = 0,
+        warmup_fraction: float = 0.0,
+        floor: float = 0.0,
+        decay_steps: int = 0,
+    ) -> None:
+        super().__init__(
+            warmup_steps=warmup_steps,
+            warmup_fraction=warmup_fraction,
+            floor=floor,
+            decay_steps=decay_steps,
+        )
 
     def _shape(self, done: float) -> float:
         return 1 - done
@@ -122,7 +153,8 @@ class WarmupStableDecay(Constant):
     continued from a checkpoint to several lengths.
 
     Args:
-        warmup_steps: Optimizer steps until the peak.
+        warmup_steps: Optimizer steps until the peak; 0 leaves it to `warmup_fraction`.
+        warmup_fraction: The warm-up's share of the run, 0 to 1; 0 leaves it to `warmup_steps`.
         decay_steps: Optimizer steps of the decay, the run's last; 0 leaves it to `decay_fraction`.
         decay_fraction: The decay's share of the run, 0 to 1; 0 leaves it to `decay_steps`, and
             where both are 0 a fifth of the run decays.
@@ -142,15 +174,22 @@ class WarmupStableDecay(Constant):
         self,
         *,
         warmup_steps: int = 0,
+        warmup_fraction: float = 0.0,
         decay_steps: int = 0,
         decay_fraction: float = 0.0,
         shape: str = "1-sqrt",
         floor: float = 0.0,
     ) -> None:
-        super().__init__(warmup_steps=warmup_steps)
+        super().__init__(warmup_steps=warmup_steps, warmup_fraction=warmup_fraction)
         self.decay_steps = _not_negative("decay_steps", decay_steps)
         self.decay_fraction = decay_fraction
         _check_decay(decay_steps, decay_fraction)
+        share = 0.0 if decay_steps else decay_fraction or 0.2
+        if warmup_fraction + share > 1:
+            raise ConfigError(
+                f"warmup_fraction={warmup_fraction:g} and the decay's share of {share:g} are more"
+                f" than the run. Set warmup_fraction to at most {1 - share:g}."
+            )
         if shape not in SHAPES:
             raise ConfigError(
                 f"There is no shape {shape!r}{nearest(shape, SHAPES)} of a decay."
@@ -163,17 +202,19 @@ class WarmupStableDecay(Constant):
         """Gives the fraction of the peak rate."""
         length = self._length(total_steps)
         stable = total_steps - length  # steps before the decay
-        if step < max(stable, self.warmup_steps):
-            return _warm(step, self.warmup_steps)
+        warmup = self.warmup(total_steps)
+        if step < max(stable, warmup):
+            return _warm(step, warmup)
         done = min((step + 1 - stable) / length, 1.0)
         return self.floor + (1 - self.floor) * SHAPES[self.shape](done)
 
     def check(self, total_steps: int) -> None:
         """Raises ConfigError when warm-up and decay together are longer than the run."""
         length = self._length(total_steps)
-        if self.warmup_steps + length > total_steps:
+        warmup = self.warmup(total_steps)
+        if warmup + length > total_steps:
             raise ConfigError(
-                f"warmup_steps={self.warmup_steps:,} and the {length:,} steps of the decay do not"
+                f"warmup_steps={warmup:,} and the {length:,} steps of the decay do not"
                 f" fit into the run's {total_steps:,} steps. Shorten one of them, or train for at"
                 f" least {self._shortest(total_steps):,} steps (trainer.max_steps)."
             )
@@ -184,8 +225,8 @@ class WarmupStableDecay(Constant):
 
     def _shortest(self, total_steps: int) -> int:
         """Finds the shortest run, longer than `total_steps`, that both fit into."""
-        while self.warmup_steps + self._length(total_steps) > total_steps:
-            total_steps = self.warmup_steps + self._length(total_steps)
+        while (needed := self.warmup(total_steps) + self._length(total_steps)) > total_steps:
+            total_steps = needed
         return total_steps
 
 
@@ -213,6 +254,12 @@ def _check_decay(steps: int, fraction: float) -> None:
 def _warm(step: int, warmup_steps: int) -> float:
     """Climbs in equal strides: 1/n after nothing was done, 1 at step n - 1 and ever after."""
     return min((step + 1) / warmup_steps, 1.0) if warmup_steps else 1.0
+
+
+def _progress(step: int, warmup_steps: int, end: int) -> float:
+    """Share of a decay that is behind us: 0 at the peak, 1 from the last step on."""
+    last = max(end - 1, warmup_steps + 1)
+    return min((step - warmup_steps) / (last - warmup_steps), 1.0)
 
 
 def _not_negative(name: str, value: int) -> int:

@@ -257,3 +257,20 @@ def test_a_floor_of_the_stable_decay_that_is_no_fraction_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"floor=1\.5 is not a fraction"):
         WarmupStableDecay(floor=1.5)
     WarmupStableDecay(floor=1.0)
+
+
+@pytest.mark.parametrize("kind", [Constant, WarmupCosine, WarmupLinear, WarmupStableDecay])
+def test_a_warm_up_by_share_is_that_of_its_steps(kind: type) -> None:
+    by_share, by_steps = kind(warmup_fraction=0.06), kind(warmup_steps=12)
+    assert [by_share.factor(n, 200) for n in range(200)] == [
+        by_steps.factor(n, 200) for n in range(200)
+    ]
+    by_share.check(200)
+
+
+def test_two_lengths_of_the_warm_up_or_more_than_the_run_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"warmup_steps=5 and warmup_fraction=0\.1 both say"):
+        WarmupLinear(warmup_steps=5, warmup_fraction=0.1)
+    with pytest.raises(ConfigError, match=r"Set warmup_fraction to at most 0\.4"):
+        WarmupStableDecay(warmup_fraction=0.5, decay_fraction=0.6)
+    WarmupStableDecay(warmup_fraction=0.4, decay_fraction=0.6).check(100)

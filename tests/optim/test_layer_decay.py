@@ -1,0 +1,122 @@
+"""Low layers learn slower, by their distance from the head, and frozen ones not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
+
+from roots.errors import ConfigError
+from roots.networks.freezing import freeze
+from roots.optim import AdamW
+from roots.optim.groups import distances_from_the_top
+
+SMALL = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+
+
+def network(model_type: str, auto: Any = AutoModelForSequenceClassification) -> PreTrainedModel:
+    keys = {"intermediate_size": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = AutoConfig.for_model(model_type, **SMALL, **keys)
+    return auto.from_config(config)
+
+
+@pytest.mark.parametrize(
+    "model_type", ["bert", "roberta", "modernbert", "electra", "llama", "gpt2"]
+)
+def test_distances_count_layers_from_the_head_down(model_type: str) -> None:
+    net = network(model_type)
+    distances = distances_from_the_top(net)
+    assert set(distances) == {id(p) for p in net.parameters()}
+    for name, parameter in net.named_parameters():
+        parts = name.split(".")
+        number = next((int(part) for part in parts if part.isdigit()), None)
+        embedding = "embed" in name or ".wte" in name or ".wpe" in name
+        if number is not None and number < 3:
+            assert distances[id(parameter)] == 3 - number, name
+        elif embedding:
+            assert distances[id(parameter)] == 4, name
+        elif not name.startswith(net.base_model_prefix):
+            assert distances[id(parameter)] == 0, name
+        else:
+            assert distances[id(parameter)] == 1, name
+
+
+def test_each_layer_has_its_share_of_the_rate() -> None:
+    net, builder = network("bert"), AdamW(learning_rate=0.1, weight_decay=0.0, layer_decay=0.5)
+    optimizer = builder.build(net)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    for group in optimizer.param_groups:
+        group["lr"] = builder.peak_rate(group)
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()  # Adam's first step is the rate itself
+    for name, rate in (
+        ("classifier.weight", 0.1),
+        ("bert.encoder.layer.2.output.dense.weight", 0.05),
+        ("bert.encoder.layer.0.output.dense.bias", 0.0125),
+        ("bert.embeddings.word_embeddings.weight", 0.00625),
+    ):
+        moved = (before[name] - dict(net.named_parameters())[name]).mean().item()
+        assert moved == pytest.approx(rate, rel=1e-3), name
+
+
+def test_decay_falls_on_matrices_alone_in_each_layer() -> None:
+    net, builder = network("bert"), AdamW(weight_decay=0.3, layer_decay=0.9)
+    groups = builder.build(net).param_groups
+    assert {group["name"].split("@")[0] for group in groups} == {"decayed", "undecayed"}
+    for group in groups:
+        decay = 0.3 if group["name"].startswith("decayed") else 0.0
+        assert group["weight_decay"] == builder.settings(group)["weight_decay"] == decay
+        assert all((p.ndim >= 2) == bool(decay) or "@4" in group["name"] for p in group["params"])
+    assert sum(len(group["params"]) for group in groups) == len(list(net.parameters()))
+
+
+def test_one_trains_all_alike_in_the_groups_of_old_checkpoints() -> None:
+    names = [group["name"] for group in AdamW().build(network("bert")).param_groups]
+    assert names == ["decayed", "undecayed"]
+
+
+@pytest.mark.parametrize("layer_decay", [0.0, 1.5, -1])
+def test_what_is_no_fraction_is_refused(layer_decay: float) -> None:
+    with pytest.raises(ConfigError, match=r"no fraction of the rate.*0\.9 is usual"):
+        AdamW(layer_decay=layer_decay)
+
+
+def test_a_module_without_layers_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"layer_decay needs a network of transformers.*to 1"):
+        AdamW(layer_decay=0.9).build(torch.nn.Linear(2, 2))
+
+
+# -- frozen -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "trained"),
+    [
+        (0, {"encoder.layer.0", "encoder.layer.1", "encoder.layer.2", "pooler", "classifier"}),
+        (2, {"encoder.layer.2", "pooler", "classifier"}),
+        (-1, {"classifier"}),
+    ],
+)
+def test_frozen_layers_get_no_gradient(n_layers: int, trained: set[str]) -> None:
+    net = network("bert")
+    said = freeze(net, n_layers)
+    with_gradient = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert all(any(part in name for part in trained) for name in with_gradient)
+    assert all(any(part in name for name in with_gradient) for part in trained)
+    n_kept = sum(p.numel() for p in net.parameters() if not p.requires_grad)
+    assert f"({n_kept:,} parameters)" in said
+    net(input_ids=torch.arange(6)[None]).logits.sum().backward()
+    AdamW().build(net).step()
+
+
+def test_more_frozen_layers_than_there_are_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"frozen_layers=4.* has 3 layers.*from 0 to 3, or to -1"):
+        freeze(network("llama", AutoModelForCausalLM), 4)
