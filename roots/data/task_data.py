@@ -79,9 +79,9 @@ class TaskData(StepData):
     def __init__(
         self,
         *,
-        train: str | RowSource,
-        val: str | RowSource = "",
-        test: str | RowSource = "",
+        train: str | list[str] | RowSource,
+        val: str | list[str] | RowSource = "",
+        test: str | list[str] | RowSource = "",
         tokenizer: str = "",
         seq_len: int = 128,
         sequences_per_step: int = 32,

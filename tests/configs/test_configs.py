@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 import yaml
+from tiny_tasks import sentence
 
 from roots.cli import run as roots
 from roots.fit import compose, read_run_files
@@ -18,12 +20,35 @@ RUNS = sorted((CONFIGS / "run").glob("*.yaml"))
 CORPORA = sorted((CONFIGS / "corpus").glob("*.yaml"))
 
 
-@pytest.fixture(autouse=True)
-def _data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder of the texts that a user has to fetch, with texts of our own in it."""
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the data that a user has to fetch, with data of our own in it."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "tinyshakespeare.txt").write_text("First Citizen:\nSpeak, speak.\n" * 100)
-    monkeypatch.setenv("ROOTS_DATA", str(folder))
+    for name, columns, n_classes in (
+        ("sst2/train.tsv", "sentence\tlabel", 2),
+        ("sst2/dev.tsv", "sentence\tlabel", 2),
+        ("agnews/train.tsv", "text\tlabel", 4),
+        ("thucnews/train.tsv", "sentence\tlabel", 10),
+        ("thucnews/train_more.tsv", "sentence\tlabel", 10),
+    ):
+        rng = random.Random(name)
+        lines = [f"{sentence(rng)}\t{number % n_classes}" for number in range(200)]
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("\n".join([columns, *lines]) + "\n")
+    (folder / "thucnews/classes.txt").write_text("".join(f"class{n}\n" for n in range(10)))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOTS_DATA", str(data_folder))
+
+
+def without_hub(path: Path, encoder: Path) -> dict[str, str]:
+    """Puts a tiny encoder in the place of one on the hub, which tests do not reach."""
+    network = read_run_files([path])["model"]["init_args"]["network"]
+    return {"model.network.path": str(encoder)} if "path" in network["init_args"] else {}
 
 
 def named(path: Path) -> str:
@@ -46,10 +71,10 @@ def test_a_configuration_parses_and_opens_by_saying_what_it_is(path: Path) -> No
 
 @pytest.mark.parametrize("path", RUNS, ids=named)
 def test_a_run_can_be_planned_on_a_cpu(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    composed = compose(path, {"trainer.accelerator": "cpu"})
+    composed = compose(path, {"trainer.accelerator": "cpu", **without_hub(path, encoder)})
     plan = str(plan_run(composed.trainer, composed.model, composed.data))
     assert " parameters (" in plan
     assert " steps = " in plan
