@@ -104,6 +104,7 @@ class CommandLine(LightningCLI):
             raise
         assert isinstance(trainer, Trainer)
         self.trainer = trainer
+        self.model.check_together(trainer)
         trainer.set_spec(self.resolved)
 
 

@@ -4,7 +4,8 @@ Shape letters: B sequences, T tokens, V vocabulary, D model width.
 """
 
 from roots.networks.attention import Choice, choose_attention
-from roots.networks.builder import NetworkBuilder
+from roots.networks.blocks import blocks_of
+from roots.networks.builder import NetworkBuilder, check_causal
 from roots.networks.compiling import (
     COMPILE,
     check_compile,
@@ -13,6 +14,7 @@ from roots.networks.compiling import (
     is_compiled,
     uncompiled,
 )
+from roots.networks.drawing import Give
 from roots.networks.flops import TokenFLOPs, count_flops
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
@@ -22,12 +24,15 @@ from roots.networks.trainable import Trainable
 __all__ = [
     "COMPILE",
     "Choice",
+    "Give",
     "NetworkBuilder",
     "Pretrained",
     "Scratch",
     "Shapes",
     "TokenFLOPs",
     "Trainable",
+    "blocks_of",
+    "check_causal",
     "check_compile",
     "choose_attention",
     "compile_network",

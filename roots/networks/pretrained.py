@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
@@ -17,6 +18,8 @@ from roots.networks.builder import (
     check_vocabulary,
     implementation,
 )
+from roots.networks.drawing import Give, named_tensors
+from roots.networks.reading import read_one_by_one
 from roots.records import Vocabulary
 
 
@@ -94,6 +97,37 @@ class Pretrained(NetworkBuilder):
         self._refuse_random_weights(type(network).__name__, report)
         check_attention(network, self.attention)
         return check_causal(network.to(device))
+
+    def skeleton(self, vocabulary: Vocabulary | None) -> PreTrainedModel:
+        """Builds the network on the meta device, without weights."""
+        config = self.network_config(vocabulary)
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(
+                config,
+                trust_remote_code=self.trust_remote_code,
+                attn_implementation=implementation(self.attention),
+                dtype=torch.float32,
+            )
+        check_attention(network, self.attention)
+        return network
+
+    def fill(self, vocabulary: Vocabulary | None, give: Give, *, seed: int) -> None:
+        """Reads the weights one by one, or the network whole where its files have other names."""
+        try:
+            folder = self._folder()
+            read = read_one_by_one(self.skeleton(vocabulary), folder, give)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise self._unreadable(error) from error
+        if not read:
+            whole = self.build(vocabulary, seed=seed, device=torch.device("cpu"))
+            for name, tensor in named_tensors(whole):
+                give(name, tensor)
+
+    def _folder(self) -> Path:
+        if Path(self.path).is_dir():
+            return Path(self.path)
+        patterns = ["*.safetensors", "*.json"]
+        return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=patterns))
 
     def _refuse_random_weights(self, kind: str, report: dict[str, Any]) -> None:
         if report["missing_keys"]:

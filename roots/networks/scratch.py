@@ -19,6 +19,7 @@ from roots.networks.builder import (
     implementation,
     special_ids,
 )
+from roots.networks.drawing import Give, draw_by_blocks, forget_initialized, named_tensors
 from roots.records import Vocabulary
 
 
@@ -74,6 +75,11 @@ class Scratch(NetworkBuilder):
             ConfigError: The architecture lacks this attention, a package for it is missing, or it
                 looks ahead.
         """
+        skeleton = self.skeleton(vocabulary)
+        return check_causal(draw_weights(skeleton, seed=seed, device=device))
+
+    def skeleton(self, vocabulary: Vocabulary | None) -> PreTrainedModel:
+        """Builds the network on the meta device, without weights."""
         config = self.network_config(vocabulary)
         try:
             with torch.device("meta"):
@@ -86,7 +92,16 @@ class Scratch(NetworkBuilder):
                 f" {error} Set network.attention to auto."
             ) from error
         check_attention(network, self.attention)
-        return check_causal(draw_weights(network, seed=seed, device=device))
+        return network
+
+    def fill(self, vocabulary: Vocabulary | None, give: Give, *, seed: int) -> None:
+        """Draws the weights, block by block where the network lets that be done."""
+        if draw_by_blocks(self.skeleton(vocabulary), seed=seed, give=give):
+            return
+        skeleton = self.skeleton(vocabulary)
+        whole = draw_weights(skeleton, seed=seed, device=torch.device("cpu"))
+        for name, tensor in named_tensors(whole):
+            give(name, tensor)
 
     def _check(self) -> None:
         model_type = self.config.get("model_type")
@@ -129,10 +144,7 @@ def draw_weights(network: PreTrainedModel, *, seed: int, device: torch.device) -
         device: Where the weights go.
     """
     network.to_empty(device="cpu")
-    for module in network.modules():
-        module._is_hf_initialized = False
-        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
-            tensor._is_hf_initialized = False
+    forget_initialized(network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network.initialize_weights()

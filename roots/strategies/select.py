@@ -6,10 +6,11 @@ import torch
 
 from roots.errors import ConfigError
 from roots.strategies.ddp import DDP
+from roots.strategies.fsdp import FSDP
 from roots.strategies.protocol import StepStrategy
 from roots.strategies.single_device import SingleDevice
 
-STRATEGIES = ("auto", "single_device", "ddp")
+STRATEGIES = ("auto", "single_device", "ddp", "fsdp")
 
 
 def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStrategy:
@@ -33,6 +34,8 @@ def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStr
             f"strategy=single_device cannot use {n_processes} devices."
             " Set trainer.devices to 1, or trainer.strategy to ddp."
         )
+    if name == "fsdp":
+        return FSDP()
     if name == "ddp" or n_processes > 1:
         return DDP()
     return SingleDevice(device=str(device))

@@ -1,0 +1,297 @@
+"""Sharded training against one device: one launch of two ranks does everything, the tests read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from ranks import run_ranks
+from test_split_invariance import assert_same_gradient, rows_of, series
+from tiny import LLAMA, tiny_config
+from transformers import AutoModelForCausalLM
+
+from roots.fit import compose
+from roots.fit.compose import resumed
+from roots.runs import Run
+
+MICRO_BATCHES = (1, 2, 4)
+STEPS = 20
+MUON = {"class_path": "roots.optim.Muon", "init_args": {"learning_rate": 3e-3}}
+FSDP = {"trainer.strategy": "fsdp"}
+
+
+def changed(shards: Path, runs: Path, *, tied: bool = True, optimizer: Any = None) -> dict:
+    config = tiny_config(shards, runs)
+    arguments = config["model"]["init_args"]
+    network = {**LLAMA, "tie_word_embeddings": tied}
+    arguments["network"]["init_args"] = {"config": network, "attention": "sdpa"}
+    arguments["optimizer"] = optimizer or arguments["optimizer"]
+    return config
+
+
+def train(config: dict, overrides: dict[str, Any]) -> tuple[str, list[dict[str, str]]]:
+    composed = compose(config, overrides)
+    run = composed.fit()
+    return str(run.path), rows_of(run)
+
+
+def go_on(path: str, *flags: str) -> list[dict[str, str]]:
+    composed, _ = resumed(path, {}, ["--trainer.max_steps=6", *flags])
+    return rows_of(composed.fit())
+
+
+def whole(tensor: torch.Tensor) -> Any:
+    full = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full.detach().clone().numpy()
+
+
+def first_step(config: dict, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Trains one step; gives the weights it began with and the gradient, unclipped."""
+    caught: dict[str, Any] = {"weights": {}, "gradient": {}}
+    composed = compose(
+        config,
+        {
+            "model.clip_norm": ".inf",
+            "model.schedule.warmup_steps": 0,
+            "trainer.max_steps": 1,
+            "trainer.val_every_steps": 0,
+            **overrides,
+        },
+    )
+
+    def keep(*_: Any) -> None:
+        for name, parameter in composed.model.trainable.named_parameters():
+            caught["weights"][name] = whole(parameter)
+            caught["gradient"][name] = whole(parameter.grad)
+
+    composed.model.on_before_optimizer_step = keep
+    composed.fit()
+    return caught
+
+
+def numbers(rows: list[dict[str, str]]) -> list[tuple[str, ...]]:
+    """What must be equal bit by bit: everything that is not a time."""
+    names = ("step", "train/loss", "optim/grad_norm", "optim/learning_rate", "val/loss")
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+class PowerCut(L.Callback):
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == 5:
+            raise RuntimeError("power cut")
+
+
+def interrupted_and_resumed(config: dict) -> tuple[list, list]:
+    overrides = {**FSDP, "trainer.deterministic": True, "trainer.checkpoint_every_steps": 4}
+    _, undisturbed = train(config, overrides)
+    composed = compose(config, overrides)
+    composed.trainer.callbacks.insert(0, PowerCut())
+    with pytest.raises(RuntimeError, match="power cut"):
+        composed.fit()
+    return numbers(undisturbed), numbers(go_on(str(composed.trainer.run.path)))
+
+
+def everything(shards: Path, folder: Path, begun: dict[str, str]) -> dict[str, Any]:
+    """All that two ranks do, in one launch."""
+
+    def config(part: str, **changes: Any) -> dict:
+        return changed(shards, folder / part, **changes)
+
+    done: dict[str, Any] = {}
+    for tied in (True, False):
+        for rows in MICRO_BATCHES:
+            sizes = {**FSDP, "model.micro_batch_size": rows}
+            done["first", tied, rows] = first_step(config("first", tied=tied), sizes)
+    often = {
+        "class_path": "roots.strategies.FSDP",
+        "init_args": {"reduce_every_micro_batch": True, "reshard_after_forward": False},
+    }
+    done["first", "often"] = first_step(
+        config("first"), {"trainer.strategy": often, "model.micro_batch_size": 1}
+    )
+    long = {**FSDP, "trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
+    done["long"] = train(config("long"), long)[1]
+    for precision in ("bf16-mixed", "bf16-true"):
+        done[precision] = train(config(precision), {**FSDP, "trainer.precision": precision})
+    done["muon"] = train(config("muon", optimizer=MUON), FSDP)
+    half = {"trainer.max_steps": 3}
+    for first in ("fsdp", "ddp"):
+        path, _ = train(config(first), {**half, "trainer.strategy": first})
+        done["half", first] = path
+    torch.distributed.barrier()
+    for first in ("one", "ddp", "fsdp"):
+        path = begun[first] if first in begun else done["half", first]
+        done["then fsdp", first] = go_on(copy_of(path), "--trainer.strategy=fsdp")
+    done["then ddp", "fsdp"] = go_on(copy_of(done["half", "fsdp"]), "--trainer.strategy=ddp")
+    done["resumed"] = interrupted_and_resumed(config("resumed"))
+    return done
+
+
+def copy_of(path: str) -> str:
+    """A copy of a run that the ranks agree on, so that it can be gone on with twice."""
+    import shutil
+
+    import torch.distributed as dist
+
+    number = len(list(Path(path).parent.parent.glob("copy-*"))) if dist.get_rank() == 0 else 0
+    agreed = [number]
+    dist.broadcast_object_list(agreed)
+    target = Path(path).parent.parent / f"copy-{agreed[0]}"
+    if dist.get_rank() == 0:
+        shutil.copytree(path, target)
+    dist.barrier()
+    return str(target)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fsdp")
+
+
+@pytest.fixture(scope="module")
+def alone(shards: Path, folder: Path) -> dict[str, Any]:
+    """What one process does."""
+
+    def config(part: str, **changes: Any) -> dict:
+        return changed(shards, folder / "alone" / part, **changes)
+
+    done: dict[str, Any] = {}
+    for tied in (True, False):
+        done["first", tied] = first_step(config("first", tied=tied), {})
+    long = {"trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
+    done["long"] = train(config("long"), long)[1]
+    for precision in ("bf16-mixed", "bf16-true"):
+        done[precision] = train(config(precision), {"trainer.precision": precision})
+    done["muon"] = train(config("muon", optimizer=MUON), {})
+    done["half"], _ = train(config("half"), {"trainer.max_steps": 3})
+    return done
+
+
+@pytest.fixture(scope="module")
+def sharded(shards: Path, folder: Path, alone: dict[str, Any]) -> dict[str, Any]:
+    """What two ranks do; both must say the same."""
+    first, second = run_ranks(everything, shards, folder, {"one": alone["half"]}, timeout=200)
+    assert first["long"] == second["long"]
+    return first
+
+
+def assert_close(rows: list[dict], expected: list[dict], *, rtol: float) -> None:
+    assert len(rows) == len(expected)
+    for name in ("train/loss", "optim/grad_norm", "val/loss", "val/bits_per_byte"):
+        torch.testing.assert_close(series(rows, name), series(expected, name), rtol=rtol, atol=0)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_weights_are_bitwise_those_of_one_device(
+    sharded: dict, alone: dict, tied: bool
+) -> None:
+    drawn = sharded["first", tied, 1]["weights"]
+    expected = alone["first", tied]["weights"]
+    assert drawn.keys() == expected.keys()
+    assert all((drawn[name] == value).all() for name, value in expected.items())
+
+
+@pytest.mark.parametrize("rows", MICRO_BATCHES)
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_micro_batch_size_makes_the_gradient_of_one_device(
+    sharded: dict, alone: dict, tied: bool, rows: int
+) -> None:
+    assert_same_gradient(sharded["first", tied, rows]["gradient"], alone["first", tied]["gradient"])
+
+
+def test_summing_after_every_micro_batch_makes_the_same_gradient(
+    sharded: dict, alone: dict
+) -> None:
+    assert_same_gradient(sharded["first", "often"]["gradient"], alone["first", True]["gradient"])
+
+
+def test_twenty_steps_follow_those_of_one_device(sharded: dict, alone: dict) -> None:
+    assert len(alone["long"]) == STEPS
+    assert_close(sharded["long"], alone["long"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_bfloat16_learns_what_one_device_learns(sharded: dict, alone: dict, precision: str) -> None:
+    """Eight bits of a product are kept, so a loss of 5.5 may differ by about a hundredth."""
+    ours, theirs = sharded[precision][1], alone[precision][1]
+    for name in ("train/loss", "val/loss"):
+        torch.testing.assert_close(series(ours, name), series(theirs, name), rtol=2e-3, atol=0)
+    assert series(ours, "train/loss").tolist() != series(alone["long"], "train/loss")[:6].tolist()
+
+
+def test_muon_steps_as_on_one_device(sharded: dict, alone: dict) -> None:
+    ours, theirs = sharded["muon"][1], alone["muon"][1]
+    for name in ("train/loss", "val/loss"):  # its products are made in bfloat16
+        torch.testing.assert_close(series(ours, name), series(theirs, name), rtol=1e-3, atol=0)
+
+
+# -- checkpoints --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def expected(alone: dict[str, Any]) -> list[dict[str, str]]:
+    """One process that goes on with the checkpoint of one process."""
+    import shutil
+
+    copy = Path(alone["half"]).parent.parent / "copy-one"
+    shutil.copytree(alone["half"], copy)
+    return go_on(str(copy))
+
+
+@pytest.mark.parametrize("first", ["one", "ddp", "fsdp"])
+def test_fsdp_goes_on_from_every_checkpoint(
+    sharded: dict, expected: list[dict], first: str
+) -> None:
+    assert_close(sharded["then fsdp", first], expected, rtol=1e-5)
+
+
+def test_ddp_goes_on_from_a_sharded_run(sharded: dict, expected: list[dict]) -> None:
+    assert_close(sharded["then ddp", "fsdp"], expected, rtol=1e-5)
+
+
+def test_one_process_goes_on_from_a_sharded_run(sharded: dict, expected: list[dict]) -> None:
+    rows = go_on(sharded["half", "fsdp"], "--trainer.strategy=single_device")
+    assert_close(rows, expected, rtol=1e-5)
+
+
+def test_a_checkpoint_loads_as_plain_values_and_is_that_of_one_process(
+    sharded: dict, alone: dict
+) -> None:
+    ours = torch.load(checkpoint_of(sharded["muon"][0]).trainer_file, weights_only=True)
+    theirs = torch.load(checkpoint_of(alone["muon"][0]).trainer_file, weights_only=True)
+    assert shapes(ours) == shapes(theirs)
+
+
+def checkpoint_of(path: str) -> Any:
+    return Run(path).last()
+
+
+def shapes(tree: Any) -> Any:
+    if isinstance(tree, torch.Tensor):
+        return tuple(tree.shape), tree.dtype
+    if isinstance(tree, dict):
+        return {key: shapes(value) for key, value in tree.items()}
+    return type(tree)
+
+
+def test_the_folder_is_one_that_transformers_opens_with_the_same_logits(
+    sharded: dict, alone: dict
+) -> None:
+    tokens = torch.arange(24).remainder(300).view(2, 12)
+    logits = []
+    for path in (sharded["half", "fsdp"], sharded["half", "ddp"], alone["half"]):
+        network = AutoModelForCausalLM.from_pretrained(checkpoint_of(path).path)
+        assert network.dtype == torch.float32
+        logits.append(network(input_ids=tokens).logits)
+    assert logits[0].shape == (2, 12, 300)
+    for other in logits[:2]:
+        torch.testing.assert_close(other, logits[2], rtol=0, atol=1e-5)
+
+
+def test_an_interrupted_sharded_run_goes_on_bitwise(sharded: dict) -> None:
+    undisturbed, resumed_rows = sharded["resumed"]
+    assert undisturbed == resumed_rows
+    assert len(undisturbed) == 6
