@@ -91,11 +91,12 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
     if verb == "predict" and not (own.run or own.to):
         raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
     result = composed.evaluate(verb)
+    if verb == "predict":
+        rows = _rows_of_all_ranks(composed.trainer, result)
     if not composed.trainer.is_global_zero:
         return 0
     if verb == "predict":
         path = Path(own.to or Path(own.run) / "predictions.jsonl")
-        rows = [row for batch in result for row in batch]
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
         print(f"{len(rows):,} sequences scored: {path}")
         return 0
@@ -105,6 +106,13 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
         record = {"checkpoint": own.checkpoint, **composed.trainer.latest}
         write_atomically(Path(own.run) / f"{verb}.json", json.dumps(record, indent=2) + "\n")
     return 0
+
+
+def _rows_of_all_ranks(trainer: Any, batches: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Joins what the ranks predicted, in the order of the data."""
+    mine = [row for batch in batches for row in batch]
+    rows: list[dict[str, Any]] = trainer.strategy.joined(mine)
+    return sorted(rows, key=lambda row: row["sample"])
 
 
 def _complete(composed: Composed) -> str:

@@ -265,8 +265,8 @@ class LanguageModule(L.LightningModule, ABC):
         assert self.trainable is not None
         rows = []
         for part in batch.split(1):
+            score = self.trainable(part)  # of a filler row too: every rank runs as many
             if int(part.samples[0]) >= 0:
-                score = self.trainable(part)
                 rows.append(
                     {
                         "sample": int(part.samples[0]),

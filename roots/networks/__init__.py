@@ -17,12 +17,14 @@ from roots.networks.compiling import (
 from roots.networks.drawing import Give
 from roots.networks.flops import TokenFLOPs, count_flops
 from roots.networks.pretrained import Pretrained
+from roots.networks.recomputing import RECOMPUTE, check_recompute, recompute
 from roots.networks.scratch import Scratch
 from roots.networks.timing import Shapes
 from roots.networks.trainable import Trainable
 
 __all__ = [
     "COMPILE",
+    "RECOMPUTE",
     "Choice",
     "Give",
     "NetworkBuilder",
@@ -34,10 +36,12 @@ __all__ = [
     "blocks_of",
     "check_causal",
     "check_compile",
+    "check_recompute",
     "choose_attention",
     "compile_network",
     "compiled_so_far",
     "count_flops",
     "is_compiled",
+    "recompute",
     "uncompiled",
 ]

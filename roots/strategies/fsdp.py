@@ -24,7 +24,7 @@ from torch.distributed.fsdp import (
 from torch.optim import Optimizer
 
 from roots.errors import ConfigError
-from roots.networks import Give, Trainable, blocks_of
+from roots.networks import Give, Trainable, blocks_of, check_recompute, recompute
 from roots.optim import OptimizerBuilder
 from roots.precision import BF16Mixed, BF16True, Float32
 from roots.strategies.protocol import StepStrategy
@@ -59,7 +59,14 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         reduce_every_micro_batch: Sum gradients over the ranks after every micro-batch, not only
             after the last: each rank then keeps its part of the gradients instead of all of them,
             for more to send.
+        activation_checkpointing: What blocks forget and compute again in the backward pass: `none`;
+            `full`, everything but their input; `selective`, everything but matrix products and
+            attention. The numbers stay.
+        checkpoint_every_blocks: Only every so many-th block does.
         timeout_minutes: How long a rank waits for the others before the run fails.
+
+    Raises:
+        ConfigError: There is no such activation checkpointing.
     """
 
     builds_whole = False
@@ -69,10 +76,15 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         *,
         reshard_after_forward: bool = True,
         reduce_every_micro_batch: bool = False,
+        activation_checkpointing: str = "none",
+        checkpoint_every_blocks: int = 1,
         timeout_minutes: float = 30.0,
     ) -> None:
+        check_recompute(activation_checkpointing, checkpoint_every_blocks)
         self.reshard_after_forward = reshard_after_forward
         self.reduce_every_micro_batch = reduce_every_micro_batch
+        self.activation_checkpointing = activation_checkpointing
+        self.checkpoint_every_blocks = checkpoint_every_blocks
         self.timeout_minutes = timeout_minutes
         self._root: FSDPModule | None = None
         super().__init__(
@@ -116,6 +128,11 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         """Cuts the blocks and then the rest, makes room for the parts, and fills them."""
         network = trainable.network
         self.precision_plugin.convert_module(trainable)
+        recompute(
+            blocks_of(network),
+            self.activation_checkpointing,
+            every_blocks=self.checkpoint_every_blocks,
+        )
         policy = POLICIES[type(self.precision_plugin)]
         again = self.reshard_after_forward
         for block in reversed(_separable(network)):  # blocks within blocks come first

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -61,6 +62,14 @@ class StepStrategy(Strategy, ABC):
             where every rank has them anyway.
         """
         return None
+
+    def joined(self, mine: list[Any]) -> list[Any]:
+        """Joins the lists of all ranks, in their order; all ranks come here at once."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return mine
+        lists: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(lists, mine)
+        return [entry for part in lists for entry in part]
 
     def check(self, *, optimizer: OptimizerBuilder, precision: Precision, compiled: str) -> None:
         """Raises ConfigError when these do not work together, with what does."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
+import torch.distributed as dist
 from ranks import run_ranks
 from test_split_invariance import assert_same_gradient, rows_of, series
 from tiny import LLAMA, tiny_config
@@ -15,10 +18,12 @@ from transformers import AutoModelForCausalLM
 
 from roots.fit import compose
 from roots.fit.compose import resumed
+from roots.objectives import NextToken
 from roots.runs import Run
 
 MICRO_BATCHES = (1, 2, 4)
 STEPS = 20
+RECOMPUTED = (("full", 1), ("full", 2), ("selective", 1))
 MUON = {"class_path": "roots.optim.Muon", "init_args": {"learning_rate": 3e-3}}
 FSDP = {"trainer.strategy": "fsdp"}
 
@@ -30,6 +35,12 @@ def changed(shards: Path, runs: Path, *, tied: bool = True, optimizer: Any = Non
     arguments["network"]["init_args"] = {"config": network, "attention": "sdpa"}
     arguments["optimizer"] = optimizer or arguments["optimizer"]
     return config
+
+
+def with_recomputed(mode: str, every: int) -> dict[str, Any]:
+    arguments = {"activation_checkpointing": mode, "checkpoint_every_blocks": every}
+    strategy = {"class_path": "roots.strategies.FSDP", "init_args": arguments}
+    return {"trainer.strategy": strategy, "model.micro_batch_size": 1}
 
 
 def train(config: dict, overrides: dict[str, Any]) -> tuple[str, list[dict[str, str]]]:
@@ -50,7 +61,7 @@ def whole(tensor: torch.Tensor) -> Any:
 
 def first_step(config: dict, overrides: dict[str, Any]) -> dict[str, Any]:
     """Trains one step; gives the weights it began with and the gradient, unclipped."""
-    caught: dict[str, Any] = {"weights": {}, "gradient": {}}
+    caught: dict[str, Any] = {"weights": {}, "gradient": {}, "losses": 0}
     composed = compose(
         config,
         {
@@ -67,6 +78,12 @@ def first_step(config: dict, overrides: dict[str, Any]) -> dict[str, Any]:
             caught["weights"][name] = whole(parameter)
             caught["gradient"][name] = whole(parameter.grad)
 
+    class Counted(NextToken):
+        def from_hidden(self, *inputs: Any) -> Any:
+            caught["losses"] += torch.is_grad_enabled()
+            return super().from_hidden(*inputs)
+
+    composed.model.objective = lambda: Counted()
     composed.model.on_before_optimizer_step = keep
     composed.fit()
     return caught
@@ -112,6 +129,8 @@ def everything(shards: Path, folder: Path, begun: dict[str, str]) -> dict[str, A
     done["first", "often"] = first_step(
         config("first"), {"trainer.strategy": often, "model.micro_batch_size": 1}
     )
+    for mode, every in RECOMPUTED:
+        done["first", mode, every] = first_step(config("first"), with_recomputed(mode, every))
     long = {**FSDP, "trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
     done["long"] = train(config("long"), long)[1]
     for precision in ("bf16-mixed", "bf16-true"):
@@ -121,7 +140,6 @@ def everything(shards: Path, folder: Path, begun: dict[str, str]) -> dict[str, A
     for first in ("fsdp", "ddp"):
         path, _ = train(config(first), {**half, "trainer.strategy": first})
         done["half", first] = path
-    torch.distributed.barrier()
     for first in ("one", "ddp", "fsdp"):
         path = begun[first] if first in begun else done["half", first]
         done["then fsdp", first] = go_on(copy_of(path), "--trainer.strategy=fsdp")
@@ -132,18 +150,14 @@ def everything(shards: Path, folder: Path, begun: dict[str, str]) -> dict[str, A
 
 def copy_of(path: str) -> str:
     """A copy of a run that the ranks agree on, so that it can be gone on with twice."""
-    import shutil
-
-    import torch.distributed as dist
-
-    number = len(list(Path(path).parent.parent.glob("copy-*"))) if dist.get_rank() == 0 else 0
-    agreed = [number]
-    dist.broadcast_object_list(agreed)
-    target = Path(path).parent.parent / f"copy-{agreed[0]}"
-    if dist.get_rank() == 0:
-        shutil.copytree(path, target)
-    dist.barrier()
-    return str(target)
+    agreed = [f"{path}-copy-{uuid.uuid4().hex}"]
+    if dist.is_initialized():
+        dist.broadcast_object_list(agreed)
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        shutil.copytree(path, agreed[0])
+    if dist.is_initialized():
+        dist.barrier()
+    return agreed[0]
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +222,16 @@ def test_summing_after_every_micro_batch_makes_the_same_gradient(
     assert_same_gradient(sharded["first", "often"]["gradient"], alone["first", True]["gradient"])
 
 
+@pytest.mark.parametrize(("mode", "every"), RECOMPUTED)
+def test_recomputed_activations_make_bitwise_the_same_gradient_and_the_loss_once(
+    sharded: dict, mode: str, every: int
+) -> None:
+    kept, recomputed = sharded["first", True, 1], sharded["first", mode, every]
+    assert recomputed["losses"] == kept["losses"] == 4
+    for name, gradient in kept["gradient"].items():
+        assert (recomputed["gradient"][name] == gradient).all(), name
+
+
 def test_twenty_steps_follow_those_of_one_device(sharded: dict, alone: dict) -> None:
     assert len(alone["long"]) == STEPS
     assert_close(sharded["long"], alone["long"], rtol=1e-4)
@@ -234,11 +258,7 @@ def test_muon_steps_as_on_one_device(sharded: dict, alone: dict) -> None:
 @pytest.fixture(scope="module")
 def expected(alone: dict[str, Any]) -> list[dict[str, str]]:
     """One process that goes on with the checkpoint of one process."""
-    import shutil
-
-    copy = Path(alone["half"]).parent.parent / "copy-one"
-    shutil.copytree(alone["half"], copy)
-    return go_on(str(copy))
+    return go_on(copy_of(alone["half"]))
 
 
 @pytest.mark.parametrize("first", ["one", "ddp", "fsdp"])
@@ -253,7 +273,7 @@ def test_ddp_goes_on_from_a_sharded_run(sharded: dict, expected: list[dict]) -> 
 
 
 def test_one_process_goes_on_from_a_sharded_run(sharded: dict, expected: list[dict]) -> None:
-    rows = go_on(sharded["half", "fsdp"], "--trainer.strategy=single_device")
+    rows = go_on(copy_of(sharded["half", "fsdp"]), "--trainer.strategy=single_device")
     assert_close(rows, expected, rtol=1e-5)
 
 
