@@ -67,7 +67,7 @@ def recompute(blocks: Sequence[nn.Module], mode: str, *, every_blocks: int = 1) 
         ConfigError: There is no such mode.
 
     Source:
-        Chen et al., arXiv:1604.06174; by operation: Korthikanti et al., arXiv:2205.05198, section 5.
+        Chen et al., arXiv:1604.06174; selectively: Korthikanti et al., arXiv:2205.05198, section 5.
     """
     check_recompute(mode, every_blocks)
     if mode == "none":

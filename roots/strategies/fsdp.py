@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -27,14 +28,17 @@ from roots.errors import ConfigError
 from roots.networks import Give, Trainable, blocks_of, check_recompute, recompute
 from roots.optim import OptimizerBuilder
 from roots.precision import BF16Mixed, BF16True, Float32
+from roots.strategies.filling import Placing, load_optimizer, load_weights, targets_of
 from roots.strategies.protocol import StepStrategy
-from roots.strategies.shards import (
-    Placing,
-    gathered,
-    load_optimizer,
-    load_weights,
-    sharded_norm,
+from roots.strategies.sharded_files import (
+    read_file,
+    read_plain,
+    read_shards,
+    sizes,
+    with_shards,
+    write_shards,
 )
+from roots.strategies.shards import gathered, sharded_norm
 
 POLICIES: dict[type[Precision], MixedPrecisionPolicy] = {
     Float32: MixedPrecisionPolicy(),
@@ -63,6 +67,9 @@ class FSDP(ModelParallelStrategy, StepStrategy):
             `full`, everything but their input; `selective`, everything but matrix products and
             attention. The numbers stay.
         checkpoint_every_blocks: Only every so many-th block does.
+        sharded_checkpoints: Let each rank write its part of weights and optimizer state, instead of
+            gathering them on the first; any strategy on any number of devices goes on from either.
+            The weights to use (model.safetensors) are gathered in any case.
         timeout_minutes: How long a rank waits for the others before the run fails.
 
     Raises:
@@ -78,6 +85,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         reduce_every_micro_batch: bool = False,
         activation_checkpointing: str = "none",
         checkpoint_every_blocks: int = 1,
+        sharded_checkpoints: bool = False,
         timeout_minutes: float = 30.0,
     ) -> None:
         check_recompute(activation_checkpointing, checkpoint_every_blocks)
@@ -85,6 +93,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         self.reduce_every_micro_batch = reduce_every_micro_batch
         self.activation_checkpointing = activation_checkpointing
         self.checkpoint_every_blocks = checkpoint_every_blocks
+        self.sharded_checkpoints = sharded_checkpoints
         self.timeout_minutes = timeout_minutes
         self._root: FSDPModule | None = None
         super().__init__(
@@ -187,15 +196,30 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         return weights if self.is_global_zero else {}
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """Gathers the module's weights on the first rank."""
+        """Gathers the module's weights on the first rank, or gives each rank's parts."""
         assert self.lightning_module is not None
-        return self.gather_weights(self.lightning_module) or {}
+        if not self.sharded_checkpoints:
+            return self.gather_weights(self.lightning_module) or {}
+        self._reshard()
+        return dict(self.lightning_module.state_dict(keep_vars=True))
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Gathers the optimizer's state on the first rank, in the form that one device has."""
+        """Gathers the optimizer's state on the first rank, or gives each rank's parts."""
         inner = optimizer._optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
-        state: dict[str, Any] = gathered(inner.state_dict(), keep=self.is_global_zero)
+        state: dict[str, Any] = inner.state_dict()
+        if self.sharded_checkpoints:
+            return state
+        state = gathered(state, keep=self.is_global_zero)
         return state if self.is_global_zero else {}
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None
+    ) -> None:
+        """Writes a file on the first rank, or a folder to which each rank adds its parts."""
+        if self.sharded_checkpoints:
+            write_shards(checkpoint, Path(filepath), first=self.is_global_zero)
+        else:
+            super().save_checkpoint(checkpoint, filepath, storage_options)
 
     @property
     def lightning_restore_optimizer(self) -> bool:
@@ -205,9 +229,17 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         """
         return True
 
-    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
-        """Maps a checkpoint of whole tensors into memory; each rank reads its parts of it."""
-        return torch.load(checkpoint_path, map_location="cpu", mmap=True, weights_only=weights_only)
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:  # noqa: ARG002
+        """Reads a checkpoint that any strategy wrote: each rank its parts of it."""
+        path = Path(checkpoint_path)
+        if not path.is_dir():
+            return read_file(path, mapped=True)
+        assert self.lightning_module is not None
+        self._reshard()
+        plain = read_plain(path)
+        targets = targets_of(plain, sizes(path), self.lightning_module, self.optimizers)
+        read_shards(path, targets)
+        return with_shards(plain, targets)
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:  # noqa: ARG002
         """Gives each rank its part of the weights."""

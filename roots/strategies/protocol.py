@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from roots.networks import Give, Trainable
 from roots.optim import OptimizerBuilder
+from roots.strategies.sharded_files import read_file, read_whole
 
 
 class StepStrategy(Strategy, ABC):
@@ -62,6 +64,15 @@ class StepStrategy(Strategy, ABC):
             where every rank has them anyway.
         """
         return None
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:  # noqa: ARG002
+        """Reads a checkpoint that any strategy wrote, whole.
+
+        Raises:
+            CheckpointError: It is damaged, or holds pickled objects.
+        """
+        path = Path(checkpoint_path)
+        return read_whole(path) if path.is_dir() else read_file(path)
 
     def joined(self, mine: list[Any]) -> list[Any]:
         """Joins the lists of all ranks, in their order; all ranks come here at once."""

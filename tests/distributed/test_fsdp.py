@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import uuid
 from pathlib import Path
@@ -20,11 +21,13 @@ from roots.fit import compose
 from roots.fit.compose import resumed
 from roots.objectives import NextToken
 from roots.runs import Run
+from roots.strategies.sharded_files import read_file, read_whole
 
 MICRO_BATCHES = (1, 2, 4)
 STEPS = 20
 RECOMPUTED = (("full", 1), ("full", 2), ("selective", 1))
 MUON = {"class_path": "roots.optim.Muon", "init_args": {"learning_rate": 3e-3}}
+SHARDS = {"class_path": "roots.strategies.FSDP", "init_args": {"sharded_checkpoints": True}}
 FSDP = {"trainer.strategy": "fsdp"}
 
 
@@ -83,7 +86,7 @@ def first_step(config: dict, overrides: dict[str, Any]) -> dict[str, Any]:
             caught["losses"] += torch.is_grad_enabled()
             return super().from_hidden(*inputs)
 
-    composed.model.objective = lambda: Counted()
+    composed.model.objective = Counted
     composed.model.on_before_optimizer_step = keep
     composed.fit()
     return caught
@@ -111,41 +114,58 @@ def interrupted_and_resumed(config: dict) -> tuple[list, list]:
     return numbers(undisturbed), numbers(go_on(str(composed.trainer.run.path)))
 
 
-def everything(shards: Path, folder: Path, begun: dict[str, str]) -> dict[str, Any]:
-    """All that two ranks do, in one launch."""
-
-    def config(part: str, **changes: Any) -> dict:
-        return changed(shards, folder / part, **changes)
-
-    done: dict[str, Any] = {}
-    for tied in (True, False):
-        for rows in MICRO_BATCHES:
-            sizes = {**FSDP, "model.micro_batch_size": rows}
-            done["first", tied, rows] = first_step(config("first", tied=tied), sizes)
-    often = {
-        "class_path": "roots.strategies.FSDP",
-        "init_args": {"reduce_every_micro_batch": True, "reshard_after_forward": False},
-    }
-    done["first", "often"] = first_step(
-        config("first"), {"trainer.strategy": often, "model.micro_batch_size": 1}
-    )
+def first_steps(shards: Path, folder: Path) -> dict[Any, Any]:
+    done: dict[Any, Any] = {}
+    for tied, rows in itertools.product((True, False), MICRO_BATCHES):
+        sizes = {**FSDP, "model.micro_batch_size": rows}
+        done["first", tied, rows] = first_step(changed(shards, folder, tied=tied), sizes)
     for mode, every in RECOMPUTED:
-        done["first", mode, every] = first_step(config("first"), with_recomputed(mode, every))
-    long = {**FSDP, "trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
-    done["long"] = train(config("long"), long)[1]
-    for precision in ("bf16-mixed", "bf16-true"):
-        done[precision] = train(config(precision), {**FSDP, "trainer.precision": precision})
-    done["muon"] = train(config("muon", optimizer=MUON), FSDP)
-    half = {"trainer.max_steps": 3}
-    for first in ("fsdp", "ddp"):
-        path, _ = train(config(first), {**half, "trainer.strategy": first})
-        done["half", first] = path
-    for first in ("one", "ddp", "fsdp"):
-        path = begun[first] if first in begun else done["half", first]
-        done["then fsdp", first] = go_on(copy_of(path), "--trainer.strategy=fsdp")
-    done["then ddp", "fsdp"] = go_on(copy_of(done["half", "fsdp"]), "--trainer.strategy=ddp")
-    done["resumed"] = interrupted_and_resumed(config("resumed"))
+        recomputed = with_recomputed(mode, every)
+        done["first", mode, every] = first_step(changed(shards, folder), recomputed)
+    arguments = {"reduce_every_micro_batch": True, "reshard_after_forward": False}
+    often = {"class_path": "roots.strategies.FSDP", "init_args": arguments}
+    overrides = {"trainer.strategy": often, "model.micro_batch_size": 1}
+    done["first", "often"] = first_step(changed(shards, folder), overrides)
     return done
+
+
+def whole_runs(shards: Path, folder: Path) -> dict[Any, Any]:
+    long = {**FSDP, "trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
+    done: dict[Any, Any] = {"long": train(changed(shards, folder), long)[1]}
+    for precision in ("bf16-mixed", "bf16-true"):
+        overrides = {**FSDP, "trainer.precision": precision}
+        done[precision] = train(changed(shards, folder), overrides)
+    done["muon"] = train(changed(shards, folder, optimizer=MUON), FSDP)
+    done["resumed"] = interrupted_and_resumed(changed(shards, folder))
+    return done
+
+
+def resumed_runs(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
+    done: dict[Any, Any] = {("half", "one"): half_of_one}
+    half = {"trainer.max_steps": 3}
+    for first, strategy in (("fsdp", "fsdp"), ("ddp", "ddp"), ("shards", SHARDS)):
+        overrides = {**half, "trainer.strategy": strategy}
+        done["half", first], _ = train(changed(shards, folder), overrides)
+    for precision, optimizer in (("bf16-true", None), ("32", MUON)):
+        for name, strategy in (("shards", SHARDS), ("fsdp", "fsdp")):
+            overrides = {**half, "trainer.strategy": strategy, "trainer.precision": precision}
+            path, _ = train(changed(shards, folder, optimizer=optimizer), overrides)
+            done[name, precision] = go_on(path)
+    for first in ("one", "ddp", "fsdp", "shards"):
+        path = copy_of(done["half", first])
+        done["then fsdp", first] = go_on(path, "--trainer.strategy=fsdp")
+    for first in ("fsdp", "shards"):
+        done["then ddp", first] = go_on(copy_of(done["half", first]), "--trainer.strategy=ddp")
+    return done
+
+
+def everything(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
+    """All that two ranks do, in one launch."""
+    return {
+        **first_steps(shards, folder / "first"),
+        **whole_runs(shards, folder / "whole"),
+        **resumed_runs(shards, folder / "resumed", half_of_one),
+    }
 
 
 def copy_of(path: str) -> str:
@@ -187,7 +207,7 @@ def alone(shards: Path, folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def sharded(shards: Path, folder: Path, alone: dict[str, Any]) -> dict[str, Any]:
     """What two ranks do; both must say the same."""
-    first, second = run_ranks(everything, shards, folder, {"one": alone["half"]}, timeout=200)
+    first, second = run_ranks(everything, shards, folder, alone["half"], timeout=200)
     assert first["long"] == second["long"]
     return first
 
@@ -261,20 +281,51 @@ def expected(alone: dict[str, Any]) -> list[dict[str, str]]:
     return go_on(copy_of(alone["half"]))
 
 
-@pytest.mark.parametrize("first", ["one", "ddp", "fsdp"])
+@pytest.mark.parametrize("first", ["one", "ddp", "fsdp", "shards"])
 def test_fsdp_goes_on_from_every_checkpoint(
     sharded: dict, expected: list[dict], first: str
 ) -> None:
     assert_close(sharded["then fsdp", first], expected, rtol=1e-5)
 
 
-def test_ddp_goes_on_from_a_sharded_run(sharded: dict, expected: list[dict]) -> None:
-    assert_close(sharded["then ddp", "fsdp"], expected, rtol=1e-5)
+@pytest.mark.parametrize("first", ["fsdp", "shards"])
+def test_ddp_goes_on_from_a_sharded_run(sharded: dict, expected: list[dict], first: str) -> None:
+    assert_close(sharded["then ddp", first], expected, rtol=1e-5)
 
 
-def test_one_process_goes_on_from_a_sharded_run(sharded: dict, expected: list[dict]) -> None:
-    rows = go_on(copy_of(sharded["half", "fsdp"]), "--trainer.strategy=single_device")
+@pytest.mark.parametrize("first", ["fsdp", "shards"])
+def test_one_process_goes_on_from_a_sharded_run(
+    sharded: dict, expected: list[dict], first: str
+) -> None:
+    rows = go_on(copy_of(sharded["half", first]), "--trainer.strategy=single_device")
     assert_close(rows, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "32"])
+def test_shards_hold_what_a_gathered_checkpoint_holds(sharded: dict, precision: str) -> None:
+    """Also with float32 master weights, and with Muon (in float32)."""
+    assert numbers(sharded["shards", precision]) == numbers(sharded["fsdp", precision])
+
+
+def test_shards_put_together_are_bitwise_what_is_gathered(sharded: dict) -> None:
+    folder = checkpoint_of(sharded["half", "shards"]).trainer_file
+    assert len(list(folder.glob("*.safetensors"))) == 2
+    gathered = read_file(checkpoint_of(sharded["half", "fsdp"]).trainer_file)
+    assert_equal(read_whole(folder), gathered)
+
+
+def assert_equal(tree: Any, expected: Any) -> None:
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(tree, expected)
+    elif isinstance(expected, dict):
+        assert tree.keys() == expected.keys()
+        for key in expected.keys() - {"hyper_parameters", "callbacks"}:
+            assert_equal(tree[key], expected[key])
+    elif isinstance(expected, list):
+        for one, other in zip(tree, expected, strict=True):
+            assert_equal(one, other)
+    else:
+        assert tree == expected
 
 
 def test_a_checkpoint_loads_as_plain_values_and_is_that_of_one_process(
