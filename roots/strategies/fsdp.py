@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
     FSDPModule,
     MixedPrecisionPolicy,
@@ -58,6 +59,9 @@ class FSDP(ModelParallelStrategy, StepStrategy):
     rank keeps its part of what one device would have drawn or loaded.
 
     Args:
+        replicas: Copies of the network, each cut over its share of the ranks: gradients are summed
+            within a copy and then between the copies (HSDP). 1 cuts it over all ranks, the least
+            memory; 0 keeps a copy on each machine, where links between machines are slow.
         reshard_after_forward: Free a block after its forward pass and gather it again for the
             backward pass: less memory, half as much again to send.
         reduce_every_micro_batch: Sum gradients over the ranks after every micro-batch, not only
@@ -81,6 +85,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
     def __init__(
         self,
         *,
+        replicas: int = 1,
         reshard_after_forward: bool = True,
         reduce_every_micro_batch: bool = False,
         activation_checkpointing: str = "none",
@@ -89,6 +94,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         timeout_minutes: float = 30.0,
     ) -> None:
         check_recompute(activation_checkpointing, checkpoint_every_blocks)
+        self.replicas = replicas
         self.reshard_after_forward = reshard_after_forward
         self.reduce_every_micro_batch = reduce_every_micro_batch
         self.activation_checkpointing = activation_checkpointing
@@ -106,6 +112,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
 
     def check(self, *, optimizer: OptimizerBuilder, precision: Precision, compiled: str) -> None:
         """Raises ConfigError for what cannot be sharded, with what can."""
+        self._check_replicas()
         if type(precision) not in POLICIES:
             raise ConfigError(
                 f"precision={precision.precision} is not tested with sharded weights. Set"
@@ -122,16 +129,34 @@ class FSDP(ModelParallelStrategy, StepStrategy):
                 " to roots.optim.AdamW (its state is sharded too), or trainer.strategy to ddp."
             )
 
+    def _check_replicas(self) -> None:
+        n_ranks, n_replicas = int(self.world_size), self._n_replicas
+        if self.replicas < 0 or n_ranks % n_replicas:
+            fitting = [n for n in range(1, n_ranks + 1) if n_ranks % n == 0]
+            raise ConfigError(
+                f"replicas={self.replicas} copies of the network cannot share {n_ranks} ranks"
+                f" evenly. Set it to one of {', '.join(map(str, fitting))}; or to 0, one for each"
+                " machine."
+            )
+
     # -- building ------------------------------------------------------------------------------
 
     def _setup_distributed(self) -> None:
         super()._setup_distributed()
         self._data_parallel_size = self.world_size  # now that it is known
 
-    @property
+    @cached_property
     def mesh(self) -> DeviceMesh:
-        """The ranks that weights are cut over."""
-        return self.device_mesh["data_parallel"]
+        """The ranks that weights are cut over; with several copies, an axis of copies before it."""
+        if self._n_replicas == 1:
+            return self.device_mesh["data_parallel"]
+        shape = (self._n_replicas, self.world_size // self._n_replicas)
+        kind = self.root_device.type
+        return init_device_mesh(kind, shape, mesh_dim_names=("replica", "shard"))
+
+    @property
+    def _n_replicas(self) -> int:
+        return self.replicas or self.num_nodes
 
     def shard(self, trainable: Trainable, fill: Callable[[Give], None]) -> None:
         """Cuts the blocks and then the rest, makes room for the parts, and fills them."""

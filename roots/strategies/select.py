@@ -10,11 +10,13 @@ from roots.strategies.fsdp import FSDP
 from roots.strategies.protocol import StepStrategy
 from roots.strategies.single_device import SingleDevice
 
-STRATEGIES = ("auto", "single_device", "ddp", "fsdp")
+STRATEGIES = ("auto", "single_device", "ddp", "fsdp", "hsdp")
 
 
 def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStrategy:
     """Makes the strategy of a name; `auto` is one device, or DDP over several.
+
+    `hsdp` is `fsdp` with a copy of the network on each machine.
 
     Args:
         name: One of `STRATEGIES`.
@@ -34,8 +36,8 @@ def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStr
             f"strategy=single_device cannot use {n_processes} devices."
             " Set trainer.devices to 1, or trainer.strategy to ddp."
         )
-    if name == "fsdp":
-        return FSDP()
+    if name in ("fsdp", "hsdp"):
+        return FSDP(replicas=0 if name == "hsdp" else 1)
     if name == "ddp" or n_processes > 1:
         return DDP()
     return SingleDevice(device=str(device))

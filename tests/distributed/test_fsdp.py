@@ -17,8 +17,10 @@ from test_split_invariance import assert_same_gradient, rows_of, series
 from tiny import LLAMA, tiny_config
 from transformers import AutoModelForCausalLM
 
+from roots.callbacks import recorder
 from roots.fit import compose
 from roots.fit.compose import resumed
+from roots.networks import compiled_so_far
 from roots.objectives import NextToken
 from roots.runs import Run
 from roots.strategies.sharded_files import read_file, read_whole
@@ -126,6 +128,9 @@ def first_steps(shards: Path, folder: Path) -> dict[Any, Any]:
     often = {"class_path": "roots.strategies.FSDP", "init_args": arguments}
     overrides = {"trainer.strategy": often, "model.micro_batch_size": 1}
     done["first", "often"] = first_step(changed(shards, folder), overrides)
+    two = {"class_path": "roots.strategies.FSDP", "init_args": {"replicas": 2}}
+    overrides = {"trainer.strategy": two, "model.micro_batch_size": 2}
+    done["first", "replicas"] = first_step(changed(shards, folder, tied=False), overrides)
     return done
 
 
@@ -161,6 +166,7 @@ def resumed_runs(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]
 
 def everything(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
     """All that two ranks do, in one launch."""
+    recorder.draw_run = lambda run: None  # thirty figures take longer than thirty runs
     return {
         **first_steps(shards, folder / "first"),
         **whole_runs(shards, folder / "whole"),
@@ -240,6 +246,11 @@ def test_summing_after_every_micro_batch_makes_the_same_gradient(
     sharded: dict, alone: dict
 ) -> None:
     assert_same_gradient(sharded["first", "often"]["gradient"], alone["first", True]["gradient"])
+
+
+def test_copies_make_the_gradient_of_one_device(sharded: dict, alone: dict) -> None:
+    copies = sharded["first", "replicas"]
+    assert_same_gradient(copies["gradient"], alone["first", False]["gradient"])
 
 
 @pytest.mark.parametrize(("mode", "every"), RECOMPUTED)
@@ -366,3 +377,51 @@ def test_an_interrupted_sharded_run_goes_on_bitwise(sharded: dict) -> None:
     undisturbed, resumed_rows = sharded["resumed"]
     assert undisturbed == resumed_rows
     assert len(undisturbed) == 6
+
+
+# -- more than two ranks ------------------------------------------------------------------------
+
+
+def copies_and_shards(shards: Path, folder: Path) -> dict[str, Any]:
+    arguments = {"replicas": 2, "sharded_checkpoints": True}
+    strategy = {"class_path": "roots.strategies.FSDP", "init_args": arguments}
+    sizes = {"trainer.strategy": strategy, "model.micro_batch_size": 1}
+    first = first_step(changed(shards, folder), sizes)
+    path, _ = train(changed(shards, folder), {**sizes, "trainer.max_steps": 3})
+    return {"first": first, "path": path, "rows": go_on(copy_of(path)), "copy": copy_of(path)}
+
+
+@pytest.mark.slow  # four ranks
+def test_two_copies_of_two_shards_train_and_are_saved_as_one_device(
+    shards: Path, folder: Path, alone: dict, expected: list[dict]
+) -> None:
+    four = run_ranks(copies_and_shards, shards, folder / "four", ranks=4, timeout=200)
+    assert_same_gradient(four[0]["first"]["gradient"], alone["first", True]["gradient"])
+    assert_close(four[0]["rows"], expected, rtol=1e-5)
+    shards_of = checkpoint_of(four[0]["copy"]).trainer_file.glob("*.safetensors")
+    assert len(list(shards_of)) >= 2
+    assert_close(go_on(four[0]["copy"], "--trainer.strategy=single_device"), expected, rtol=1e-5)
+
+
+# -- compiled -----------------------------------------------------------------------------------
+
+
+def compiled(shards: Path, folder: Path, mode: str) -> dict[str, Any]:
+    arguments = {"activation_checkpointing": mode}
+    strategy = {"class_path": "roots.strategies.FSDP", "init_args": arguments}
+    overrides = {"trainer.strategy": strategy, "model.compile": "blocks"}
+    torch.compiler.reset()
+    with torch.compiler.set_stance("default", force_backend="aot_eager"):
+        caught = first_step(changed(shards, folder), overrides)
+    return {**caught, "graphs": compiled_so_far().graphs}
+
+
+@pytest.mark.slow  # the compiler takes a while
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.parametrize("mode", ["none", "full", "selective"])
+def test_compiled_blocks_make_the_gradient_of_one_device(
+    shards: Path, tmp_path: Path, alone: dict, mode: str
+) -> None:
+    for rank in run_ranks(compiled, shards, tmp_path, mode):
+        assert rank["graphs"]
+        assert_same_gradient(rank["gradient"], alone["first", True]["gradient"])

@@ -100,6 +100,7 @@ def test_every_strategy_measures_so(strategy: StepStrategy) -> None:
         ("ddp", 4, DDP),
         ("fsdp", 1, FSDP),
         ("fsdp", 4, FSDP),
+        ("hsdp", 4, FSDP),
     ],
 )
 def test_a_name_makes_a_strategy(name: str, n_processes: int, kind: type) -> None:
@@ -173,3 +174,23 @@ def test_a_precision_without_a_policy_is_refused_with_those_that_have_one() -> N
         FSDP().check(optimizer=adamw, precision=Float64(), compiled="none")
     for precision in PRECISIONS.values():
         FSDP().check(optimizer=adamw, precision=precision(), compiled="none")
+
+
+def test_copies_that_do_not_divide_the_ranks_are_refused_with_those_that_do(config: dict) -> None:
+    def strategy(replicas: int) -> dict:
+        return {"class_path": "roots.strategies.FSDP", "init_args": {"replicas": replicas}}
+
+    four = {"trainer.devices": 4}
+    for wrong in (3, 8, -1):
+        message = rf"replicas={wrong} .* share 4 ranks evenly\. Set it to one of 1, 2, 4;"
+        with pytest.raises(ConfigError, match=message):
+            compose(config, {**four, "trainer.strategy": strategy(wrong)})
+    for right in (0, 1, 2, 4):
+        compose(config, {**four, "trainer.strategy": strategy(right)})
+
+
+def test_hsdp_keeps_a_copy_on_each_machine(config: dict) -> None:
+    machines = {"trainer.devices": 2, "trainer.num_nodes": 3}
+    hsdp = compose(config, {**machines, "trainer.strategy": "hsdp"}).trainer.strategy
+    fsdp = compose(config, {**machines, "trainer.strategy": "fsdp"}).trainer.strategy
+    assert (hsdp._n_replicas, fsdp._n_replicas) == (3, 1)
