@@ -92,7 +92,7 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
         raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
     result = composed.evaluate(verb)
     if verb == "predict":
-        rows = _rows_of_all_ranks(composed.trainer, result)
+        rows = rows_of_all_ranks(composed.trainer, result)
     if not composed.trainer.is_global_zero:
         return 0
     if verb == "predict":
@@ -108,7 +108,7 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
     return 0
 
 
-def _rows_of_all_ranks(trainer: Any, batches: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def rows_of_all_ranks(trainer: Any, batches: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Joins what the ranks predicted, in the order of the data."""
     mine = [row for batch in batches for row in batch]
     rows: list[dict[str, Any]] = trainer.strategy.joined(mine)

@@ -306,7 +306,8 @@ class LanguageModule(L.LightningModule, ABC):
         if not isinstance(strategy, StepStrategy):
             raise ConfigError(
                 f"{type(strategy).__name__} cannot make an optimizer step of several micro-batches"
-                " here. Use roots.fit.Trainer, which takes strategy: auto, single_device or ddp."
+                " here. Use roots.fit.Trainer, which takes the names"
+                " auto, single_device, ddp, fsdp and hsdp."
             )
         return strategy
 

@@ -101,13 +101,16 @@ class Pretrained(NetworkBuilder):
     def skeleton(self, vocabulary: Vocabulary | None) -> PreTrainedModel:
         """Builds the network on the meta device, without weights."""
         config = self.network_config(vocabulary)
-        with torch.device("meta"):
-            network = AutoModelForCausalLM.from_config(
-                config,
-                trust_remote_code=self.trust_remote_code,
-                attn_implementation=implementation(self.attention),
-                dtype=torch.float32,
-            )
+        try:
+            with torch.device("meta"):
+                network = AutoModelForCausalLM.from_config(
+                    config,
+                    trust_remote_code=self.trust_remote_code,
+                    attn_implementation=implementation(self.attention),
+                    dtype=torch.float32,
+                )
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
         check_attention(network, self.attention)
         return network
 

@@ -102,6 +102,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         self.sharded_checkpoints = sharded_checkpoints
         self.timeout_minutes = timeout_minutes
         self._root: FSDPModule | None = None
+        self._sums = True  # whether the next backward pass sums over the ranks
         super().__init__(
             tensor_parallel_size=1,
             save_distributed_checkpoint=False,
@@ -196,7 +197,10 @@ class FSDP(ModelParallelStrategy, StepStrategy):
     def micro_batch(self, *, last: bool) -> AbstractContextManager[None]:
         """Sums gradients over the ranks on the last micro-batch, or on each."""
         assert self._root is not None
-        self._root.set_requires_gradient_sync(last or self.reduce_every_micro_batch)
+        sums = last or self.reduce_every_micro_batch
+        if sums != self._sums:
+            self._root.set_requires_gradient_sync(sums)
+            self._sums = sums
         return nullcontext()
 
     def reduce(self, tensor: Any, group: Any | None = None, reduce_op: Any | None = "mean") -> Any:

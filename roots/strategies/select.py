@@ -36,6 +36,11 @@ def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStr
             f"strategy=single_device cannot use {n_processes} devices."
             " Set trainer.devices to 1, or trainer.strategy to ddp."
         )
+    if name in ("fsdp", "hsdp") and device.type not in ("cpu", "cuda"):
+        raise ConfigError(
+            f"strategy={name} cannot cut weights over devices of the kind {device.type}. Set"
+            " trainer.accelerator to gpu or cpu, or trainer.strategy to auto."
+        )
     if name in ("fsdp", "hsdp"):
         return FSDP(replicas=0 if name == "hsdp" else 1)
     if name == "ddp" or n_processes > 1:

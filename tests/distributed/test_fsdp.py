@@ -19,7 +19,8 @@ from transformers import AutoModelForCausalLM
 
 from roots.callbacks import recorder
 from roots.fit import compose
-from roots.fit.compose import resumed
+from roots.fit.command import rows_of_all_ranks
+from roots.fit.compose import from_run, resumed
 from roots.networks import compiled_so_far
 from roots.objectives import NextToken
 from roots.runs import Run
@@ -30,14 +31,27 @@ STEPS = 20
 RECOMPUTED = (("full", 1), ("full", 2), ("selective", 1))
 MUON = {"class_path": "roots.optim.Muon", "init_args": {"learning_rate": 3e-3}}
 SHARDS = {"class_path": "roots.strategies.FSDP", "init_args": {"sharded_checkpoints": True}}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "resid_pdrop": 0.0}
+    | {"embd_pdrop": 0.0, "attn_pdrop": 0.0},
+    # its logits are capped: the network's own forward is run
+    "gemma2": {**LLAMA, "num_key_value_heads": 1, "head_dim": 16},
+    "qwen3_moe": {**LLAMA, "num_key_value_heads": 1, "num_experts": 4, "num_experts_per_tok": 2}
+    | {"moe_intermediate_size": 16},
+}
 FSDP = {"trainer.strategy": "fsdp"}
 
 
-def changed(shards: Path, runs: Path, *, tied: bool = True, optimizer: Any = None) -> dict:
+def changed(
+    shards: Path, runs: Path, *, tied: bool = True, optimizer: Any = None, family: str = ""
+) -> dict:
     config = tiny_config(shards, runs)
     arguments = config["model"]["init_args"]
     network = {**LLAMA, "tie_word_embeddings": tied}
-    arguments["network"]["init_args"] = {"config": network, "attention": "sdpa"}
+    if family:
+        network = {**FAMILIES[family], "model_type": family}
+    attention = "eager" if family else "sdpa"
+    arguments["network"]["init_args"] = {"config": network, "attention": attention}
     arguments["optimizer"] = optimizer or arguments["optimizer"]
     return config
 
@@ -64,9 +78,13 @@ def whole(tensor: torch.Tensor) -> Any:
     return full.detach().clone().numpy()
 
 
+def held(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
 def first_step(config: dict, overrides: dict[str, Any]) -> dict[str, Any]:
     """Trains one step; gives the weights it began with and the gradient, unclipped."""
-    caught: dict[str, Any] = {"weights": {}, "gradient": {}, "losses": 0}
+    caught: dict[str, Any] = {"weights": {}, "gradient": {}, "losses": 0, "held": 0, "all": 0}
     composed = compose(
         config,
         {
@@ -81,6 +99,8 @@ def first_step(config: dict, overrides: dict[str, Any]) -> dict[str, Any]:
     def keep(*_: Any) -> None:
         for name, parameter in composed.model.trainable.named_parameters():
             caught["weights"][name] = whole(parameter)
+            caught["held"] += held(parameter).numel()
+            caught["all"] += parameter.numel()
             caught["gradient"][name] = whole(parameter.grad)
 
     class Counted(NextToken):
@@ -116,6 +136,12 @@ def interrupted_and_resumed(config: dict) -> tuple[list, list]:
     return numbers(undisturbed), numbers(go_on(str(composed.trainer.run.path)))
 
 
+def pretrained(config: dict, folder: Path) -> dict:
+    network = {"class_path": "roots.networks.Pretrained", "init_args": {"path": str(folder)}}
+    config["model"]["init_args"]["network"] = network
+    return config
+
+
 def first_steps(shards: Path, folder: Path) -> dict[Any, Any]:
     done: dict[Any, Any] = {}
     for tied, rows in itertools.product((True, False), MICRO_BATCHES):
@@ -128,6 +154,10 @@ def first_steps(shards: Path, folder: Path) -> dict[Any, Any]:
     often = {"class_path": "roots.strategies.FSDP", "init_args": arguments}
     overrides = {"trainer.strategy": often, "model.micro_batch_size": 1}
     done["first", "often"] = first_step(changed(shards, folder), overrides)
+    for family in FAMILIES:
+        done["first", family] = first_step(changed(shards, folder, family=family), FSDP)
+    loaded = pretrained(changed(shards, folder), folder.parent / "published")
+    done["first", "pretrained"] = first_step(loaded, FSDP)
     two = {"class_path": "roots.strategies.FSDP", "init_args": {"replicas": 2}}
     overrides = {"trainer.strategy": two, "model.micro_batch_size": 2}
     done["first", "replicas"] = first_step(changed(shards, folder, tied=False), overrides)
@@ -159,6 +189,7 @@ def resumed_runs(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]
     for first in ("one", "ddp", "fsdp", "shards"):
         path = copy_of(done["half", first])
         done["then fsdp", first] = go_on(path, "--trainer.strategy=fsdp")
+    done["evaluated"] = evaluated(done["half", "shards"])
     for first in ("fsdp", "shards"):
         done["then ddp", first] = go_on(copy_of(done["half", first]), "--trainer.strategy=ddp")
     return done
@@ -172,6 +203,15 @@ def everything(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
         **whole_runs(shards, folder / "whole"),
         **resumed_runs(shards, folder / "resumed", half_of_one),
     }
+
+
+def evaluated(path: str) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Validates and predicts with the last checkpoint of a run."""
+    validating = from_run(path, "last", [])
+    validating.evaluate("validate")
+    predicting = from_run(path, "last", [])
+    rows = rows_of_all_ranks(predicting.trainer, predicting.evaluate("predict"))
+    return validating.trainer.latest, rows
 
 
 def copy_of(path: str) -> str:
@@ -198,7 +238,9 @@ def alone(shards: Path, folder: Path) -> dict[str, Any]:
     def config(part: str, **changes: Any) -> dict:
         return changed(shards, folder / "alone" / part, **changes)
 
-    done: dict[str, Any] = {}
+    done: dict[Any, Any] = {}
+    done["half"], _ = train(config("half"), {"trainer.max_steps": 3})
+    shutil.copytree(checkpoint_of(done["half"]).path, folder / "published")
     for tied in (True, False):
         done["first", tied] = first_step(config("first", tied=tied), {})
     long = {"trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
@@ -206,14 +248,18 @@ def alone(shards: Path, folder: Path) -> dict[str, Any]:
     for precision in ("bf16-mixed", "bf16-true"):
         done[precision] = train(config(precision), {"trainer.precision": precision})
     done["muon"] = train(config("muon", optimizer=MUON), {})
-    done["half"], _ = train(config("half"), {"trainer.max_steps": 3})
+    for family in FAMILIES:
+        done["first", family] = first_step(config("first", family=family), {})
+    loaded = pretrained(config("first"), folder / "published")
+    done["first", "pretrained"] = first_step(loaded, {})
+    done["evaluated"] = evaluated(done["half"])
     return done
 
 
 @pytest.fixture(scope="module")
 def sharded(shards: Path, folder: Path, alone: dict[str, Any]) -> dict[str, Any]:
     """What two ranks do; both must say the same."""
-    first, second = run_ranks(everything, shards, folder, alone["half"], timeout=200)
+    first, second = run_ranks(everything, shards, folder, alone["half"], timeout=280)
     assert first["long"] == second["long"]
     return first
 
@@ -240,6 +286,21 @@ def test_every_micro_batch_size_makes_the_gradient_of_one_device(
     sharded: dict, alone: dict, tied: bool, rows: int
 ) -> None:
     assert_same_gradient(sharded["first", tied, rows]["gradient"], alone["first", tied]["gradient"])
+
+
+@pytest.mark.parametrize("network", [*FAMILIES, "pretrained"])
+def test_other_architectures_and_published_weights_make_the_gradient_of_one_device(
+    sharded: dict, alone: dict, network: str
+) -> None:
+    ours, theirs = sharded["first", network], alone["first", network]
+    assert all((ours["weights"][name] == value).all() for name, value in theirs["weights"].items())
+    assert_same_gradient(ours["gradient"], theirs["gradient"])
+
+
+def test_each_rank_holds_its_part_only(sharded: dict, alone: dict) -> None:
+    ours, theirs = sharded["first", False, 1], alone["first", False]
+    assert theirs["held"] == theirs["all"] == ours["all"]
+    assert ours["held"] == pytest.approx(ours["all"] / 2, rel=0.01)
 
 
 def test_summing_after_every_micro_batch_makes_the_same_gradient(
@@ -371,6 +432,16 @@ def test_the_folder_is_one_that_transformers_opens_with_the_same_logits(
     assert logits[0].shape == (2, 12, 300)
     for other in logits[:2]:
         torch.testing.assert_close(other, logits[2], rtol=0, atol=1e-5)
+
+
+def test_validation_and_prediction_of_two_ranks_are_those_of_one(
+    sharded: dict, alone: dict
+) -> None:
+    (metrics, rows), (expected, expected_rows) = sharded["evaluated"], alone["evaluated"]
+    assert metrics == pytest.approx(expected, rel=1e-5)
+    assert [row["sample"] for row in rows] == list(range(len(expected_rows)))
+    for row, other in zip(rows, expected_rows, strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
 
 
 def test_an_interrupted_sharded_run_goes_on_bitwise(sharded: dict) -> None:
