@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import queue
 import shutil
+import signal
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,11 @@ STEPS = 20
 RECOMPUTED = (("full", 1), ("full", 2), ("selective", 1))
 MUON = {"class_path": "roots.optim.Muon", "init_args": {"learning_rate": 3e-3}}
 SHARDS = {"class_path": "roots.strategies.FSDP", "init_args": {"sharded_checkpoints": True}}
+SHARDED_OFTEN = {
+    "trainer.strategy": SHARDS,
+    "trainer.checkpoint_every_steps": 2,
+    "trainer.val_every_steps": 0,
+}
 FAMILIES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "resid_pdrop": 0.0}
     | {"embd_pdrop": 0.0, "attn_pdrop": 0.0},
@@ -66,6 +75,18 @@ def train(config: dict, overrides: dict[str, Any]) -> tuple[str, list[dict[str, 
     composed = compose(config, overrides)
     run = composed.fit()
     return str(run.path), rows_of(run)
+
+
+def train_and_sample(
+    shards: Path, folder: Path, overrides: dict[str, Any]
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Trains, and continues a prompt every ten steps, taking the likeliest token."""
+    config = changed(shards, folder)
+    arguments = {"prompts": ["the cat"], "every_steps": 10, "max_tokens": 6, "temperature": 0.0}
+    samples = {"class_path": "roots.callbacks.Samples", "init_args": arguments}
+    config["trainer"]["callbacks"] = [samples]
+    path, rows = train(config, overrides)
+    return Path(path, "samples.jsonl").read_text().splitlines(), rows
 
 
 def go_on(path: str, *flags: str) -> list[dict[str, str]]:
@@ -166,7 +187,8 @@ def first_steps(shards: Path, folder: Path) -> dict[Any, Any]:
 
 def whole_runs(shards: Path, folder: Path) -> dict[Any, Any]:
     long = {**FSDP, "trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
-    done: dict[Any, Any] = {"long": train(changed(shards, folder), long)[1]}
+    texts, rows = train_and_sample(shards, folder, long)
+    done: dict[Any, Any] = {"texts": texts, "long": rows}
     for precision in ("bf16-mixed", "bf16-true"):
         overrides = {**FSDP, "trainer.precision": precision}
         done[precision] = train(changed(shards, folder), overrides)
@@ -244,7 +266,7 @@ def alone(shards: Path, folder: Path) -> dict[str, Any]:
     for tied in (True, False):
         done["first", tied] = first_step(config("first", tied=tied), {})
     long = {"trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
-    done["long"] = train(config("long"), long)[1]
+    done["texts"], done["long"] = train_and_sample(shards, folder / "alone" / "long", long)
     for precision in ("bf16-mixed", "bf16-true"):
         done[precision] = train(config(precision), {"trainer.precision": precision})
     done["muon"] = train(config("muon", optimizer=MUON), {})
@@ -327,6 +349,11 @@ def test_recomputed_activations_make_bitwise_the_same_gradient_and_the_loss_once
 def test_twenty_steps_follow_those_of_one_device(sharded: dict, alone: dict) -> None:
     assert len(alone["long"]) == STEPS
     assert_close(sharded["long"], alone["long"], rtol=1e-4)
+
+
+def test_all_ranks_sample_together_what_one_device_samples(sharded: dict, alone: dict) -> None:
+    assert len(alone["texts"]) == 2
+    assert sharded["texts"] == alone["texts"]
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
@@ -496,3 +523,40 @@ def test_compiled_blocks_make_the_gradient_of_one_device(
     for rank in run_ranks(compiled, shards, tmp_path, mode):
         assert rank["graphs"]
         assert_same_gradient(rank["gradient"], alone["first", True]["gradient"])
+
+
+# -- killed -------------------------------------------------------------------------------------
+
+
+def killed_in_its_second_save(config: dict, folder: Path) -> None:
+    """Rank 1 has written its shard when rank 0 is killed; nothing is renamed then."""
+    from roots.strategies import fsdp
+
+    write, saves = fsdp.write_shards, []
+
+    def dies(checkpoint: Any, path: Path, *, first: bool) -> None:
+        saves.append(path)
+        write(checkpoint, path, first=first)
+        if len(saves) == 2:
+            (folder / f"rank-{dist.get_rank()}").touch()
+            while len(list(folder.glob("rank-*"))) < 2:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fsdp.write_shards = dies
+    compose(config, {**SHARDED_OFTEN, "trainer.deterministic": True}).fit()
+
+
+@pytest.mark.slow  # three launches
+def test_a_run_killed_inside_a_sharded_save_goes_on_bitwise(shards: Path, tmp_path: Path) -> None:
+    config = changed(shards, tmp_path / "killed")
+    with pytest.raises(queue.Empty):
+        run_ranks(killed_in_its_second_save, config, tmp_path, timeout=60)
+    run = Run(next((tmp_path / "killed").glob("tiny/*")))
+    assert [checkpoint.step for checkpoint in run.checkpoints()] == [2]
+    assert len(list(run.checkpoints_folder.glob(".step-000004*"))) == 1
+
+    overrides = {**SHARDED_OFTEN, "trainer.deterministic": True}
+    undisturbed = run_ranks(train, changed(shards, tmp_path / "quiet"), overrides)[0][1]
+    assert numbers(run_ranks(go_on, str(run.path))[0]) == numbers(undisturbed)
+    assert not list(run.checkpoints_folder.glob(".step-*"))
