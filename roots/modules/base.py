@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import lightning as L
@@ -19,10 +18,11 @@ from torch.optim import Optimizer
 
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
+from roots.modules.building import build_sharded, check_together
 from roots.modules.make_fast import make_fast
 from roots.modules.randomness import seed_micro_batch
 from roots.modules.step_report import StepReport
-from roots.networks import NetworkBuilder, Trainable, check_causal, check_compile
+from roots.networks import NetworkBuilder, Trainable, check_compile
 from roots.objectives import NextToken
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped
 from roots.records import Vocabulary, plain, rebuild
@@ -124,11 +124,10 @@ class LanguageModule(L.LightningModule, ABC):
             return
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
         seed: int = self.trainer.seed  # type: ignore[attr-defined]
-        self.check_together(self.trainer)
-        if strategy.builds_whole:
-            trainable = self.build(data.vocabulary, seed=seed, device=strategy.root_device)
-        else:
-            trainable = self.build_sharded(data.vocabulary, seed=seed, strategy=strategy)
+        check_together(self, self.trainer)
+        trainable = self.build(
+            data.vocabulary, seed=seed, device=strategy.root_device, strategy=strategy
+        )
         self.builder.check_seq_len(trainable.network.config, data.seq_len)
         if self.trainer.state.fn == "fit":
             self.remarks += make_fast(
@@ -141,36 +140,27 @@ class LanguageModule(L.LightningModule, ABC):
                 strategy=strategy,
             )
 
-    def build(self, vocabulary: Vocabulary, *, seed: int, device: torch.device) -> Trainable:
-        """Builds network and loss, and finds out which forward is right."""
-        network = self.builder.build(vocabulary, seed=seed, device=device)
-        self.vocabulary = vocabulary
-        self.trainable = Trainable(network, self.objective())
-        return self._checked(self.trainable)
-
-    def build_sharded(
-        self, vocabulary: Vocabulary, *, seed: int, strategy: StepStrategy
+    def build(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        seed: int,
+        device: torch.device,
+        strategy: StepStrategy | None = None,
     ) -> Trainable:
-        """Builds the network without weights, lets the strategy cut it, and then fills it."""
-        network = self.builder.skeleton(vocabulary)
-        self.vocabulary = vocabulary
-        self.trainable = Trainable(network, self.objective())
-        strategy.shard(self.trainable, partial(self.builder.fill, vocabulary, seed=seed))
-        self.trainable.within(partial(check_causal, network))
-        return self._checked(self.trainable)
-
-    def _checked(self, trainable: Trainable) -> Trainable:
+        """Builds network and loss, and finds out which forward is right."""
+        self.vocabulary, objective = vocabulary, self.objective()
+        if strategy is None or strategy.builds_whole:
+            network = self.builder.build(vocabulary, seed=seed, device=device)
+            trainable = Trainable(network, objective)
+        else:
+            trainable = build_sharded(
+                self.builder, objective, vocabulary, seed=seed, strategy=strategy
+            )
+        self.trainable = trainable
         if because := trainable.within(trainable.check):
             self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
         return trainable.train()
-
-    def check_together(self, trainer: L.Trainer) -> None:
-        """Raises ConfigError when the trainer's strategy cannot run this module so."""
-        strategy, precision = trainer.strategy, trainer.precision_plugin
-        assert isinstance(strategy, StepStrategy)
-        strategy.check(
-            optimizer=self.optimizer_builder, precision=precision, compiled=self.compiled
-        )
 
     def configure_optimizers(self) -> Optimizer:
         """Builds the optimizer, over float32 copies where the network has lower precision."""
