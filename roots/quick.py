@@ -13,6 +13,7 @@ Each class holds a part of a run file; `Trainer` puts them together and calls `r
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,15 +154,20 @@ class Model:
 
         if self.composed is None or self.composed.model.trainable is None:
             raise ConfigError("The model is not trained yet. Call Trainer(model, data).train().")
-        return generate(
-            self.composed.model.trainable.network,
-            self.composed.data.tokenizer,
-            prompt,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
+        trainable = self.composed.model.trainable
+        text: str = trainable.within(
+            partial(
+                generate,
+                trainable.network,
+                self.composed.data.tokenizer,
+                prompt,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                top_p=top_p,
+                seed=seed,
+            )
         )
+        return text
 
     def _network(self) -> dict[str, Any]:
         if self.pretrained:

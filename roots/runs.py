@@ -8,7 +8,8 @@ runs/<name>/<id>/
     loss.png           the figure
     checkpoints/step-000600/
         checkpoint.json    step and validation metrics; its presence says the folder is whole
-        trainer.ckpt       weights, optimizer and progress, to resume
+        trainer.ckpt       weights, optimizer and progress, to resume; a folder where each rank
+                           wrote its part
         model.safetensors  and the other files of a Hugging Face folder, to use
 """
 
@@ -52,7 +53,7 @@ class Checkpoint:
 
     @property
     def trainer_file(self) -> Path:
-        """The file to resume from."""
+        """The file, or folder of shards, to resume from."""
         return self.path / TRAINER_FILE
 
 

@@ -63,7 +63,7 @@ def write(path: Path, rows: list[tuple[str, str]]) -> str:
     return str(path)
 
 
-def divided(task: str, work: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def divided(task: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Gives training and development rows: SST-2 has a file for each, AG News a tenth held out."""
     folder, text = Path(os.environ["ROOTS_DATA"]) / task, TASKS[task]["text"]
     train = rows_of(folder / "train.tsv", text)
@@ -79,7 +79,7 @@ def with_roots(
 ) -> dict[str, Any]:
     from roots.fit import compose
 
-    train, dev = divided(task, given.work)
+    train, dev = divided(task)
     about = CONTENDERS[contender]
     epochs = about.get("epochs", {}).get(task, TASKS[task]["epochs"])
     length = {"max_steps": given.steps, "max_epochs": 0} if given.steps else {"max_epochs": epochs}
@@ -122,7 +122,7 @@ class Clock:
         import lightning as L
 
         class Ends(L.Callback):
-            def on_train_batch_end(_self, *_: Any) -> None:  # noqa: N805
+            def on_train_batch_end(_self, *_: Any) -> None:
                 self.ends.append(time.perf_counter())
 
         return Ends()
@@ -137,7 +137,7 @@ class Clock:
 
 
 def with_trainer(
-    task: str, contender: str, seed: int, given: argparse.Namespace, folder: Path
+    task: str, _contender: str, seed: int, given: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
     import datasets
     import torch
@@ -151,7 +151,7 @@ def with_trainer(
         set_seed,
     )
 
-    train, dev = divided(task, given.work)
+    train, dev = divided(task)
     names = sorted({label for _, label in train})
     tokenizer = AutoTokenizer.from_pretrained(encoder())
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint as CheckpointBase
+from torch import Tensor
 
 from roots.errors import ConfigError
 from roots.inference import write_folder
@@ -99,16 +100,20 @@ class Checkpoints(CheckpointBase):
             temporary = Path(trainer.strategy.broadcast(_temporary(final, trainer.is_global_zero)))
             try:
                 trainer.save_checkpoint(temporary / TRAINER_FILE, weights_only=False)
+                network = trainer.lightning_module.trainable.network
+                weights = trainer.strategy.gather_weights(network)
                 if trainer.is_global_zero:
-                    self._finish(trainer, temporary, final)
+                    self._finish(trainer, weights, temporary, final)
             finally:
                 if trainer.is_global_zero:
                     shutil.rmtree(temporary, ignore_errors=True)  # there only when it failed
             trainer.strategy.barrier("checkpoint")
 
-    def _finish(self, trainer: Any, temporary: Path, final: Path) -> None:
+    def _finish(
+        self, trainer: Any, weights: dict[str, Tensor] | None, temporary: Path, final: Path
+    ) -> None:
         network = trainer.lightning_module.trainable.network
-        write_folder(network, trainer.datamodule.tokenizer, temporary)
+        write_folder(network, trainer.datamodule.tokenizer, temporary, weights)
         record = {"step": trainer.global_step, "metrics": self._measured}
         (temporary / CHECKPOINT_FILE).write_text(json.dumps(record, indent=2) + "\n")
         replace_folder(temporary, final)

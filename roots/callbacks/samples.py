@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -56,21 +57,28 @@ class Samples(L.Callback):
         self._sample(trainer, pl_module)
 
     def _sample(self, trainer: Any, pl_module: Any) -> None:
-        if not trainer.is_global_zero or self._sampled_after == trainer.global_step:
+        alone = trainer.strategy.builds_whole  # else all ranks are needed to run the network
+        if self._sampled_after == trainer.global_step or (alone and not trainer.is_global_zero):
             return
         self._sampled_after = trainer.global_step
         with trainer.throughput.aside():
             for index, prompt in enumerate(self.prompts):
-                text = generate(
-                    pl_module.trainable.network,
-                    trainer.datamodule.tokenizer,
-                    prompt,
-                    max_tokens=self.max_tokens,
-                    temperature=self.temperature,
-                    top_p=self.top_p,
-                    seed=self.seed + index,
+                text = pl_module.trainable.within(
+                    partial(self._continue, trainer, pl_module, prompt, self.seed + index)
                 )
-                self._keep(trainer, prompt, text)
+                if trainer.is_global_zero:
+                    self._keep(trainer, prompt, text)
+
+    def _continue(self, trainer: Any, pl_module: Any, prompt: str, seed: int) -> str:
+        return generate(
+            pl_module.trainable.network,
+            trainer.datamodule.tokenizer,
+            prompt,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=seed,
+        )
 
     def _keep(self, trainer: Any, prompt: str, text: str) -> None:
         record = {"step": trainer.global_step, "prompt": prompt, "text": text}

@@ -109,7 +109,7 @@ def _predict(composed: Composed, path: Path) -> None:
     """Writes what the network says of every row, from all ranks."""
     check_ending(path)
     result = composed.evaluate("predict")
-    rows = [composed.data.told(row) for row in gathered(result)]
+    rows = [composed.data.told(row) for row in gathered(composed.trainer, result)]
     if composed.trainer.is_global_zero:
         write_rows(rows, path)
         print(f"{len(rows):,} rows: {path}")

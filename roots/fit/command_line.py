@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from roots.errors import ConfigError, nearest
 from roots.fit.trainer import REFUSED, Trainer
 from roots.modules import StepModule
+from roots.modules.building import check_together
 
 DESCRIPTION = "Trains, validates, tests and predicts with a trainer, a model and data."
 
@@ -104,6 +105,7 @@ class CommandLine(LightningCLI):
             raise
         assert isinstance(trainer, Trainer)
         self.trainer = trainer
+        check_together(self.model, trainer)
         trainer.set_spec(self.resolved)
 
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch.distributed
-
 from roots.errors import ConfigError
 from roots.runs import write_atomically
 
@@ -26,14 +24,10 @@ def check_ending(path: Path) -> None:
         )
 
 
-def gathered(batches: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+def gathered(trainer: Any, batches: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Puts the rows of all ranks together, in the order of the data; every rank must ask."""
-    mine = [row for batch in batches for row in batch]
-    everybodys = [mine]
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        everybodys = [[] for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(everybodys, mine)
-    return sorted((row for rows in everybodys for row in rows), key=lambda row: row["sample"])
+    rows = trainer.strategy.joined([row for batch in batches for row in batch])
+    return sorted(rows, key=lambda row: row["sample"])
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

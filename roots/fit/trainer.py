@@ -70,7 +70,9 @@ class Trainer(L.Trainer):
         monitor_mode: Whether the best has the `min` or the `max` of it.
         precision: `32`, `bf16-mixed`, `bf16-true`, or a precision of roots; `auto` takes bf16-mixed
             where the device has units for it, else 32.
-        strategy: `auto`, `single_device`, `ddp`, or a strategy of roots.
+        strategy: `auto` (one device, or `ddp`), `single_device`, `ddp`; `fsdp`, which cuts weights,
+            gradients and optimizer state over the devices; `hsdp`, the same within each machine; or
+            a strategy of roots by its class_path.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
         devices: How many devices of this machine, or which; `auto` takes all GPUs, or one CPU.
         num_nodes: Machines.

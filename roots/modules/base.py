@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
+from roots.modules.building import build_sharded, check_together
 from roots.modules.randomness import seed_micro_batch
 from roots.modules.step_report import StepReport
 from roots.networks import Head, NetworkBuilder
@@ -130,22 +131,28 @@ class StepModule(L.LightningModule, ABC):
             return
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
         seed: int = self.trainer.seed  # type: ignore[attr-defined]
+        check_together(self, self.trainer)
         self.learn_of(data)
         self.remarks += data.remarks
-        trainable = self.build(seed=seed, device=strategy.root_device)
+        trainable = self.build(seed=seed, device=strategy.root_device, strategy=strategy)
         self.builder.check_seq_len(trainable.network.config, data.seq_len)
         if self.trainer.state.fn == "fit":
             self.make_ready(data)
-        strategy.shard(trainable)
 
-    def build(self, *, seed: int, device: torch.device) -> Any:
+    def build(
+        self, *, seed: int, device: torch.device, strategy: StepStrategy | None = None
+    ) -> Any:
         """Builds network and loss, and finds out which forward is right."""
-        network = self.builder.build(self.vocabulary, head=self.head, seed=seed, device=device)
+        if strategy is None or strategy.builds_whole:
+            network = self.builder.build(self.vocabulary, head=self.head, seed=seed, device=device)
+            trainable: Any = self.trainable_of(network)
+        else:
+            trainable = build_sharded(self, seed=seed, strategy=strategy)
         self.remarks += self.builder.remarks
-        self.trainable = self.trainable_of(network)
-        if because := self.trainable.check():
+        self.trainable = trainable
+        if because := trainable.within(trainable.check):
             self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
-        return self.trainable.train()
+        return trainable.train()
 
     def configure_optimizers(self) -> Optimizer:
         """Builds the optimizer, over float32 copies where the network has lower precision."""
@@ -247,7 +254,8 @@ class StepModule(L.LightningModule, ABC):
         if not isinstance(strategy, StepStrategy):
             raise ConfigError(
                 f"{type(strategy).__name__} cannot make an optimizer step of several micro-batches"
-                " here. Use roots.fit.Trainer, which takes strategy: auto, single_device or ddp."
+                " here. Use roots.fit.Trainer, which takes the names"
+                " auto, single_device, ddp, fsdp and hsdp."
             )
         return strategy
 

@@ -81,7 +81,7 @@ class LanguageModule(StepModule):
     def make_ready(self, data: Any) -> None:
         """Chooses the attention where that is left open, and marks what is compiled."""
         self.remarks += make_fast(
-            self.trainable.network,
+            self.trainable,
             self.builder,
             rows=self.micro_batch_size,
             seq_len=data.seq_len,
@@ -121,8 +121,8 @@ class LanguageModule(StepModule):
         """Scores each row by itself: its number, labels, nats and bytes."""
         rows = []
         for part in batch.split(1):
+            score = self.trainable(part)  # of a filler row too: every rank runs as many
             if int(part.samples[0]) >= 0:
-                score = self.trainable(part)
                 rows.append(
                     {
                         "sample": int(part.samples[0]),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from transformers import PreTrainedModel
 
 from roots.networks import (
     Choice,
     NetworkBuilder,
     Shapes,
+    Trainable,
     choose_attention,
     compile_network,
 )
@@ -16,7 +18,7 @@ from roots.strategies import StepStrategy
 
 
 def make_fast(
-    network: PreTrainedModel,
+    trainable: Trainable,
     builder: NetworkBuilder,
     *,
     rows: int,
@@ -28,7 +30,7 @@ def make_fast(
     """Sets the attention where the builder leaves it open, then compiles.
 
     Args:
-        network: Changed in place; names and weights stay.
+        trainable: Its network is changed in place; names and weights stay.
         builder: Its settings; they take the name of the attention that was chosen.
         rows: Sequences in a micro-batch.
         seq_len: Tokens in a sequence.
@@ -39,11 +41,13 @@ def make_fast(
     Returns:
         What was decided, in words.
     """
-    device, remarks = strategy.root_device, []
+    network, device, remarks = trainable.network, strategy.root_device, []
     if builder.attention == "auto":
         shapes = Shapes(rows, seq_len, dtype, device, compiled=compile_mode != "none")
-        first = choose_attention(network, shapes) if strategy.is_global_zero else None
-        choice: Choice = strategy.broadcast(first)  # type: ignore[assignment]
+        mine = None
+        if strategy.is_global_zero or not strategy.builds_whole:  # it runs the network
+            mine = trainable.within(partial(choose_attention, network, shapes))
+        choice: Choice = strategy.broadcast(mine)  # type: ignore[assignment]
         network.set_attn_implementation(choice.name)
         builder.attention = choice.name
         remarks.append(str(choice))

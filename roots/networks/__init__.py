@@ -4,7 +4,8 @@ Shape letters: B sequences, T tokens, V vocabulary, D model width.
 """
 
 from roots.networks.attention import Choice, choose_attention
-from roots.networks.builder import NetworkBuilder
+from roots.networks.blocks import blocks_of
+from roots.networks.builder import NetworkBuilder, check_causal
 from roots.networks.compiling import (
     COMPILE,
     check_compile,
@@ -13,11 +14,13 @@ from roots.networks.compiling import (
     is_compiled,
     uncompiled,
 )
+from roots.networks.drawing import Give
 from roots.networks.flops import TokenFLOPs, count_flops
 from roots.networks.head import CAUSAL_LM, MASKED_LM, Head
 from roots.networks.mlm_heads import MLMHead, split_mlm_head
 from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
+from roots.networks.recomputing import RECOMPUTE, check_recompute, recompute
 from roots.networks.scratch import Scratch
 from roots.networks.task import TaskObjective, TaskTrainable
 from roots.networks.timing import Shapes
@@ -28,7 +31,9 @@ __all__ = [
     "CAUSAL_LM",
     "COMPILE",
     "MASKED_LM",
+    "RECOMPUTE",
     "Choice",
+    "Give",
     "Head",
     "MLMHead",
     "NetworkBuilder",
@@ -39,14 +44,18 @@ __all__ = [
     "TaskTrainable",
     "TokenFLOPs",
     "Trainable",
+    "blocks_of",
+    "check_causal",
     "check_compile",
     "check_packing",
+    "check_recompute",
     "choose_attention",
     "compile_network",
     "compiled_so_far",
     "count_flops",
     "is_compiled",
     "packed_arguments",
+    "recompute",
     "rows_are_packed",
     "rows_are_unpacked",
     "split_mlm_head",

@@ -9,6 +9,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError, nearest
+from roots.networks.drawing import Give
 from roots.networks.head import CAUSAL_LM, Head
 from roots.networks.tiled import TILED
 from roots.records import Vocabulary
@@ -47,6 +48,47 @@ class NetworkBuilder(ABC):
             device: Where the weights live.
             head: What is on top of the body.
         """
+
+    def skeleton(
+        self,
+        vocabulary: Vocabulary | None,  # noqa: ARG002
+        *,
+        head: Head = CAUSAL_LM,  # noqa: ARG002
+    ) -> PreTrainedModel:
+        """Builds the network on the meta device, without weights.
+
+        Raises:
+            ConfigError: This kind of network is only built whole.
+        """
+        raise self._only_whole()
+
+    def fill(
+        self,
+        vocabulary: Vocabulary | None,  # noqa: ARG002
+        give: Give,  # noqa: ARG002
+        *,
+        seed: int,  # noqa: ARG002
+        head: Head = CAUSAL_LM,  # noqa: ARG002
+    ) -> None:
+        """Hands over the weights and buffers of `build`, one tensor at a time.
+
+        Args:
+            vocabulary: As in `build`.
+            give: Takes each, whole, on the host, in float32, under its name in the network; of
+                tied weights, one name is enough.
+            seed: As in `build`.
+            head: As in `build`.
+
+        Raises:
+            ConfigError: This kind of network is only built whole.
+        """
+        raise self._only_whole()
+
+    def _only_whole(self) -> ConfigError:
+        return ConfigError(
+            f"{type(self).__name__} builds its network whole, and a sharded one is cut before it"
+            " has weights. Set trainer.strategy to ddp."
+        )
 
     def check_seq_len(self, config: PretrainedConfig, seq_len: int) -> None:
         """Raises ConfigError when the network has fewer positions than `seq_len`."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from roots.errors import ConfigError, nearest
+from roots.networks.blocks import blocks_of
 
 COMPILE = ("none", "blocks", "network")
 
@@ -49,7 +50,7 @@ def compile_network(network: PreTrainedModel, mode: str, device: torch.device) -
         return
     prepare_compiler(device)
     if mode == "blocks":
-        parts: list[nn.Module] = blocks_of(network)
+        parts = _blocks_to_compile(network)
     else:
         parts = [network.base_model]
         _make_rotary_angles_once(network.base_model)
@@ -85,18 +86,11 @@ def _(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor)
 
 
-def blocks_of(network: PreTrainedModel) -> list[nn.Module]:
-    """Finds the repeated layers of a network: those that its authors say must not be split.
-
-    Raises:
-        ConfigError: The architecture names none.
-    """
-    names = set(getattr(network, "_no_split_modules", None) or ())
-    lists = [m for m in network.base_model.modules() if isinstance(m, nn.ModuleList)]
-    blocks = [block for found in lists for block in found if type(block).__name__ in names]
+def _blocks_to_compile(network: PreTrainedModel) -> list[nn.Module]:
+    blocks = blocks_of(network)
     if not blocks:
         raise ConfigError(
-            f"{type(network).__name__} does not say which of its modules are blocks."
+            f"{type(network).__name__} has no repeated blocks that could be compiled one by one."
             " Set model.compile to network, or to none."
         )
     return blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from roots.errors import ConfigError
-from roots.networks.compiling import blocks_of
+from roots.networks.blocks import blocks_of
 
 
 def freeze(network: PreTrainedModel, n_layers: int) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
@@ -19,9 +20,11 @@ from roots.networks.builder import (
     check_vocabulary,
     implementation,
 )
+from roots.networks.drawing import Give, named_tensors
 from roots.networks.freezing import freeze
 from roots.networks.head import CAUSAL_LM, Head
 from roots.networks.quiet import quiet_transformers
+from roots.networks.reading import read_one_by_one
 from roots.records import Vocabulary
 from roots.runs import network_folder
 
@@ -123,6 +126,43 @@ class Pretrained(NetworkBuilder):
         if self.frozen_layers:
             self.remarks += (freeze(network, self.frozen_layers),)
         return check_causal(network.to(device)) if head.is_causal else network.to(device)
+
+    def skeleton(self, vocabulary: Vocabulary | None, *, head: Head = CAUSAL_LM) -> PreTrainedModel:
+        """Builds the network on the meta device, without weights."""
+        config = self.network_config(vocabulary, head)
+        try:
+            network = head.empty(
+                config,
+                trust_remote_code=self.trust_remote_code,
+                attn_implementation=implementation(self.attention),
+                dtype=torch.float32,
+            )
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        check_attention(network, self.attention, head)
+        self.remarks = (freeze(network, self.frozen_layers),) if self.frozen_layers else ()
+        return network
+
+    def fill(
+        self, vocabulary: Vocabulary | None, give: Give, *, seed: int, head: Head = CAUSAL_LM
+    ) -> None:
+        """Reads the weights one by one, or the network whole where its files have other names."""
+        try:
+            folder = self._folder()
+            read = read_one_by_one(self.skeleton(vocabulary, head=head), folder, give)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise self._unreadable(error) from error
+        if not read:
+            whole = self.build(vocabulary, head=head, seed=seed, device=torch.device("cpu"))
+            for name, tensor in named_tensors(whole):
+                give(name, tensor)
+
+    def _folder(self) -> Path:
+        path = network_folder(self.path)
+        if Path(path).is_dir():
+            return Path(path)
+        patterns = ["*.safetensors", "*.json"]
+        return Path(snapshot_download(path, revision=self.revision, allow_patterns=patterns))
 
     def _look_at(self, report: dict[str, Any], network: PreTrainedModel, head: Head) -> None:
         """Refuses a body with random or misshapen weights; remarks what of the head is new."""

@@ -19,6 +19,7 @@ from roots.networks.builder import (
     implementation,
     special_ids,
 )
+from roots.networks.drawing import Give, draw_by_blocks, forget_initialized, named_tensors
 from roots.networks.head import CAUSAL_LM, Head
 from roots.records import Vocabulary
 
@@ -84,6 +85,12 @@ class Scratch(NetworkBuilder):
             ConfigError: The architecture lacks this attention, a package for it is missing, or it
                 looks ahead.
         """
+        network = self.skeleton(vocabulary, head=head)
+        network = draw_weights(network, seed=seed, device=device)
+        return check_causal(network) if head.is_causal else network
+
+    def skeleton(self, vocabulary: Vocabulary | None, *, head: Head = CAUSAL_LM) -> PreTrainedModel:
+        """Builds the network on the meta device, without weights."""
         config = self.network_config(vocabulary, head)
         try:
             network = head.empty(
@@ -95,8 +102,18 @@ class Scratch(NetworkBuilder):
                 f" {error} Set network.attention to auto."
             ) from error
         check_attention(network, self.attention, head)
-        network = draw_weights(network, seed=seed, device=device)
-        return check_causal(network) if head.is_causal else network
+        return network
+
+    def fill(
+        self, vocabulary: Vocabulary | None, give: Give, *, seed: int, head: Head = CAUSAL_LM
+    ) -> None:
+        """Draws the weights, block by block where the network lets that be done."""
+        if draw_by_blocks(self.skeleton(vocabulary, head=head), seed=seed, give=give):
+            return
+        skeleton = self.skeleton(vocabulary, head=head)
+        whole = draw_weights(skeleton, seed=seed, device=torch.device("cpu"))
+        for name, tensor in named_tensors(whole):
+            give(name, tensor)
 
     def _check(self) -> None:
         model_type = self.config.get("model_type")
@@ -124,10 +141,7 @@ def draw_weights(network: PreTrainedModel, *, seed: int, device: torch.device) -
         device: Where the weights go.
     """
     network.to_empty(device="cpu")
-    for module in network.modules():
-        module._is_hf_initialized = False
-        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
-            tensor._is_hf_initialized = False
+    forget_initialized(network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network.initialize_weights()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from roots.batch import Score, TaskBatch
+
+R = TypeVar("R")
 
 TaskObjective = Callable[[Any, Tensor], Score]
 """Scores a network's output against labels; what `roots.objectives` offers for tasks."""
@@ -39,6 +41,10 @@ class TaskTrainable(nn.Module):
         """Scores one micro-batch: summed loss, number of labels, what the network says."""
         inputs = {name: v for name, v in inputs_of(batch).items() if name in self._reads}
         return self.objective(self.network(**inputs), batch.labels)
+
+    def within(self, function: Callable[[], R]) -> R:
+        """Calls a function as a forward pass, so that sharded weights are whole while it runs."""
+        return function()
 
     def check(self) -> str:
         """Finds nothing to decide: the network's own forward is run."""

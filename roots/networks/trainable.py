@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +12,8 @@ from transformers import PreTrainedModel
 
 from roots.batch import Score, TokenBatch
 from roots.networks.unpacked import rows_are_unpacked
+
+R = TypeVar("R")
 
 
 @runtime_checkable
@@ -54,6 +57,14 @@ class Trainable(nn.Module):
                 return self._own_forward(batch)
             hidden = self.body(batch.input_ids)  # B T D
         return self.objective.from_hidden(hidden, self.head, batch.labels)
+
+    def within(self, function: Callable[[], R]) -> R:
+        """Calls a function as a forward pass, so that sharded weights are whole while it runs.
+
+        Everything that runs the network outside `forward` goes through here; where the weights are
+        sharded, all ranks come here at once.
+        """
+        return function()
 
     def body(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """Runs the network up to the vocabulary projection."""

@@ -39,6 +39,8 @@ class AdamW8bit(AdamW):
         Dettmers et al., arXiv:2110.02861, section 2; embeddings in 32 bits: section 2.3.
     """
 
+    works_sharded = False  # bitsandbytes reads memory, and knows no tensor that is cut
+
     def __init__(
         self,
         *,

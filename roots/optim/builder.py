@@ -19,6 +19,9 @@ class OptimizerBuilder(ABC):
 
     learning_rate: float
 
+    works_sharded: bool = True
+    """Whether it steps parameters that are cut over several ranks."""
+
     @abstractmethod
     def build(self, network: nn.Module) -> Optimizer:
         """Builds the optimizer for the trainable parameters of `network`."""

@@ -62,7 +62,7 @@ class BF16True(StepPrecision):
     def convert_module(self, module: nn.Module) -> nn.Module:
         """Rounds the parameters. Buffers stay: rotary frequencies must not be rounded."""
         for parameter in module.parameters():
-            if parameter.is_floating_point():
+            if parameter.is_floating_point() and parameter.dtype != torch.bfloat16:
                 parameter.data = parameter.data.to(torch.bfloat16)
         return module
 

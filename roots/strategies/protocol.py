@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
+
+from roots.networks import Give, Trainable
+from roots.optim import OptimizerBuilder
+from roots.strategies.sharded_files import read_file, read_whole
 
 
 class StepStrategy(Strategy, ABC):
@@ -37,9 +44,46 @@ class StepStrategy(Strategy, ABC):
     def grad_norm(self, parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
         """Gives the Euclidean norm of all gradients together, equal on every rank."""
 
-    def shard(self, network: nn.Module) -> nn.Module:
-        """Cuts a network over the devices, where the strategy does that; else gives it back."""
-        return network
+    builds_whole: bool = True
+    """Whether each rank builds the whole network; otherwise `shard` cuts one without weights."""
+
+    def shard(self, trainable: Trainable, fill: Callable[[Give], None]) -> None:
+        """Cuts a network on the meta device over the devices, and gives it its weights.
+
+        Args:
+            trainable: Changed in place.
+            fill: Hands over every tensor of the network within, whole.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not cut networks")
+
+    def gather_weights(self, network: nn.Module) -> dict[str, Tensor] | None:  # noqa: ARG002
+        """Gathers the whole weights on the first rank; all ranks come here at once.
+
+        Returns:
+            The weights under the network's own names, on the host; empty on other ranks; None
+            where every rank has them anyway.
+        """
+        return None
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:  # noqa: ARG002
+        """Reads a checkpoint that any strategy wrote, whole.
+
+        Raises:
+            CheckpointError: It is damaged, or holds pickled objects.
+        """
+        path = Path(checkpoint_path)
+        return read_whole(path) if path.is_dir() else read_file(path)
+
+    def joined(self, mine: list[Any]) -> list[Any]:
+        """Joins the lists of all ranks, in their order; all ranks come here at once."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return mine
+        lists: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(lists, mine)
+        return [entry for part in lists for entry in part]
+
+    def check(self, *, optimizer: OptimizerBuilder, precision: Precision, compiled: str) -> None:
+        """Raises ConfigError when these do not work together, with what does."""
 
 
 @torch.no_grad()
@@ -53,9 +97,12 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
         The Euclidean norm of all together, 0-d float32, summed in float32 at least.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return torch.zeros(())
-    low = any(gradient.dtype.itemsize < 4 for gradient in gradients)
-    norms = torch._foreach_norm(gradients, 2.0, torch.float32 if low else None)
+    return norm_of(gradients) if gradients else torch.zeros(())
+
+
+def norm_of(tensors: list[Tensor]) -> Float[Tensor, ""]:
+    """Gives the Euclidean norm of tensors together, 0-d float32, summed in float32 at least."""
+    low = any(tensor.dtype.itemsize < 4 for tensor in tensors)
+    norms = torch._foreach_norm(tensors, 2.0, torch.float32 if low else None)
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms)).float()
     return norm

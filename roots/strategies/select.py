@@ -6,14 +6,17 @@ import torch
 
 from roots.errors import ConfigError
 from roots.strategies.ddp import DDP
+from roots.strategies.fsdp import FSDP
 from roots.strategies.protocol import StepStrategy
 from roots.strategies.single_device import SingleDevice
 
-STRATEGIES = ("auto", "single_device", "ddp")
+STRATEGIES = ("auto", "single_device", "ddp", "fsdp", "hsdp")
 
 
 def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStrategy:
     """Makes the strategy of a name; `auto` is one device, or DDP over several.
+
+    `hsdp` is `fsdp` with a copy of the network on each machine.
 
     Args:
         name: One of `STRATEGIES`.
@@ -33,6 +36,13 @@ def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStr
             f"strategy=single_device cannot use {n_processes} devices."
             " Set trainer.devices to 1, or trainer.strategy to ddp."
         )
+    if name in ("fsdp", "hsdp") and device.type not in ("cpu", "cuda"):
+        raise ConfigError(
+            f"strategy={name} cannot cut weights over devices of the kind {device.type}. Set"
+            " trainer.accelerator to gpu or cpu, or trainer.strategy to auto."
+        )
+    if name in ("fsdp", "hsdp"):
+        return FSDP(replicas=0 if name == "hsdp" else 1)
     if name == "ddp" or n_processes > 1:
         return DDP()
     return SingleDevice(device=str(device))

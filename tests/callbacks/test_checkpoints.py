@@ -157,8 +157,8 @@ def test_a_crash_while_writing_leaves_the_old_one_and_no_half_one(
 ) -> None:
     original = module_under_test.write_folder
 
-    def fails_at_step_six(network: Any, tokenizer: Any, folder: Path) -> None:
-        original(network, tokenizer, folder)
+    def fails_at_step_six(network: Any, tokenizer: Any, folder: Path, weights: Any) -> None:
+        original(network, tokenizer, folder, weights)
         if "step-000006" in folder.name:
             raise OSError(28, "No space left on device")
 

@@ -38,7 +38,7 @@ def rows_of(run: Run) -> list[dict[str, str]]:
 def train(config: dict[str, Any], size: int, ranks: int) -> tuple[list[dict[str, str]], list[Any]]:
     composed = compose(config, {"model.micro_batch_size": size, "trainer.devices": ranks})
     run = composed.fit()
-    told = gathered(composed.evaluate("predict"))
+    told = gathered(composed.trainer, composed.evaluate("predict"))
     return (rows_of(run) if composed.trainer.is_global_zero else []), told
 
 

@@ -48,11 +48,12 @@ def config(encoder: Path, tmp_path: Path) -> dict[str, Any]:
 def test_the_training_rows_are_learned_by_heart_and_the_run_can_be_asked(
     config: dict[str, Any],
 ) -> None:
-    config["trainer"] |= {"max_steps": 0, "max_epochs": 24, "val_every_steps": 0}
+    config["trainer"] |= {"max_steps": 0, "max_epochs": 30, "val_every_steps": 0}
+    config["model"]["init_args"]["optimizer"]["init_args"]["learning_rate"] = 1e-3
     config["data"]["init_args"]["val"] = config["data"]["init_args"]["train"]
     composed = compose(config)
     run = composed.fit()
-    assert composed.trainer.max_steps == math.ceil(24 * 60 / 8)
+    assert composed.trainer.max_steps == math.ceil(30 * 60 / 8)
     last = rows_of(run)[-1]
     assert float(last["val/accuracy"]) > 0.95
     assert {"val/f1_macro", "val/mcc", "val/f1/cat", "val/precision/dog"} <= last.keys()

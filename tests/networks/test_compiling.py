@@ -14,7 +14,8 @@ from test_tiled import network
 from roots.errors import ConfigError
 from roots.fit import compose
 from roots.networks import compile_network, is_compiled, uncompiled
-from roots.networks.compiling import blocks_of, cache_folder, check_compile, check_compiler
+from roots.networks.blocks import blocks_of
+from roots.networks.compiling import cache_folder, check_compile, check_compiler
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
@@ -184,12 +185,15 @@ def test_the_blocks_are_the_layers() -> None:
     assert len(blocks_of(network("gpt2", "sdpa"))) == 2
 
 
-def test_a_network_without_named_blocks_is_told_what_to_set(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_where_no_blocks_are_named_they_are_the_largest_list() -> None:
     net = network("llama", "sdpa")
-    monkeypatch.setattr(type(net), "_no_split_modules", None)
     net._no_split_modules = None
+    assert blocks_of(net) == list(net.model.layers)
+
+
+def test_a_network_without_blocks_is_told_what_to_set() -> None:
+    net = network("llama", "sdpa")
+    net.model.layers = torch.nn.Sequential(*net.model.layers)
     with pytest.raises(ConfigError, match=r"LlamaForCausalLM.*compile to network"):
         compile_network(net, "blocks", CPU)
     compile_network(net, "network", CPU)

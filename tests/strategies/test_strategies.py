@@ -9,8 +9,12 @@ import torch
 from torch import nn
 
 from roots.errors import ConfigError
+from roots.fit import compose
+from roots.optim import AdamW
+from roots.precision import PRECISIONS, Float32
 from roots.strategies import (
     DDP,
+    FSDP,
     STRATEGIES,
     SingleDevice,
     StepStrategy,
@@ -94,6 +98,9 @@ def test_every_strategy_measures_so(strategy: StepStrategy) -> None:
         ("single_device", 1, SingleDevice),
         ("ddp", 1, DDP),
         ("ddp", 4, DDP),
+        ("fsdp", 1, FSDP),
+        ("fsdp", 4, FSDP),
+        ("hsdp", 4, FSDP),
     ],
 )
 def test_a_name_makes_a_strategy(name: str, n_processes: int, kind: type) -> None:
@@ -123,3 +130,67 @@ def test_one_device_for_several_processes_is_refused() -> None:
         strategy_named("single_device", CPU, 4)
     strategy_named("single_device", CPU, 1)
     strategy_named("ddp", CPU, 4)
+
+
+# -- what cannot be sharded -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "message", "cure"),
+    [
+        (
+            {"model.compile": "network"},
+            r"compile=network .* model\.compile to blocks",
+            {"model.compile": "blocks"},
+        ),
+        (
+            {"model.optimizer": {"class_path": "roots.optim.AdamW8bit"}},
+            r"AdamW8bit does not work on sharded weights.*optim\.AdamW .*or trainer\.strategy",
+            {"model.optimizer": {"class_path": "roots.optim.AdamW"}},
+        ),
+    ],
+)
+def test_what_cannot_be_sharded_is_refused_when_it_is_read(
+    config: dict, setting: dict, message: str, cure: dict
+) -> None:
+    fsdp = {"trainer.strategy": "fsdp"}
+    with pytest.raises(ConfigError, match=message):
+        compose(config, {**fsdp, **setting})
+    compose(config, {**fsdp, **cure})
+    compose(config, setting)
+
+
+class Float64(Float32):
+    """A precision that nobody has tried with sharded weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.precision = "64-true"
+
+
+def test_a_precision_without_a_policy_is_refused_with_those_that_have_one() -> None:
+    adamw = AdamW()
+    with pytest.raises(ConfigError, match=r"precision=64-true .* to bf16-mixed, bf16-true or 32"):
+        FSDP().check(optimizer=adamw, precision=Float64(), compiled="none")
+    for precision in PRECISIONS.values():
+        FSDP().check(optimizer=adamw, precision=precision(), compiled="none")
+
+
+def test_copies_that_do_not_divide_the_ranks_are_refused_with_those_that_do(config: dict) -> None:
+    def strategy(replicas: int) -> dict:
+        return {"class_path": "roots.strategies.FSDP", "init_args": {"replicas": replicas}}
+
+    four = {"trainer.devices": 4}
+    for wrong in (3, 8, -1):
+        message = rf"replicas={wrong} .* share 4 ranks evenly\. Set it to one of 1, 2, 4;"
+        with pytest.raises(ConfigError, match=message):
+            compose(config, {**four, "trainer.strategy": strategy(wrong)})
+    for right in (0, 1, 2, 4):
+        compose(config, {**four, "trainer.strategy": strategy(right)})
+
+
+def test_hsdp_keeps_a_copy_on_each_machine(config: dict) -> None:
+    machines = {"trainer.devices": 2, "trainer.num_nodes": 3}
+    hsdp = compose(config, {**machines, "trainer.strategy": "hsdp"}).trainer.strategy
+    fsdp = compose(config, {**machines, "trainer.strategy": "fsdp"}).trainer.strategy
+    assert (hsdp._n_replicas, fsdp._n_replicas) == (3, 1)

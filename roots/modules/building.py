@@ -1,0 +1,38 @@
+"""Building a network that no rank ever holds whole, and what works together with what."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from roots.networks import check_causal
+from roots.strategies import StepStrategy
+
+
+def build_sharded(module: Any, *, seed: int, strategy: StepStrategy) -> Any:
+    """Builds a network without weights, lets the strategy cut it, and then fills and checks it.
+
+    Args:
+        module: Says which builder, head and loss; it has learned of its data.
+        seed: Decides the random weights, which are those of a network that is built whole.
+        strategy: Cuts it; all ranks come here at once.
+
+    Returns:
+        The network with its loss, as the module makes it.
+    """
+    builder, vocabulary, head = module.builder, module.vocabulary, module.head
+    network = builder.skeleton(vocabulary, head=head)
+    trainable = module.trainable_of(network)
+    strategy.shard(trainable, partial(builder.fill, vocabulary, seed=seed, head=head))
+    if head.is_causal:
+        trainable.within(partial(check_causal, network))
+    return trainable
+
+
+def check_together(module: Any, trainer: Any) -> None:
+    """Raises ConfigError when the trainer's strategy cannot run the module's settings."""
+    trainer.strategy.check(
+        optimizer=module.optimizer_builder,
+        precision=trainer.precision_plugin,
+        compiled=getattr(module, "compiled", "none"),
+    )

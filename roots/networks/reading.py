@@ -1,0 +1,85 @@
+"""Published weights, handed over one by one: no rank ever holds more than one of them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from roots.networks.drawing import Give, forget_initialized
+
+
+def read_one_by_one(skeleton: PreTrainedModel, folder: Path, give: Give) -> bool:
+    """Reads a network's weights from *.safetensors and hands them over, and then its buffers.
+
+    Args:
+        skeleton: On the meta device; it is used up.
+        folder: A Hugging Face folder.
+        give: Takes each tensor, in the format that the file has.
+
+    Returns:
+        Whether the files have every weight, under its name in the network (or that without the
+        body's prefix) and in its shape. Otherwise nothing was given: transformers has to rename,
+        merge or refuse them.
+    """
+    shapes, files = _wanted(skeleton), _files_by_name(folder)
+    found = {name: _name_in_files(name, skeleton, files) for name in shapes}
+    if any(there not in files for there in found.values()):
+        return False
+    if any(_shape(files[found[name]], found[name]) != shape for name, shape in shapes.items()):
+        return False
+    for name, there in found.items():
+        with safe_open(files[there], framework="pt") as file:
+            give(name, file.get_tensor(there))
+    for name, buffer in _fresh_buffers(skeleton):
+        if name not in found:
+            give(name, buffer)
+    return True
+
+
+def _wanted(skeleton: PreTrainedModel) -> dict[str, tuple[int, ...]]:
+    """Lists what a file must have: parameters, tied ones once, and buffers that are saved."""
+    saved = skeleton.state_dict(keep_vars=True)
+    seen: set[int] = set()
+    wanted = {}
+    for name, tensor in saved.items():
+        if id(tensor) not in seen:
+            wanted[name] = tuple(tensor.shape)
+        seen.add(id(tensor))
+    return wanted
+
+
+def _files_by_name(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            files |= dict.fromkeys(file.keys(), path)
+    return files
+
+
+def _name_in_files(name: str, skeleton: PreTrainedModel, files: dict[str, Path]) -> str:
+    return name if name in files else name.removeprefix(f"{skeleton.base_model_prefix}.")
+
+
+def _shape(path: Path, name: str) -> tuple[int, ...]:
+    with safe_open(path, framework="pt") as file:
+        return tuple(file.get_slice(name).get_shape())
+
+
+@torch.no_grad()
+def _fresh_buffers(skeleton: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """Computes the buffers (rotary frequencies) by the network's initialisation of nothing else."""
+    forget_initialized(skeleton)
+    for module in skeleton.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.empty_like(buffer, device="cpu")
+        for parameter in module.parameters(recurse=False):
+            parameter._is_hf_initialized = True
+    with torch.random.fork_rng(devices=[]):
+        skeleton.initialize_weights()
+    yield from skeleton.named_buffers()
