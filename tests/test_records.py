@@ -19,7 +19,7 @@ from roots.errors import CheckpointError
 from roots.modules import CausalLM
 from roots.networks import NetworkBuilder, Pretrained, Scratch
 from roots.optim import AdamW, Constant, OptimizerBuilder, Schedule, WarmupCosine, WarmupLinear
-from roots.precision import BF16Mixed, BF16True, Float32
+from roots.precision import BF16Mixed, BF16True, Float32, FP16Mixed
 from roots.records import class_path, plain, rebuild
 from roots.shards import ShardMaker
 from roots.sources import Folder, Jsonl, Source, StandardLibrary, Text
@@ -70,6 +70,7 @@ CONFIGURED: dict[str, tuple[Callable[[], Any], type]] = {
     "roots.strategies.SingleDevice": (lambda: SingleDevice(device="cpu"), StepStrategy),
     "roots.precision.Float32": (Float32, Float32),
     "roots.precision.BF16Mixed": (BF16Mixed, BF16Mixed),
+    "roots.precision.FP16Mixed": (lambda: FP16Mixed(growth_interval=50), FP16Mixed),
     "roots.precision.BF16True": (BF16True, BF16True),
 }
 

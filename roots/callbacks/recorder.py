@@ -111,6 +111,7 @@ class Recorder(L.Callback):
             "train/loss": numbers.loss,
             "optim/grad_norm": numbers.grad_norm,
             "optim/learning_rate": report.learning_rate,
+            **numbers.others,
             "train/tokens_per_second": rate,
             **self._utilization.metrics(rate),
             "train/tokens_per_second_median": trainer.throughput.median,

@@ -15,16 +15,17 @@ import torch
 from roots.callbacks import (
     Checkpoints,
     Compilation,
+    NonFinite,
     Progress,
     Recorder,
     Samples,
-    StopOnNonFinite,
+    SkippedSteps,
     StopSignals,
     Throughput,
 )
 from roots.errors import ConfigError
 from roots.fit.devices import resolve_devices
-from roots.precision import BF16Mixed, StepPrecision, precision_named
+from roots.precision import StepPrecision, precision_named
 from roots.records import plain
 from roots.runs import Run, check_name
 from roots.strategies import StepStrategy, strategy_named
@@ -65,8 +66,8 @@ class Trainer(L.Trainer):
             validation.
         keep_best: How many checkpoints to keep of those with the smallest val/loss, beside the
             newest.
-        precision: `32`, `bf16-mixed`, `bf16-true`, or a precision of roots; `auto` takes bf16-mixed
-            where the device has units for it, else 32.
+        precision: `32`, `bf16-mixed`, `bf16-true`, `16-mixed`, or a precision of roots; `auto`
+            takes bf16-mixed where the device has units for it, else 32.
         strategy: `auto`, `single_device`, `ddp`, or a strategy of roots.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
         devices: How many devices of this machine, or which; `auto` takes all GPUs, or one CPU.
@@ -78,6 +79,9 @@ class Trainer(L.Trainer):
         tensorboard: Track with TensorBoard.
         progress: Show progress.
         deterministic: Refuse torch operations that are not repeatable.
+        on_non_finite: What to do when loss or gradient is not finite: `stop`, or `skip` to leave
+            the step out; 16-mixed always skips, with a smaller loss scale. `optim/steps_skipped`
+            counts. After 25 in a row the run stops.
         callbacks: Lightning callbacks beside those that every run has.
 
     Raises:
@@ -105,6 +109,7 @@ class Trainer(L.Trainer):
         tensorboard: bool = False,
         progress: bool = True,
         deterministic: bool = False,
+        on_non_finite: str = "stop",
         callbacks: list[L.Callback] | None = None,
     ) -> None:
         _check_counts(1, max_steps=max_steps, log_every_steps=log_every_steps)
@@ -127,6 +132,8 @@ class Trainer(L.Trainer):
         self.resumed_from = 0
         self.latest: dict[str, float] = {}
         self.throughput = Throughput()
+        self.on_non_finite = on_non_finite
+        self.skipped_steps = SkippedSteps()
         self._spec: dict[str, Any] | None = None
         device, n_local, num_nodes = resolve_devices(accelerator, devices, num_nodes)
         self.checkpoints = Checkpoints(every_steps=checkpoint_every_steps, keep_best=keep_best)
@@ -219,7 +226,7 @@ class Trainer(L.Trainer):
     def check_finite(self) -> None:
         """Raises TrainingError when the newest step or a weight is not finite."""
         for callback in self.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, StopOnNonFinite):
+            if isinstance(callback, NonFinite):
                 callback.check(self, self.lightning_module)
                 callback.check_weights(self, self.lightning_module)
 
@@ -229,7 +236,8 @@ class Trainer(L.Trainer):
         before: list[L.Callback] = [
             self._recorder,
             Compilation(),
-            StopOnNonFinite(),
+            NonFinite(action=self.on_non_finite),
+            self.skipped_steps,
             _StopAfterLastStep(),
         ]
         shown: list[L.Callback] = [Progress()] if progress else []
@@ -252,8 +260,7 @@ class Trainer(L.Trainer):
     def _precision(self, precision: str | StepPrecision, device: torch.device) -> StepPrecision:
         if isinstance(precision, str):
             return precision_named(precision, device)
-        if isinstance(precision, BF16Mixed):
-            precision.use_device(device)
+        precision.use_device(device)
         return precision
 
 
