@@ -61,10 +61,11 @@ class SkippedSteps(StepRule):
         others: dict[str, float] = report.numbers.others
         total, in_a_row = int(others.get(TOTAL, 0)), int(others.get(IN_A_ROW, 0))
         if in_a_row >= MOST_IN_A_ROW:
+            numbers = report.numbers
             raise TrainingError(
                 f"The last {in_a_row} steps were all left out, step {report.step + 1:,} for one,"
-                f" with loss {report.numbers.loss:g} and gradient norm"
-                f" {report.numbers.grad_norm:g}: the run is stopped. {documents_of(trainer, report)} {last_good(trainer)} {CURES}"
+                f" with loss {numbers.loss:g} and gradient norm {numbers.grad_norm:g}: the run is"
+                f" stopped. {documents_of(trainer, report)} {last_good(trainer)} {CURES}"
             )
         if total > self._told:
             scale = others.get("optim/loss_scale")
