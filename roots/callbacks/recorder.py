@@ -11,6 +11,7 @@ import yaml
 from lightning.pytorch.loggers import Logger
 
 from roots.callbacks.environment import describe_environment
+from roots.callbacks.formats import in_words, number_formats
 from roots.callbacks.metrics_csv import MetricsCSV
 from roots.callbacks.throughput import waiter
 from roots.callbacks.utilization import Utilization, utilization_of
@@ -46,17 +47,19 @@ class Recorder(L.Callback):
             self.run.sweep()
             self._keep_former(_config(ours), ours.resumed_from)
             self._write_config(ours)
-            self._write_environment(ours, remarks=[])
+            self._write_environment(ours)
         trainer.loggers = self._loggers(ours)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes down what was decided when the network was built."""
+        """Writes down what was decided when network and optimizer were built."""
         ours: Any = trainer
         module: Any = pl_module
         ours.write_down(module.builder.attention)
-        if trainer.is_global_zero and module.remarks:
+        formats = number_formats(ours, module)
+        module.remarks.append(in_words(formats))
+        if trainer.is_global_zero:
             self._write_config(ours)
-            self._write_environment(ours, remarks=module.remarks)
+            self._write_environment(ours, number_formats=formats, remarks=module.remarks)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the stopwatch, once it is known what the device can do."""
@@ -122,9 +125,9 @@ class Recorder(L.Callback):
         assert self.run is not None
         write_atomically(self.run.config_file, _config(trainer))
 
-    def _write_environment(self, trainer: Any, remarks: list[str]) -> None:
+    def _write_environment(self, trainer: Any, **decided: Any) -> None:
         assert self.run is not None
-        environment = {**describe_environment(trainer), "remarks": remarks}
+        environment = {**describe_environment(trainer), **decided}
         name = f"environment-from-{trainer.resumed_from:06d}.json" if trainer.resumed_from else ""
         text = json.dumps(environment, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.run.path / (name or "environment.json"), redact(text))

@@ -19,6 +19,9 @@ class StepStrategy(Strategy, ABC):
     is not the global rank where ranks share their samples.
     """
 
+    reduces_in: torch.dtype | None = None
+    """The number format that gradients are summed over the ranks in; None is their own."""
+
     @property
     def data_parallel_size(self) -> int:
         """Into how many shares the sequences of a step are cut."""
