@@ -11,8 +11,16 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint as CheckpointBase
 
+from roots.callbacks.failed_saves import Saving, check_on_failed_save
 from roots.inference import write_folder
-from roots.runs import CHECKPOINT_FILE, TRAINER_FILE, Checkpoint, replace_folder
+from roots.runs import (
+    CHECKPOINT_FILE,
+    TRAINER_FILE,
+    Checkpoint,
+    file_sums,
+    replace_folder,
+    written_files,
+)
 
 
 class Checkpoints(CheckpointBase):
@@ -25,14 +33,27 @@ class Checkpoints(CheckpointBase):
         every_steps: Optimizer steps between checkpoints; 0 writes one with each validation.
         keep_best: How many to keep of those with the smallest `monitor`, beside the newest.
         monitor: The validation metric that says which is best.
+        on_failed_save: What to do when the disk is full or does not take it: `stop`, or `go_on` and
+            try again when the next is due. The ones before stay either way. The last one of a run
+            must succeed.
+
+    Raises:
+        ConfigError: There is no such thing to do.
     """
 
     def __init__(
-        self, *, every_steps: int = 0, keep_best: int = 1, monitor: str = "val/loss"
+        self,
+        *,
+        every_steps: int = 0,
+        keep_best: int = 1,
+        monitor: str = "val/loss",
+        on_failed_save: str = "stop",
     ) -> None:
+        check_on_failed_save(on_failed_save)
         self.every_steps = every_steps
         self.keep_best = keep_best
         self.monitor = monitor
+        self.on_failed_save = on_failed_save
         self._saved_after = -1
         self._measured: dict[str, float] = {}  # by the validation after the present step
 
@@ -63,7 +84,7 @@ class Checkpoints(CheckpointBase):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the last one."""
-        self.save(trainer)
+        self.save(trainer, must=True)
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -74,31 +95,48 @@ class Checkpoints(CheckpointBase):
             loops = trainer.fit_loop.state_dict()
             checkpoint["loops"] = {"fit_loop": set_progress(loops, checkpoint["global_step"])}
 
-    def save(self, trainer: Any) -> None:
-        """Writes a checkpoint of the present step, once."""
+    def save(self, trainer: Any, *, must: bool = False) -> None:
+        """Writes a checkpoint of the present step, once.
+
+        Args:
+            trainer: The trainer of the run.
+            must: The run ends when it cannot be written, whatever `on_failed_save` says.
+
+        Raises:
+            TrainingError: A weight is not finite, or the disk does not take the checkpoint.
+        """
         step = trainer.global_step
         if step in (0, self._saved_after):
             return
-        self._saved_after = step
         trainer.check_finite()
+        saving = Saving(trainer)
         with trainer.throughput.aside():
             final: Path = trainer.run.checkpoint_folder(step)
-            temporary = Path(trainer.strategy.broadcast(_temporary(final, trainer.is_global_zero)))
+            temporary = trainer.strategy.broadcast(saving.on_first(_temporary, final))
             try:
-                trainer.save_checkpoint(temporary / TRAINER_FILE, weights_only=False)
-                if trainer.is_global_zero:
-                    self._finish(trainer, temporary, final)
+                saving.on_all(self._write_state, trainer, temporary)
+                saving.on_first(self._finish, trainer, temporary, final)
             finally:
-                if trainer.is_global_zero:
+                if trainer.is_global_zero and temporary:
                     shutil.rmtree(temporary, ignore_errors=True)  # there only when it failed
-            trainer.strategy.barrier("checkpoint")
+            failed = saving.failed_anywhere()  # all ranks meet here
+        if failed:
+            saving.tell(stops=must or self.on_failed_save == "stop")
+        else:
+            self._saved_after = step
 
-    def _finish(self, trainer: Any, temporary: Path, final: Path) -> None:
-        network = trainer.lightning_module.trainable.network
-        write_folder(network, trainer.datamodule.tokenizer, temporary)
-        record = {"step": trainer.global_step, "metrics": self._measured}
-        (temporary / CHECKPOINT_FILE).write_text(json.dumps(record, indent=2) + "\n")
-        replace_folder(temporary, final)
+    @staticmethod
+    def _write_state(trainer: Any, temporary: str) -> None:
+        state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        trainer.strategy.save_checkpoint(state, Path(temporary) / TRAINER_FILE)
+
+    def _finish(self, trainer: Any, temporary: str, final: Path) -> None:
+        folder, network = Path(temporary), trainer.lightning_module.trainable.network
+        write_folder(network, trainer.datamodule.tokenizer, folder)
+        files = file_sums(folder, written_files(folder), to_disk=True)
+        record = {"step": trainer.global_step, "metrics": self._measured, "files": files}
+        (folder / CHECKPOINT_FILE).write_text(json.dumps(record, indent=2) + "\n")
+        replace_folder(folder, final)
         for checkpoint in self._superfluous(trainer.run.checkpoints()):
             shutil.rmtree(checkpoint.path)
 
@@ -128,9 +166,7 @@ def set_progress(loops: dict[str, Any], step: int) -> dict[str, Any]:
     return loops
 
 
-def _temporary(final: Path, mine: bool) -> str:
-    if not mine:
-        return ""
+def _temporary(final: Path) -> str:
     final.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     folder.chmod(0o755)

@@ -13,9 +13,10 @@ from lightning.pytorch.loggers import Logger
 from roots.callbacks.environment import describe_environment
 from roots.callbacks.formats import in_words, number_formats
 from roots.callbacks.metrics_csv import MetricsCSV
+from roots.callbacks.run_lock import RunLock
 from roots.callbacks.throughput import waiter
 from roots.callbacks.utilization import Utilization, utilization_of
-from roots.errors import MissingExtra
+from roots.errors import CheckpointError, MissingExtra
 from roots.evaluation import draw_run
 from roots.runs import Run, claim, redact, write_atomically
 
@@ -32,6 +33,7 @@ class Recorder(L.Callback):
         self._tokens_at_lap = 0
         self._validating_since = 0.0
         self._utilization = Utilization()
+        self._lock = RunLock(None)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Claims the directory on the first rank, tells the others, opens the loggers."""
@@ -43,8 +45,11 @@ class Recorder(L.Callback):
             self.run = trainer.strategy.broadcast(mine)
         assert self.run is not None
         ours.run = self.run
+        self._lock_out_others(ours)
         if trainer.is_global_zero:
             self.run.sweep()
+            if ours.passed_over:
+                self.run.set_aside(after=ours.resumed_from)
             self._keep_former(_config(ours), ours.resumed_from)
             self._write_config(ours)
             self._write_environment(ours)
@@ -97,12 +102,25 @@ class Recorder(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Closes the W&B run, which the next run of this process would go on with."""
         _finish_wandb(trainer, exit_code=0)
+        self._lock.release()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Closes the W&B run, as one that failed."""
         _finish_wandb(trainer, exit_code=1)
+        self._lock.release()
+
+    def _lock_out_others(self, trainer: Any) -> None:
+        """Takes the run for this process; all ranks learn when it is not free."""
+        assert self.run is not None
+        self._lock = RunLock(self.run.path)
+        mine = self._lock.acquire() if trainer.is_global_zero else ""
+        if held := trainer.strategy.broadcast(mine):
+            raise CheckpointError(
+                f"{self.run.path} is in use by {held}: two at once would spoil each other's"
+                " checkpoints. Wait until it ends, or stop it (it then writes a checkpoint)."
+            )
 
     def _row(self, trainer: Any, module: Any) -> dict[str, float]:
         report = module.last_step

@@ -82,6 +82,8 @@ class Trainer(L.Trainer):
         on_non_finite: What to do when loss or gradient is not finite: `stop`, or `skip` to leave
             the step out; 16-mixed always skips, with a smaller loss scale. `optim/steps_skipped`
             counts. After 25 in a row the run stops.
+        on_failed_save: What to do when the disk does not take a checkpoint: `stop`, or `go_on` and
+            try again when the next is due. The checkpoints before stay either way.
         callbacks: Lightning callbacks beside those that every run has.
 
     Raises:
@@ -110,6 +112,7 @@ class Trainer(L.Trainer):
         progress: bool = True,
         deterministic: bool = False,
         on_non_finite: str = "stop",
+        on_failed_save: str = "stop",
         callbacks: list[L.Callback] | None = None,
     ) -> None:
         _check_counts(1, max_steps=max_steps, log_every_steps=log_every_steps)
@@ -130,13 +133,16 @@ class Trainer(L.Trainer):
         self.tensorboard = tensorboard
         self.run: Run | None = None
         self.resumed_from = 0
+        self.passed_over: dict[Path, str] = {}
         self.latest: dict[str, float] = {}
         self.throughput = Throughput()
         self.on_non_finite = on_non_finite
         self.skipped_steps = SkippedSteps()
         self._spec: dict[str, Any] | None = None
         device, n_local, num_nodes = resolve_devices(accelerator, devices, num_nodes)
-        self.checkpoints = Checkpoints(every_steps=checkpoint_every_steps, keep_best=keep_best)
+        self.checkpoints = Checkpoints(
+            every_steps=checkpoint_every_steps, keep_best=keep_best, on_failed_save=on_failed_save
+        )
         self._recorder = Recorder()
         _quieten_lightning()
         super().__init__(
@@ -162,8 +168,12 @@ class Trainer(L.Trainer):
     # -- the run -----------------------------------------------------------------------------
 
     def resume(self, run: Run) -> Path:
-        """Makes this trainer go on in a run's directory; gives the checkpoint to load."""
-        last = run.last()
+        """Makes this trainer go on in a run's directory; gives the checkpoint to load.
+
+        That is the newest whose files are as they were written; those after it are set aside when
+        the run starts.
+        """
+        last, self.passed_over = run.last_intact()
         self.run = self._recorder.run = run
         self.resumed_from = last.step
         return last.trainer_file
