@@ -26,6 +26,7 @@ OFFERED = {
         "StepRule",
         "StopSignals",
         "Throughput",
+        "WeightAverage",
     },
     "roots.plan": {"Plan", "plan_run"},
     "roots.evaluation": {"draw_run"},

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from roots.callbacks import Samples
+from roots.callbacks import LossSpikes, Samples, WeightAverage
 from roots.corpus import BytePairs, Corpus, Existing, TokenizerPlan
 from roots.data import TokenCorpus
 from roots.errors import CheckpointError
@@ -66,6 +66,8 @@ CONFIGURED: dict[str, tuple[Callable[[], Any], type]] = {
     "roots.data.TokenCorpus": (lambda: TokenCorpus(shards=a_corpus(), seq_len=33), TokenCorpus),
     "roots.modules.CausalLM": (a_module, CausalLM),
     "roots.callbacks.Samples": (lambda: Samples(prompts=["a", "b"], top_p=0.5), Samples),
+    "roots.callbacks.LossSpikes": (lambda: LossSpikes(window=9, action="count"), LossSpikes),
+    "roots.callbacks.WeightAverage": (lambda: WeightAverage(decay=0.9, use=False), WeightAverage),
     "roots.strategies.DDP": (lambda: DDP(timeout_minutes=2.5), StepStrategy),
     "roots.strategies.SingleDevice": (lambda: SingleDevice(device="cpu"), StepStrategy),
     "roots.precision.Float32": (Float32, Float32),

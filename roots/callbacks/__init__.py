@@ -11,6 +11,7 @@ from roots.callbacks.skipped_steps import SkippedSteps
 from roots.callbacks.stability import NonFinite, StepRule
 from roots.callbacks.stop_signals import StopSignals
 from roots.callbacks.throughput import Throughput
+from roots.callbacks.weight_average import WeightAverage
 
 __all__ = [
     "Checkpoints",
@@ -25,4 +26,5 @@ __all__ = [
     "StepRule",
     "StopSignals",
     "Throughput",
+    "WeightAverage",
 ]

@@ -12,6 +12,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint as CheckpointBase
 
 from roots.callbacks.failed_saves import Saving, check_on_failed_save
+from roots.callbacks.weight_average import weights_to_use
 from roots.inference import write_folder
 from roots.runs import (
     CHECKPOINT_FILE,
@@ -114,10 +115,11 @@ class Checkpoints(CheckpointBase):
             final: Path = trainer.run.checkpoint_folder(step)
             temporary = trainer.strategy.broadcast(saving.on_first(_temporary, final))
             try:
-                saving.on_all(self._write_state, trainer, temporary)
-                saving.on_first(self._finish, trainer, temporary, final)
+                if temporary:
+                    saving.on_all(self._write_state, trainer, temporary)
+                    saving.on_first(self._finish, trainer, temporary, final)
             finally:
-                if trainer.is_global_zero and temporary:
+                if temporary and trainer.is_global_zero:
                     shutil.rmtree(temporary, ignore_errors=True)  # there only when it failed
             failed = saving.failed_anywhere()  # all ranks meet here
         if failed:
@@ -132,7 +134,8 @@ class Checkpoints(CheckpointBase):
 
     def _finish(self, trainer: Any, temporary: str, final: Path) -> None:
         folder, network = Path(temporary), trainer.lightning_module.trainable.network
-        write_folder(network, trainer.datamodule.tokenizer, folder)
+        with weights_to_use(trainer):
+            write_folder(network, trainer.datamodule.tokenizer, folder)
         files = file_sums(folder, written_files(folder), to_disk=True)
         record = {"step": trainer.global_step, "metrics": self._measured, "files": files}
         (folder / CHECKPOINT_FILE).write_text(json.dumps(record, indent=2) + "\n")

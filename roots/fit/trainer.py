@@ -270,6 +270,11 @@ class Trainer(L.Trainer):
     def _precision(self, precision: str | StepPrecision, device: torch.device) -> StepPrecision:
         if isinstance(precision, str):
             return precision_named(precision, device)
+        if not isinstance(precision, StepPrecision):
+            raise ConfigError(
+                f"{type(precision).__name__} is a precision of Lightning, which the step by hand"
+                " does not know. Take the one of the same name from roots.precision, or a name."
+            )
         precision.use_device(device)
         return precision
 

@@ -15,8 +15,8 @@ from ranks import run_ranks
 from tiny import tiny_config
 from torch import Tensor, nn
 
-from roots.errors import TrainingError
-from roots.fit import compose
+from roots.errors import ConfigError, TrainingError
+from roots.fit import Trainer, compose
 from roots.fit.compose import Composed, resumed
 from roots.runs import Run
 
@@ -160,6 +160,15 @@ def test_the_fused_loss_learns_as_the_plain_one(
         losses[kind] = column(compose(config).fit(), "train/loss")
     assert losses["fused"] == pytest.approx(losses["exact"], rel=5e-3)
     assert losses["plain"] == pytest.approx(losses["exact"], rel=5e-3)
+
+
+def test_lightnings_own_plugin_is_refused_with_the_cure() -> None:
+    from lightning.pytorch.plugins.precision import MixedPrecision
+
+    theirs: Any = MixedPrecision("16-mixed", "cpu")
+    with pytest.raises(ConfigError, match=r"MixedPrecision is .* from roots\.precision, or a name"):
+        Trainer(max_steps=1, precision=theirs, accelerator="cpu")
+    Trainer(max_steps=1, precision="16-mixed", accelerator="cpu")
 
 
 # -- over ranks -----------------------------------------------------------------------------------
