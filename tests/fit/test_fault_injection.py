@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -19,10 +20,14 @@ import pytest
 import torch
 import yaml
 from fit.test_damaged_checkpoints import flipped, torn
+from ranks import _rank as as_rank
+from ranks import run_ranks
 from safetensors.torch import load_file
 from tiny import tiny_config
 
 from roots.cli import run as roots
+from roots.fit import compose
+from roots.fit.compose import resumed
 from roots.runs import Run, read_metrics
 
 STEPS, EVERY = 100, 4
@@ -214,3 +219,49 @@ def test_twenty_kills_change_nothing(shards: Path, tmp_path: Path, quiet: Run, s
     assert killer.inside_a_save >= IN_SAVES
     assert_ends_where_the_quiet_run_ends(killer.run, quiet)
     assert resumed_from(killer.run) == starts
+
+
+# -- several processes ----------------------------------------------------------------------------
+
+
+def fit_here(shards: Path, runs: Path) -> None:
+    """Starts the run of two ranks, or goes on with it."""
+    path = runs / "tiny" / "0001"
+    if path.exists():
+        resumed(str(path), {}, [])[0].fit()
+    else:
+        compose(a_config(shards, runs)).fit()
+
+
+def started_as_two(shards: Path, runs: Path) -> list[Any]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    arguments = [(fit_here, rank, 2, port, queue, (shards, runs)) for rank in range(2)]
+    processes = [context.Process(target=as_rank, args=each) for each in arguments]
+    for process in processes:
+        process.start()
+    return processes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victims", [(0,), (1,), (0, 1)])
+def test_killing_one_or_all_ranks_changes_nothing(
+    shards: Path, tmp_path: Path, victims: tuple[int, ...]
+) -> None:
+    run_ranks(fit_here, shards, tmp_path / "quiet", timeout=PATIENCE)
+    quiet, run = (Run(tmp_path / name / "tiny" / "0001") for name in ("quiet", "killed"))
+    processes = started_as_two(shards, tmp_path / "killed")
+    deadline = time.monotonic() + PATIENCE
+    while steps_written(run) < 30 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    for rank in victims:
+        processes[rank].kill()
+    for process in processes:
+        process.join(PATIENCE)
+        assert not process.is_alive()  # a rank whose peer is gone ends by itself
+    assert 28 <= run.last().step < STEPS
+    run_ranks(fit_here, shards, tmp_path / "killed", timeout=PATIENCE)
+    assert_ends_where_the_quiet_run_ends(run, quiet)

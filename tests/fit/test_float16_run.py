@@ -148,6 +148,23 @@ def test_an_activation_is_float16(shards: Path, tmp_path: Path) -> None:
     assert seen == {torch.float16}
 
 
+def test_hooks_before_the_step_see_gradients_without_the_scale(
+    shards: Path, tmp_path: Path
+) -> None:
+    norms: list[float] = []
+
+    class Measures(L.Callback):
+        def on_before_optimizer_step(self, trainer: Any, module: Any, _: Any) -> None:
+            gradients = [p.grad for p in module.parameters() if p.grad is not None]
+            norms.append(float(nn.utils.get_total_norm(gradients)))
+
+    composed = compose(a_config(shards, tmp_path, max_steps=3))
+    composed.trainer.callbacks.insert(0, Measures())
+    logged = column(composed.fit(), "optim/grad_norm")
+    assert norms == pytest.approx(logged, rel=1e-5)
+    assert max(logged) < 100 < SCALE
+
+
 @pytest.mark.parametrize("optimizer", ["AdamW", "Muon"])
 def test_the_fused_loss_learns_as_the_plain_one(
     shards: Path, tmp_path: Path, optimizer: str
