@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
-from roots.callbacks import Samples
+from roots.callbacks import LossSpikes, Samples, WeightAverage
 from roots.corpus import BytePairs, Corpus, Existing, TokenizerPlan
 from roots.data import TokenCorpus
 from roots.errors import CheckpointError
 from roots.modules import CausalLM
 from roots.networks import NetworkBuilder, Pretrained, Scratch
 from roots.optim import AdamW, Constant, OptimizerBuilder, Schedule, WarmupCosine, WarmupLinear
-from roots.precision import BF16Mixed, BF16True, Float32
+from roots.precision import BF16Mixed, BF16True, Float32, FP16Mixed
 from roots.records import class_path, plain, rebuild
 from roots.shards import ShardMaker
 from roots.sources import Folder, Jsonl, Source, StandardLibrary, Text
@@ -66,10 +66,13 @@ CONFIGURED: dict[str, tuple[Callable[[], Any], type]] = {
     "roots.data.TokenCorpus": (lambda: TokenCorpus(shards=a_corpus(), seq_len=33), TokenCorpus),
     "roots.modules.CausalLM": (a_module, CausalLM),
     "roots.callbacks.Samples": (lambda: Samples(prompts=["a", "b"], top_p=0.5), Samples),
+    "roots.callbacks.LossSpikes": (lambda: LossSpikes(window=9, action="count"), LossSpikes),
+    "roots.callbacks.WeightAverage": (lambda: WeightAverage(decay=0.9, use=False), WeightAverage),
     "roots.strategies.DDP": (lambda: DDP(timeout_minutes=2.5), StepStrategy),
     "roots.strategies.SingleDevice": (lambda: SingleDevice(device="cpu"), StepStrategy),
     "roots.precision.Float32": (Float32, Float32),
     "roots.precision.BF16Mixed": (BF16Mixed, BF16Mixed),
+    "roots.precision.FP16Mixed": (lambda: FP16Mixed(growth_interval=50), FP16Mixed),
     "roots.precision.BF16True": (BF16True, BF16True),
 }
 

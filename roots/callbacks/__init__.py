@@ -2,22 +2,29 @@
 
 from roots.callbacks.checkpoints import Checkpoints
 from roots.callbacks.compilation import Compilation
+from roots.callbacks.loss_spikes import LossSpikes
 from roots.callbacks.metrics_csv import MetricsCSV
 from roots.callbacks.progress import Progress
 from roots.callbacks.recorder import Recorder
 from roots.callbacks.samples import Samples
-from roots.callbacks.stability import StopOnNonFinite
+from roots.callbacks.skipped_steps import SkippedSteps
+from roots.callbacks.stability import NonFinite, StepRule
 from roots.callbacks.stop_signals import StopSignals
 from roots.callbacks.throughput import Throughput
+from roots.callbacks.weight_average import WeightAverage
 
 __all__ = [
     "Checkpoints",
     "Compilation",
+    "LossSpikes",
     "MetricsCSV",
+    "NonFinite",
     "Progress",
     "Recorder",
     "Samples",
-    "StopOnNonFinite",
+    "SkippedSteps",
+    "StepRule",
     "StopSignals",
     "Throughput",
+    "WeightAverage",
 ]

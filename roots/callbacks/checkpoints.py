@@ -12,9 +12,18 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint as CheckpointBase
 from torch import Tensor
 
+from roots.callbacks.failed_saves import Saving, check_on_failed_save
+from roots.callbacks.weight_average import weights_to_use
 from roots.errors import ConfigError
 from roots.inference import write_folder
-from roots.runs import CHECKPOINT_FILE, TRAINER_FILE, Checkpoint, replace_folder
+from roots.runs import (
+    CHECKPOINT_FILE,
+    TRAINER_FILE,
+    Checkpoint,
+    file_sums,
+    replace_folder,
+    written_files,
+)
 
 
 class Checkpoints(CheckpointBase):
@@ -28,9 +37,12 @@ class Checkpoints(CheckpointBase):
         keep_best: How many to keep of the best, beside the newest.
         monitor: The validation metric that says which is best.
         mode: Whether the best has the `min` or the `max` of it.
+        on_failed_save: What to do when the disk is full or does not take it: `stop`, or `go_on` and
+            try again when the next is due. The ones before stay either way. The last one of a run
+            must succeed.
 
     Raises:
-        ConfigError: `mode` is neither.
+        ConfigError: `mode` is neither, or there is no such thing to do.
     """
 
     def __init__(
@@ -40,13 +52,16 @@ class Checkpoints(CheckpointBase):
         keep_best: int = 1,
         monitor: str = "val/loss",
         mode: str = "min",
+        on_failed_save: str = "stop",
     ) -> None:
         if mode not in ("min", "max"):
             raise ConfigError(f"monitor_mode={mode!r} is neither min nor max. Set one of them.")
+        check_on_failed_save(on_failed_save)
         self.every_steps = every_steps
         self.keep_best = keep_best
         self.monitor = monitor
         self.mode = mode
+        self.on_failed_save = on_failed_save
         self._saved_after = -1
         self._measured: dict[str, float] = {}  # by the validation after the present step
 
@@ -77,7 +92,7 @@ class Checkpoints(CheckpointBase):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the last one."""
-        self.save(trainer)
+        self.save(trainer, must=True)
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -88,35 +103,62 @@ class Checkpoints(CheckpointBase):
             loops = trainer.fit_loop.state_dict()
             checkpoint["loops"] = {"fit_loop": set_progress(loops, checkpoint["global_step"])}
 
-    def save(self, trainer: Any) -> None:
-        """Writes a checkpoint of the present step, once."""
+    def save(self, trainer: Any, *, must: bool = False) -> None:
+        """Writes a checkpoint of the present step, once.
+
+        Args:
+            trainer: The trainer of the run.
+            must: The run ends when it cannot be written, whatever `on_failed_save` says.
+
+        Raises:
+            TrainingError: A weight is not finite, or the disk does not take the checkpoint.
+        """
         step = trainer.global_step
         if step in (0, self._saved_after):
             return
-        self._saved_after = step
         trainer.check_finite()
+        saving = Saving(trainer)
         with trainer.throughput.aside():
             final: Path = trainer.run.checkpoint_folder(step)
-            temporary = Path(trainer.strategy.broadcast(_temporary(final, trainer.is_global_zero)))
+            temporary = trainer.strategy.broadcast(saving.on_first(_temporary, final))
             try:
-                trainer.save_checkpoint(temporary / TRAINER_FILE, weights_only=False)
-                network = trainer.lightning_module.trainable.network
-                weights = trainer.strategy.gather_weights(network)
-                if trainer.is_global_zero:
-                    self._finish(trainer, weights, temporary, final)
+                if temporary:
+                    saving.on_all(self._write_state, trainer, temporary)
+                    weights = self._gathered(trainer)  # by all ranks, whatever the disk took
+                    saving.on_first(self._finish, trainer, weights, temporary, final)
             finally:
-                if trainer.is_global_zero:
+                if temporary and trainer.is_global_zero:
                     shutil.rmtree(temporary, ignore_errors=True)  # there only when it failed
-            trainer.strategy.barrier("checkpoint")
+            failed = saving.failed_anywhere()  # all ranks meet here
+        if failed:
+            saving.tell(stops=must or self.on_failed_save == "stop")
+        else:
+            self._saved_after = step
+
+    @staticmethod
+    def _write_state(trainer: Any, temporary: str) -> None:
+        state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        trainer.strategy.save_checkpoint(state, Path(temporary) / TRAINER_FILE)
+
+    @staticmethod
+    def _gathered(trainer: Any) -> dict[str, Tensor] | None:
+        trainer.strategy.reshard()
+        with weights_to_use(trainer):
+            weights: dict[str, Tensor] | None = trainer.strategy.gather_weights(
+                trainer.lightning_module.trainable.network
+            )
+        return weights
 
     def _finish(
-        self, trainer: Any, weights: dict[str, Tensor] | None, temporary: Path, final: Path
+        self, trainer: Any, weights: dict[str, Tensor] | None, temporary: str, final: Path
     ) -> None:
-        network = trainer.lightning_module.trainable.network
-        write_folder(network, trainer.datamodule.tokenizer, temporary, weights)
-        record = {"step": trainer.global_step, "metrics": self._measured}
-        (temporary / CHECKPOINT_FILE).write_text(json.dumps(record, indent=2) + "\n")
-        replace_folder(temporary, final)
+        folder, network = Path(temporary), trainer.lightning_module.trainable.network
+        with weights_to_use(trainer):
+            write_folder(network, trainer.datamodule.tokenizer, folder, weights)
+        files = file_sums(folder, written_files(folder), to_disk=True)
+        record = {"step": trainer.global_step, "metrics": self._measured, "files": files}
+        (folder / CHECKPOINT_FILE).write_text(json.dumps(record, indent=2) + "\n")
+        replace_folder(folder, final)
         for checkpoint in self._superfluous(trainer.run.checkpoints()):
             shutil.rmtree(checkpoint.path)
 
@@ -149,9 +191,7 @@ def set_progress(loops: dict[str, Any], step: int) -> dict[str, Any]:
     return loops
 
 
-def _temporary(final: Path, mine: bool) -> str:
-    if not mine:
-        return ""
+def _temporary(final: Path) -> str:
     final.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     folder.chmod(0o755)

@@ -11,10 +11,12 @@ import yaml
 from lightning.pytorch.loggers import Logger
 
 from roots.callbacks.environment import describe_environment
+from roots.callbacks.formats import in_words, number_formats
 from roots.callbacks.metrics_csv import MetricsCSV
+from roots.callbacks.run_lock import RunLock
 from roots.callbacks.throughput import waiter
 from roots.callbacks.utilization import Utilization, utilization_of
-from roots.errors import MissingExtra
+from roots.errors import CheckpointError, MissingExtra
 from roots.evaluation import draw_run
 from roots.runs import Run, claim, redact, write_atomically
 
@@ -32,6 +34,7 @@ class Recorder(L.Callback):
         self._step_at_lap = 0
         self._validating_since = 0.0
         self._utilization = Utilization()
+        self._lock = RunLock(None)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Claims the directory on the first rank, tells the others, opens the loggers."""
@@ -43,21 +46,26 @@ class Recorder(L.Callback):
             self.run = trainer.strategy.broadcast(mine)
         assert self.run is not None
         ours.run = self.run
+        self._lock_out_others(ours)
         if trainer.is_global_zero:
             self.run.sweep()
+            if ours.passed_over:
+                self.run.set_aside(after=ours.resumed_from)
             self._keep_former(_config(ours), ours.resumed_from)
             self._write_config(ours)
-            self._write_environment(ours, remarks=[])
+            self._write_environment(ours)
         trainer.loggers = self._loggers(ours)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes down what was decided when the network was built."""
+        """Writes down what was decided when network and optimizer were built."""
         ours: Any = trainer
         module: Any = pl_module
         ours.write_down(module.builder.attention)
-        if trainer.is_global_zero and module.remarks:
+        formats = number_formats(ours, module)
+        module.remarks.append(in_words(formats))
+        if trainer.is_global_zero:
             self._write_config(ours)
-            self._write_environment(ours, remarks=module.remarks)
+            self._write_environment(ours, number_formats=formats, remarks=module.remarks)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the stopwatch, once it is known what the device can do."""
@@ -95,12 +103,25 @@ class Recorder(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Closes the W&B run, which the next run of this process would go on with."""
         _finish_wandb(trainer, exit_code=0)
+        self._lock.release()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Closes the W&B run, as one that failed."""
         _finish_wandb(trainer, exit_code=1)
+        self._lock.release()
+
+    def _lock_out_others(self, trainer: Any) -> None:
+        """Takes the run for this process; all ranks learn when it is not free."""
+        assert self.run is not None
+        self._lock = RunLock(self.run.path)
+        mine = self._lock.acquire() if trainer.is_global_zero else ""
+        if held := trainer.strategy.broadcast(mine):
+            raise CheckpointError(
+                f"{self.run.path} is in use by {held}: two at once would spoil each other's"
+                " checkpoints. Wait until it ends, or stop it (it then writes a checkpoint)."
+            )
 
     def _row(self, trainer: Any, module: Any) -> dict[str, float]:
         report = module.last_step
@@ -114,6 +135,7 @@ class Recorder(L.Callback):
             "train/loss": numbers.loss,
             "optim/grad_norm": numbers.grad_norm,
             "optim/learning_rate": report.learning_rate,
+            **numbers.others,
             "train/tokens_per_second": rate,
             **self._utilization.metrics(rate),
             "train/tokens_per_second_median": trainer.throughput.median,
@@ -125,9 +147,9 @@ class Recorder(L.Callback):
         assert self.run is not None
         write_atomically(self.run.config_file, _config(trainer))
 
-    def _write_environment(self, trainer: Any, remarks: list[str]) -> None:
+    def _write_environment(self, trainer: Any, **decided: Any) -> None:
         assert self.run is not None
-        environment = {**describe_environment(trainer), "remarks": remarks}
+        environment = {**describe_environment(trainer), **decided}
         name = f"environment-from-{trainer.resumed_from:06d}.json" if trainer.resumed_from else ""
         text = json.dumps(environment, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.run.path / (name or "environment.json"), redact(text))

@@ -1,8 +1,9 @@
-"""A run that went wrong stops before it spoils its weights."""
+"""A run that goes wrong stops before it spoils its weights, or leaves the bad steps out."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import lightning as L
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from roots.errors import CheckpointError, TrainingError
+from roots.errors import CheckpointError, ConfigError, TrainingError, nearest
 
 CURES = (
     "A lower learning rate, a longer warm-up, a smaller clip_norm or z_loss=1e-4 are the usual"
@@ -18,13 +19,33 @@ CURES = (
 )
 
 
-class StopOnNonFinite(L.Callback):
-    """Stops when loss or gradient is not finite: before the optimizer steps where that is free.
+class StepRule(L.Callback, ABC):
+    """Judges each step before the weights change.
 
-    On a CPU every step is looked at. On other devices a look makes the host wait, so it is taken
-    with each logged step, whose numbers are read anyway, and before each checkpoint: weights that
-    are not finite are never saved.
+    It is asked on the device, with numbers that are equal on all ranks, so that all ranks decide
+    alike and the host waits for nothing. What must be said in words is said in `check`, where the
+    step is looked at: on a CPU each, elsewhere the logged ones, whose numbers are read anyway.
     """
+
+    @abstractmethod
+    def judge(self, loss: Tensor, grad_norm: Tensor) -> Tensor | None:
+        """Decides whether a step is left out.
+
+        Args:
+            loss: Mean over the labels of all ranks, 0-d.
+            grad_norm: Norm of the gradient before clipping, 0-d.
+
+        Returns:
+            True where it is, 0-d; None where this rule leaves nothing out.
+        """
+
+    @abstractmethod
+    def check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Raises TrainingError when the newest step must end the run."""
+
+    def counts(self) -> dict[str, Tensor]:
+        """Gives what is logged of the steps so far, 0-d."""
+        return {}
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
@@ -34,19 +55,49 @@ class StopOnNonFinite(L.Callback):
         if reading_is_free(pl_module.device) or due.logs_after(trainer.global_step + 1):
             self.check(trainer, pl_module)
 
+
+class NonFinite(StepRule):
+    """Stops when loss or gradient is not finite, or leaves such steps out.
+
+    It stops before the optimizer steps where that is free: on a CPU. On other devices a look makes
+    the host wait, so it is taken with each logged step, whose numbers are read anyway, and before
+    each checkpoint: weights that are not finite are never saved. A step that is left out changes
+    neither weights nor the optimizer's state; it counts, and the schedule goes on.
+
+    Args:
+        action: `stop` or `skip`. Where a loss scale moves (`16-mixed`) overflows are part of the
+            method, and are always skipped.
+
+    Raises:
+        ConfigError: There is no such action.
+    """
+
+    def __init__(self, *, action: str = "stop") -> None:
+        check_action(action, ("stop", "skip"), "trainer.on_non_finite")
+        self.action = action
+        self._skips = action == "skip"
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Learns whether there is a loss scale."""
+        precision: Any = trainer.precision_plugin
+        self._skips = self.action == "skip" or precision.loss_scale is not None
+
+    def judge(self, loss: Tensor, grad_norm: Tensor) -> Tensor | None:
+        """Leaves out steps that are not finite, when it is to."""
+        return ~(loss.isfinite() & grad_norm.isfinite()) if self._skips else None
+
     def check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Raises TrainingError when the newest step's loss or gradient is not finite."""
         report: Any = pl_module.last_step
-        if report is None:
+        if report is None or self._skips:
             return
         loss, norm = report.numbers.loss, report.numbers.grad_norm
         if math.isfinite(loss) and math.isfinite(norm):
             return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
         raise TrainingError(
             f"Step {report.step + 1:,} has loss {loss:g} and gradient norm {norm:g}: the run is"
-            f" stopped before its weights are spoilt. {data.whence(report.samples.numpy())}"
-            f" {_last_good(trainer)} {CURES}"
+            f" stopped before its weights are spoilt. {whence(trainer, report)}"
+            f" {last_good(trainer)} {CURES}"
         )
 
     def check_weights(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -60,7 +111,7 @@ class StopOnNonFinite(L.Callback):
                 f"After step {trainer.global_step:,}, {len(bad):,} of {len(names):,} weights are"
                 f" not finite, {bad[0]} for one, although loss and gradient were: they are not"
                 " saved."
-                f" {_last_good(trainer)} {CURES}"
+                f" {last_good(trainer)} {CURES}"
             )
 
 
@@ -74,7 +125,23 @@ def _local(parameter: Tensor) -> Tensor:
     return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
-def _last_good(trainer: Any) -> str:
+def whence(trainer: Any, report: Any) -> str:
+    """Says in a sentence where the rows of a step come from."""
+    words: str = trainer.datamodule.whence(report.samples.numpy())
+    return words
+
+
+def check_action(action: str, known: tuple[str, ...], name: str) -> None:
+    """Raises ConfigError when `action` is none of those known."""
+    if action not in known:
+        raise ConfigError(
+            f"There is no action {action!r}{nearest(action, known)}. Set {name} to"
+            f" {' or '.join(known)}."
+        )
+
+
+def last_good(trainer: Any) -> str:
+    """Names the newest checkpoint, and how to go on from it."""
     try:
         last = trainer.run.last()
     except (CheckpointError, AttributeError):

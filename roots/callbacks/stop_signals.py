@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run with a checkpoint."""
+"""Ctrl-C, SIGTERM and SIGUSR1 end a run with a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
+import torch
+from torch import Tensor
 
+from roots.callbacks import stability
 from roots.errors import RootsError
 
-LISTENED = (signal.SIGINT, signal.SIGTERM)
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # Windows has no SIGUSR1
+LISTENED = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+LATE = 2
+"""Steps that an accelerator's answer is read late: it is there by then, and nobody waits for it."""
 
 
 class Interrupted(RootsError):
-    """The run was stopped by a signal after its checkpoint was written."""
+    """The run was stopped by a signal after its checkpoint was written: resume it."""
 
     exit_code = 130
 
@@ -24,12 +30,14 @@ class Interrupted(RootsError):
 class StopSignals(L.Callback):
     """Finishes the step, writes a checkpoint and stops; a second Ctrl-C stops at once.
 
-    Several ranks stop after the same step: each says with a step's loss whether it was asked to,
-    and all read the sum at logged steps, so that nobody waits for an answer of its own.
+    Several ranks stop after the same step, whichever of them got the signal: each says with a
+    step's loss whether it was asked to, and all read the sum. On a CPU that is the step after the
+    signal; an accelerator's answer is read two steps late, when it is there.
     """
 
     def __init__(self) -> None:
         self._received = ""
+        self._answers: list[tuple[Tensor, Any]] = []
         self._before: dict[int, Any] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -38,7 +46,7 @@ class StopSignals(L.Callback):
             self._before = {number: signal.getsignal(number) for number in LISTENED}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts to listen, in place of Lightning."""
+        """Starts to listen, in place of Lightning (and of its SIGUSR1 under SLURM)."""
         for number in self._before:
             signal.signal(number, self._note)
         # Lightning's ranks would ask each other before each step, and wait for the device to answer
@@ -73,7 +81,14 @@ class StopSignals(L.Callback):
     def _is_asked_to(self, trainer: Any, module: Any) -> bool:
         if trainer.world_size == 1:
             return bool(self._received)
-        return bool(trainer.logs_after(trainer.global_step) and module.last_step.numbers.stops)
+        self._answers.append(on_its_way_to_the_host(module.last_step.stops))
+        late = 0 if stability.reading_is_free(module.device) else LATE
+        if len(self._answers) <= late:
+            return False
+        answer, arrival = self._answers.pop(0)
+        if arrival is not None:
+            arrival.synchronize()
+        return bool(answer)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._received and number == signal.SIGINT:
@@ -83,6 +98,20 @@ class StopSignals(L.Callback):
             f"\n{self._received}: stopping after this step with a checkpoint"
             " (Ctrl-C again to stop at once)\n"
         )
+
+
+def on_its_way_to_the_host(number: Tensor) -> tuple[Tensor, Any]:
+    """Starts to copy a number of the device; gives its place on the host and the event of arrival.
+
+    On a CPU it has arrived, and there is no event.
+    """
+    place = torch.tensor(0.0)
+    if number.device.type != "cuda":
+        return place.copy_(number), None
+    place = place.pin_memory().copy_(number, non_blocking=True)
+    arrival = torch.cuda.Event()
+    arrival.record()
+    return place, arrival
 
 
 def _nothing() -> None:

@@ -29,8 +29,21 @@ def main(verb: str, args: list[str]) -> int:
     return _fit(own, config, flags) if verb == "fit" else _evaluate(verb, own, config, flags)
 
 
+STOPPING = """\
+Ctrl-C, SIGTERM and SIGUSR1 end a run after its step, on all ranks, with a checkpoint and exit code
+130. It goes on with --resume: from the newest checkpoint whose files are as they were written (each
+is checked against its sha256). Exit codes: 0 done, 130 stopped on request, 2 a mistake in what was
+given, 1 the run went wrong. Under SLURM, #SBATCH --signal=USR1@120 asks two minutes before the end;
+Kubernetes sends SIGTERM. Two processes cannot resume one run."""
+
+
 def _own_arguments(verb: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"roots {verb}", add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog=f"roots {verb}",
+        add_help=False,
+        allow_abbrev=False,
+        epilog=STOPPING if verb == "fit" else None,
+    )
     parser.error = _refuse  # type: ignore[method-assign,assignment]
     parser.add_argument(
         "-c", "--config", action="append", default=[], metavar="FILE", help="run file; later win"
@@ -81,6 +94,8 @@ def _resumed(which: str, config: dict[str, Any], flags: list[str]) -> Composed:
     for change in changes:
         _say(f"changed at resume: {change}")
     assert composed.checkpoint is not None
+    for folder, wrong in composed.trainer.passed_over.items():
+        _say(f"passed over: {os.path.relpath(folder)}: {wrong}")
     _say(f"resuming from {os.path.relpath(composed.checkpoint.parent)}\n")
     return composed
 

@@ -17,7 +17,7 @@ from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
 from roots.modules import StepModule
 from roots.records import plain
-from roots.runs import Run, newest, open_run
+from roots.runs import TRAINER_FILE, Run, newest, open_run
 
 
 @dataclass
@@ -122,10 +122,21 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
 
 
 def from_run(path: str, which: str, flags: Sequence[str]) -> Composed:
-    """Puts together a run's configuration and the weights of one of its checkpoints."""
+    """Puts together a run's configuration and the weights of one of its checkpoints.
+
+    Raises:
+        CheckpointError: There is no such run or checkpoint, or its file is damaged.
+    """
     run = open_run(path)
     composed = put_together(read_run_files([run.config_file]), flags)
-    composed.checkpoint = run.checkpoint(which).trainer_file
+    checkpoint = run.checkpoint(which)
+    if wrong := checkpoint.damage(TRAINER_FILE):
+        steps = ", ".join(str(c.step) for c in run.checkpoints() if c.step != checkpoint.step)
+        raise CheckpointError(
+            f"{checkpoint.path} is damaged: {wrong}. Take another with --checkpoint: the run has"
+            f" those of the steps {steps or '(none)'}."
+        )
+    composed.checkpoint = checkpoint.trainer_file
     return composed
 
 

@@ -16,16 +16,17 @@ import torch
 from roots.callbacks import (
     Checkpoints,
     Compilation,
+    NonFinite,
     Progress,
     Recorder,
     Samples,
-    StopOnNonFinite,
+    SkippedSteps,
     StopSignals,
     Throughput,
 )
 from roots.errors import ConfigError
 from roots.fit.devices import resolve_devices
-from roots.precision import BF16Mixed, StepPrecision, precision_named
+from roots.precision import StepPrecision, precision_named
 from roots.records import plain
 from roots.runs import Run, check_name
 from roots.strategies import StepStrategy, strategy_named
@@ -68,8 +69,8 @@ class Trainer(L.Trainer):
         keep_best: How many checkpoints to keep of the best, beside the newest.
         monitor: The validation metric that says which is best.
         monitor_mode: Whether the best has the `min` or the `max` of it.
-        precision: `32`, `bf16-mixed`, `bf16-true`, or a precision of roots; `auto` takes bf16-mixed
-            where the device has units for it, else 32.
+        precision: `32`, `bf16-mixed`, `bf16-true`, `16-mixed`, or a precision of roots; `auto`
+            takes bf16-mixed where the device has units for it, else 32.
         strategy: `auto` (one device, or `ddp`), `single_device`, `ddp`; `fsdp`, which cuts weights,
             gradients and optimizer state over the devices; `hsdp`, the same within each machine; or
             a strategy of roots by its class_path.
@@ -83,6 +84,11 @@ class Trainer(L.Trainer):
         tensorboard: Track with TensorBoard.
         progress: Show progress.
         deterministic: Refuse torch operations that are not repeatable.
+        on_non_finite: What to do when loss or gradient is not finite: `stop`, or `skip` to leave
+            the step out; 16-mixed always skips, with a smaller loss scale. `optim/steps_skipped`
+            counts. After 25 in a row the run stops.
+        on_failed_save: What to do when the disk does not take a checkpoint: `stop`, or `go_on` and
+            try again when the next is due. The checkpoints before stay either way.
         callbacks: Lightning callbacks beside those that every run has.
 
     Raises:
@@ -114,6 +120,8 @@ class Trainer(L.Trainer):
         tensorboard: bool = False,
         progress: bool = True,
         deterministic: bool = False,
+        on_non_finite: str = "stop",
+        on_failed_save: str = "stop",
         callbacks: list[L.Callback] | None = None,
     ) -> None:
         _check_counts(1, log_every_steps=log_every_steps)
@@ -140,8 +148,11 @@ class Trainer(L.Trainer):
         self.tensorboard = tensorboard
         self.run: Run | None = None
         self.resumed_from = 0
+        self.passed_over: dict[Path, str] = {}
         self.latest: dict[str, float] = {}
         self.throughput = Throughput()
+        self.on_non_finite = on_non_finite
+        self.skipped_steps = SkippedSteps()
         self._spec: dict[str, Any] | None = None
         device, n_local, num_nodes = resolve_devices(accelerator, devices, num_nodes)
         self.checkpoints = Checkpoints(
@@ -149,6 +160,7 @@ class Trainer(L.Trainer):
             keep_best=keep_best,
             monitor=monitor,
             mode=monitor_mode,
+            on_failed_save=on_failed_save,
         )
         self._recorder = Recorder()
         _quieten_lightning()
@@ -196,8 +208,12 @@ class Trainer(L.Trainer):
         self.val_check_interval = self.val_every_steps or self.max_steps
 
     def resume(self, run: Run) -> Path:
-        """Makes this trainer go on in a run's directory; gives the checkpoint to load."""
-        last = run.last()
+        """Makes this trainer go on in a run's directory; gives the checkpoint to load.
+
+        That is the newest whose files are as they were written; those after it are set aside when
+        the run starts.
+        """
+        last, self.passed_over = run.last_intact()
         self.run = self._recorder.run = run
         self.resumed_from = last.step
         return last.trainer_file
@@ -260,7 +276,7 @@ class Trainer(L.Trainer):
     def check_finite(self) -> None:
         """Raises TrainingError when the newest step or a weight is not finite."""
         for callback in self.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, StopOnNonFinite):
+            if isinstance(callback, NonFinite):
                 callback.check(self, self.lightning_module)
                 callback.check_weights(self, self.lightning_module)
 
@@ -270,7 +286,8 @@ class Trainer(L.Trainer):
         before: list[L.Callback] = [
             self._recorder,
             Compilation(),
-            StopOnNonFinite(),
+            NonFinite(action=self.on_non_finite),
+            self.skipped_steps,
             _StopAfterLastStep(),
         ]
         shown: list[L.Callback] = [Progress()] if progress else []
@@ -293,8 +310,12 @@ class Trainer(L.Trainer):
     def _precision(self, precision: str | StepPrecision, device: torch.device) -> StepPrecision:
         if isinstance(precision, str):
             return precision_named(precision, device)
-        if isinstance(precision, BF16Mixed):
-            precision.use_device(device)
+        if not isinstance(precision, StepPrecision):
+            raise ConfigError(
+                f"{type(precision).__name__} is a precision of Lightning, which the step by hand"
+                " does not know. Take the one of the same name from roots.precision, or a name."
+            )
+        precision.use_device(device)
         return precision
 
 

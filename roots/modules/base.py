@@ -20,10 +20,12 @@ from transformers import PreTrainedModel
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
 from roots.modules.building import build_sharded, check_together
+from roots.modules.judged import judged
 from roots.modules.randomness import seed_micro_batch
 from roots.modules.step_report import StepReport
 from roots.networks import Head, NetworkBuilder
-from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped
+from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped, left_out
+from roots.precision import StepPrecision
 from roots.records import Vocabulary, plain, rebuild
 from roots.strategies import StepStrategy
 from roots.tokenizer import Tokenizer
@@ -175,13 +177,17 @@ class StepModule(L.LightningModule, ABC):
         n_labels = strategy.reduce(batch.n_labels, reduce_op="sum").clamp(min=1)
         rate = self._set_learning_rate(batch.step)
         loss = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
+        self._precision.unscale(self.parameters())
         norm = strategy.grad_norm(self.parameters())
         total, stops = self._over_ranks(loss)
-        self.last_step = StepReport(total / n_labels, norm, stops, rate, batch.samples, batch.step)
+        mean = total / n_labels
+        skip, others = judged(self.trainer, mean, norm)
+        self.last_step = StepReport(mean, norm, stops, rate, batch.samples, batch.step, others)
         optimizer = self.optimizers()
-        with clipped(self._optimizer, norm, self.clip_norm):
+        with clipped(self._optimizer, norm, self.clip_norm), left_out(self._optimizer, skip):
             optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
+        self._precision.after_step(skip)
 
     def _backward(self, batch: StepBatch, *, scale: Tensor) -> Tensor:
         """Adds up the gradients of the share; gives the share's summed loss."""
@@ -258,6 +264,11 @@ class StepModule(L.LightningModule, ABC):
                 " auto, single_device, ddp, fsdp and hsdp."
             )
         return strategy
+
+    @property
+    def _precision(self) -> StepPrecision:
+        precision: StepPrecision = self.trainer.precision_plugin  # type: ignore[assignment]
+        return precision
 
     @property
     def _optimizer(self) -> Optimizer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ class StepNumbers(NamedTuple):
     loss: float
     grad_norm: float
     stops: float
+    others: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class StepReport:
         learning_rate: The rate of this step.
         samples: This rank's samples, on the host.
         step: The step, counted from 0.
+        others: More that is logged, by its name: the loss scale, counts of skipped steps; 0-d.
     """
 
     loss: Tensor
@@ -37,9 +40,11 @@ class StepReport:
     learning_rate: float
     samples: Tensor
     step: int
+    others: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def numbers(self) -> StepNumbers:
         """The tensors, read in one transfer: the host waits for the device here, and once."""
-        read = [value.to(self.loss) for value in (self.loss, self.grad_norm, self.stops)]
-        return StepNumbers(*torch.stack(read).tolist())
+        tensors = (self.loss, self.grad_norm, self.stops, *self.others.values())
+        loss, norm, stops, *others = torch.stack([t.to(self.loss) for t in tensors]).tolist()
+        return StepNumbers(loss, norm, stops, dict(zip(self.others, others, strict=True)))

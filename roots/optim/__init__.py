@@ -15,6 +15,7 @@ from roots.optim.schedules import (
     WarmupLinear,
     WarmupStableDecay,
 )
+from roots.optim.skipping import left_out
 
 __all__ = [
     "AdamW",
@@ -31,5 +32,6 @@ __all__ = [
     "clipped",
     "decays",
     "hidden_matrices",
+    "left_out",
     "parameter_groups",
 ]

@@ -79,6 +79,13 @@ class AdamW8bit(AdamW):
         name = str(group["name"]).removesuffix("_8bit")
         return super().settings({**group, "name": name})
 
+    def state_format(self, optimizer: Optimizer) -> str:
+        """Names both kinds of state."""
+        kinds = ["uint8 in blocks with float32 scales"]
+        if len(optimizer.param_groups) > 1:
+            kinds.append(f"{super().state_format(optimizer)} for the rest")
+        return ", ".join(kinds)
+
     def state_bytes(self, network: nn.Module) -> int:
         """Two bytes per value and eight per block of 256 in 8 bits, else eight bytes per value."""
         small = {id(matrix) for matrix in _large_matrices(network)}

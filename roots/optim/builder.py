@@ -45,6 +45,14 @@ class OptimizerBuilder(ABC):
         Counters are left out, and so are the float32 copies of bfloat16 weights.
         """
 
+    def state_format(self, optimizer: Optimizer) -> str:
+        """Names the number format of the state that the built optimizer keeps.
+
+        torch's optimizers keep it in the format of the parameters that they step.
+        """
+        formats = {p.dtype for group in optimizer.param_groups for p in group["params"]}
+        return " + ".join(sorted(str(format).removeprefix("torch.") for format in formats))
+
 
 def check_not_negative(**settings: float) -> None:
     """Raises ConfigError for a setting that is below zero."""

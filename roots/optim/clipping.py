@@ -76,7 +76,8 @@ def divided(optimizer: Optimizer, divisor: Float[Tensor, ""] | None) -> Iterator
 def divides_in_step(optimizer: Optimizer) -> bool:
     """Tells whether an optimizer divides its gradients by its attribute `grad_scale` as it steps.
 
-    Those of roots say so by `takes_grad_scale`; those of torch by what `GradScaler` asks them.
+    Such a one also leaves a step out where its attribute `found_inf` is 1 (see `left_out`). Those
+    of roots say so by `takes_grad_scale`; those of torch by what `GradScaler` asks them.
     """
     if getattr(optimizer, "takes_grad_scale", False):
         return True

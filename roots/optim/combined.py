@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from roots.optim.clipping import divided
 from roots.optim.groups import check_group_names
+from roots.optim.skipping import left_out
 
 
 class Combined(Optimizer):
@@ -26,6 +27,7 @@ class Combined(Optimizer):
 
     takes_grad_scale = True
     grad_scale: Tensor | None = None
+    found_inf: Tensor | None = None
 
     def __init__(self, parts: Sequence[Optimizer]) -> None:
         self.parts = list(parts)
@@ -48,7 +50,7 @@ class Combined(Optimizer):
             with torch.enable_grad():
                 result = closure()
         for part in self.parts:
-            with divided(part, self.grad_scale):
+            with divided(part, self.grad_scale), left_out(part, self.found_inf):
                 part.step()
         return result
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from roots.errors import CheckpointError
 from roots.optim.clipping import divided, local
 from roots.optim.groups import check_group_names
+from roots.optim.skipping import left_out
 
 
 class MasterWeights(Optimizer):
@@ -30,6 +31,7 @@ class MasterWeights(Optimizer):
 
     takes_grad_scale = True
     grad_scale: Tensor | None = None
+    found_inf: Tensor | None = None
 
     def __init__(self, inner: Optimizer) -> None:
         self.inner = inner
@@ -54,7 +56,7 @@ class MasterWeights(Optimizer):
                 result = closure()
         for parameter, copy in self._pairs:
             copy.grad = None if parameter.grad is None else parameter.grad.float()
-        with divided(self.inner, self.grad_scale):
+        with divided(self.inner, self.grad_scale), left_out(self.inner, self.found_inf):
             self.inner.step()
         parameters, copies = zip(*self._pairs, strict=True)
         torch._foreach_copy_([local(p) for p in parameters], [local(c) for c in copies])

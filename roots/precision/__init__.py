@@ -3,22 +3,24 @@
 Beside them, how fast a device multiplies in each.
 """
 
+from roots.precision.float16 import FP16Mixed
 from roots.precision.peaks import PEAKS, Peak, device_peak, measured_peak, peak_of
 from roots.precision.plugins import (
     PRECISIONS,
     BF16Mixed,
     BF16True,
     Float32,
-    StepPrecision,
     multiplies_bfloat16,
     precision_named,
 )
+from roots.precision.protocol import StepPrecision
 
 __all__ = [
     "PEAKS",
     "PRECISIONS",
     "BF16Mixed",
     "BF16True",
+    "FP16Mixed",
     "Float32",
     "Peak",
     "StepPrecision",

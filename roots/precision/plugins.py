@@ -1,24 +1,16 @@
-"""Float32, bfloat16 beside float32, and bfloat16 throughout."""
+"""Float32, bfloat16 beside float32, bfloat16 throughout; and every format by its name."""
 
 from __future__ import annotations
 
 import platform
 
 import torch
-from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 
 from roots.errors import ConfigError
-
-
-class StepPrecision(Precision):
-    """A number format that the step by hand is tested with."""
-
-    summary: str
-    """What is in which format, in a few words."""
-
-    products: torch.dtype = torch.float32
-    """What the run's matrix products multiply, which decides how fast the device can be."""
+from roots.precision.float16 import FP16Mixed
+from roots.precision.protocol import StepPrecision
 
 
 class Float32(StepPrecision):
@@ -71,7 +63,17 @@ PRECISIONS: dict[str, type[StepPrecision]] = {
     "32": Float32,
     "bf16-mixed": BF16Mixed,
     "bf16-true": BF16True,
+    "16-mixed": FP16Mixed,
 }
+
+ALIASES = {
+    "32-true": "32",
+    "fp32": "32",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+    "fp16": "16-mixed",
+}
+"""Other people's names."""
 
 
 def precision_named(name: str, device: torch.device) -> StepPrecision:
@@ -80,13 +82,13 @@ def precision_named(name: str, device: torch.device) -> StepPrecision:
     Raises:
         ConfigError: There is none of that name, or it does not work on this device.
     """
-    if name in ("16-mixed", "16-true", "16", "fp16"):
+    if name == "16-true":
         raise ConfigError(
-            f"precision={name} is not available on {device.type}: without a tested loss scaler its"
-            " gradients overflow or vanish. Set trainer.precision to auto, which takes bf16-mixed"
-            " (it needs no scaler) where the device has units for it, and 32 elsewhere."
+            "precision=16-true would keep the weights in float16, where small updates vanish and"
+            " large values overflow. Set trainer.precision to 16-mixed, which keeps them in float32"
+            " and scales the loss, or to auto."
         )
-    name = {"32-true": "32", "fp32": "32", "bf16": "bf16-mixed"}.get(name, name)
+    name = ALIASES.get(name, name)
     if name == "auto":
         name = "bf16-mixed" if multiplies_bfloat16(device) else "32"
     if name not in PRECISIONS:
@@ -95,8 +97,7 @@ def precision_named(name: str, device: torch.device) -> StepPrecision:
             f" {', '.join(PRECISIONS)}."
         )
     plugin = PRECISIONS[name]()
-    if isinstance(plugin, BF16Mixed):
-        plugin.use_device(device)
+    plugin.use_device(device)
     return plugin
 
 

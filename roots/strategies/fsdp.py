@@ -184,10 +184,10 @@ class FSDP(ModelParallelStrategy, StepStrategy):
 
     def setup_optimizers(self, trainer: L.Trainer) -> None:
         """Builds the optimizer over the parts."""
-        self._reshard()
+        self.reshard()
         super().setup_optimizers(trainer)
 
-    def _reshard(self) -> None:
+    def reshard(self) -> None:
         """Makes the parameters outside the blocks parts again; they stay whole after a forward."""
         if self._root is not None:
             self._root.reshard()
@@ -218,7 +218,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
 
     def gather_weights(self, network: nn.Module) -> dict[str, Tensor] | None:
         """Gathers the network on the first rank, one tensor after the other."""
-        self._reshard()
+        self.reshard()
         weights: dict[str, Tensor] = gathered(
             network.state_dict(keep_vars=True), keep=self.is_global_zero
         )
@@ -229,7 +229,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         assert self.lightning_module is not None
         if not self.sharded_checkpoints:
             return self.gather_weights(self.lightning_module) or {}
-        self._reshard()
+        self.reshard()
         return dict(self.lightning_module.state_dict(keep_vars=True))
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
@@ -264,7 +264,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         if not path.is_dir():
             return read_file(path, mapped=True)
         assert self.lightning_module is not None
-        self._reshard()
+        self.reshard()
         plain = read_plain(path)
         targets = targets_of(plain, sizes(path), self.lightning_module, self.optimizers)
         read_shards(path, targets)
@@ -273,7 +273,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:  # noqa: ARG002
         """Gives each rank its part of the weights."""
         assert self.lightning_module is not None
-        self._reshard()
+        self.reshard()
         load_weights(self.lightning_module, checkpoint["state_dict"])
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:

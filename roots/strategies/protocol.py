@@ -26,6 +26,9 @@ class StepStrategy(Strategy, ABC):
     is not the global rank where ranks share their samples.
     """
 
+    reduces_in: torch.dtype | None = None
+    """The number format that gradients are summed over the ranks in; None is their own."""
+
     @property
     def data_parallel_size(self) -> int:
         """Into how many shares the sequences of a step are cut."""
@@ -55,6 +58,9 @@ class StepStrategy(Strategy, ABC):
             fill: Hands over every tensor of the network within, whole.
         """
         raise NotImplementedError(f"{type(self).__name__} does not cut networks")
+
+    def reshard(self) -> None:
+        """Leaves each rank with its part of the weights, where some of them are whole."""
 
     def gather_weights(self, network: nn.Module) -> dict[str, Tensor] | None:  # noqa: ARG002
         """Gathers the whole weights on the first rank; all ranks come here at once.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import resource
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from ranks import run_ranks
 from tiny import tiny_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from roots.callbacks import checkpoints as module_under_test
+from roots.errors import ConfigError, TrainingError
 from roots.fit import compose
-from roots.fit.compose import Composed
+from roots.fit.compose import Composed, resumed
 from roots.modules import CausalLM
 from roots.runs import Run
 
@@ -160,13 +164,114 @@ def test_a_crash_while_writing_leaves_the_old_one_and_no_half_one(
     def fails_at_step_six(network: Any, tokenizer: Any, folder: Path, weights: Any) -> None:
         original(network, tokenizer, folder, weights)
         if "step-000006" in folder.name:
-            raise OSError(28, "No space left on device")
+            raise ZeroDivisionError("a mistake of the program")
 
     monkeypatch.setattr(module_under_test, "write_folder", fails_at_step_six)
     composed = compose(config)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ZeroDivisionError, match="a mistake of the program"):
         composed.fit()
     run = composed.trainer.run
     assert run is not None
     assert [path.name for path in run.checkpoints_folder.iterdir()] == ["step-000003"]
     assert torch.load(run.last().trainer_file, weights_only=True)["global_step"] == 3
+
+
+class SmallDisk(L.Callback):
+    """Lets no file grow beyond a size in some steps: the system refuses to write, as a full disk.
+
+    Args:
+        steps: The steps, from 1, after which it is so.
+        n_bytes: The size.
+    """
+
+    def __init__(self, steps: tuple[int, ...], n_bytes: int) -> None:
+        self.steps = steps
+        self.n_bytes = n_bytes
+        self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        full = trainer.global_step + 1 in self.steps
+        soft = self.n_bytes if full else self.before[0]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, self.before[1]))
+
+    def on_exception(self, *_: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
+
+    on_train_end = on_exception
+
+
+@pytest.mark.parametrize("n_bytes", [20_000, 150_000])  # in trainer.ckpt, and in the weights
+def test_a_full_disk_ends_the_run_with_the_old_checkpoint_whole(config: dict, n_bytes: int) -> None:
+    composed = compose(config, {"trainer.max_steps": 9})
+    composed.trainer.callbacks.insert(0, SmallDisk((6,), n_bytes))
+    with pytest.raises(TrainingError, match=r"checkpoint of step 6 could not be written") as ended:
+        composed.fit()
+    run = composed.trainer.run
+    assert run is not None
+    assert f"The last good checkpoint is {run.path}/checkpoints/step-000003" in str(ended.value)
+    assert [path.name for path in run.checkpoints_folder.iterdir()] == ["step-000003"]
+    assert run.last_intact()[0].step == 3
+    on, _ = resumed(str(run.path), {}, ["--trainer.on_failed_save=go_on"])  # the cures
+    assert on.fit().last().step == 9
+
+
+def test_a_run_that_is_to_go_on_says_so_and_writes_the_next(
+    config: dict, capsys: pytest.CaptureFixture
+) -> None:
+    overrides = {
+        "trainer.max_steps": 9,
+        "trainer.on_failed_save": "go_on",
+        "trainer.progress": True,
+    }
+    composed = compose(config, overrides)
+    composed.trainer.callbacks.insert(0, SmallDisk((6,), 20_000))
+    run = composed.fit()
+    said = capsys.readouterr().err
+    assert "The checkpoint of step 6 could not be written: " in said
+    assert "Going on; the next one is tried when it is due." in said
+    assert [c.step for c in run.checkpoints()][-1] == 9
+    assert 6 not in [c.step for c in run.checkpoints()]
+
+
+def test_the_last_checkpoint_of_a_run_must_be_written(config: dict) -> None:
+    composed, small = compose(config, {"trainer.on_failed_save": "go_on"}), SmallDisk((6,), 20_000)
+    small.on_train_end = lambda *_: None  # type: ignore[method-assign]
+    composed.trainer.callbacks.insert(0, small)
+    with pytest.raises(TrainingError, match=r"checkpoint of step 6 could not be written"):
+        composed.fit()
+    assert composed.trainer.run is not None
+    assert composed.trainer.run.last().step == 3
+
+
+def fails_on_the_first_rank(shards: Path, runs: Path) -> tuple[str, int]:
+    composed = compose(tiny_config(shards, runs, max_steps=9))
+    composed.trainer.callbacks.insert(0, SmallDisk((6,), 20_000))
+    with pytest.raises(TrainingError) as ended:
+        composed.fit()
+    return str(ended.value), composed.trainer.global_step
+
+
+def test_all_ranks_learn_that_the_first_could_not_write(shards: Path, tmp_path: Path) -> None:
+    first, second = run_ranks(fails_on_the_first_rank, shards, tmp_path)
+    assert first[1] == second[1] == 6
+    assert "File too large" in first[0]
+    assert "another rank failed" in second[0]
+
+
+def test_another_thing_to_do_than_stop_and_go_on_is_refused(config: dict) -> None:
+    with pytest.raises(ConfigError, match=r"no action 'goon' \(did you mean 'go_on'\?\).*or go_on"):
+        compose(config, {"trainer.on_failed_save": "goon"})
+    compose(config, {"trainer.on_failed_save": "go_on"})
+
+
+# -- whether it is as it was written --------------------------------------------------------------
+
+
+def test_the_record_has_the_sha256_of_every_file(fitted: Composed) -> None:
+    assert fitted.trainer.run is not None
+    checkpoint = fitted.trainer.run.last()
+    files = {p.name for p in checkpoint.path.iterdir()} - {"checkpoint.json"}
+    assert checkpoint.files.keys() == files
+    for name, digest in checkpoint.files.items():
+        assert hashlib.sha256((checkpoint.path / name).read_bytes()).hexdigest() == digest
+    assert checkpoint.damage() == ""

@@ -23,8 +23,9 @@ def test_without_a_terminal_every_report_is_a_line_of_its_own(
     config: dict, capsys: pytest.CaptureFixture
 ) -> None:
     compose(config, {"trainer.progress": True}).fit()
-    remark, *lines = capsys.readouterr().err.splitlines()
+    remark, formats, *lines = capsys.readouterr().err.splitlines()
     assert remark.startswith("attention: sdpa, ")
+    assert formats.startswith("number formats: parameters float32 ")
     assert [line.split(" · ")[0] for line in lines] == [
         "step 1/6",
         "step 2/6",
@@ -50,10 +51,11 @@ def test_on_a_terminal_the_line_is_written_over_and_ended(
     written = terminal.getvalue()
     parts = written.split("\r\x1b[K")
     assert parts[1].startswith("attention: sdpa, ")
-    assert parts[2].startswith("step 1/6 · loss")
-    assert "\n" not in parts[2]
+    assert parts[2].startswith("number formats: ")
+    assert parts[3].startswith("step 1/6 · loss")
+    assert "\n" not in parts[3]
     kept = [part for part in parts if part.endswith("\n")]
-    assert [part.split(" · ")[0] for part in kept[1:]] == [
+    assert [part.split(" · ")[0] for part in kept[2:]] == [
         "validated after step 3",
         "step 6/6",
         "validated after step 6",

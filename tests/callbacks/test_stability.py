@@ -11,12 +11,15 @@ import lightning as L
 import pytest
 import torch
 import yaml
+from ranks import run_ranks
 from safetensors.torch import load_file
+from tiny import tiny_config
 
 from roots.__main__ import main
 from roots.callbacks import stability
-from roots.errors import TrainingError
+from roots.errors import ConfigError, TrainingError
 from roots.fit import compose
+from roots.runs import read_metrics
 
 
 class Poison(L.Callback):
@@ -112,6 +115,99 @@ def test_a_learning_rate_without_bounds_ends_with_exit_code_1(
     assert said.startswith("roots: Step ")
     assert "lower learning rate" in said.replace("\n", " ")
     assert "Traceback" not in said
+
+
+# -- steps that are left out ------------------------------------------------------------------
+
+
+class SpoilsGradients(L.Callback):
+    """Multiplies the gradients of some steps on their way back; the loss stays as it is."""
+
+    def __init__(self, steps: tuple[int, ...], rank: int = 0) -> None:
+        self.steps = steps
+        self.rank = rank
+        self.untouched: dict[int, bool] = {}
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, _: int) -> None:
+        self.before = everything(module)
+        self.handle = None
+        if batch.step in self.steps and trainer.global_rank == self.rank:
+            layer = module.trainable.network.model.layers[0]
+            self.handle = layer.register_forward_hook(spoil)
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, _: int
+    ) -> None:
+        if self.handle is not None:
+            self.handle.remove()
+        same = zip(self.before, everything(module), strict=True)
+        self.untouched[batch.step] = all(torch.equal(one, other) for one, other in same)
+
+
+def spoil(_: Any, __: Any, output: Any) -> None:
+    hidden = output[0] if isinstance(output, tuple) else output
+    hidden.register_hook(lambda gradient: gradient * float("nan"))
+
+
+def everything(module: Any) -> list[torch.Tensor]:
+    states = module.trainer.optimizers[0].state_dict()["state"].values()
+    kept = [value.clone() for state in states for value in state.values()]
+    return [p.detach().clone() for p in module.parameters()] + kept
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16-true"])
+def test_steps_with_bad_gradients_are_left_out_when_they_are_to_be(
+    config: dict, precision: str
+) -> None:
+    composed = compose(config, {"trainer.on_non_finite": "skip", "trainer.precision": precision})
+    spoils = SpoilsGradients((2, 3))
+    composed.trainer.callbacks.insert(0, spoils)
+    rows = read_metrics(composed.fit().metrics_file)
+    assert [n for n, same in spoils.untouched.items() if same] == [2, 3]
+    assert [float(row["optim/steps_skipped"]) for row in rows] == [0, 0, 1, 2, 2, 2]
+    assert [float(row["optim/steps_skipped_in_a_row"]) for row in rows] == [0, 0, 1, 2, 0, 0]
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    usual = [row["optim/learning_rate"] for row in read_metrics(compose(config).fit().metrics_file)]
+    assert [row["optim/learning_rate"] for row in rows] == usual  # the schedule goes on
+
+
+def test_the_default_stops(config: dict) -> None:
+    composed = compose(config)
+    composed.trainer.callbacks.insert(0, SpoilsGradients((2,)))
+    with pytest.raises(TrainingError, match=r"^Step 3 has loss [\d.]+ and gradient norm nan"):
+        composed.fit()
+
+
+def test_an_action_that_there_is_not_is_refused(config: dict) -> None:
+    with pytest.raises(ConfigError, match=r"'skipp' \(did you mean 'skip'\?\).*stop or skip"):
+        compose(config, {"trainer.on_non_finite": "skipp"})
+    compose(config, {"trainer.on_non_finite": "skip"})
+
+
+def skipped_here(shards: Path, runs: Path, callbacks: list[Any], planted: Any) -> dict[str, Any]:
+    """Trains as one of two ranks; gives what it decided."""
+    config = tiny_config(shards, runs, on_non_finite="skip", callbacks=callbacks)
+    composed = compose(config)
+    composed.trainer.callbacks.insert(0, planted)
+    composed.fit()
+    return {
+        "untouched": [n for n, same in planted.untouched.items() if same],
+        "counts": composed.trainer.skipped_steps.state_dict(),
+        "weights": [p.detach().numpy() for p in composed.model.parameters()],
+    }
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_bad_gradients_on_one_rank_skip_the_step_on_both(
+    shards: Path, tmp_path: Path, rank: int
+) -> None:
+    planted = SpoilsGradients((3,), rank)
+    first, second = run_ranks(skipped_here, shards, tmp_path, [], planted)
+    for found in (first, second):
+        assert found["untouched"] == [3]
+        assert found["counts"] == {"total": 1, "in_a_row": 0}
+    for one, other in zip(first["weights"], second["weights"], strict=True):
+        assert (one == other).all()
 
 
 def test_a_good_run_is_left_alone(config: dict) -> None:

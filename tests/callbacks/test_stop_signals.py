@@ -10,17 +10,20 @@ from typing import Any
 
 import lightning as L
 import pytest
+import torch
 import yaml
 from ranks import run_ranks
 from tiny import tiny_config
 
 from roots.__main__ import main
-from roots.callbacks.stop_signals import Interrupted
+from roots.callbacks import stability
+from roots.callbacks.stop_signals import Interrupted, on_its_way_to_the_host
 from roots.fit import compose
+from roots.fit.command import _own_arguments
 from roots.fit.compose import resumed
 from roots.runs import Run
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class SignalsItself(L.Callback):
@@ -110,13 +113,37 @@ def interrupted_rank(shards: Path, runs: Path, signalled: int, every: int) -> st
     return str(stopped.value)
 
 
-@pytest.mark.parametrize(("signalled", "every", "step"), [(0, 1, 3), (1, 1, 3), (1, 4, 4)])
-def test_a_signal_to_one_rank_stops_all_after_the_same_logged_step(
-    shards: Path, tmp_path: Path, signalled: int, every: int, step: int
+@pytest.mark.parametrize(("signalled", "every"), [(0, 1), (1, 4)])
+def test_a_signal_to_one_rank_stops_all_after_the_next_step(
+    shards: Path, tmp_path: Path, signalled: int, every: int
 ) -> None:
     said = run_ranks(interrupted_rank, shards, tmp_path, signalled, every)
     who = ["another rank", "another rank"]
     who[signalled] = "SIGTERM"
     for message, name in zip(said, who, strict=True):
-        assert message.startswith(f"Stopped at step {step} by {name}.")
-    assert Run(tmp_path / "tiny" / "0001").last().step == step
+        assert message.startswith(f"Stopped at step 3 by {name}.")
+    assert Run(tmp_path / "tiny" / "0001").last().step == 3
+
+
+def test_where_a_look_costs_a_wait_the_answer_is_read_two_steps_late(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stability, "reading_is_free", lambda device: False)
+    said = run_ranks(interrupted_rank, shards, tmp_path, 1, 4)
+    assert all(message.startswith("Stopped at step 5 by") for message in said)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_number_of_a_cuda_device_arrives() -> None:
+    number = torch.full((), 3.0, device="cuda")
+    place, arrival = on_its_way_to_the_host(number)
+    arrival.synchronize()
+    assert float(place) == 3.0
+
+
+def test_the_help_states_the_signals_and_the_exit_code(capsys: pytest.CaptureFixture) -> None:
+    _own_arguments("fit").print_help()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "SIGTERM and SIGUSR1 end a run after its step" in said
+    assert f"exit code {Interrupted.exit_code}" in said

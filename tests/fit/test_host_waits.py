@@ -87,6 +87,9 @@ def assert_one_wait_per_logged_step(by_step: dict[int, list[str]]) -> None:
         {"trainer.precision": "bf16-mixed", "model.z_loss": 1e-4},
         {"model.loss": "plain", "model.label_smoothing": 0.1, "model.z_loss": 1e-4},
         {"model.clip_norm": ".inf", "trainer.progress": True},
+        {"trainer.precision": "16-mixed"},
+        {"trainer.on_non_finite": "skip", "trainer.precision": "bf16-true"},
+        {"trainer.callbacks": [{"class_path": "roots.callbacks.LossSpikes"}]},
     ],
 )
 def test_the_host_waits_once_per_logged_step_and_never_between(

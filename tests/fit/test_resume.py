@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
-import os
-import random
 import shutil
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from ranks import run_ranks
 from tiny import tiny_config
 
@@ -209,51 +203,3 @@ def test_a_complete_run_says_how_to_train_on(
     assert roots(["fit", "--resume", str(run.path)]) == 0
     assert "has all its 6 steps already" in capsys.readouterr().out
     assert numbers(rows_of(run)) == before
-
-
-def _fit_in_this_process(arguments: list[str]) -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
-    roots(arguments)
-
-
-def kill_at(arguments: list[str], metrics: Path, rows: int, delay: float) -> int | None:
-    """Starts the command in a process and kills it, `delay` seconds after so many rows.
-
-    Returns:
-        The exit code, -9 when the process was still at work.
-    """
-    process = multiprocessing.get_context("fork").Process(
-        target=_fit_in_this_process, args=(arguments,)
-    )
-    process.start()
-    deadline = time.monotonic() + 60
-    while process.is_alive() and time.monotonic() < deadline:
-        if metrics.exists() and metrics.read_text().count("\n") > rows:
-            break
-        time.sleep(0.001)
-    time.sleep(delay)
-    if process.is_alive():
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    return process.exitcode
-
-
-@pytest.mark.parametrize("moment", range(10))
-def test_kill_9_at_any_moment_then_resume_is_bitwise_the_uninterrupted_run(
-    shards: Path, tmp_path: Path, whole: list, moment: int
-) -> None:
-    rng = random.Random(moment)
-    file = tmp_path / "run.yaml"
-    file.write_text(yaml.safe_dump(long_config(shards, tmp_path / "runs")))
-    run = Run(tmp_path / "runs" / "tiny" / "0001")
-    rows, delay = rng.randint(1, STEPS - 2), rng.random() * 0.05
-    assert kill_at(["fit", "--config", str(file)], run.metrics_file, rows, delay) == -signal.SIGKILL
-    if not run.checkpoints():
-        with pytest.raises(CheckpointError, match="no complete checkpoint"):
-            roots(["fit", "--resume", str(run.path)])
-        return
-    assert roots(["fit", "--resume", str(run.path)]) == 0
-    assert numbers(rows_of(run)) == whole
-    assert not list(run.checkpoints_folder.glob(".*"))  # what was half written is gone

@@ -83,18 +83,9 @@ def test_mixed_precision_is_told_its_device() -> None:
     assert cuda.device == "cuda"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", ["16-mixed", "16-true", "16", "fp16"])
-def test_float16_is_refused_with_its_cure(name: str) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"{name} is not available on cpu: .* trainer\.precision to auto,"
-    ):
-        precision_named(name, CPU)
-    precision_named("auto", CPU)
-
-
 def test_an_unknown_name_is_refused_with_those_there_are() -> None:
     with pytest.raises(
-        ConfigError, match=r"no precision 'bf61'\. .* auto, 32, bf16-mixed, bf16-true"
+        ConfigError, match=r"no precision 'bf61'\. .* auto, 32, bf16-mixed, bf16-true, 16-mixed"
     ):
         precision_named("bf61", CPU)
     for name in ("auto", *PRECISIONS):

@@ -7,7 +7,8 @@ runs/<name>/<id>/
     samples.jsonl      sampled texts, when asked for
     loss.png           the figure
     checkpoints/step-000600/
-        checkpoint.json    step and validation metrics; its presence says the folder is whole
+        checkpoint.json    step, validation metrics, the sha256 of each file beside it; its presence
+                            says the folder is whole
         trainer.ckpt       weights, optimizer and progress, to resume; a folder where each rank
                            wrote its part
         model.safetensors  and the other files of a Hugging Face folder, to use
@@ -18,43 +19,20 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from roots.errors import CheckpointError, ConfigError
+from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
 
-CHECKPOINT_FILE = "checkpoint.json"
-TRAINER_FILE = "trainer.ckpt"
 _SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A complete checkpoint folder.
-
-    Args:
-        path: The folder.
-        step: Optimizer steps completed.
-        metrics: The newest validation metrics when it was written; may be empty.
-    """
-
-    path: Path
-    step: int
-    metrics: dict[str, float]
-
-    @property
-    def trainer_file(self) -> Path:
-        """The file, or folder of shards, to resume from."""
-        return self.path / TRAINER_FILE
 
 
 class Run:
@@ -89,13 +67,48 @@ class Run:
     def checkpoints(self) -> list[Checkpoint]:
         """Lists the complete checkpoints, oldest first."""
         files = self.checkpoints_folder.glob(f"step-*/{CHECKPOINT_FILE}")  # no temporary folders
-        found = [_read(file.parent) for file in files]
+        found = [read_checkpoint(file.parent) for file in files]
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
     def sweep(self) -> None:
         """Removes what a killed process left half written, before the run goes on."""
         for folder in self.checkpoints_folder.glob(".step-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def last_intact(self) -> tuple[Checkpoint, dict[Path, str]]:
+        """Gives the newest checkpoint whose files are as they were written.
+
+        Returns:
+            The checkpoint, and the newer folders that are torn or damaged, with what is wrong.
+
+        Raises:
+            CheckpointError: There is none.
+        """
+        damaged: dict[Path, str] = {}
+        folders = self.checkpoints_folder.glob("step-*")
+        for folder in sorted(folders, key=lambda f: (len(f.name), f.name), reverse=True):
+            try:
+                checkpoint = read_checkpoint(folder)
+                damaged[folder] = checkpoint.damage()
+            except (CheckpointError, OSError) as error:
+                damaged[folder] = str(error)
+            if not damaged[folder]:
+                del damaged[folder]
+                return checkpoint, damaged
+        if damaged:
+            told = "; ".join(f"{folder.name}: {wrong}" for folder, wrong in damaged.items())
+            raise CheckpointError(
+                f"No checkpoint of {self.path} is as it was written: {told}. Bring one back from a"
+                " copy, or start a new run without --resume."
+            )
+        return self.last(), damaged
+
+    def set_aside(self, after: int) -> None:
+        """Renames the checkpoints after a step to `damaged-…`: the run will write new ones."""
+        for folder in self.checkpoints_folder.glob("step-*"):
+            number = folder.name.removeprefix("step-")
+            if number.isdecimal() and int(number) > after:
+                replace_folder(folder, folder.with_name(f"damaged-{folder.name}"))
 
     def last(self) -> Checkpoint:
         """Gives the newest complete checkpoint.
@@ -269,14 +282,3 @@ def redact(text: str, environment: dict[str, str] | None = None) -> str:
     for name, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
         text = text.replace(value, f"<{name}>")
     return text
-
-
-def _read(folder: Path) -> Checkpoint:
-    try:
-        record: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text())
-        return Checkpoint(folder, record["step"], record["metrics"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder / CHECKPOINT_FILE} is damaged ({error!r}). Move {folder} away; the run's"
-            " other checkpoints are not touched by it."
-        ) from error

@@ -1,0 +1,37 @@
+"""What the step by hand asks of a number format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from lightning.pytorch.plugins.precision import Precision
+from torch import Tensor, nn
+
+
+class StepPrecision(Precision):
+    """A number format that the step by hand is tested with."""
+
+    summary: str
+    """What is in which format, in a few words."""
+
+    products: torch.dtype = torch.float32
+    """What the run's matrix products multiply, which decides how fast the device can be."""
+
+    @property
+    def loss_scale(self) -> Tensor | None:
+        """What the loss is multiplied by before the backward pass, 0-d; None where by nothing."""
+        return None
+
+    def use_device(self, device: torch.device) -> None:
+        """Learns where the run computes."""
+
+    def unscale(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Takes the loss scale out of all gradients, in place, before anybody reads them."""
+
+    def after_step(self, skipped: Tensor | None) -> None:
+        """Learns whether the step was left out for gradients that are not finite.
+
+        Args:
+            skipped: 0-d, true where it was; None where nothing can be left out.
+        """

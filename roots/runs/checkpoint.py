@@ -1,0 +1,100 @@
+"""A checkpoint's folder: what is in it, and whether it still is what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from roots.errors import CheckpointError
+
+CHECKPOINT_FILE = "checkpoint.json"
+TRAINER_FILE = "trainer.ckpt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint folder.
+
+    Args:
+        path: The folder.
+        step: Optimizer steps completed.
+        metrics: The newest validation metrics when it was written; may be empty.
+        files: The sha256 of each file, by its path within; empty in folders of older versions.
+    """
+
+    path: Path
+    step: int
+    metrics: dict[str, float]
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def trainer_file(self) -> Path:
+        """The file to resume from."""
+        return self.path / TRAINER_FILE
+
+    def damage(self, *names: str) -> str:
+        """Reads files and says which are not as they were written; nothing when all are.
+
+        Of folders of older versions, without sums, it says nothing.
+
+        Args:
+            names: The files, by their paths within; none takes all.
+        """
+        wanted = {n: s for n, s in self.files.items() if not names or n in names}
+        here = file_sums(self.path, [n for n in wanted if (self.path / n).is_file()])
+        gone = [f"{name} is missing" for name in wanted if name not in here]
+        other = [f"{n} has another sha256" for n, s in wanted.items() if here.get(n, s) != s]
+        return ", ".join(gone + other)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Reads the record of a checkpoint's folder.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    try:
+        record: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text())
+        files = record.get("files", {})
+        return Checkpoint(folder, record["step"], record["metrics"], files)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / CHECKPOINT_FILE} is damaged ({error!r}). Move {folder} away; the run's"
+            " other checkpoints are not touched by it."
+        ) from error
+
+
+def written_files(folder: Path) -> list[str]:
+    """Lists the files in a checkpoint's folder by their paths within, without its CHECKPOINT_FILE."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(name for f in files if (name := _name(f, folder)) != CHECKPOINT_FILE)
+
+
+def file_sums(folder: Path, names: Sequence[str], *, to_disk: bool = False) -> dict[str, str]:
+    """Gives the sha256 of files in a checkpoint's folder.
+
+    Args:
+        folder: The folder.
+        names: The files, by their paths within.
+        to_disk: Wait until each file is on the disk, and not only on its way.
+    """
+    with ThreadPoolExecutor(4) as pool:
+        sums = pool.map(lambda name: _file_sum(folder / name, to_disk=to_disk), names)
+        return dict(zip(names, sums, strict=True))
+
+
+def _name(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).as_posix()
+
+
+def _file_sum(path: Path, *, to_disk: bool) -> str:
+    with path.open("rb") as file:
+        if to_disk:
+            os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
