@@ -25,6 +25,7 @@ from roots.errors import ConfigError
 from roots.fit.compose import Composed
 from roots.fit.profile.parts import STEP_RANGE
 from roots.fit.profile.ranges import marked
+from roots.optim.clipping import local
 
 LEFT_OUT = (Recorder, Progress, Samples, Checkpoints, StopSignals)
 """Callbacks that write, show or ask for a run directory."""
@@ -177,5 +178,5 @@ def held_bytes(module: nn.Module, optimizer: Optimizer, device: torch.device) ->
     tensors: list[Tensor] = [*module.parameters(), *module.buffers()]
     tensors += [p.grad for p in module.parameters() if p.grad is not None]
     apply_to_collection(optimizer.state_dict(), Tensor, tensors.append)
-    storages = [tensor.untyped_storage() for tensor in tensors]
+    storages = [local(tensor).untyped_storage() for tensor in tensors]  # of shards, this rank's
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
