@@ -44,6 +44,7 @@ OFFERED = {
     "roots.modules": {
         "CausalLM",
         "LanguageModule",
+        "MaskedLM",
         "SequenceClassifier",
         "StepModule",
         "StepReport",
