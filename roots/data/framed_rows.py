@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -54,6 +54,7 @@ class Laid(NamedTuple):
     document_ids: Int64[np.ndarray, "B T"] | None = None
 
 
+@runtime_checkable
 class FramedRows(Protocol):
     """A stretch of tokens, cut into rows."""
 
@@ -61,7 +62,7 @@ class FramedRows(Protocol):
         """Counts the rows."""
 
     def lay(self, rows: Int64[np.ndarray, " B"]) -> Laid:
-        """Reads rows; a negative number is all filler."""
+        """Reads rows; a negative number is a row without text, whose tokens mean nothing."""
 
     def document_of(self, index: int) -> int:
         """Gives the number of the document that row `index` starts in."""
@@ -92,8 +93,9 @@ class StreamRows:
         return self._count
 
     def lay(self, rows: Int64[np.ndarray, " B"]) -> Laid:
-        """Reads rows; a negative number is all filler, as long as the others."""
+        """Reads rows; a negative number is as long as the others, and no padding: just ends."""
         ids = np.full((len(rows), self.seq_len), self.frame.filler, dtype=np.int64)
+        ids[rows < 0] = self.frame.end
         lengths = np.full(len(rows), self.seq_len, dtype=np.int64)
         for line, row in enumerate(rows.tolist()):
             if row >= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -60,7 +60,7 @@ class MaskedCorpus(ShardData):
         *,
         shards: str | ShardMaker,
         masking: Masking = Masking(),  # noqa: B008 - never changed
-        rows: Literal["windows", "documents", "packed"] = "windows",
+        rows: str = "windows",
         seq_len: int = 512,
         sequences_per_step: int = 32,
         like_lengths: bool = True,

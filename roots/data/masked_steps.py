@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ VALIDATION_SEED = -1
 """What is hidden in a validation is the same in every run and at every step, of any seed."""
 
 
+@runtime_checkable
 class Order(Protocol):
     """Which places of the shuffled stream of rows a step has."""
 

@@ -6,7 +6,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -20,6 +20,7 @@ from roots.shards import Shard, ShardFolder, ShardMaker
 from roots.tokenizer import Tokenizer
 
 
+@runtime_checkable
 class Sequences(Protocol):
     """The rows that a stretch of tokens is cut into."""
 

@@ -23,6 +23,11 @@ def _data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """The folder of the texts that a user has to fetch, with texts of our own in it."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "tinyshakespeare.txt").write_text("First Citizen:\nSpeak, speak.\n" * 100)
+    (folder / "web").mkdir()
+    (folder / "web" / "a.jsonl").write_text('{"text": "Some text."}\n')
+    (folder / "thucnews").mkdir()
+    for name in ("train", "train_more"):
+        (folder / "thucnews" / f"{name}.tsv").write_text("sentence\tlabel\n新闻标题\t1\n")
     monkeypatch.setenv("ROOTS_DATA", str(folder))
 
 
