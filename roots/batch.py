@@ -97,10 +97,44 @@ class TokenBatch(StepBatch):
     Args:
         input_ids: Tokens, (B, T).
         n_bytes: UTF-8 bytes that the labelled tokens of each row stand for, (B,).
+        document_ids: The document of each token, (B, T), -1 for what is none: attention and
+            positions are kept apart by them. None where a row is one sequence.
     """
 
     input_ids: Int[Tensor, "B T"]
     n_bytes: Int[Tensor, " B"]
+    document_ids: Int[Tensor, "B T"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedBatch(TokenBatch):
+    """Rows in which tokens were hidden; their labels stand where they stood.
+
+    Args:
+        places: Where the labels of each row are, -1 behind the last, (B, P).
+        lengths: Tokens of each row, (B,), on the host.
+        attention_mask: 1 for the tokens of a row and 0 for what fills it up, (B, T); None where
+            rows are packed.
+        is_cut: Whether each micro-batch is cut down to its own longest row; else all have T tokens,
+            so that what is compiled for them stays.
+    """
+
+    ON_HOST: ClassVar[frozenset[str]] = frozenset({"samples", "lengths"})
+
+    places: Int[Tensor, "B P"]
+    lengths: Int[Tensor, " B"]
+    attention_mask: Int[Tensor, "B T"] | None = None
+    is_cut: bool = False
+
+    @property
+    def is_filled_up(self) -> bool:
+        """Whether a row is shorter than the batch is wide; the host knows without the device."""
+        return bool((self.lengths < self.input_ids.shape[1]).any())
+
+    def _part(self, name: str, value: Any, part: slice) -> Any:
+        if not (self.is_cut and name in ("input_ids", "labels", "attention_mask")):
+            return super()._part(name, value, part)
+        return value[part, : int(self.lengths[part].max())]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,23 @@ def shards(text_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return corpus.prepare(progress=False)
 
 
+@pytest.fixture(scope="session")
+def masked_shards(text_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same texts in a WordPiece's tokens, which have a mask token."""
+    from roots.corpus import Corpus, WordPiece
+    from roots.sources import Text
+
+    out = tmp_path_factory.mktemp("corpora") / "masked"
+    corpus = Corpus(
+        source=Text(paths=[str(text_folder)]),
+        out=str(out),
+        tokenizer=WordPiece(vocab_size=120),
+        val_fraction=0.2,
+        workers=1,
+    )
+    return corpus.prepare(progress=False)
+
+
 @pytest.fixture
 def config(shards: Path, tmp_path: Path) -> dict[str, Any]:
     """The run file of a tiny run, writing into a folder of its own."""

@@ -48,6 +48,7 @@ OFFERED = {
     "roots.modules": {
         "CausalLM",
         "LanguageModule",
+        "MaskedLM",
         "SequenceClassifier",
         "StepModule",
         "StepReport",

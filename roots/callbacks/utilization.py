@@ -53,7 +53,12 @@ def utilization_of(trainer: Any, module: Any) -> Utilization:
     data = trainer.datamodule
     if not data.same_lengths:
         return Utilization()
-    flops = count_flops(module.trainable.network, seq_len=data.seq_len, causal=module.causal)
+    flops = count_flops(
+        module.trainable.network,
+        seq_len=data.seq_len,
+        causal=module.causal,
+        labelled_fraction=data.labelled_fraction,
+    )
     strategy, dtype = trainer.strategy, trainer.precision_plugin.products
     device = strategy.root_device
     if flops.not_understood:

@@ -3,6 +3,7 @@
 corpus.py          Corpus, the ShardMaker that `roots corpus` and a data module run
 tokenizer_plan.py  TokenizerPlan: where the tokenizer comes from
 byte_pairs.py      BytePairs: a byte-level BPE, trained on the documents of the train split
+word_piece.py      WordPiece: BERT's, trained on the documents of the train split
 characters.py      Characters: one token per character of the documents of the train split
 existing.py        Existing: a tokenizer that is already there
 splitting.py       which split a document belongs to: a pure function of its text
@@ -28,5 +29,15 @@ from roots.corpus.corpus import Corpus
 from roots.corpus.existing import Existing
 from roots.corpus.splitting import split_of
 from roots.corpus.tokenizer_plan import TokenizerPlan
+from roots.corpus.word_piece import WordPiece
 
-__all__ = ["BytePairs", "Characters", "Corpus", "Existing", "TokenizerPlan", "adopt", "split_of"]
+__all__ = [
+    "BytePairs",
+    "Characters",
+    "Corpus",
+    "Existing",
+    "TokenizerPlan",
+    "WordPiece",
+    "adopt",
+    "split_of",
+]

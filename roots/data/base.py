@@ -33,6 +33,9 @@ class StepData(L.LightningDataModule, ABC):
     same_lengths = True
     """Whether every row has `seq_len` tokens."""
 
+    masks = False
+    """Whether what is predicted is hidden in the row, instead of coming next."""
+
     def __init__(self, *, seq_len: int, sequences_per_step: int) -> None:
         super().__init__()
         self.seq_len = at_least("seq_len", seq_len, 2)
@@ -86,6 +89,16 @@ class StepData(L.LightningDataModule, ABC):
     def tokens_per_step(self) -> float:
         """Input tokens of one optimizer step over all ranks, in the mean."""
         return self.seq_len * self.sequences_per_step
+
+    @property
+    def labelled_fraction(self) -> float:
+        """Share of the tokens that have a label, in the mean: so many meet a network's head."""
+        return 1.0
+
+    @property
+    def packed_by(self) -> str:
+        """The setting that keeps the documents of a row apart; nothing where none does."""
+        return ""
 
     def tokens_until(self, step: int) -> int:
         """Counts the input tokens of the steps before `step`, over all ranks."""

@@ -46,6 +46,10 @@ class LikeLengths:
 
     def samples(self, step: int) -> Int64[np.ndarray, " S"]:
         """Gives the rows of a step, the longest first where they are sorted."""
+        return self._rows_at(self.positions(step))
+
+    def positions(self, step: int) -> Int64[np.ndarray, " S"]:
+        """Gives where in the shuffled stream the rows of a step are; every R are one epoch."""
         if not self.sorts:
             return self._stream(step, step + 1)
         first, stop = self._bounds(step)
@@ -84,8 +88,9 @@ class LikeLengths:
         return math.ceil(epoch * len(self.lengths) / self.rows_per_step)
 
     def _block_of(self, first: int, stop: int) -> Int64[np.ndarray, "K S"]:
-        rows = self._stream(first, stop)
-        by_length = rows[np.argsort(-self.lengths[rows], kind="stable")]
+        positions = self._stream(first, stop)
+        lengths = self.lengths[self._rows_at(positions)]
+        by_length = positions[np.argsort(-lengths, kind="stable")]
         steps = by_length.reshape(-1, self.rows_per_step)
         order = np.arange(len(steps), dtype=np.int64)
         shuffled: Int64[np.ndarray, "K S"] = steps[
@@ -95,8 +100,28 @@ class LikeLengths:
 
     def _stream(self, first: int, stop: int) -> Int64[np.ndarray, " N"]:
         size = self.rows_per_step
-        positions = np.arange(first * size, stop * size, dtype=np.int64)
+        return np.arange(first * size, stop * size, dtype=np.int64)
+
+    def _rows_at(self, positions: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
         return samples_at(positions, n_samples=len(self.lengths), seed=self.seed)
+
+
+def padding_fraction(order: LikeLengths, first: int, stop: int, *, rows: int, ranks: int) -> float:
+    """Tells which share of the places in the micro-batches of some steps was filled up.
+
+    Args:
+        order: Gives the rows of each step.
+        first: The first step.
+        stop: One past the last.
+        rows: Of a micro-batch.
+        ranks: How many share a step.
+    """
+    sums = np.zeros(2)
+    for step in range(first, stop):
+        lengths = order.lengths[order.samples(step)]
+        for mine in np.split(lengths, ranks):
+            sums += padding(mine, min(rows, len(mine)))
+    return float(1 - sums[0] / sums[1]) if sums[1] else 0.0
 
 
 def padding(lengths: Int64[np.ndarray, " N"], rows: int) -> tuple[int, int]:

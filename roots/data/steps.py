@@ -141,12 +141,23 @@ def _batch(
     windows: Windows, token_bytes: Int64[np.ndarray, " V"], rows: Int64[np.ndarray, " B"], step: int
 ) -> TokenBatch:
     inputs, labels = windows.read(rows)
-    labelled = labels != IGNORE
-    n_bytes = np.where(labelled, token_bytes[np.where(labelled, labels, 0)], 0).sum(1)
+    n_bytes = labelled_bytes(labels, token_bytes)
     return TokenBatch(
         input_ids=torch.from_numpy(inputs),
         labels=torch.from_numpy(labels),
         samples=torch.from_numpy(rows),
         step=step,
         n_bytes=torch.from_numpy(n_bytes),
+        document_ids=torch.from_numpy(windows.document_ids(rows)) if windows.apart else None,
     )
+
+
+def labelled_bytes(
+    labels: Int64[np.ndarray, "B T"], token_bytes: Int64[np.ndarray, " V"]
+) -> Int64[np.ndarray, " B"]:
+    """Counts the UTF-8 bytes that the labelled tokens of each row stand for."""
+    labelled = labels != IGNORE
+    n_bytes: Int64[np.ndarray, " B"] = np.where(
+        labelled, token_bytes[np.where(labelled, labels, 0)], 0
+    ).sum(1)
+    return n_bytes

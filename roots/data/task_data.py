@@ -9,14 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from torch.utils.data import DataLoader
 
 from roots.batch import TaskBatch
 from roots.data.base import StepData, first_few
-from roots.data.like_lengths import LikeLengths, padding
+from roots.data.like_lengths import LikeLengths, padding_fraction
 from roots.data.splits import Split, TaskEvaluation, TaskSteps
-from roots.data.steps import share_of
 from roots.errors import ConfigError, DataError
 from roots.records import BadRow, Row, Vocabulary, plain
 from roots.runs import network_folder
@@ -235,14 +233,10 @@ class TaskData(StepData):
 
     def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:
         """Tells which share of the places in the micro-batches was filled up."""
-        sums = np.zeros(2)
-        for step in range(first, stop):
-            lengths = self.order.lengths[self.order.samples(step)]
-            share = share_of(len(lengths), rank=0, ranks=self._ranks)
-            for rank in range(self._ranks):
-                mine = share_of(len(lengths), rank=rank, ranks=self._ranks).places
-                sums += padding(lengths[mine], min(rows, share.rows))
-        return {"train/padding_fraction": float(1 - sums[0] / sums[1])} if sums[1] else {}
+        if first == stop:
+            return {}
+        share = padding_fraction(self.order, first, stop, rows=rows, ranks=self._ranks)
+        return {"train/padding_fraction": share}
 
     @property
     def order(self) -> LikeLengths:

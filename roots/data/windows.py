@@ -41,12 +41,16 @@ class Windows:
         seq_len: Inputs in a window, T.
         keep_last: Keep a last window that is not full; it is filled up with `filler`, unlabelled.
         filler: The token that fills up.
+        apart: Whether the documents of a window are kept apart: `document_ids` tells them.
     """
 
-    def __init__(self, span: TokenSpan, *, seq_len: int, keep_last: bool, filler: int) -> None:
+    def __init__(
+        self, span: TokenSpan, *, seq_len: int, keep_last: bool, filler: int, apart: bool = False
+    ) -> None:
         self.span = span
         self.seq_len = seq_len
         self.filler = filler
+        self.apart = apart
         predicted = max(len(span) - 1, 0)  # the last token is only ever a target
         self._count = -(-predicted // seq_len) if keep_last else predicted // seq_len
 
@@ -65,6 +69,18 @@ class Windows:
                 self._fill(inputs[row], labels[row], int(index))
         return inputs, labels
 
+    def document_ids(self, indices: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, "B T"]:
+        """Numbers the documents within each window, in its inputs; -1 is filler."""
+        ids = np.full((len(indices), self.seq_len), -1, dtype=np.int64)
+        for row, index in enumerate(indices):
+            if index >= 0:
+                start, stop = self._inputs(int(index))
+                begins = np.zeros(stop - start, dtype=np.int64)
+                ends = self.span.shard.document_ends(start, stop - 1)
+                begins[ends + 1 - start] = 1
+                ids[row, : stop - start] = begins.cumsum()
+        return ids
+
     def document_of(self, index: int) -> int:
         """Gives the number of the document that window `index` starts in."""
         return self.span.shard.document_of(self.span.start + index * self.seq_len)
@@ -72,9 +88,12 @@ class Windows:
     def _fill(
         self, inputs: Int64[np.ndarray, " T"], labels: Int64[np.ndarray, " T"], index: int
     ) -> None:
-        start = self.span.start + index * self.seq_len
-        stop = min(start + self.seq_len, self.span.stop - 1)  # the targets end at span.stop
+        start, stop = self._inputs(index)
         tokens = np.asarray(self.span.shard.tokens[start : stop + 1], dtype=np.int64)
         inputs[: stop - start] = tokens[:-1]
         labels[: stop - start] = tokens[1:]
         labels[self.span.shard.document_ends(start, stop) - start] = IGNORE
+
+    def _inputs(self, index: int) -> tuple[int, int]:
+        start = self.span.start + index * self.seq_len
+        return start, min(start + self.seq_len, self.span.stop - 1)  # the targets end at span.stop

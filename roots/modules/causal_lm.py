@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from roots.modules.language import LanguageModule, perplexity
-from roots.networks import CAUSAL_LM, Head, NetworkBuilder
+from transformers import PreTrainedModel
+
+from roots.modules.language import LanguageModule, PerLabel, perplexity
+from roots.networks import CAUSAL_LM, Head, NetworkBuilder, Trainable
 from roots.objectives import NextToken
 from roots.optim import OptimizerBuilder, Schedule
 
@@ -74,14 +76,18 @@ class CausalLM(LanguageModule):
             compiled=self.compiled != "none",
         )
 
-    def validation_metrics(self, loss: float, nats: float, n_bytes: float) -> dict[str, float]:
+    def trainable_of(self, network: PreTrainedModel) -> Trainable:
+        """Puts the loss behind the network's body, where it may be fused with the projection."""
+        return Trainable(network, self.objective())
+
+    def validation_metrics(self, means: PerLabel) -> dict[str, float]:
         """Reports the loss, and the cross-entropy per token and per byte of text."""
-        bits = nats / math.log(2)
+        bits = means.nats / math.log(2)
         return {
-            "loss": loss,
-            "nats_per_token": nats,
-            "perplexity": perplexity(nats),
-            "bits_per_byte": bits / n_bytes if n_bytes else math.nan,
+            "loss": means.loss,
+            "nats_per_token": means.nats,
+            "perplexity": perplexity(means.nats),
+            "bits_per_byte": bits / means.n_bytes if means.n_bytes else math.nan,
         }
 
     @property

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from roots.batch import TokenBatch
+from roots.errors import ConfigError
 from roots.modules.base import StepModule
 from roots.modules.make_fast import make_fast
-from roots.networks import NetworkBuilder, Trainable, check_compile
-from roots.objectives import NextToken
+from roots.networks import NetworkBuilder, check_compile, check_packing
 from roots.optim import OptimizerBuilder, Schedule
+from roots.strategies import StepStrategy
+
+
+class PerLabel(NamedTuple):
+    """Means of a validation, per label.
+
+    Args:
+        loss: What is optimized.
+        nats: The cross-entropy.
+        n_bytes: UTF-8 bytes of text.
+        hits: Share of the labels that were the network's best guess, where that is asked.
+    """
+
+    loss: float
+    nats: float
+    n_bytes: float
+    hits: float
 
 
 class LanguageModule(StepModule):
@@ -54,29 +71,46 @@ class LanguageModule(StepModule):
         check_compile(compile)
         self.compiled = compile  # nn.Module has a method of the name
         self._sums: Tensor | None = None
+        self._packed_by = ""
 
     @abstractmethod
-    def objective(self) -> NextToken:
-        """Makes the loss."""
-
-    @abstractmethod
-    def validation_metrics(self, loss: float, nats: float, n_bytes: float) -> dict[str, float]:
-        """Names what is reported of a validation.
-
-        Args:
-            loss: Mean of what is optimized, per label.
-            nats: Mean cross-entropy, per label.
-            n_bytes: Mean UTF-8 bytes of text per label.
-        """
+    def validation_metrics(self, means: PerLabel) -> dict[str, float]:
+        """Names what is reported of a validation."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """The plain form of the constructor's arguments."""
         return {**super().settings, "compile": self.compiled}
 
-    def trainable_of(self, network: PreTrainedModel) -> Trainable:
-        """Puts the loss behind the network's body, where it may be fused with the projection."""
-        return Trainable(network, self.objective())
+    def learn_of(self, data: Any) -> None:
+        """Takes the vocabulary, and whether the documents of a row are kept apart.
+
+        Raises:
+            ConfigError: The data ask for other tokens than this module predicts.
+        """
+        super().learn_of(data)
+        if data.masks == self.causal:
+            asked = "hidden in a row" if data.masks else "next in a row"
+            fits = "roots.modules.MaskedLM" if data.masks else "roots.modules.CausalLM"
+            raise ConfigError(
+                f"{type(data).__name__} asks for the tokens that are {asked}, and"
+                f" {type(self).__name__} does not predict them. Set model to {fits}, or take"
+                f" {'roots.data.TokenCorpus' if data.masks else 'roots.data.MaskedCorpus'}."
+            )
+        self._packed_by = data.packed_by
+
+    def build(
+        self, *, seed: int, device: torch.device, strategy: StepStrategy | None = None
+    ) -> Any:
+        """Builds network and loss, and proves that documents are kept apart where they are to."""
+        trainable = super().build(seed=seed, device=device, strategy=strategy)
+        self._prove_packing()
+        return trainable
+
+    def _prove_packing(self) -> None:
+        if self._packed_by:
+            proof = partial(check_packing, self.trainable.network, self._packed_by)
+            self.trainable.within(proof)
 
     def make_ready(self, data: Any) -> None:
         """Chooses the attention where that is left open, and marks what is compiled."""
@@ -88,29 +122,33 @@ class LanguageModule(StepModule):
             dtype=self.trainer.precision_plugin.products,  # type: ignore[attr-defined]
             compile_mode=self.compiled,
             strategy=self._strategy,
+            whole_rows=data.same_lengths and not self._packed_by,
         )
+        self._prove_packing()
 
     # -- validation ----------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums."""
         exact = torch.float32 if self.device.type == "mps" else torch.float64
-        self._sums = torch.zeros(4, dtype=exact, device=self.device)
+        self._sums = torch.zeros(5, dtype=exact, device=self.device)
 
     def validation_step(self, batch: TokenBatch, _index: int) -> None:
-        """Adds a batch to the sums of loss, nats, labels and bytes."""
+        """Adds a batch to the sums of labels, loss, nats, bytes and hits."""
         assert self._sums is not None
         for part, score in self.score_without_training(batch):
-            sums = (score.loss, score.nats, score.n_labels, part.n_bytes.sum())  # type: ignore[attr-defined]
+            assert isinstance(part, TokenBatch)
+            hits = torch.zeros(()) if score.outputs is None else score.outputs.sum()
+            sums = (score.n_labels, score.loss, score.nats, part.n_bytes.sum(), hits)
             self._sums += torch.stack([s.to(self._sums) for s in sums])
 
     def on_validation_epoch_end(self) -> None:
         """Adds the ranks up, divides once, and reports."""
         assert self._sums is not None
-        loss, nats, count, n_bytes = self._strategy.reduce(self._sums, reduce_op="sum").tolist()
+        count, *sums = self._strategy.reduce(self._sums, reduce_op="sum").tolist()
         if not count:
             return
-        metrics = self.validation_metrics(loss / count, nats / count, n_bytes / count)
+        metrics = self.validation_metrics(PerLabel(*(each / count for each in sums)))
         self.report({f"{self.stage}/{name}": value for name, value in metrics.items()})
 
     on_test_epoch_start = on_validation_epoch_start

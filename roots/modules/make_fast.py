@@ -26,6 +26,7 @@ def make_fast(
     dtype: torch.dtype,
     compile_mode: str,
     strategy: StepStrategy,
+    whole_rows: bool = True,
 ) -> list[str]:
     """Sets the attention where the builder leaves it open, then compiles.
 
@@ -37,12 +38,17 @@ def make_fast(
         dtype: The format of the products.
         compile_mode: `none`, `blocks` or `network`.
         strategy: Where the network computes; the first rank chooses for all.
+        whole_rows: Each row is one full sequence. Else attention gets a mask, which decides what is
+            fast, and which not every one takes: the network keeps its usual one.
 
     Returns:
         What was decided, in words.
     """
     network, device, remarks = trainable.network, strategy.root_device, []
-    if builder.attention == "auto":
+    if builder.attention == "auto" and not whole_rows:
+        builder.attention = str(network.config._attn_implementation)
+        remarks.append(f"attention: {builder.attention}, the network's usual one: rows have masks")
+    elif builder.attention == "auto":
         shapes = Shapes(rows, seq_len, dtype, device, compiled=compile_mode != "none")
         mine = None
         if strategy.is_global_zero or not strategy.builds_whole:  # it runs the network

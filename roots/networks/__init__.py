@@ -17,6 +17,7 @@ from roots.networks.compiling import (
 from roots.networks.drawing import Give
 from roots.networks.flops import TokenFLOPs, count_flops
 from roots.networks.head import CAUSAL_LM, MASKED_LM, Head
+from roots.networks.masked import MaskedObjective, MaskedTrainable
 from roots.networks.mlm_heads import MLMHead, split_mlm_head
 from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
@@ -36,6 +37,8 @@ __all__ = [
     "Give",
     "Head",
     "MLMHead",
+    "MaskedObjective",
+    "MaskedTrainable",
     "NetworkBuilder",
     "Pretrained",
     "Scratch",

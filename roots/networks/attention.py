@@ -130,7 +130,8 @@ def candidates(network: PreTrainedModel, layer: Layer, shapes: Shapes) -> list[s
     scores_bytes = 4 * shapes.rows * layer.heads[0] * shapes.seq_len**2
     if own_eager(layer.module) is not None and scores_bytes <= MOST_SCORES_BYTES:
         names.append("eager")
-    if network._supports_sdpa and shapes.compiled and shapes.device.type == "cpu":
+    causal = getattr(layer.module, "is_causal", True)
+    if causal and network._supports_sdpa and shapes.compiled and shapes.device.type == "cpu":
         names.append(TILED)
     half = shapes.dtype in (torch.bfloat16, torch.float16)
     if network._supports_flash_attn and half and shapes.device.type == "cuda":

@@ -177,18 +177,26 @@ def check_causal(network: PreTrainedModel) -> PreTrainedModel:
     return network
 
 
-def special_ids(vocabulary: Vocabulary, head: Head = CAUSAL_LM) -> dict[str, int | None]:
+def special_ids(
+    vocabulary: Vocabulary, head: Head = CAUSAL_LM, family: type[PretrainedConfig] | None = None
+) -> dict[str, int | None]:
     """Gives the special tokens as keys of a network's configuration.
+
+    Some architectures (ModernBERT) have keys for the tokens around a text as well, with defaults
+    beyond a small vocabulary.
 
     A causal language model has no padding token: rows are filled up behind their last label, where
     causal attention cannot see, and with one given transformers looks for it in every batch, on
     the host.
     """
-    return {
+    ids = {
         "eos_token_id": vocabulary.eos_id,
         "bos_token_id": vocabulary.bos_id,
         "pad_token_id": None if head.is_causal else vocabulary.pad_id,
     }
+    around = {"cls_token_id": vocabulary.bos_id, "sep_token_id": vocabulary.eos_id}
+    known = vars(family()) if family is not None else {}
+    return ids | {key: id_ for key, id_ in around.items() if key in known}
 
 
 def implementation(attention: str) -> str | None:

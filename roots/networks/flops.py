@@ -72,7 +72,9 @@ class _Sums:
         self.training[kind] += forward * products
 
 
-def count_flops(network: PreTrainedModel, *, seq_len: int, causal: bool = True) -> TokenFLOPs:
+def count_flops(
+    network: PreTrainedModel, *, seq_len: int, causal: bool = True, labelled_fraction: float = 1.0
+) -> TokenFLOPs:
     """Counts the operations of a network per token, by its modules; nothing is run.
 
     Gradients by a layer's weights are made where the weights are trained, gradients by its inputs
@@ -82,11 +84,13 @@ def count_flops(network: PreTrainedModel, *, seq_len: int, causal: bool = True) 
         network: Real, sharded, or on the meta device.
         seq_len: Tokens of a sequence; documents that share one are not told apart.
         causal: A query sees the keys up to its own position, and counts half of them.
+        labelled_fraction: Share of the positions that go through the head, in masked models.
     """
     sums, layers = _Sums(), _Layers(network)
     config, attentions = layers.config, layers.attentions
-    for name, module in layers.modules.items():
-        _add_products(sums, layers, name, module, config)
+    for name in layers.modules:
+        share = labelled_fraction if layers.is_of_head(name) else 1.0
+        _add_products(sums, layers, name, config, share)
     n_layers = _value(config, "num_hidden_layers")
     if len(attentions) == n_layers:
         for index, name in enumerate(attentions):
@@ -104,6 +108,7 @@ class _Layers:
         self.config = network.config.get_text_config(decoder=True)
         self.modules = dict(network.named_modules())
         self.head = network.get_output_embeddings()
+        self._body = network.base_model_prefix
         self._places = self._find_places()
         trained = [
             self._places[name]
@@ -129,6 +134,10 @@ class _Layers:
         """The outermost attention modules, in the order of the layers."""
         return [name for name in self.modules if name and self.attention_of(name) == name]
 
+    def is_of_head(self, name: str) -> bool:
+        """Tells whether a module stands beside the network's body."""
+        return self._body in self.modules and name.split(".", maxsplit=1)[0] != self._body
+
     def attention_of(self, name: str) -> str:
         """Gives the outermost attention module that holds a module, or an empty string."""
         parts = name.split(".")
@@ -146,8 +155,9 @@ class _Layers:
         return 1 + by_inputs + trained
 
 
-def _add_products(sums: _Sums, layers: _Layers, name: str, module: nn.Module, config: Any) -> None:
-    """Adds the products of a module's own weights."""
+def _add_products(sums: _Sums, layers: _Layers, name: str, config: Any, share: float) -> None:
+    """Adds the products of a module's own weights, for the share of positions that meet them."""
+    module = layers.modules[name]
     weights = [p for p in module.parameters(recurse=False) if p.dim() > 1]
     if not weights or isinstance(module, nn.Embedding):
         return
@@ -156,7 +166,7 @@ def _add_products(sums: _Sums, layers: _Layers, name: str, module: nn.Module, co
         sums.not_understood.append(why)
         return
     trained = any(p.requires_grad for p in weights)
-    sums.add(kind, 2 * size, layers.products(name, trained=trained))
+    sums.add(kind, 2 * size * share, layers.products(name, trained=trained))
 
 
 def _product_of(

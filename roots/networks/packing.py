@@ -64,11 +64,15 @@ def packed_arguments(
 
 
 @torch.no_grad()
-def check_packing(network: PreTrainedModel) -> None:
+def check_packing(network: PreTrainedModel, asked_by: str = "") -> None:
     """Proves on two short rows that packed logits are those of each document alone.
 
     Windows of attention are made shorter than the documents for it. To be called before the
     network is compiled, and again where its attention is changed.
+
+    Args:
+        network: With weights, in the precision that it is trained in.
+        asked_by: The setting that asks for it, for the message.
 
     Raises:
         ConfigError: They differ by more than 1e-5 of the largest (float32), or cannot be made.
@@ -83,7 +87,8 @@ def check_packing(network: PreTrainedModel) -> None:
     if reason:
         attention = network.config._attn_implementation
         raise ConfigError(
-            f"{type(network).__name__} cannot keep the documents of a row apart: {reason}"
+            f"{type(network).__name__} cannot keep the documents of a row apart"
+            f"{f', as {asked_by} asks' if asked_by else ''}: {reason}"
             f" (attention: {attention}). Give each document a row of its own, or let the documents"
             " of a row see each other; of the architectures, GPT-2, Llama, Qwen3, Mistral, BERT,"
             " RoBERTa and ModernBERT can be packed, with network.attention set to sdpa or eager."

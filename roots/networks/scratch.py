@@ -57,10 +57,12 @@ class Scratch(NetworkBuilder):
             ConfigError: Values that this architecture refuses, no such head, or fewer embeddings
                 than tokens.
         """
-        head.check(CONFIG_MAPPING[self.config["model_type"]])
+        family = CONFIG_MAPPING[self.config["model_type"]]
+        head.check(family)
         keys = {k: v for k, v in self.config.items() if k != "model_type"} | dict(head.config)
         if vocabulary is not None:
-            keys = {"vocab_size": vocabulary.size, **special_ids(vocabulary, head), **keys}
+            ids = special_ids(vocabulary, head, family)
+            keys = {"vocab_size": vocabulary.size, **ids, **keys}
         try:
             config = AutoConfig.for_model(self.config["model_type"], **keys)
         except (StrictDataclassError, ValueError, TypeError) as error:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from roots.batch import Score, TaskBatch
-
-R = TypeVar("R")
+from roots.networks.root import Root
 
 TaskObjective = Callable[[Any, Tensor], Score]
 """Scores a network's output against labels; what `roots.objectives` offers for tasks."""
 
 
-class TaskTrainable(nn.Module):
+class TaskTrainable(Root):
     """Runs a network's own forward, then scores it: the module that strategies wrap.
 
     What it does not read (DistilBERT has no `token_type_ids`) is left out.
@@ -41,10 +40,6 @@ class TaskTrainable(nn.Module):
         """Scores one micro-batch: summed loss, number of labels, what the network says."""
         inputs = {name: v for name, v in inputs_of(batch).items() if name in self._reads}
         return self.objective(self.network(**inputs), batch.labels)
-
-    def within(self, function: Callable[[], R]) -> R:
-        """Calls a function as a forward pass, so that sharded weights are whole while it runs."""
-        return function()
 
     def check(self) -> str:
         """Finds nothing to decide: the network's own forward is run."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -11,9 +10,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from roots.batch import Score, TokenBatch
-from roots.networks.unpacked import rows_are_unpacked
-
-R = TypeVar("R")
+from roots.networks.packing import packed_arguments
+from roots.networks.root import Root
+from roots.networks.unpacked import rows_are_packed, rows_are_unpacked
 
 
 @runtime_checkable
@@ -29,7 +28,7 @@ class Objective(Protocol):
         """Scores from the logits."""
 
 
-class Trainable(nn.Module):
+class Trainable(Root):
     """Runs body, head and loss inside one forward pass, where sharded weights are whole.
 
     The loss takes the hidden states and the head, so that it may fuse the two. That is only right
@@ -52,24 +51,25 @@ class Trainable(nn.Module):
 
     def forward(self, batch: TokenBatch) -> Score:
         """Scores one micro-batch: summed loss, summed nats, number of labels."""
-        with rows_are_unpacked():
+        packed = batch.document_ids is not None
+        with rows_are_packed() if packed else rows_are_unpacked():
             if self.own_forward_because:
                 return self._own_forward(batch)
-            hidden = self.body(batch.input_ids)  # B T D
+            hidden = self._states(self.arguments(batch))  # B T D
         return self.objective.from_hidden(hidden, self.head, batch.labels)
 
-    def within(self, function: Callable[[], R]) -> R:
-        """Calls a function as a forward pass, so that sharded weights are whole while it runs.
-
-        Everything that runs the network outside `forward` goes through here; where the weights are
-        sharded, all ranks come here at once.
-        """
-        return function()
+    def arguments(self, batch: TokenBatch) -> dict[str, Any]:
+        """Gives what the network reads of a batch; documents are kept apart where it has them."""
+        if batch.document_ids is not None:
+            return packed_arguments(self.network, batch.input_ids, batch.document_ids)
+        return {"input_ids": batch.input_ids, "use_cache": False}
 
     def body(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """Runs the network up to the vocabulary projection."""
-        output = self.network.base_model(input_ids=input_ids, use_cache=False)
-        hidden: Float[Tensor, "B T D"] = output.last_hidden_state
+        return self._states({"input_ids": input_ids, "use_cache": False})
+
+    def _states(self, arguments: dict[str, Any]) -> Float[Tensor, "B T D"]:
+        hidden: Float[Tensor, "B T D"] = self.network.base_model(**arguments).last_hidden_state
         return hidden
 
     def logits(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
@@ -89,7 +89,7 @@ class Trainable(nn.Module):
         return weight.shape[-1]
 
     def _own_forward(self, batch: TokenBatch) -> Score:
-        output = self.network(input_ids=batch.input_ids, use_cache=False)
+        output = self.network(**self.arguments(batch))
         score = self.objective.from_logits(output.logits, batch.labels)
         aux = getattr(output, "aux_loss", None)
         if aux is None or not self.network.config.output_router_logits:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from roots.batch import IGNORE, Score
 from roots.objectives.next_token import NextToken
+from roots.objectives.projected import ROWS_ON_ACCELERATOR, ROWS_ON_CPU
 
 NO_PLACE = -1
 """Fills a list of places up."""
@@ -72,7 +73,7 @@ class MaskedToken:
         hidden: Float[Tensor, "B T D"],
         head: nn.Module | SplitHead,
         labels: Int[Tensor, "B T"],
-        places: Int[Tensor, " N"] | None = None,
+        places: Int[Tensor, "B P"] | Int[Tensor, " N"] | None = None,
     ) -> Score:
         """Scores the labelled positions from the hidden states.
 
@@ -80,21 +81,34 @@ class MaskedToken:
             hidden: The encoder's states.
             head: Makes logits of states; in two parts, the second one is fused with the loss.
             labels: The hidden tokens, `IGNORE` elsewhere.
-            places: Where the labels are, as `flat_places` gives them. Without them the host waits
-                for the device to learn how many there are.
+            places: Where the labels are: in each row, as `row_places` lists them, or in all rows,
+                as `flat_places` does. Without them the host waits for the device to learn how many
+                there are.
+
+        Returns:
+            Its outputs, without gradients only, tell of each place whether the best guess is the
+            hidden token, (N,): they cost a second projection.
         """
         if places is None:
             places = _labelled(labels)
+        elif places.dim() > 1:
+            places = flat_places(places, labels.shape[1])
         at = places.clamp(min=0)
         states = hidden.flatten(0, -2).index_select(0, at)[None]  # 1 N D
         targets = labels.flatten().index_select(0, at).masked_fill(places < 0, IGNORE)[None]
         if isinstance(head, SplitHead):
             states, head = head.transform(states), head.projection  # 1 N E
-        return self._loss.from_hidden(states, head, targets)
+        score = self._loss.from_hidden(states, head, targets)
+        if torch.is_grad_enabled():
+            return score
+        return score._replace(outputs=_hits(states[0], head, targets[0]))
 
     def from_logits(self, logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"]) -> Score:
         """Scores the labelled positions from all logits."""
-        return self._loss.from_logits(logits, labels)
+        score = self._loss.from_logits(logits, labels)
+        if torch.is_grad_enabled():
+            return score
+        return score._replace(outputs=(logits.argmax(-1) == labels).flatten().float())
 
 
 def row_places(labels: Int64[np.ndarray, "B T"], *, multiple: int = 8) -> Int64[np.ndarray, "B P"]:
@@ -122,6 +136,15 @@ def flat_places(places: Int[Tensor, "B P"], seq_len: int) -> Int[Tensor, " N"]:
     """Turns places in each row into places in all rows, one behind the other."""
     first = torch.arange(len(places), device=places.device)[:, None] * seq_len
     return (places + first).masked_fill(places < 0, NO_PLACE).flatten()
+
+
+def _hits(
+    states: Float[Tensor, "N E"], projection: nn.Module, targets: Int[Tensor, " N"]
+) -> Float[Tensor, " N"]:
+    """Tells whether the likeliest token is the target, some rows at a time."""
+    rows = ROWS_ON_CPU if states.device.type == "cpu" else ROWS_ON_ACCELERATOR
+    best = [projection(part).argmax(-1) for part in states.split(rows)]
+    return (torch.cat(best) == targets).float()
 
 
 def _labelled(labels: Int[Tensor, "B T"]) -> Int[Tensor, " N"]:

@@ -28,7 +28,12 @@ def work_of(network: Any, trainer: Any, model: Any, data: Any) -> list[tuple[str
     """
     if not data.same_lengths:
         return []
-    flops = count_flops(network, seq_len=data.seq_len, causal=model.causal)
+    flops = count_flops(
+        network,
+        seq_len=data.seq_len,
+        causal=model.causal,
+        labelled_fraction=data.labelled_fraction,
+    )
     if flops.not_understood:
         parts = ", ".join(flops.not_understood)
         return [("FLOPs", f"not counted, so no share of the peak is reported: {parts}")]

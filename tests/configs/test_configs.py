@@ -25,6 +25,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the data that a user has to fetch, with data of our own in it."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "tinyshakespeare.txt").write_text("First Citizen:\nSpeak, speak.\n" * 100)
+    (folder / "web").mkdir()
+    (folder / "web" / "a.jsonl").write_text('{"text": "Some text."}\n')
     for name, columns, n_classes in (
         ("sst2/train.tsv", "sentence\tlabel", 2),
         ("sst2/dev.tsv", "sentence\tlabel", 2),

@@ -1,0 +1,168 @@
+"""Steps of rows with hidden tokens: what is hidden is a function of (seed, row, epoch)."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch.utils.data import Dataset
+
+from roots.batch import MaskedBatch
+from roots.data.framed_rows import FramedRows, Laid
+from roots.data.order import samples_at
+from roots.data.steps import Share, labelled_bytes
+from roots.objectives import Key, Masker, row_places
+
+VALIDATION_SEED = -1
+"""What is hidden in a validation is the same in every run and at every step, of any seed."""
+
+
+@runtime_checkable
+class Order(Protocol):
+    """Which places of the shuffled stream of rows a step has."""
+
+    def positions(self, step: int) -> Int64[np.ndarray, " S"]:
+        """Gives the places of a step; every R are one epoch."""
+
+
+class InTurn:
+    """Takes the shuffled stream as it comes.
+
+    Args:
+        rows_per_step: S.
+    """
+
+    def __init__(self, rows_per_step: int) -> None:
+        self.rows_per_step = rows_per_step
+
+    def positions(self, step: int) -> Int64[np.ndarray, " S"]:
+        """Gives the places of a step."""
+        first = step * self.rows_per_step
+        return np.arange(first, first + self.rows_per_step, dtype=np.int64)
+
+
+class Hider:
+    """Reads rows, hides tokens of them, and makes a batch.
+
+    Args:
+        rows: The rows.
+        masker: Hides.
+        token_bytes: UTF-8 bytes of each token.
+        is_cut: Whether micro-batches are cut down to their longest row.
+    """
+
+    def __init__(
+        self,
+        rows: FramedRows,
+        masker: Masker,
+        token_bytes: Int64[np.ndarray, " V"],
+        *,
+        is_cut: bool,
+    ) -> None:
+        self.rows = rows
+        self.masker = masker
+        self.token_bytes = token_bytes
+        self.is_cut = is_cut
+
+    def batch(
+        self,
+        samples: Int64[np.ndarray, " B"],
+        epochs: Int64[np.ndarray, " B"],
+        *,
+        seed: int,
+        step: int,
+    ) -> MaskedBatch:
+        """Makes the batch of some rows; one of -1 is filler, with nothing hidden."""
+        laid = self.rows.lay(samples)
+        filled = np.arange(laid.input_ids.shape[1]) < laid.lengths[:, None]  # B T
+        filled &= samples[:, None] >= 0
+        pairs = zip(samples.tolist(), epochs.tolist(), strict=True)
+        keys = [Key(seed, sample, epoch) for sample, epoch in pairs]
+        hidden = self.masker(laid.input_ids, keys, padding=~filled)
+        places = row_places(hidden.labels, multiple=self._multiple(laid))
+        apart = laid.document_ids
+        return MaskedBatch(
+            input_ids=torch.from_numpy(hidden.input_ids),
+            labels=torch.from_numpy(hidden.labels),
+            samples=torch.from_numpy(samples),
+            step=step,
+            n_bytes=torch.from_numpy(labelled_bytes(hidden.labels, self.token_bytes)),
+            document_ids=None if apart is None else torch.from_numpy(apart),
+            places=torch.from_numpy(places),
+            lengths=torch.from_numpy(laid.lengths),
+            attention_mask=None if apart is not None else torch.from_numpy(_mask(laid)),
+            is_cut=self.is_cut,
+        )
+
+    def _multiple(self, laid: Laid) -> int:
+        """Chooses to what the number of places is rounded, so that it rarely changes.
+
+        Of single tokens at most `rate` of a row are hidden, and one: always the same number. Words
+        vary in length, so that more may be: a quarter more is seldom reached.
+        """
+        masking = self.masker.masking
+        if self.is_cut:
+            return 8
+        room = laid.input_ids.shape[1] * masking.rate
+        most = int(room) + 1 if masking.unit == "token" else int(1.25 * room) + 1
+        return -(-most // 8) * 8
+
+
+class MaskedSteps(Dataset[MaskedBatch]):
+    """Item n is this rank's share of the n-th optimizer step, a pure function of (seed, n)."""
+
+    def __init__(self, hider: Hider, order: Order, *, share: Share, seed: int) -> None:
+        self.hider = hider
+        self.order = order
+        self.share = share
+        self.seed = seed
+
+    def __getitem__(self, step: int) -> MaskedBatch:
+        """Reads the share of a step."""
+        mine = np.ascontiguousarray(self.order.positions(step)[self.share.places])
+        n_rows = len(self.hider.rows)
+        samples = samples_at(mine, n_samples=n_rows, seed=self.seed)
+        return self.hider.batch(samples, mine // n_rows, seed=self.seed, step=step)
+
+
+class MaskedEvaluation(Dataset[MaskedBatch]):
+    """Rows of a split in a given order, in as many equal batches on every rank.
+
+    Args:
+        hider: Reads and hides.
+        order: The rows.
+        share: This rank's part of a batch.
+        ranks: How many ranks share one.
+    """
+
+    def __init__(
+        self, hider: Hider, order: Int64[np.ndarray, " R"], *, share: Share, ranks: int
+    ) -> None:
+        self.hider = hider
+        self.order = order
+        self.share = share
+        self.ranks = ranks
+
+    def __len__(self) -> int:
+        """Counts the batches, the same on every rank."""
+        return math.ceil(len(self.order) / (self.share.rows * self.ranks))
+
+    def __getitem__(self, index: int) -> MaskedBatch:
+        """Reads this rank's share of a batch; rows past the end are filler."""
+        if index >= len(self):
+            raise IndexError(index)
+        size = self.share.rows * self.ranks
+        here = np.full(size, -1, dtype=np.int64)
+        found = self.order[index * size : (index + 1) * size]
+        here[: len(found)] = found
+        mine = np.ascontiguousarray(here[self.share.places])
+        epochs = np.zeros_like(mine)
+        return self.hider.batch(mine, epochs, seed=VALIDATION_SEED, step=index)
+
+
+def _mask(laid: Laid) -> Int64[np.ndarray, "B T"]:
+    mask: Int64[np.ndarray, "B T"] = np.arange(laid.input_ids.shape[1]) < laid.lengths[:, None]
+    return mask.astype(np.int64)

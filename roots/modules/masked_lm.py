@@ -1,0 +1,114 @@
+"""Pretraining of masked language models: BERT and its kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from roots.errors import ConfigError
+from roots.modules.language import LanguageModule, PerLabel, perplexity
+from roots.networks import MASKED_LM, Head, MaskedTrainable, NetworkBuilder
+from roots.objectives import MaskedToken
+from roots.optim import OptimizerBuilder, Schedule
+
+
+class MaskedLM(LanguageModule):
+    """Trains an encoder to find hidden tokens: BERT, RoBERTa, DistilBERT, ModernBERT.
+
+    What is hidden, the data say: `roots.data.MaskedCorpus`. Only the hidden positions go through
+    the projection to the vocabulary.
+
+    Args:
+        network: Builds the network, once the strategy is ready for it.
+        optimizer: Builds the optimizer.
+        schedule: The learning rate of each step, as a fraction of the optimizer's.
+        micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
+            the numbers as they are. Fewer rows mean more passes per step.
+        clip_norm: Largest norm of the gradient; `.inf` clips nothing.
+        label_smoothing: Share of the target's probability that is spread evenly over the
+            vocabulary, 0 to 1.
+        z_loss: Weight of the squared log of the softmax's denominator.
+        loss: How projection and loss are made: `fused` keeps no logits, `plain` makes them,
+            `torch` and `liger` are other people's kernels (see `NextToken`). Where the network's
+            own forward must be run, which the run says, all of them are `plain`.
+        compile: What torch compiles: `none`; `blocks`, layer by layer, with a short start; or
+            `network`, all layers at once. Rows of one length only: `data.rows` of `windows` or
+            `packed`; rows of different lengths would be compiled anew for each.
+
+    Raises:
+        ConfigError: A number that cannot work, or rows of different lengths that are compiled.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: NetworkBuilder,
+        optimizer: OptimizerBuilder,
+        schedule: Schedule,
+        micro_batch_size: int = 8,
+        clip_norm: float = 1.0,
+        label_smoothing: float = 0.0,
+        z_loss: float = 0.0,
+        loss: str = "fused",
+        compile: str = "none",
+    ) -> None:
+        super().__init__(
+            network=network,
+            optimizer=optimizer,
+            schedule=schedule,
+            micro_batch_size=micro_batch_size,
+            clip_norm=clip_norm,
+            compile=compile,
+        )
+        self.label_smoothing = label_smoothing
+        self.z_loss = z_loss
+        self.loss = loss
+        self.objective()  # raises for settings that cannot work
+
+    @property
+    def head(self) -> Head:
+        """The transform and the projection to the vocabulary."""
+        return MASKED_LM
+
+    def objective(self) -> MaskedToken:
+        """Makes the loss."""
+        return MaskedToken(
+            label_smoothing=self.label_smoothing,
+            z_loss=self.z_loss,
+            kernel=self.loss,
+            compiled=self.compiled != "none",
+        )
+
+    def trainable_of(self, network: PreTrainedModel) -> MaskedTrainable:
+        """Puts the loss behind the network's body, with the head on hidden positions alone."""
+        return MaskedTrainable(network, self.objective())
+
+    def learn_of(self, data: Any) -> None:
+        """Takes from the data what the network is built from."""
+        super().learn_of(data)
+        if self.compiled != "none" and not data.same_lengths:
+            raise ConfigError(
+                f"compile: {self.compiled} needs rows of one length, and those of"
+                f" {type(data).__name__} differ (data.rows: documents): each length would be"
+                " compiled anew. Set model.compile to none, or data.rows to windows or packed."
+            )
+
+    def validation_metrics(self, means: PerLabel) -> dict[str, float]:
+        """Reports the loss, the cross-entropy per hidden token, and how many are found."""
+        return {
+            "loss": means.loss,
+            "nats_per_token": means.nats,
+            "perplexity": perplexity(means.nats),
+            "accuracy": means.hits,
+        }
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The plain form of the constructor's arguments."""
+        mine = {
+            "label_smoothing": self.label_smoothing,
+            "z_loss": self.z_loss,
+            "loss": self.loss,
+        }
+        return {**super().settings, **mine}
