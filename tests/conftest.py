@@ -27,6 +27,8 @@ install_import_hook(
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Else a test that calls the command's main would replace pytest itself by a fresh process.
+os.environ.setdefault("GLIBC_TUNABLES", "")
 
 # What a run leaves for the next one (compiled code, times of attention) stays within the session.
 _CACHE = tempfile.TemporaryDirectory(prefix="roots-tests-")

@@ -231,7 +231,7 @@ def test_what_lightning_would_count_otherwise_is_refused_with_what_to_set(
         ("val_every_steps", -1, r"val_every_steps=-1 .*to 0 or more"),
         ("checkpoint_every_steps", -2, r"checkpoint_every_steps=-2 .*to 0 or more"),
         ("keep_best", -1, r"keep_best=-1 .*to 0 or more"),
-        ("precision", "16-mixed", r"16-mixed is not available.*trainer\.precision to "),
+        ("precision", "16-true", r"16-true would keep .*trainer\.precision to 16-mixed"),
         ("precision", "half", r"no precision 'half'\. Set trainer\.precision to auto, 32, bf16"),
         ("strategy", "fsdpp", r"no strategy 'fsdpp'\. Set trainer\.strategy to one of auto"),
         ("accelerator", "tpu", r"no accelerator 'tpu'\. Set trainer\.accelerator to auto, cpu"),

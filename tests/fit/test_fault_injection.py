@@ -246,14 +246,21 @@ def started_as_two(shards: Path, runs: Path) -> list[Any]:
     return processes
 
 
+@pytest.fixture(scope="module")
+def quiet_two(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run of two ranks that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("quiet_two")
+    run_ranks(fit_here, shards, folder, timeout=PATIENCE)
+    return Run(folder / "tiny" / "0001")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("victims", [(0,), (1,), (0, 1)])
 def test_killing_one_or_all_ranks_changes_nothing(
-    shards: Path, tmp_path: Path, victims: tuple[int, ...]
+    shards: Path, tmp_path: Path, quiet_two: Run, victims: tuple[int, ...]
 ) -> None:
-    run_ranks(fit_here, shards, tmp_path / "quiet", timeout=PATIENCE)
-    quiet, run = (Run(tmp_path / name / "tiny" / "0001") for name in ("quiet", "killed"))
-    processes = started_as_two(shards, tmp_path / "killed")
+    run = Run(tmp_path / "tiny" / "0001")
+    processes = started_as_two(shards, tmp_path)
     deadline = time.monotonic() + PATIENCE
     while steps_written(run) < 30 and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -263,5 +270,5 @@ def test_killing_one_or_all_ranks_changes_nothing(
         process.join(PATIENCE)
         assert not process.is_alive()  # a rank whose peer is gone ends by itself
     assert 28 <= run.last().step < STEPS
-    run_ranks(fit_here, shards, tmp_path / "killed", timeout=PATIENCE)
-    assert_ends_where_the_quiet_run_ends(run, quiet)
+    run_ranks(fit_here, shards, tmp_path, timeout=PATIENCE)
+    assert_ends_where_the_quiet_run_ends(run, quiet_two)

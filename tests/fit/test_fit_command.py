@@ -156,9 +156,9 @@ def test_an_argument_that_nobody_knows_is_refused(run_file: str) -> None:
         roots(["fit", run_file])
 
 
-def test_fp16_is_refused_with_exit_code_2_and_the_cure_works(run_file: str) -> None:
-    with pytest.raises(ConfigError, match=r"precision=16-mixed .*trainer\.precision to") as refused:
-        roots(["fit", "--config", run_file, "--trainer.precision", "16-mixed"])
+def test_float16_weights_are_refused_with_exit_code_2_and_the_cure_works(run_file: str) -> None:
+    with pytest.raises(ConfigError, match=r"precision=16-true .*trainer\.precision to") as refused:
+        roots(["fit", "--config", run_file, "--trainer.precision", "16-true"])
     assert refused.value.exit_code == 2
     (cure,) = re.findall(r"Set trainer\.precision to ([\w-]+)", str(refused.value))
     assert roots(["fit", "--config", run_file, "--trainer.precision", cure, "--dry-run"]) == 0
