@@ -97,7 +97,11 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
         path = Path(own.to or Path(own.run) / "predictions.jsonl")
         rows = [row for batch in result for row in batch]
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
-        print(f"{len(rows):,} sequences scored: {path}")
+        forms = composed.model.other_forms(rows)
+        for ending, text in forms.items():
+            write_atomically(path.with_suffix(ending), text)
+        also = "".join(f", {path.with_suffix(ending)}" for ending in forms)
+        print(f"{len(rows):,} sequences scored: {path}{also}")
         return 0
     for name, value in composed.trainer.latest.items():
         print(f"{name:<24} {value:.6g}")
