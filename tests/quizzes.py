@@ -81,7 +81,7 @@ def _paragraph(rng: random.Random, name: str, without: bool, words: int) -> dict
         questions.append(
             {
                 "id": f"{name}-{n}",
-                "question": f"what is behind {chosen[begin - 1]} ?" if not lacks else "who is it ?",
+                "question": f"it ran to {chosen[begin - 1]} ?" if not lacks else "was it said ?",
                 "answers": [] if lacks else found,
                 "is_impossible": lacks,
             }

@@ -69,7 +69,7 @@ class Questions(TaskData):
         sequences_per_step: int = 32,
         val_fraction: float = 0.1,
         threshold_fraction: float = 0.1,
-        hold_out_by: Literal["title", "context"] = "title",
+        hold_out_by: str = "title",
         like_lengths: bool = True,
         columns: Mapping[str, str] | None = None,
         on_bad_row: Literal["error", "skip"] = "error",

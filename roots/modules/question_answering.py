@@ -16,7 +16,7 @@ from roots.batch import IGNORE, Score, TaskBatch
 from roots.errors import ConfigError, DataError
 from roots.metrics import Reading, SpanAnswers
 from roots.modules.task import Measure, Tally, TaskModule
-from roots.networks import Head, NetworkBuilder, TaskTrainable
+from roots.networks import Head, NetworkBuilder, SpanTrainable
 from roots.objectives import Spans
 from roots.optim import OptimizerBuilder, Schedule
 from roots.records import Question
@@ -106,11 +106,11 @@ class QuestionAnswering(TaskModule):
         """Makes the loss."""
         return Spans()
 
-    def trainable_of(self, network: PreTrainedModel) -> TaskTrainable:
+    def trainable_of(self, network: PreTrainedModel) -> SpanTrainable:
         """Puts the loss behind the network's own forward; takes the threshold that it brings."""
         if self.no_answer_threshold < math.inf:
             self._set_threshold(getattr(network.config, THRESHOLD, 0.0), network)
-        return super().trainable_of(network)
+        return SpanTrainable(network, self.objective())
 
     def _set_threshold(self, value: float, network: PreTrainedModel) -> None:
         self.no_answer_threshold = value
