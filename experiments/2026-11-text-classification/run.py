@@ -122,7 +122,7 @@ class Clock:
         import lightning as L
 
         class Ends(L.Callback):
-            def on_train_batch_end(_self, *_: Any) -> None:  # noqa: N805
+            def on_train_batch_end(_self, *_: Any) -> None:
                 self.ends.append(time.perf_counter())
 
         return Ends()
