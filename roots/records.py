@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -106,6 +106,44 @@ class Labels:
             "label2id": {name: number for number, name in enumerate(self.names)},
             "problem_type": problems[self.kind],
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question on a text.
+
+    Args:
+        id: Names the question, in predictions.
+        text: The question itself.
+        context: The text that its answer is a part of.
+        answers: What counts as right; none for a question without an answer, or an open one.
+        span: The first answer's characters in the context, from and to; None where there is none.
+    """
+
+    id: str
+    text: str
+    context: str
+    answers: tuple[str, ...] = ()
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionWindow:
+    """The part of a question's context that is read in one row, behind the question.
+
+    Args:
+        question: The number of the question among those that were read together.
+        first: The row's token with which the context begins.
+        starts: Where in the context the characters of each of its tokens begin, in a row.
+        ends: Where they end.
+        no_answer: The row's token that stands for no answer.
+    """
+
+    question: int
+    first: int
+    starts: Sequence[int]
+    ends: Sequence[int]
+    no_answer: int
 
 
 def plain(value: Any) -> Any:

@@ -7,6 +7,8 @@ from roots.data.base import StepData
 from roots.data.labelled_texts import LabelledTexts
 from roots.data.masked_corpus import MaskedCorpus
 from roots.data.order import permute, samples_at
+from roots.data.question_split import QuestionSplit
+from roots.data.questions import Questions
 from roots.data.shard_data import ShardData
 from roots.data.steps import Share, share_of
 from roots.data.task_data import TaskData
@@ -16,6 +18,8 @@ from roots.data.windows import TokenSpan, Windows
 __all__ = [
     "LabelledTexts",
     "MaskedCorpus",
+    "QuestionSplit",
+    "Questions",
     "ShardData",
     "Share",
     "StepData",

@@ -45,6 +45,11 @@ class Ragged:
         """Counts the numbers of each row."""
         return np.diff(self.ends, prepend=0)
 
+    def and_behind(self, other: Ragged) -> Ragged:
+        """Puts the rows of another behind these."""
+        values = np.concatenate([self.values, other.values])
+        return Ragged(values, np.concatenate([self.ends, other.ends + len(self.values)]))
+
     def padded(self, rows: Int64[np.ndarray, " B"], filler: int) -> Int64[np.ndarray, "B T"]:
         """Lays rows under each other, filled up to the longest; a negative row is all filler.
 

@@ -127,7 +127,11 @@ def _predict(composed: Composed, path: Path) -> None:
     rows = [composed.data.told(row) for row in gathered(composed.trainer, result)]
     if composed.trainer.is_global_zero:
         write_rows(rows, path)
-        print(f"{len(rows):,} rows: {path}")
+        files = [path]
+        for ending, text in composed.model.other_forms(rows).items():
+            files.append(path.with_suffix(ending))
+            write_atomically(files[-1], text)
+        print(f"{len(rows):,} rows: {', '.join(map(str, files))}")
 
 
 def _complete(composed: Composed) -> str:

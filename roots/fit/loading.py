@@ -12,9 +12,10 @@ import torch
 from roots.errors import CheckpointError
 from roots.fit.run_files import read_run_files
 from roots.modules import StepModule
+from roots.modules.question_answering import THRESHOLD
 from roots.records import Labels, Vocabulary, rebuild
 from roots.runs import open_run
-from roots.tokenizer import Tokenizer
+from roots.tokenizer import FRAMED_BY, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class _Remembered:
         tokenizer: What the network reads.
         seq_len: Tokens of a row at most.
         config: The network's config.json.
+        arguments: Those of the data module.
         remarks: There are none.
     """
 
     tokenizer: Tokenizer
     seq_len: int
     config: dict[str, Any]
+    arguments: dict[str, Any]
     remarks: list[str] = field(default_factory=list)
     is_ready = True
 
@@ -47,6 +50,16 @@ class _Remembered:
         by_number = self.config.get("id2label", {})
         names = () if kind == "value" else tuple(by_number[n] for n in sorted(by_number, key=int))
         return Labels(kind=kind, names=names)
+
+    @property
+    def framed_by(self) -> dict[str, int]:
+        """How questions are framed."""
+        return {name: self.arguments[name] for name in FRAMED_BY if name in self.arguments}
+
+    @property
+    def some_have_no_answer(self) -> bool:
+        """Whether questions may have no answer: then there is a threshold."""
+        return THRESHOLD in self.config
 
     def balanced_weights(self) -> list[float]:
         """Weighs all classes alike: nothing is trained."""
@@ -81,7 +94,8 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
         raise CheckpointError(
             f"{folder / 'config.json'} cannot be read: {error}. Use another checkpoint of the run."
         ) from error
-    seq_len = config["data"]["init_args"].get("seq_len", 128)
-    module.learn_of(_Remembered(Tokenizer.load(folder), seq_len, told))
+    arguments = config["data"]["init_args"]
+    tokenizer, seq_len = Tokenizer.load(folder), arguments.get("seq_len", 128)
+    module.learn_of(_Remembered(tokenizer, seq_len, told, arguments))
     module.build(seed=0, device=torch.device(device))
     return module.to(device).eval()

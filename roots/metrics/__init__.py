@@ -25,6 +25,7 @@ Shape letters: N rows   B sequences   T tokens   C classes   L labels   V vocabu
 """
 
 from roots.metrics.agreement import Agreement
+from roots.metrics.best_spans import Candidate, Reading, best_spans
 from roots.metrics.calibration import Calibration
 from roots.metrics.classification import Classification
 from roots.metrics.entities import entities_of
@@ -32,6 +33,7 @@ from roots.metrics.entity_f1 import EntityF1
 from roots.metrics.generated_text import GeneratedText
 from roots.metrics.multi_label import MultiLabel
 from roots.metrics.regression import Regression
+from roots.metrics.span_answers import SpanAnswers
 from roots.metrics.squad import SquadScore
 from roots.metrics.squad_answers import best_threshold, squad_exact_match, squad_f1
 from roots.metrics.summed import SummedMetric
@@ -39,13 +41,17 @@ from roots.metrics.summed import SummedMetric
 __all__ = [
     "Agreement",
     "Calibration",
+    "Candidate",
     "Classification",
     "EntityF1",
     "GeneratedText",
     "MultiLabel",
+    "Reading",
     "Regression",
+    "SpanAnswers",
     "SquadScore",
     "SummedMetric",
+    "best_spans",
     "best_threshold",
     "entities_of",
     "squad_exact_match",

@@ -7,6 +7,7 @@ from roots.modules.base import StepModule
 from roots.modules.causal_lm import CausalLM
 from roots.modules.language import LanguageModule
 from roots.modules.masked_lm import MaskedLM
+from roots.modules.question_answering import QuestionAnswering
 from roots.modules.sequence_classifier import SequenceClassifier
 from roots.modules.step_report import StepReport
 from roots.modules.task import TaskModule
@@ -15,6 +16,7 @@ __all__ = [
     "CausalLM",
     "LanguageModule",
     "MaskedLM",
+    "QuestionAnswering",
     "SequenceClassifier",
     "StepModule",
     "StepReport",

@@ -7,7 +7,7 @@ One loader item is this rank's share of one optimizer step, so Lightning's batch
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -108,6 +108,10 @@ class StepModule(L.LightningModule, ABC):
 
     def make_ready(self, data: Any) -> None:
         """Does to a network that will be trained what leaves its numbers, and makes it fast."""
+
+    def other_forms(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:  # noqa: ARG002
+        """Gives predictions as tools of the field read them too: text by the ending of its file."""
+        return {}
 
     @property
     def settings(self) -> dict[str, Any]:

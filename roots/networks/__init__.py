@@ -23,7 +23,7 @@ from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
 from roots.networks.recomputing import RECOMPUTE, check_recompute, recompute
 from roots.networks.scratch import Scratch
-from roots.networks.task import TaskObjective, TaskTrainable
+from roots.networks.task import SpanTrainable, TaskObjective, TaskTrainable
 from roots.networks.timing import Shapes
 from roots.networks.trainable import Trainable
 from roots.networks.unpacked import rows_are_packed, rows_are_unpacked
@@ -43,6 +43,7 @@ __all__ = [
     "Pretrained",
     "Scratch",
     "Shapes",
+    "SpanTrainable",
     "TaskObjective",
     "TaskTrainable",
     "TokenFLOPs",

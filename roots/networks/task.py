@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,12 +39,33 @@ class TaskTrainable(Root):
 
     def forward(self, batch: TaskBatch) -> Score:
         """Scores one micro-batch: summed loss, number of labels, what the network says."""
+        return self.objective(self.output_of(batch), batch.labels)
+
+    def output_of(self, batch: TaskBatch) -> Any:
+        """Runs the network on one micro-batch."""
         inputs = {name: v for name, v in inputs_of(batch).items() if name in self._reads}
-        return self.objective(self.network(**inputs), batch.labels)
+        return self.network(**inputs)
 
     def check(self) -> str:
         """Finds nothing to decide: the network's own forward is run."""
         return ""
+
+
+class SpanTrainable(TaskTrainable):
+    """Runs a reader of questions, whose answers are places in a row.
+
+    transformers' own loss lets the places that fill a row up take part in its softmax, so that the
+    loss of a row depends on the longest one beside it. Here they have no probability: a row is
+    scored as if it were alone, whatever it is put together with.
+    """
+
+    def output_of(self, batch: TaskBatch) -> Any:
+        """Runs the network, and takes the places behind each row's end out of its logits."""
+        output = super().output_of(batch)
+        filled = batch.inputs["attention_mask"] == 0  # B T
+        output.start_logits = output.start_logits.masked_fill(filled, -math.inf)
+        output.end_logits = output.end_logits.masked_fill(filled, -math.inf)
+        return output
 
 
 def inputs_of(batch: TaskBatch) -> Mapping[str, Tensor]:

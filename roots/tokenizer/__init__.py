@@ -1,12 +1,22 @@
 """Text to token ids and back, on the `tokenizers` library alone; imports no torch.
 
-tokenizer.py  one face for every tokenizer: literal text, special ids, fingerprint
-fetching.py   a tokenizer by its folder, or by a name on the Hugging Face hub
-framed.py     texts and pairs of texts with the special tokens that a network expects around them
+tokenizer.py         one face for every tokenizer: literal text, special ids, fingerprint
+fetching.py          a tokenizer by its folder, or by a name on the Hugging Face hub
+framed.py            texts and pairs of texts with the special tokens that a network expects around
+question_windows.py  questions with long texts, in rows that overlap
 """
 
 from roots.tokenizer.fetching import fetch_tokenizer
 from roots.tokenizer.framed import Framed, Framing
+from roots.tokenizer.question_windows import FRAMED_BY, QuestionFraming, answer_places
 from roots.tokenizer.tokenizer import Tokenizer
 
-__all__ = ["Framed", "Framing", "Tokenizer", "fetch_tokenizer"]
+__all__ = [
+    "FRAMED_BY",
+    "Framed",
+    "Framing",
+    "QuestionFraming",
+    "Tokenizer",
+    "answer_places",
+    "fetch_tokenizer",
+]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
 import pytest
 import yaml
+from quizzes import squad
 from tiny_tasks import sentence
 
 from roots.cli import run as roots
@@ -39,6 +41,9 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("\n".join([columns, *lines]) + "\n")
     (folder / "thucnews/classes.txt").write_text("".join(f"class{n}\n" for n in range(10)))
+    (folder / "squad2").mkdir()
+    for name in ("train", "dev"):
+        (folder / f"squad2/{name}.json").write_text(json.dumps(squad(6, seed=len(name))))
     return folder
 
 

@@ -35,7 +35,7 @@ from roots.sources.rows.leak import Leak, shared_texts
 from roots.sources.rows.parallel_text import ParallelText
 from roots.sources.rows.parquet import Parquet
 from roots.sources.rows.row_source import RowSource
-from roots.sources.rows.squad import Squad
+from roots.sources.rows.squad import Squad, given_once
 
 __all__ = [
     "Check",
@@ -58,6 +58,7 @@ __all__ = [
     "Squad",
     "TaggedWords",
     "check_answers",
+    "given_once",
     "hold_out",
     "label_name",
     "rows_from",

@@ -45,7 +45,7 @@ class Squad(RowSource):
         places: dict[str, str] = {}
         for path in self.files():
             for row in _questions(path):
-                yield row if isinstance(row, BadRow) else _once(row, places)
+                yield row if isinstance(row, BadRow) else given_once(row, places)
 
 
 def _questions(path: Path) -> Iterator[Row | BadRow]:
@@ -101,7 +101,8 @@ def _row(
     return check_answers(Row(fields, where))
 
 
-def _once(row: Row, places: dict[str, str]) -> Row | BadRow:
+def given_once(row: Row, places: dict[str, str]) -> Row | BadRow:
+    """Refuses a row whose `id` is in `places`, where those of the rows before it are kept."""
     name = str(row.fields["id"])
     if name in places:
         message = (
