@@ -129,11 +129,13 @@ def test_one_batch_can_be_learned_by_heart(masked_shards: Path, tmp_path: Path) 
     assert float(rows_of(run)[-1]["train/loss"]) < 0.05
 
 
-def test_predictions_are_scores_of_rows(fitted: Composed, tmp_path: Path) -> None:
-    (batches,) = [fitted.trainer.predict(fitted.model, datamodule=fitted.data)]
-    rows = [row for batch in batches for row in batch]
-    assert sorted(row["sample"] for row in rows) == list(range(len(fitted.data.sequences("val"))))
+def test_predictions_are_scores_of_rows(fitted: Composed) -> None:
     assert fitted.trainer.run is not None
+    path = fitted.trainer.run.path
+    assert roots(["predict", "--run", str(path), "--checkpoint", "last"]) == 0
+    lines = (path / "predictions.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert sorted(row["sample"] for row in rows) == list(range(len(fitted.data.sequences("val"))))
     mean = sum(row["nats"] for row in rows) / sum(row["labels"] for row in rows)
     last = rows_of(fitted.trainer.run)[-1]
     assert mean == pytest.approx(float(last["val/loss"]), rel=1e-4)
