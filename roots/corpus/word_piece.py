@@ -128,8 +128,9 @@ class WordPiece(TokenizerPlan):
             raise DataError(
                 f"The text has {len(seen):,} characters, which as pieces that begin a word and that"
                 f" stand inside one are {len(alphabet):,}, and vocab_size={self.vocab_size:,} has"
-                f" room for {self.vocab_size - len(SPECIAL):,}. Set vocab_size above {needed:,}, or"
-                f" max_characters to fewer, such as {max(self.vocab_size // 4, 1):,}."
+                f" room for {self.vocab_size - len(SPECIAL):,}. Set vocab_size to at least"
+                f" {needed:,}, or max_characters to fewer, such as"
+                f" {max(self.vocab_size // 4, 1):,}."
             )
         return alphabet
 
@@ -157,7 +158,7 @@ class WordPiece(TokenizerPlan):
             pair=f"{BEGIN} $A {END} $B:1 {END}:1",
             special_tokens=[(BEGIN, vocabulary[BEGIN]), (END, vocabulary[END])],
         )
-        roles = {
+        settings = {
             "pad_token": PADDING,
             "unk_token": UNKNOWN,
             "cls_token": BEGIN,
@@ -165,8 +166,9 @@ class WordPiece(TokenizerPlan):
             "sep_token": END,
             "eos_token": END,
             "mask_token": MASK,
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         }
-        return Tokenizer(definition=rust.to_str(), settings=roles)
+        return Tokenizer(definition=rust.to_str(), settings=settings)
 
 
 class _Characters(NamedTuple):

@@ -75,6 +75,7 @@ class CommandLine(LightningCLI):
         """Hands name and seed to the trainer."""
         parser.link_arguments("name", "trainer.name")
         parser.link_arguments("seed", "trainer.seed")
+        _take_paths_as_they_are(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the files' text, then the flags."""
@@ -107,6 +108,17 @@ class CommandLine(LightningCLI):
         self.trainer = trainer
         check_together(self.model, trainer)
         trainer.set_spec(self.resolved)
+
+
+def _take_paths_as_they_are(parser: LightningArgumentParser) -> None:
+    """Keeps the path of a data file from becoming the file's content.
+
+    Where an argument may be a class, jsonargparse takes the name of a file that is there for one
+    with the class's configuration, and reads it: a table's path as well.
+    """
+    for action in parser._actions:
+        if getattr(action, "sub_add_kwargs", None):
+            action.sub_add_kwargs["sub_configs"] = False  # type: ignore[attr-defined]
 
 
 def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None:

@@ -116,3 +116,26 @@ def test_yaml_cannot_call_python(tmp_path: Path) -> None:
     write(tmp_path, a="x: !!python/object/apply:os.system ['true']")
     with pytest.raises(ConfigError, match="is no YAML"):
         read_run_files([tmp_path / "a.yaml"])
+
+
+def test_the_path_of_a_data_file_stays_a_path(tmp_path: Path) -> None:
+    """An argument that may also be a class: its value must not be read as the class's settings."""
+    from roots.fit.command_line import CommandLine
+
+    table = tmp_path / "rows.tsv"
+    table.write_text("text\tlabel\nGood.\t1\n")
+    head = {"class_path": "roots.networks.Scratch", "init_args": {"config": {"model_type": "bert"}}}
+    config = {
+        "model": {
+            "class_path": "roots.modules.SequenceClassifier",
+            "init_args": {
+                "network": head,
+                "optimizer": {"class_path": "roots.optim.AdamW"},
+                "schedule": {"class_path": "roots.optim.Constant"},
+            },
+        },
+        "data": {"class_path": "roots.data.LabelledTexts", "init_args": {"train": str(table)}},
+        "trainer": {"max_steps": 1, "accelerator": "cpu"},
+    }
+    parsed = CommandLine(config, [f"--data.val={table}"])
+    assert parsed.datamodule.train == parsed.datamodule.val == str(table)
