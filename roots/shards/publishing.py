@@ -20,7 +20,14 @@ from roots.shards.manifest import MANIFEST, Manifest
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MARK = ".roots-building"
-_EXTRAS = (MANIFEST, "inputs.json", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json")
+_EXTRAS = (
+    MANIFEST,
+    "inputs.json",
+    "dropped.jsonl",
+    "rejects.jsonl",
+    "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer_config.json",
+)
 
 
 def check_ours(folder: Path) -> None:

@@ -3,6 +3,7 @@
 source.py            Source, the face that `roots.corpus` knows
 text.py              Text: plain text, a document per file, line or paragraph
 jsonl.py             Jsonl: one JSON object per line, plain or gzipped
+several.py           Several: sources by name, one after another
 folder.py            Folder: every source file below a folder
 standard_library.py  StandardLibrary: the sources of the running Python
 finding.py           which files a `paths` argument names
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 from roots.sources.folder import Folder
 from roots.sources.jsonl import Jsonl
+from roots.sources.several import Several
 from roots.sources.source import Source
 from roots.sources.standard_library import StandardLibrary
 from roots.sources.text import Text
 
-__all__ = ["Folder", "Jsonl", "Source", "StandardLibrary", "Text"]
+__all__ = ["Folder", "Jsonl", "Several", "Source", "StandardLibrary", "Text"]
