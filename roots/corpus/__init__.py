@@ -38,16 +38,26 @@ from roots.corpus.existing import Existing
 from roots.corpus.pipeline import Pipeline
 from roots.corpus.splitting import split_of
 from roots.corpus.stage import Part, Pass, Stage
-from roots.corpus.stages import GopherQuality, Language, Normalise
+from roots.corpus.stages import (
+    C4Quality,
+    FineWebQuality,
+    GopherQuality,
+    GopherRepetition,
+    Language,
+    Normalise,
+)
 from roots.corpus.tokenizer_plan import TokenizerPlan
 
 __all__ = [
     "Books",
     "BytePairs",
+    "C4Quality",
     "Characters",
     "Corpus",
     "Existing",
+    "FineWebQuality",
     "GopherQuality",
+    "GopherRepetition",
     "Language",
     "Normalise",
     "Part",

@@ -145,6 +145,7 @@ def test_every_config_opens_with_its_command_and_parses(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_texts").mkdir()
     (tmp_path / "my_texts" / "a.txt").write_text("x")
+    (tmp_path / "my_texts" / "a.jsonl").write_text('{"text": "Some text."}\n')
     monkeypatch.setenv("ROOTS_DATA", str(tmp_path / "my_texts"))
     (tmp_path / "my_texts" / "tinyshakespeare.txt").write_text("x")
     head = path.read_text().splitlines()[:4]

@@ -51,6 +51,13 @@ class Words:
         return np.fromiter(map(len, self.words), np.int64, len(self.words))
 
     @cached_property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """Where each word begins when all are joined without spaces, and the end, (W + 1,)."""
+        ends = np.zeros(len(self.words) + 1, np.int64)
+        np.cumsum(self.lengths, out=ends[1:])
+        return ends
+
+    @cached_property
     def flags(self) -> npt.NDArray[np.uint8]:
         """Of each word whether it is SYMBOL_FREE and whether ALPHABETIC, (W,)."""
         if len(_KINDS) > _MEMO_WORDS:
