@@ -45,6 +45,7 @@ from roots.corpus.stages import (
     GopherRepetition,
     Language,
     Normalise,
+    Pii,
 )
 from roots.corpus.tokenizer_plan import TokenizerPlan
 
@@ -62,6 +63,7 @@ __all__ = [
     "Normalise",
     "Part",
     "Pass",
+    "Pii",
     "Pipeline",
     "Stage",
     "TokenizerPlan",

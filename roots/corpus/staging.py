@@ -117,10 +117,14 @@ class Examples:
         """Takes a dropped document, unless there are enough of its kind."""
         if self._counts[part, drop.reason] >= EXAMPLES_PER_REASON:
             return
-        text = document.text[:EXAMPLE_CHARACTERS]
+        text = self._redacted(document.text[: 4 * EXAMPLE_CHARACTERS])[:EXAMPLE_CHARACTERS]
+        detail = self._redacted(drop.detail)
+        self.take(Example(part, drop.reason, detail, document.id, document.source, text))
+
+    def _redacted(self, text: str) -> str:
         for stage in self.redact:
             text = stage.redact(text)
-        self.take(Example(part, drop.reason, drop.detail, document.id, document.source, text))
+        return text
 
     def take(self, example: Example) -> None:
         """Takes an example, unless there are enough of its kind."""

@@ -11,6 +11,10 @@ gopher_quality.py     GopherQuality: words, symbols, bullets, stop words
 gopher_repetition.py  GopherRepetition: repeated lines, paragraphs and n-grams
 c4_quality.py         C4Quality: lines that are sentences
 fineweb_quality.py    FineWebQuality: lists
+pii.py                Pii: personal data and secrets become placeholders
+pii_emails.py         where e-mail addresses are
+pii_numbers.py        where cards, IBANs, telephones and IP addresses are
+pii_secrets.py        where keys and tokens are
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from roots.corpus.stages.gopher_quality import GopherQuality
 from roots.corpus.stages.gopher_repetition import GopherRepetition
 from roots.corpus.stages.language import Language
 from roots.corpus.stages.normalise import Normalise
+from roots.corpus.stages.pii import Pii
 
 __all__ = [
     "C4Quality",
@@ -29,4 +34,5 @@ __all__ = [
     "GopherRepetition",
     "Language",
     "Normalise",
+    "Pii",
 ]
