@@ -164,8 +164,8 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=200)
-@given(st.lists(PIECES, max_size=12).map(" ".join))
+@settings(deadline=None, max_examples=400)
+@given(st.lists(PIECES, max_size=12).map(" and ".join))
 def test_twice_is_once(text) -> None:
     once = replaced(text)
     assert replaced(once) == once

@@ -26,7 +26,7 @@ FINDERS: dict[str, Finder] = {
     "ipv4": ipv4,
     "phone": phones,
 }
-"""By kind; where two find the same place, the first wins."""
+"""By kind, in the order in which they look: where two would find a place, the first has it."""
 
 
 class Pii(Stage):
@@ -84,12 +84,14 @@ class Pii(Stage):
         return "".join([*parts, text[done:]]), counts
 
     def _places(self, text: str) -> list[tuple[int, int, str]]:
-        taken: list[tuple[int, int, str]] = []
+        """Finds one kind after another; what is found is hidden from the kinds after it."""
+        places: list[tuple[int, int, str]] = []
         for kind, find in self._finders:
-            for start, end in find(text):
-                if all(end <= other[0] or start >= other[1] for other in taken):
-                    taken.append((start, end, kind))
-        return sorted(taken)
+            found = _apart(sorted(find(text)))
+            if found:
+                places += [(start, end, kind) for start, end in found]
+                text = _hidden(text, found)
+        return sorted(places)
 
     def _placeholder(self, kind: str) -> str:
         written = self.placeholder.replace("{kind}", kind.upper())
@@ -100,3 +102,21 @@ class Pii(Stage):
                 f" {found[0]}. Take one such as '<{{kind}}>'."
             )
         return written
+
+
+def _apart(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Leaves out what begins inside of the place before it."""
+    places: list[tuple[int, int]] = []
+    for start, end in found:
+        if not places or start >= places[-1][1]:
+            places.append((start, end))
+    return places
+
+
+def _hidden(text: str, places: list[tuple[int, int]]) -> str:
+    """Covers places, which are sorted, so that all others stay where they are."""
+    parts, done = [], 0
+    for start, end in places:
+        parts += [text[done:start], "\0" * (end - start)]
+        done = end
+    return "".join([*parts, text[done:]])

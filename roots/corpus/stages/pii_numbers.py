@@ -13,19 +13,21 @@ from collections.abc import Iterator
 Span = tuple[int, int]
 
 _RUN = re.compile(r"[0-9][0-9 .()/\-]{5,}[0-9]")
-_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+_IPV4 = re.compile(r"(?<![0-9])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9])")
 _CARD_FORMS = tuple(
     re.compile(rf"(?<![0-9]){form}(?![0-9])")
     for form in (
-        "[0-9]{13,19}",
-        "[0-9]{4}([ -])[0-9]{4}\\1[0-9]{4}\\1[0-9]{4}",
-        "[0-9]{4}([ -])[0-9]{4}\\1[0-9]{4}\\1[0-9]{4}\\1[0-9]{3}",
-        "[0-9]{4}([ -])[0-9]{6}\\1[0-9]{4,5}",
+        "[2-6][0-9]{12,18}",
+        "[2-6][0-9]{3}([ -])[0-9]{4}\\1[0-9]{4}\\1[0-9]{4}",
+        "[2-6][0-9]{3}([ -])[0-9]{4}\\1[0-9]{4}\\1[0-9]{4}\\1[0-9]{3}",
+        "[2-6][0-9]{3}([ -])[0-9]{6}\\1[0-9]{4,5}",
     )
 )
-_INTERNATIONAL = re.compile(r"[1-9][0-9]{0,2}[ .()/\-]{0,3}[0-9](?:[ .()/\-]{0,2}[0-9]){5,12}")
+_INTERNATIONAL = re.compile(
+    r"[1-9][0-9]{0,2}[ .()/\-]{0,3}[0-9](?:[ .()/\-]{0,2}[0-9]){5,12}(?![0-9])"
+)
 _NORTH_AMERICAN = re.compile(
-    r"(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
+    r"(?<![0-9])(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
 )
 _IPV6 = re.compile(r"[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,35}")
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[ -]?[A-Z0-9]{4}")
@@ -85,9 +87,9 @@ def phones(text: str) -> Iterator[Span]:
         if text[start - 1 : start] == "+" and (found := _INTERNATIONAL.match(text, start, end)):
             if _alone(text, start - 1, found.end()) and is_international(found.group()):
                 yield start - 1, found.end()
-            continue
-        begin = start - (text[start - 1 : start] == "(")
-        for found in _NORTH_AMERICAN.finditer(text, begin, end):
+            start = found.end()
+        start -= text[start - 1 : start] == "("
+        for found in _NORTH_AMERICAN.finditer(text, start, end):
             if _alone(text, *found.span()):
                 yield found.span()
 
