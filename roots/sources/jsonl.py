@@ -1,27 +1,38 @@
-"""Jsonl: one JSON object per line, plain or gzipped; a bad record is named by file and line."""
+"""Jsonl: one JSON object per line, plain or compressed; a bad one is named by file and line."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-from roots.errors import DataError
-from roots.records import Document
-from roots.sources.decoding import MAX_DOCUMENT_BYTES, REPLACEMENT, Decoder, too_large
+from roots.records import Document, Reject
+from roots.sources.decoding import REPLACEMENT
 from roots.sources.finding import find_files
-from roots.sources.source import Source
+from roots.sources.lines import COMPRESSED, lines
+from roots.sources.record_source import OnBadRecord, RecordSource
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_PACKED = {".zst": "zstd -d", ".xz": "xz -d", ".bz2": "bzip2 -d", ".zip": "unzip"}
 
 
-class Jsonl(Source):
-    """Reads JSON lines: `.jsonl`, `.ndjson`, or either gzipped (`.gz`).
+class _BadRecord(Exception):
+    """A record that cannot become a document.
+
+    Args:
+        reason: The kind of trouble.
+        cause: What is wrong, and how to mend it.
+    """
+
+    def __init__(self, reason: str, cause: str) -> None:
+        super().__init__(cause)
+        self.reason = reason
+        self.cause = cause
+
+
+class Jsonl(RecordSource):
+    """Reads JSON lines: `.jsonl`, `.ndjson`, or either compressed (`.gz`, `.zst`).
 
     Half of a surrogate pair, which JSON can write and UTF-8 cannot, becomes U+FFFD and is counted.
 
@@ -30,40 +41,59 @@ class Jsonl(Source):
             expanded.
         text_field: The key that holds the text.
         id_field: The key that names the record; empty for `path:line`.
+        on_bad_record: `error` ends the pass and names file, line and cause; `skip` counts the
+            record, writes it to `rejects.jsonl` beside the shards, and goes on.
+        max_bad_fraction: With `skip`: the greatest fraction of bad records, above 0 and to 1.
+
+    Raises:
+        ConfigError: `skip` without a fraction, or a fraction without `skip`.
     """
 
     def __init__(
-        self, *, paths: str | list[str], text_field: str = "text", id_field: str = ""
+        self,
+        *,
+        paths: str | list[str],
+        text_field: str = "text",
+        id_field: str = "",
+        on_bad_record: OnBadRecord = "error",
+        max_bad_fraction: float = 0.0,
     ) -> None:
+        super().__init__(on_bad_record=on_bad_record, max_bad_fraction=max_bad_fraction)
         self.paths = paths
         self.text_field = text_field
         self.id_field = id_field
 
     def files(self) -> list[Path]:
         """Lists the JSON-lines files that `paths` names."""
-        return find_files(self.paths, [".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"])
+        kinds = [f"{kind}{packed}" for kind in (".jsonl", ".ndjson") for packed in COMPRESSED]
+        return find_files(self.paths, kinds)
 
-    def documents(self) -> Iterator[Document]:
-        """Streams one document per line; lines without anything on them are passed over."""
+    def read(self) -> Iterator[Document | Reject]:
+        """Streams one record per line; lines without anything on them are passed over."""
         self.n_replaced = 0
         for path in self.files():
-            decoder = Decoder()
-            for number, offset, raw in _lines(path):
-                if raw.isspace():
-                    continue
-                line = decoder.decode(raw, path, offset)
-                self.n_replaced += decoder.n_replaced
-                decoder.n_replaced = 0
-                yield self._document(line, path, number)
+            for number, offset, raw in lines(path):
+                if not raw.isspace():
+                    yield self._record(raw, path, number, offset)
 
-    def _document(self, line: str, path: Path, number: int) -> Document:
+    def _record(self, raw: bytes, path: Path, number: int, offset: int) -> Document | Reject:
+        line = self._decoded(raw, path, number, offset)
+        if isinstance(line, Reject):
+            return line
         where = f"{path}:{number}"
+        try:
+            return self._document(line, where)
+        except _BadRecord as error:
+            return Reject(where, error.reason, error.cause, raw)
+
+    def _document(self, line: str, where: str) -> Document:
         record = _parse(line, where)
         text = _value(record, self.text_field, where, "text_field")
         if not isinstance(text, str):
-            raise DataError(
+            raise _BadRecord(
+                "no_string",
                 f"{where}: '{self.text_field}' is {_kind(text)}, not a string."
-                " Set text_field to a key that holds text, or mend the record."
+                " Set text_field to a key that holds text, or mend the record.",
             )
         if not text.isascii():
             text, n_lone = _LONE_SURROGATE.subn(REPLACEMENT, text)
@@ -72,45 +102,19 @@ class Jsonl(Source):
         return Document(text=text, id=name)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    number = offset = 0
-    with _open(path) as file:
-        try:
-            for raw in iter(lambda: file.readline(MAX_DOCUMENT_BYTES + 1), b""):
-                number += 1
-                if len(raw) > MAX_DOCUMENT_BYTES:
-                    raise too_large(path, len(raw), f"Cut the text of line {number:,}.")
-                yield number, offset, raw
-                offset += len(raw)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(
-                f"{path}: the gzip data break after line {number:,} ({error})."
-                " The file is cut short or damaged: fetch it again, and check with `gzip -t`."
-            ) from error
-
-
-def _open(path: Path) -> BinaryIO:
-    if path.suffix in _PACKED:
-        raise DataError(
-            f"{path}: files that end in {path.suffix} are not read."
-            f" Unpack it first: {_PACKED[path.suffix]} {path}."
-        )
-    if path.suffix == ".gz":
-        return cast("BinaryIO", gzip.open(path, "rb"))
-    return path.open("rb")
-
-
 def _parse(line: str, where: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(
+    except (ValueError, RecursionError) as error:
+        raise _BadRecord(
+            "not_json",
             f"{where} is not JSON: {error}. It begins {line[:60]!r}."
-            " Mend or delete this line; every line must be one whole JSON object."
+            " Mend or delete this line; every line must be one whole JSON object.",
         ) from error
     if not isinstance(record, dict):
-        raise DataError(
-            f'{where} is {_kind(record)}, not an object. Write {{"text": …}} on each line.'
+        raise _BadRecord(
+            "no_object",
+            f'{where} is {_kind(record)}, not an object. Write {{"text": …}} on each line.',
         )
     return record
 
@@ -118,8 +122,9 @@ def _parse(line: str, where: str) -> dict[str, Any]:
 def _value(record: dict[str, Any], key: str, where: str, setting: str) -> Any:
     if key not in record:
         keys = ", ".join(sorted(record)) or "none"
-        raise DataError(
-            f"{where} has no key '{key}'; its keys are: {keys}. Set {setting} to the right one."
+        raise _BadRecord(
+            "no_key",
+            f"{where} has no key '{key}'; its keys are: {keys}. Set {setting} to the right one.",
         )
     return record[key]
 
