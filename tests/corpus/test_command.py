@@ -95,6 +95,25 @@ def test_a_sample_prints_books_and_examples_and_writes_nothing(staged, tmp_path,
         main(["--config", staged, "--sample", "-1"])
 
 
+def test_several_sources_in_a_config_are_told_apart_in_the_books(staged, tmp_path, capsys) -> None:
+    (tmp_path / "b.csv").write_text("text\n" + "one of these rows here\n" * 9 + '"cut\n')
+    content = yaml.safe_load((tmp_path / staged).read_text())
+    table = {"paths": "b.csv", "on_bad_record": "skip", "max_bad_fraction": 0.2}
+    csv = {"class_path": "roots.sources.Csv", "init_args": table}
+    sources = {"web": content["source"], "table": csv}
+    content["source"] = {"class_path": "roots.sources.Several", "init_args": {"sources": sources}}
+    (tmp_path / staged).write_text(yaml.safe_dump(content))
+    given = ["--config", staged, "--out", "here", "--tokenizer.vocab_size", "300"]
+    assert main(given) == 0
+    said = capsys.readouterr().out
+    rows = [line.split()[:4] for line in said.splitlines() if line]
+    assert ["table", "9", "9", "0"] in rows
+    assert ["web", "90", "90", "0"] in rows
+    assert "rejected: 1 not_csv; the records are in rejects.jsonl" in said
+    assert main([*given, "--sample", "200"]) == 0
+    assert "rejected: 1 records, not_csv" in capsys.readouterr().out
+
+
 def test_the_books_are_printed_at_the_end_and_agree_with_the_manifest(staged, capsys) -> None:
     given = ["--config", staged, "--out", "here", "--tokenizer.vocab_size", "300"]
     assert main(given) == 0
