@@ -1,4 +1,4 @@
-"""How fast do the quality rules decide, beside datatrove's own classes? Equal verdicts are asserted.
+"""How fast do the quality rules decide, beside datatrove's classes? Equal verdicts are asserted.
 
     python -m venv datatrove-environment
     datatrove-environment/bin/pip install 'datatrove==0.10.1' 'spacy>=3.8' numpy tokenizers

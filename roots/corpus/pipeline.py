@@ -117,11 +117,11 @@ class Pipeline:
 
 
 class Run:
-    """One run of a pipeline: iterate over it once for the documents that are kept.
+    """One run of a pipeline: iterate over it for the documents that are kept.
 
     Attributes:
-        books: What became of the documents that have been streamed so far.
-        rejects: How many records could not become documents, by reason.
+        books: What became of the documents that have been streamed so far; each iteration reads
+            the source anew and opens new books.
     """
 
     def __init__(
@@ -150,6 +150,8 @@ class Run:
         return self._examples.in_order()
 
     def __iter__(self) -> Iterator[Document]:
+        self.books = Books(self.pipeline.names, source=self.books.source)
+        self._examples = Examples(self.pipeline.stages)
         stream, first = self._read(), 1
         for kind, group in groupby(self.pipeline.parts, key=lambda part: isinstance(part, Pass)):
             parts = tuple(group)

@@ -248,6 +248,14 @@ def test_a_limit_reads_no_further() -> None:
     assert [each.text for each in run] == ["a", "abc"]
 
 
+def test_a_run_can_be_repeated_and_its_books_begin_anew() -> None:
+    run = Pipeline([Even()]).run(documents("ab", "abc"))
+    first, books = list(run), run.books.plain()
+    assert list(run) == first
+    assert run.books.plain() == books
+    assert len(run.examples) == 1
+
+
 def test_a_text_that_becomes_blank_is_dropped_as_empty() -> None:
     run = Pipeline([Normalise(), Even()]).run(documents("\x00\x01", "ab"))
     assert [each.text for each in run] == ["a"]
