@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from types import SimpleNamespace
 
@@ -16,6 +17,8 @@ from roots.corpus import (
     FineWebQuality,
     GopherQuality,
     GopherRepetition,
+    Normalise,
+    Pii,
     Pipeline,
     Stage,
 )
@@ -348,6 +351,30 @@ def test_a_stage_comes_back_from_its_plain_form(kind) -> None:
     for text in made_texts(50, seed=4):
         if not text.isspace():
             assert again(Document(text, "1")) == kind()(Document(text, "1"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + " " * 100_000 + "b",
+        "\t" * 100_000 + "x",
+        "1" + " " * 100_000,
+        "x" + " \n" * 50_000 + "y",
+        "1 " * 50_000,
+        "sk-" * 30_000,
+        "a@" * 50_000,
+        "a." * 50_000 + "@" + "a." * 50_000,
+        "password = " * 10_000,
+        "[1" * 50_000,
+    ],
+)
+def test_no_text_takes_a_stage_longer_than_its_length_explains(text) -> None:
+    stages = [Normalise(), Normalise(white_space="collapse"), Pii(), C4Quality()]
+    stages += [GopherRepetition(), GopherQuality(), FineWebQuality()]
+    for stage in stages:
+        started = time.process_time()
+        stage(Document(text, "1"))
+        assert time.process_time() - started < 2, stage.name
 
 
 @pytest.mark.parametrize("kind", [GopherQuality, GopherRepetition, C4Quality, FineWebQuality])

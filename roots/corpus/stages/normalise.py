@@ -19,7 +19,6 @@ WhiteSpace = Literal["keep", "lines", "collapse"]
 
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff]")
-_LINE_TAILS = re.compile(r"[^\S\n]+\n")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _INNER = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
 _INDENT = re.compile(r"(?<=\n) ")
@@ -115,8 +114,7 @@ def _without_control(text: str) -> str:
 
 
 def _stripped_lines(text: str) -> str:
-    if " \n" in text or _LINE_TAILS.search(text):
-        text = _LINE_TAILS.sub("\n", text)
+    text = "\n".join(map(str.rstrip, text.split("\n")))
     if "\n\n\n" in text:
         text = _BLANK_LINES.sub("\n\n", text)
     text = text.lstrip("\n")

@@ -30,7 +30,7 @@ _TOKENS = (
     ("glpat-", r"glpat-[A-Za-z0-9_-]{20,64}"),  # GitLab
     ("xox", r"xox[abeoprs]-[A-Za-z0-9-]{10,250}"),  # Slack
     ("hooks.slack.com/services/", r"hooks\.slack\.com/services/[A-Za-z0-9]+/[A-Za-z0-9]+/\w{20,}"),
-    ("sk-", r"sk-[A-Za-z0-9_-]*[A-Za-z0-9]{20,}[A-Za-z0-9_-]*"),  # OpenAI, Anthropic
+    ("sk-", r"sk-[A-Za-z0-9_-]{0,40}[A-Za-z0-9]{20,}[A-Za-z0-9_-]*"),  # OpenAI, Anthropic
     ("k_live_", r"[sr]k_live_[A-Za-z0-9]{16,}"),  # Stripe
     ("AIza", r"AIza[A-Za-z0-9_-]{35}"),  # Google
     ("hf_", r"hf_[A-Za-z0-9]{30,}"),  # Hugging Face
