@@ -1,12 +1,20 @@
 """Text in, shards out: survey, tokenizer, encoding, manifest.
 
 corpus.py          Corpus, the ShardMaker that `roots corpus` and a data module run
+stage.py           Stage (one document at a time) and Pass (all of them)
+stages/            the stages, a file each: normalise, language, quality, PII
+pipeline.py        Pipeline: a list of them, run over any source; Run
+staging.py         stages over a batch of documents: the job of a worker that decides
+books.py           Books: what came in, went on and was dropped, by part, reason and source
+books_table.py     the same as a table
+spool.py           documents on disk between two parts
+intake.py          what a build takes in: the pipeline's documents, examples of drops, rejects
 tokenizer_plan.py  TokenizerPlan: where the tokenizer comes from
 byte_pairs.py      BytePairs: a byte-level BPE, trained on the documents of the train split
 characters.py      Characters: one token per character of the documents of the train split
 existing.py        Existing: a tokenizer that is already there
 splitting.py       which split a document belongs to: a pure function of its text
-building.py        Build: the stages, one after another
+building.py        Build: intake, tokenizer, shards, manifest
 survey.py          the first pass: counts, splits, fingerprint; trouble shows before it costs
 cutting.py         long texts in parts whose encodings add up to that of the whole
 encoding.py        the last pass: documents to tokens, in order, with any number of workers
@@ -22,11 +30,43 @@ command.py         `roots corpus`
 from __future__ import annotations
 
 from roots.corpus.adopt import adopt
+from roots.corpus.books import Books
 from roots.corpus.byte_pairs import BytePairs
 from roots.corpus.characters import Characters
 from roots.corpus.corpus import Corpus
 from roots.corpus.existing import Existing
+from roots.corpus.pipeline import Pipeline
 from roots.corpus.splitting import split_of
+from roots.corpus.stage import Part, Pass, Stage
+from roots.corpus.stages import (
+    C4Quality,
+    FineWebQuality,
+    GopherQuality,
+    GopherRepetition,
+    Language,
+    Normalise,
+    Pii,
+)
 from roots.corpus.tokenizer_plan import TokenizerPlan
 
-__all__ = ["BytePairs", "Characters", "Corpus", "Existing", "TokenizerPlan", "adopt", "split_of"]
+__all__ = [
+    "Books",
+    "BytePairs",
+    "C4Quality",
+    "Characters",
+    "Corpus",
+    "Existing",
+    "FineWebQuality",
+    "GopherQuality",
+    "GopherRepetition",
+    "Language",
+    "Normalise",
+    "Part",
+    "Pass",
+    "Pii",
+    "Pipeline",
+    "Stage",
+    "TokenizerPlan",
+    "adopt",
+    "split_of",
+]
