@@ -10,7 +10,7 @@ near.py             NearDuplicates: nearly the same words again, verified by exa
 lines.py            RepeatedLines: lines or paragraphs that occur in many documents
 contamination.py    Contamination: documents that hold items of evaluation sets
 evaluation_sets.py  the n-grams of the evaluation items, and whom they belong to
-words.py            Words: how a text becomes words
+words.py            Splitter, how a text becomes words; Words, the usual one
 normal_form.py      what counts as the same text
 shingles.py         the set of hashed word n-grams of a text; exact Jaccard
 minhash.py          a set as a short signature, and which sets share a band of it
@@ -28,7 +28,7 @@ from roots.corpus.duplicates.exact import ExactDuplicates
 from roots.corpus.duplicates.lines import RepeatedLines
 from roots.corpus.duplicates.minhash import Banding
 from roots.corpus.duplicates.near import NearDuplicates
-from roots.corpus.duplicates.words import Words
+from roots.corpus.duplicates.words import Splitter, Words
 
 __all__ = [
     "Banding",
@@ -39,5 +39,6 @@ __all__ = [
     "NearDuplicates",
     "OrderedMap",
     "RepeatedLines",
+    "Splitter",
     "Words",
 ]

@@ -1,13 +1,10 @@
-"""Words: how a text becomes words, for shingles and n-grams."""
+"""Splitter and Words: how a text becomes words, for shingles and n-grams."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
-
-Splitter = Callable[[str], list[str]]
-"""Turns a text into words. Its class is part of a corpus's recipe, because it decides."""
+from abc import ABC, abstractmethod
 
 _UNSPACED = (
     "\u0e00-\u0eff"  # Thai, Lao
@@ -18,7 +15,15 @@ _WORD = re.compile(rf"[^\W{_UNSPACED}]+|[\w{_UNSPACED}]")
 _ASCII = bytes(i if i > 127 or chr(i).isalnum() or chr(i) == "_" else 32 for i in range(256))
 
 
-class Words:
+class Splitter(ABC):
+    """Turns a text into words; a class, because a corpus's recipe names it: it decides."""
+
+    @abstractmethod
+    def __call__(self, text: str) -> list[str]:
+        """Splits a text."""
+
+
+class Words(Splitter):
     """Takes the runs of letters, digits and `_`, in lower case; all else parts them.
 
     In scripts that put no space between words, each character is a word.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from jsonargparse import ArgumentParser
 from ways import Listed, decided
 
 from roots.corpus.duplicates import (
@@ -17,7 +18,8 @@ from roots.corpus.duplicates import (
     blocks,
 )
 from roots.errors import DataError
-from roots.records import Document, plain, rebuild
+from roots.records import Document, plain
+from roots.sources import Jsonl
 
 TWICE = [ExactDuplicates, NearDuplicates, RepeatedLines]
 
@@ -86,11 +88,30 @@ def test_a_pass_that_is_left_early_cleans_up(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", TWICE)
-def test_a_pass_is_its_configuration(kind: type[CorpusPass]) -> None:
-    spec = plain(kind())
-    assert spec["class_path"] == f"roots.corpus.duplicates.{kind.__name__}"
-    assert plain(rebuild(spec, CorpusPass)) == spec
+def test_passes_come_from_a_configuration() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--passes", type=list[CorpusPass])
+    exam = {"class_path": "roots.sources.Jsonl", "init_args": {"paths": "exam.jsonl"}}
+    asked = [
+        {"class_path": "ExactDuplicates", "init_args": {"fold_case": False}},
+        {"class_path": "NearDuplicates", "init_args": {"threshold": 0.7}},
+        {"class_path": "RepeatedLines", "init_args": {"unit": "paragraph"}},
+        {"class_path": "Contamination", "init_args": {"evaluations": {"exam": exam}}},
+    ]
+    config = parser.parse_object({"passes": asked})
+    made = parser.instantiate(config).passes
+    again = parser.instantiate(parser.parse_string(parser.dump(config))).passes
+    assert plain(made) == plain(again)
+    for spec, given in zip(plain(made), asked, strict=True):
+        assert spec["class_path"].rpartition(".")[::2] == (
+            "roots.corpus.duplicates",
+            given["class_path"].rpartition(".")[2],
+        )
+        for name, value in given["init_args"].items():
+            if name != "evaluations":
+                assert spec["init_args"][name] == value
+    assert isinstance(made[3].evaluations["exam"], Jsonl)
+    assert plain(made)[1]["init_args"]["splitter"]["class_path"] == "roots.corpus.duplicates.Words"
 
 
 def test_no_pass_imports_torch() -> None:
