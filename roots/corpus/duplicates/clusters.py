@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from bisect import bisect_left
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,10 @@ class Clusters:
         """
         kept = np.array(self._kept, np.int64)
         order = np.argsort(kept, kind="stable")
-        starts = np.flatnonzero(np.diff(kept[order], prepend=-1))
+        starts = np.flatnonzero(np.diff(kept[order], prepend=-1, append=-1))
         with path.open("w", encoding="utf-8", errors="surrogatepass") as file:
-            for places in np.split(order, starts[1:]) if len(order) else ():
+            for start, stop in pairwise(starts):
+                places = order[start:stop].tolist()
                 line: dict[str, Any] = {
                     "kept": self.id_of(self._kept[places[0]]),
                     "dropped": [self.id_of(self._dropped[place]) for place in places],

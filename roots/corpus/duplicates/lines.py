@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
 from roots.corpus.duplicates.corpus_pass import CorpusPass, Decision, OrderedMap
-from roots.corpus.duplicates.equal_keys import equal_keys
-from roots.corpus.duplicates.normal_form import digest, normal_form
-from roots.corpus.duplicates.shingles import Hashes, distinct
+from roots.corpus.duplicates.equal_keys import frequent_keys
+from roots.corpus.duplicates.normal_form import normal_form
+from roots.corpus.duplicates.shingles import Hashes, distinct, hashes_of
 from roots.errors import ConfigError
 from roots.records import Document
 
@@ -94,7 +94,7 @@ class RepeatedLines(CorpusPass):
         if (places < 0).all():
             return Decision(document=document)
         parts = _ENDS[self.unit].split(document.text)
-        compared = _compared(parts, self.min_characters)
+        compared = _compared(document.text, self.unit, self.min_characters)
         for (i, _), place in zip(compared, places.tolist(), strict=True):
             if place >= 0:
                 if count := repeated.first_seen(place):
@@ -114,13 +114,7 @@ class _Repeated:
     """The hashes that occur in too many documents."""
 
     def __init__(self, path: Path, max_documents: int) -> None:
-        keys, counts = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-        for equal in equal_keys(path):
-            many = equal.sizes > max_documents
-            keys.append(equal.keys[many, 0])
-            counts.append(equal.sizes[many])
-        self._keys = np.concatenate(keys)  # ascending, as the parts are
-        self._counts = np.concatenate(counts)
+        self._keys, self._counts = frequent_keys(path, max_documents)
 
     def places(self, hashes: Hashes) -> NDArray[np.int64]:
         """Finds each hash: its place, or -1 when it is not repeated."""
@@ -136,23 +130,17 @@ class _Repeated:
         return count
 
 
-def _compared(parts: list[str], min_characters: int) -> list[tuple[int, str]]:
-    """Lists the units that are long enough: their place in `parts`, and their normal form."""
+def _compared(text: str, unit: str, min_characters: int) -> list[tuple[int, str]]:
+    """Lists the units that are long enough: their place among the parts, and their normal form."""
+    folded = normal_form(text, nfc=True, fold_case=True, collapse_space=False)
     forms = (
-        (i, normal_form(parts[i], nfc=True, fold_case=True, collapse_space=True))
-        for i in range(0, len(parts), 2)
-        if len(parts[i]) >= min_characters
+        (2 * i, " ".join(part.split()))
+        for i, part in enumerate(_ENDS[unit].split(folded)[::2])
+        if len(part) >= min_characters
     )
     return [(i, form) for i, form in forms if form and len(form) >= min_characters]
 
 
 def _line_hashes(unit: str, min_characters: int, texts: list[str]) -> list[Hashes]:
-    return [
-        np.frombuffer(
-            b"".join(
-                digest(form, 8) for _, form in _compared(_ENDS[unit].split(text), min_characters)
-            ),
-            np.uint64,
-        )
-        for text in texts
-    ]
+    units = (_compared(text, unit, min_characters) for text in texts)
+    return [hashes_of([form for _, form in each]) for each in units]

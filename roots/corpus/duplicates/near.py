@@ -153,7 +153,7 @@ def _decided(
 
 
 def _shingles(splitter: Splitter, n: int, seed: int, texts: list[str]) -> list[Hashes]:
-    return [shingles(splitter(text), n, seed) for text in texts]
+    return shingles([splitter(text) for text in texts], n, seed)
 
 
 def _keys(
@@ -163,8 +163,7 @@ def _keys(
     hasher = minhash(banding.bands * banding.rows, seed)
     signatures = np.zeros((len(texts), hasher.places), np.uint64)
     empty = np.zeros(len(texts), bool)
-    for i, text in enumerate(texts):
-        members = shingles(splitter(text), n, seed)
+    for i, members in enumerate(_shingles(splitter, n, seed, texts)):
         if len(members):
             signatures[i] = hasher.signature(members)
         else:

@@ -1,8 +1,10 @@
 """The set of hashed word n-grams of a text, as a sorted array; exact Jaccard between two of them.
 
-A word is hashed once (BLAKE2b, 64 bits) and remembered. The n words of a shingle are combined by a
-polynomial in those hashes modulo 2^64, and mixed by a bijection that spreads it evenly. The chance
-that any two of the N shingles of two texts fall together is below N² / 2^61: 10^-12 for N = 10^3.
+A word is hashed to 64 bits, eight bytes of its UTF-8 at a time: each eight are combined with what
+came before by exclusive or, and mixed by a bijection that spreads evenly; a word above 64 bytes is
+hashed by BLAKE2b. The n words of a shingle are combined by a polynomial in their hashes modulo
+2^64, and mixed again. The chance that any two of N shingles fall together is then below N² / 2^61:
+10^-12 for N = 10^3. Collisions can be made on purpose; they only make two texts more alike.
 
 Shape letters:
     N words    S distinct shingles
@@ -11,6 +13,7 @@ Shape letters:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,25 +23,38 @@ from roots.corpus.duplicates.normal_form import digest
 Hashes = NDArray[np.uint64]
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C13)  # 3 modulo 4, so that swapped words lose one bit at most
-_MAX_REMEMBERED = 2**19  # about 80 MB
-
-
-class _WordHashes(dict[str, int]):
-    """Hashes of words, remembered until there are too many of them."""
-
-    def __missing__(self, word: str) -> int:
-        if len(self) >= _MAX_REMEMBERED:
-            self.clear()
-        value = self[word] = int.from_bytes(digest(word, 8), "little")
-        return value
-
-
-_hash_of = _WordHashes()
+_MASKS = np.array([2 ** (8 * n) - 1 for n in range(9)], np.uint64)
+_LONGEST = 64  # bytes; one by one above
 
 
 def hashes_of(words: Sequence[str]) -> Hashes:
-    """Hashes words one by one: [N]."""
-    return np.fromiter(map(_hash_of.__getitem__, words), np.uint64, len(words))
+    """Hashes words, eight bytes of all of them at a time: [N]."""
+    raw, starts, lengths = _bytes_of(words)
+    padded = raw + bytes(8)
+    eight = np.ndarray(len(raw) + 1, "<u8", padded, strides=(1,))  # the eight bytes from each on
+    values = spread((eight[starts] & _MASKS[np.minimum(lengths, 8)]) ^ lengths * _FACTOR, 0)
+    longer = np.flatnonzero((lengths > 8) & (lengths <= _LONGEST))
+    offset = 8
+    while len(longer):
+        left = np.minimum(lengths[longer] - np.uint64(offset), 8)
+        more = eight[starts[longer] + offset] & _MASKS[left]
+        values[longer] = spread(values[longer] ^ more, 0)
+        offset += 8
+        longer = longer[lengths[longer] > offset]
+    for place in np.flatnonzero(lengths > _LONGEST).tolist():
+        values[place] = int.from_bytes(digest(words[place], 8), "little")
+    return values
+
+
+def _bytes_of(words: Sequence[str]) -> tuple[bytes, NDArray[np.int64], NDArray[np.uint64]]:
+    """Writes words in UTF-8, one after another; where each starts, and its bytes."""
+    raw = "\n".join(words).encode("utf-8", "surrogatepass")
+    ends = np.append(np.flatnonzero(np.frombuffer(raw, np.uint8) == 10), len(raw))
+    if len(ends) != len(words):  # a word holds a newline, or there is no word
+        each = [len(word.encode("utf-8", "surrogatepass")) for word in words]
+        ends = np.cumsum(np.array(each, np.int64) + 1) - 1
+    starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))[: len(words)]
+    return raw, starts, (ends - starts).astype(np.uint64)
 
 
 def n_grams(words: Hashes, n: int, seed: int = 0) -> Hashes:
@@ -57,17 +73,28 @@ def n_grams(words: Hashes, n: int, seed: int = 0) -> Hashes:
     return spread(total, seed)
 
 
-def shingles(words: Sequence[str], n: int, seed: int = 0) -> Hashes:
-    """Makes the set of shingles of a text: sorted, distinct, [S].
+def shingles(texts: Sequence[Sequence[str]], n: int, seed: int = 0) -> list[Hashes]:
+    """Makes the set of shingles of each text: sorted, distinct, [S].
 
     A text of fewer than `n` words has one shingle, all its words; one without words has none.
+    All texts are hashed in one go, because small arrays cost more than they hold.
 
     Args:
-        words: The words of the text.
+        texts: The words of each text.
         n: Words in a shingle.
         seed: Another seed gives unrelated hashes.
     """
-    return distinct(n_grams(hashes_of(words), max(min(n, len(words)), 1), seed))
+    words = hashes_of(list(chain.from_iterable(texts)))
+    runs = n_grams(words, n, seed)  # those across two texts are not taken below
+    sets, start = [], 0
+    for text in texts:
+        stop = start + len(text)
+        if len(text) >= n:
+            sets.append(distinct(runs[start : stop - n + 1]))
+        else:
+            sets.append(n_grams(words[start:stop], max(len(text), 1), seed))
+        start = stop
+    return sets
 
 
 def spread(values: Hashes, seed: int) -> Hashes:

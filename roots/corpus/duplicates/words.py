@@ -33,12 +33,14 @@ class Words(Splitter):
         """Splits a text."""
         if text.isascii():
             return _parted(text.lower())
-        lowered = unicodedata.normalize("NFC", text).lower()
-        return [
-            word
-            for part in _parted(lowered)
-            for word in ((part,) if part.isascii() else _WORD.findall(part))
-        ]
+        parts = _parted(unicodedata.normalize("NFC", text).lower())
+        words: list[str] = []
+        done = 0
+        for i in [i for i, part in enumerate(parts) if not part.isascii()]:
+            words += parts[done:i]
+            words += _WORD.findall(parts[i])
+            done = i + 1
+        return words + parts[done:]
 
 
 def _parted(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ways import decided, dropped
 
@@ -37,6 +37,7 @@ def test_what_counts_as_the_same_can_be_set(part: str, still: list[int], tmp_pat
     assert dropped(decided(ExactDuplicates(**{part: False}), TEXTS, tmp_path)) == still
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*TEXTS, "a", "A", "b", "\ud800"]), max_size=40))
 def test_the_definition(texts: list[str]) -> None:
     def form(text: str) -> str:

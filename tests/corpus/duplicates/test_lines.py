@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ways import decided, dropped
 
@@ -96,6 +96,7 @@ def test_paragraphs(tmp_path: Path) -> None:
     assert cut_lines(tmp_path) == [{"line": licence, "documents": 3}]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from("abcdefA "), max_size=8), max_size=20), st.integers(1, 4))
 def test_the_definition(documents: list[list[str]], n: int) -> None:
     counts = Counter(line for lines in documents for line in {each.lower() for each in lines})

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from itertools import product
 from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roots.corpus.duplicates import Banding
 from roots.corpus.duplicates.minhash import MAX_PLACES, MinHash, band_keys
-from roots.corpus.duplicates.shingles import distinct, jaccard, n_grams, shingles, spread
+from roots.corpus.duplicates.shingles import distinct, hashes_of, jaccard, n_grams, shingles, spread
 from roots.errors import ConfigError
 
 WORD_LISTS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=30)
@@ -32,11 +33,12 @@ def two_sets(n_common: int, n_own: int, seed: int) -> tuple[np.ndarray, np.ndarr
     return distinct(first), distinct(second)
 
 
+@settings(deadline=None)
 @given(WORD_LISTS, WORD_LISTS, st.integers(1, 6))
 def test_jaccard_is_that_of_the_sets_of_n_grams(a: list[str], b: list[str], n: int) -> None:
     ours, theirs = grams(a, n), grams(b, n)
     expected = len(ours & theirs) / len(ours | theirs) if ours | theirs else 0.0
-    hashed = shingles(a, n), shingles(b, n)
+    hashed = shingles([a, [], b], n)[::2]
     assert [len(each) for each in hashed] == [len(ours), len(theirs)]
     assert jaccard(*hashed) == expected
 
@@ -44,27 +46,68 @@ def test_jaccard_is_that_of_the_sets_of_n_grams(a: list[str], b: list[str], n: i
 def test_hashes_of_different_shingles_differ() -> None:
     words = [chr(ord("a") + i % 26) * (1 + i // 26) for i in range(200)]
     runs = [[a, b] for a in words for b in words]
-    hashed = np.array([int(shingles(run, 2)[0]) for run in runs], np.uint64)
+    hashed = np.array([each[0] for each in shingles(runs, 2)])
     assert len(np.unique(hashed)) == len(runs)
     bits = (hashed[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
     assert np.abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.5 / len(runs) ** 0.5
 
 
+FACTOR = 0x9E3779B97F4A7C13
+
+
+def mixed(z: int) -> int:
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def hashed(word: str) -> int:
+    raw = word.encode("utf-8", "surrogatepass")
+    if len(raw) > 64:
+        return int.from_bytes(blake2b(raw, digest_size=8).digest(), "little")
+    parts = [int.from_bytes(raw[i : i + 8], "little") for i in range(0, max(len(raw), 1), 8)]
+    value = mixed(parts[0] ^ len(raw) * FACTOR % 2**64)
+    for part in parts[1:]:
+        value = mixed(value ^ part)
+    return value
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=20),
+            st.text("ab\n\0", max_size=40),
+            st.integers(60, 70).map(lambda n: "x" * n),
+        )
+    )
+)
+def test_words_are_hashed_as_the_docstring_says(words: list[str]) -> None:
+    assert hashes_of(words).tolist() == [hashed(word) for word in words]
+
+
 def test_a_shingle_is_hashed_as_the_docstring_says() -> None:
-    def hashed(words: list[str], seed: int) -> int:
+    def shingle(words: list[str], seed: int) -> int:
         total = 0
         for word in words:
-            digest = blake2b(word.encode(), digest_size=8).digest()
-            total = (total * 0x9E3779B97F4A7C13 + int.from_bytes(digest, "little")) % 2**64
-        z = total ^ (seed * 0x9E3779B97F4A7C15 % 2**64)
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
-        return z ^ (z >> 31)
+            total = (total * FACTOR + hashed(word)) % 2**64
+        return mixed(total ^ (seed * 0x9E3779B97F4A7C15 % 2**64))
 
     words = ["the", "roots", "of", "a", "trée"]
     for seed in (0, 1, 2**40):
-        expected = sorted(hashed(run, seed) for run in (words[:4], words[1:]))
-        assert shingles(words, 4, seed).tolist() == expected
+        expected = sorted(shingle(run, seed) for run in (words[:4], words[1:]))
+        assert shingles([words], 4, seed)[0].tolist() == expected
+
+
+def test_hashes_of_alike_words_differ() -> None:
+    letters = "abcdefghij"
+    words = ["".join(each) for n in range(1, 6) for each in product(letters[:7], repeat=n)]
+    words += [word + "0123456789"[: i % 10] + word[::-1] for i, word in enumerate(words)]
+    words = sorted(set(words))
+    hashes = hashes_of(words)
+    assert len(np.unique(hashes)) == len(words) > 30_000
+    bits = (hashes[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
+    assert np.abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.5 / len(words) ** 0.5
 
 
 def test_spreading_is_one_to_one() -> None:
@@ -112,6 +155,7 @@ def test_the_curve_of_the_docstring() -> None:
         assert round(banding.probability(similarity), 3) == probability
 
 
+@settings(deadline=None)
 @given(st.floats(0.3, 1.0), st.floats(0.0, 0.999), st.integers(1, 40))
 def test_rows_are_as_many_as_the_recall_allows(threshold: float, recall: float, bands: int) -> None:
     try:

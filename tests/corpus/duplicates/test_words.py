@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roots.corpus.duplicates import Words
@@ -30,12 +30,14 @@ def test_words(text: str, words: list[str]) -> None:
     assert Words()(text) == [w.replace("οδος", "ΟΔΟΣ".lower()) for w in words]
 
 
+@settings(deadline=None)
 @given(st.text(st.one_of(st.characters(), st.sampled_from("aZ09_-. \n\x1c\u00a0\u2028漢ไéΣß"))))
 def test_the_fast_ways_agree_with_the_expression(text: str) -> None:
     word = re.compile(rf"[^\W{_UNSPACED}]+|[\w{_UNSPACED}]")
     assert Words()(text) == word.findall(unicodedata.normalize("NFC", text).lower())
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_normal_form_is_its_own(text: str) -> None:
     once = normal_form(text, nfc=True, fold_case=True, collapse_space=True)
