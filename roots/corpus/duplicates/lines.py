@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TextIO
@@ -142,5 +143,6 @@ def _compared(text: str, unit: str, min_characters: int) -> list[tuple[int, str]
 
 
 def _line_hashes(unit: str, min_characters: int, texts: list[str]) -> list[Hashes]:
-    units = (_compared(text, unit, min_characters) for text in texts)
-    return [hashes_of([form for _, form in each]) for each in units]
+    forms = [[form for _, form in _compared(text, unit, min_characters)] for text in texts]
+    hashes = hashes_of(list(chain.from_iterable(forms)))
+    return np.split(hashes, np.cumsum([len(each) for each in forms])[:-1])

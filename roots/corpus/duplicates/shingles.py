@@ -1,8 +1,8 @@
 """The set of hashed word n-grams of a text, as a sorted array; exact Jaccard between two of them.
 
 A word is hashed to 64 bits, eight bytes of its UTF-8 at a time: each eight are combined with what
-came before by exclusive or, and mixed by a bijection that spreads evenly; a word above 64 bytes is
-hashed by BLAKE2b. The n words of a shingle are combined by a polynomial in their hashes modulo
+came before by exclusive or, and mixed by a bijection that spreads evenly; a word above 512 bytes
+is hashed by BLAKE2b. The n words of a shingle are combined by a polynomial in their hashes modulo
 2^64, and mixed again. The chance that any two of N shingles fall together is then below N² / 2^61:
 10^-12 for N = 10^3. Collisions can be made on purpose; they only make two texts more alike.
 
@@ -24,7 +24,7 @@ Hashes = NDArray[np.uint64]
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C13)  # 3 modulo 4, so that swapped words lose one bit at most
 _MASKS = np.array([2 ** (8 * n) - 1 for n in range(9)], np.uint64)
-_LONGEST = 64  # bytes; one by one above
+_LONGEST = 512  # bytes; one by one above
 
 
 def hashes_of(words: Sequence[str]) -> Hashes:

@@ -63,7 +63,7 @@ def mixed(z: int) -> int:
 
 def hashed(word: str) -> int:
     raw = word.encode("utf-8", "surrogatepass")
-    if len(raw) > 64:
+    if len(raw) > 512:
         return int.from_bytes(blake2b(raw, digest_size=8).digest(), "little")
     parts = [int.from_bytes(raw[i : i + 8], "little") for i in range(0, max(len(raw), 1), 8)]
     value = mixed(parts[0] ^ len(raw) * FACTOR % 2**64)
@@ -78,7 +78,7 @@ def hashed(word: str) -> int:
         st.one_of(
             st.text(max_size=20),
             st.text("ab\n\0", max_size=40),
-            st.integers(60, 70).map(lambda n: "x" * n),
+            st.integers(505, 520).map(lambda n: "x" * n),
         )
     )
 )
