@@ -42,28 +42,25 @@ def main(arguments: list[str]) -> int:
     size = texts.write(corpus, round(asked.megabytes * 1e6), asked.planted)
     print(f"{size}\n{_cpu()}, Python {platform.python_version()}", flush=True)
     peer = asked.datatrove or _environment(asked.work / "environment")
-    costs = _rounds(asked, corpus, peer)
+    seconds = _rounds(asked, corpus, peer)
     quality = _judged(corpus, asked.work)
-    _report(costs, quality)
+    _report(seconds, quality)
     ours = quality["roots"]
     assert ours["recall"] >= 0.98, ours
     assert ours["precision"] >= 0.99, ours
     return 0
 
 
-def _rounds(
-    asked: argparse.Namespace, corpus: Path, peer: Path
-) -> dict[str, list[tuple[float, float]]]:
-    """Runs the contenders in turns; gives what each process cost."""
-    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in CONTENDERS}
+def _rounds(asked: argparse.Namespace, corpus: Path, peer: Path) -> dict[str, list[float]]:
+    """Runs the contenders in turns; gives the CPU-seconds of each process."""
+    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for turn in range(asked.rounds):
         for name in CONTENDERS:
             if name == "datatrove-default" and turn >= asked.default_rounds:
                 continue
-            costs[name].append(_cost(_command(name, corpus, asked.work, peer)))
-            seconds, mib = costs[name][-1]
-            print(f"round {turn}: {name} {seconds:.2f} s, {mib:.0f} MiB", flush=True)
-    return costs
+            seconds[name].append(_cpu_seconds(_command(name, corpus, asked.work, peer)))
+            print(f"round {turn}: {name} {seconds[name][-1]:.2f} s", flush=True)
+    return seconds
 
 
 def _command(name: str, corpus: Path, work: Path, peer: Path) -> list[str]:
@@ -74,16 +71,17 @@ def _command(name: str, corpus: Path, work: Path, peer: Path) -> list[str]:
     return [str(peer), str(HERE / "run_datatrove.py"), splitter, *files]
 
 
-def _cost(command: list[str]) -> tuple[float, float]:
-    """Runs a command on one thread; gives its CPU-seconds, user and system, and its peak MiB."""
+def _cpu_seconds(command: list[str]) -> float:
+    """Runs a command on one thread; gives the seconds of it and its children, user and system."""
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     log = Path(command[-1]).with_suffix(".log")
+    before = os.times()
     with log.open("w") as file:
-        process = subprocess.Popen(command, env=os.environ | one, stdout=file, stderr=file)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
+        done = subprocess.run(command, env=os.environ | one, stdout=file, stderr=file, check=False)
+    after = os.times()
+    if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text()[-3000:]}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return sum(after[2:4]) - sum(before[2:4])
 
 
 def _judged(corpus: Path, work: Path) -> dict[str, dict[str, float]]:
@@ -119,17 +117,14 @@ def _quality(dropped: set[int], alike: dict[tuple[int, int], float]) -> dict[str
     }
 
 
-def _report(
-    costs: dict[str, list[tuple[float, float]]], quality: dict[str, dict[str, float]]
-) -> None:
-    ours = [seconds for seconds, _ in costs["roots"]]
-    for name, each in ((name, each) for name, each in costs.items() if each):
-        seconds = [one for one, _ in each]
-        ratios = [theirs / one for theirs, one in zip(seconds, ours, strict=False)]
+def _report(seconds: dict[str, list[float]], quality: dict[str, dict[str, float]]) -> None:
+    ours = seconds["roots"]
+    for name, each in ((name, each) for name, each in seconds.items() if each):
+        ratios = [theirs / one for theirs, one in zip(each, ours, strict=False)]
         print(
-            f"{name}: {statistics.median(seconds):.1f} CPU-s ({min(seconds):.1f} to"
-            f" {max(seconds):.1f}, n={len(each)}), {max(mib for _, mib in each):.0f} MiB,"
-            f" {statistics.median(ratios):.2f} x roots ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"{name}: {statistics.median(each):.1f} CPU-s ({min(each):.1f} to {max(each):.1f},"
+            f" n={len(each)}), {statistics.median(ratios):.2f} x roots"
+            f" ({min(ratios):.2f} to {max(ratios):.2f})"
         )
     print(json.dumps(quality, indent=1))
 

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections import deque
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from roots.corpus.duplicates import NearDuplicates
-from roots.records import Document
 from roots.sources import Jsonl
-
-
-class Documents:
-    """The documents of the file, each time anew."""
-
-    def __init__(self, path: str) -> None:
-        self.source = Jsonl(paths=path, id_field="id")
-
-    def __iter__(self) -> Iterator[Document]:
-        return self.source.documents()
 
 
 def main(corpus: str, out: str) -> None:
     near = NearDuplicates(threshold=0.8)
-    with TemporaryDirectory(dir=Path(out).parent) as folder, Path(out).open("w") as file:
-        for decision in near.decide(Documents(corpus), Path(folder)):
-            if decision.dropped:
-                file.write(decision.document.id + "\n")
+    source = Jsonl(paths=corpus, id_field="id")
+    with TemporaryDirectory(dir=Path(out).parent) as scratch, Path(out).open("w") as file:
+        deque(near.decide(source.documents, Path(scratch)), maxlen=0)
+        for line in (Path(scratch) / near.findings[0]).open(encoding="utf-8"):
+            file.writelines(name + "\n" for name in json.loads(line)["dropped"])
 
 
 if __name__ == "__main__":

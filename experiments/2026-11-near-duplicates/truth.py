@@ -39,18 +39,14 @@ def pairs(shingles: list[np.ndarray], threshold: float) -> dict[tuple[int, int],
     members, owners = members[order], owners[order]
     edges = np.flatnonzero(np.concatenate(([True], members[1:] != members[:-1], [True])))
     sizes = np.array([len(each) for each in shingles])
-    checked: set[tuple[int, int]] = set()
-    found = {}
-    for start, stop in pairwise(edges):
-        group = owners[start:stop]
-        for i, second in enumerate(group):
-            for pair in _possible(group[:i], second, sizes, threshold):
-                if pair not in checked:
-                    checked.add(pair)
-                    similarity = jaccard(shingles[pair[0]], shingles[pair[1]])
-                    if similarity >= threshold:
-                        found[pair] = similarity
-    return found
+    possible = {
+        pair
+        for start, stop in pairwise(edges)
+        for i in range(start + 1, stop)
+        for pair in _possible(owners[start:i], owners[i], sizes, threshold)
+    }
+    found = {(a, b): jaccard(shingles[a], shingles[b]) for a, b in possible}
+    return {pair: found[pair] for pair in sorted(found) if found[pair] >= threshold}
 
 
 def _possible(

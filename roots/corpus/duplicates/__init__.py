@@ -1,10 +1,10 @@
 """What only the whole corpus tells: copies, near copies, lines that are everywhere, test questions.
 
 A folder of its own, because these passes share files that no other stage needs. Each pass is asked
-`decide(documents, folder)` and answers with a `Decision` per document, in order; it reads the
-documents twice, keeps what it must remember on disk, and writes its findings into `folder`.
+`decide(documents, scratch)` and answers with a verdict per document, in order; it reads the
+documents twice, keeps what it must remember on disk, and leaves its `findings` in `scratch`.
 
-corpus_pass.py      CorpusPass, the face of a pass; Decision, what it says of one document
+corpus_pass.py      CorpusPass, the face of a pass; Verdict, what it says of one document
 exact.py            ExactDuplicates: the same text again
 near.py             NearDuplicates: nearly the same words again, verified by exact Jaccard
 lines.py            RepeatedLines: lines or paragraphs that occur in many documents
@@ -23,7 +23,7 @@ blocks.py           documents in blocks, mapped in order; two readings that must
 from __future__ import annotations
 
 from roots.corpus.duplicates.contamination import Contamination
-from roots.corpus.duplicates.corpus_pass import CorpusPass, Decision, OrderedMap
+from roots.corpus.duplicates.corpus_pass import CorpusPass, Drop, Edit, Keep, OrderedMap, Verdict
 from roots.corpus.duplicates.exact import ExactDuplicates
 from roots.corpus.duplicates.lines import RepeatedLines
 from roots.corpus.duplicates.minhash import Banding
@@ -34,11 +34,14 @@ __all__ = [
     "Banding",
     "Contamination",
     "CorpusPass",
-    "Decision",
+    "Drop",
+    "Edit",
     "ExactDuplicates",
+    "Keep",
     "NearDuplicates",
     "OrderedMap",
     "RepeatedLines",
     "Splitter",
+    "Verdict",
     "Words",
 ]

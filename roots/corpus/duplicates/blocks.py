@@ -21,19 +21,10 @@ class Reading:
     """Reads a corpus again and again, and notices when it is not the same.
 
     Args:
-        documents: Gives the documents each time that it is iterated over.
-
-    Raises:
-        TypeError: `documents` is an iterator.
+        documents: Gives a new stream of the documents each time that it is called.
     """
 
-    def __init__(self, documents: Iterable[Document]) -> None:
-        if isinstance(documents, Iterator):
-            raise TypeError(
-                f"documents is a {type(documents).__name__}, which can be read only once, and a"
-                " pass over the corpus reads twice. Give a list, or an object whose __iter__"
-                " starts anew."
-            )
+    def __init__(self, documents: Callable[[], Iterator[Document]]) -> None:
         self._documents = documents
         self._first: tuple[int, int | None] | None = None
 
@@ -45,7 +36,7 @@ class Reading:
         """
         n_documents = checksum = n_characters = 0
         block: list[Document] = []
-        for document in self._documents:
+        for document in self._documents():
             n_documents += 1
             n_characters += len(document.text)
             checksum = hash((checksum, document.id, len(document.text)))

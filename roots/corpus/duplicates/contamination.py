@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TextIO
 
 from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
-from roots.corpus.duplicates.corpus_pass import CorpusPass, Decision, OrderedMap
+from roots.corpus.duplicates.corpus_pass import KEEP, CorpusPass, Drop, OrderedMap, Verdict
 from roots.corpus.duplicates.evaluation_sets import EvaluationSets, Hit, indexed, loaded
 from roots.corpus.duplicates.words import Splitter, Words
 from roots.errors import ConfigError, DataError
@@ -59,6 +59,8 @@ class Contamination(CorpusPass):
         half of the 13-grams, in one document.
     """
 
+    findings = ("contamination.jsonl", "contamination.json")
+
     def __init__(
         self,
         *,
@@ -78,18 +80,21 @@ class Contamination(CorpusPass):
         self.splitter = splitter
 
     def decide(
-        self, documents: Iterable[Document], folder: Path, ordered_map: OrderedMap = map
-    ) -> Iterator[Decision]:
-        """Yields a decision per document, reading them once; the reason is `contaminated`."""
+        self,
+        documents: Callable[[], Iterator[Document]],
+        scratch: Path,
+        ordered_map: OrderedMap = map,
+    ) -> Iterator[Verdict]:
+        """Streams one verdict per document, reading them once; the reason is `contaminated`."""
         items = self._items()
         books = _Books(items)
         with (
-            TemporaryDirectory(dir=folder, prefix=".contamination-") as scratch,
-            (folder / "contamination.jsonl").open(
+            TemporaryDirectory(dir=scratch, prefix=".contamination-") as name,
+            (scratch / self.findings[0]).open(
                 "w", encoding="utf-8", errors="surrogatepass"
             ) as found,
         ):
-            path = Path(scratch) / "items.npz"
+            path = Path(name) / "items.npz"
             items.save(path)
             hits_of = partial(_hits, path, self.splitter, self.coverage, self.covered)
             blocks = Reading(documents).blocks()
@@ -97,7 +102,7 @@ class Contamination(CorpusPass):
                 for document, hits in zip(block, lists, strict=True):
                     yield _decided(document, hits, books, found)
         report = json.dumps(books.report(), indent=2, ensure_ascii=False)
-        (folder / "contamination.json").write_text(report + "\n", encoding="utf-8")
+        (scratch / self.findings[1]).write_text(report + "\n", encoding="utf-8")
 
     def _items(self) -> EvaluationSets:
         items = indexed(
@@ -158,16 +163,19 @@ class _Books:
         }
 
 
-def _decided(document: Document, hits: list[Hit], books: _Books, found: TextIO) -> Decision:
+def _decided(document: Document, hits: list[Hit], books: _Books, found: TextIO) -> Verdict:
     if not hits:
-        return Decision(document=document)
+        return KEEP
     books.enter(hits)
     lines = [books.line(document, hit) for hit in hits]
     for line in lines:
         found.write(json.dumps(line, ensure_ascii=False) + "\n")
     worst = max(lines, key=lambda line: max(line["of_item"], line["of_document"]))
-    because = {key: value for key, value in worst.items() if key != "document"}
-    return Decision(document=document, dropped="contaminated", because=because)
+    return Drop(
+        "contaminated",
+        f"{worst['of_item']:.0%} of {worst['evaluation']}: {worst['item']},"
+        f" {worst['of_document']:.0%} of the document",
+    )
 
 
 def _hits(

@@ -1,4 +1,4 @@
-"""CorpusPass, the face of what must see the whole corpus; Decision, its word on a document."""
+"""CorpusPass, the face of what must see the whole corpus; a Verdict, its word on a document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from roots.records import Document
 
@@ -25,21 +25,45 @@ class OrderedMap(Protocol):
         """Yields `function(item)` for each item, in order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What a pass says of one document.
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The verdict that a document stays as it is.
 
     Args:
-        document: The document as it goes on; of a dropped one, as it came.
-        dropped: The reason why it goes no further; empty when it is kept.
-        edits: How often each kind of edit was made to its text.
-        because: What the decision rests on, in plain values, such as the id of the kept copy.
+        counts: What was seen in it, for the books.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The verdict that a document is left out.
+
+    Args:
+        reason: The name of the rule, under which it is counted: `near_duplicate`.
+        detail: What was found, for the reader: `Jaccard 0.9123 with pages.jsonl:7`.
+    """
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The verdict that a document goes on with another text.
+
+    Args:
+        document: What goes on.
+        counts: How often which kind of change was made, for the books.
     """
 
     document: Document
-    dropped: str = ""
-    edits: Mapping[str, int] = field(default_factory=dict)
-    because: Mapping[str, object] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+Verdict = Keep | Drop | Edit
+KEEP = Keep()
 
 
 class CorpusPass(ABC):
@@ -48,19 +72,25 @@ class CorpusPass(ABC):
     A base class, so that a list of passes in a configuration has a type.
     """
 
+    findings: ClassVar[tuple[str, ...]] = ()
+    """The files that `decide` leaves in `scratch` for the reader."""
+
     @abstractmethod
     def decide(
-        self, documents: Iterable[Document], folder: Path, ordered_map: OrderedMap = map
-    ) -> Iterator[Decision]:
-        """Yields a decision per document, in their order; it is the same for every `ordered_map`.
+        self,
+        documents: Callable[[], Iterator[Document]],
+        scratch: Path,
+        ordered_map: OrderedMap = map,
+    ) -> Iterator[Verdict]:
+        """Streams one verdict per document, in their order; the same for every `ordered_map`.
 
         Args:
-            documents: Gives the same documents each time that it is iterated over; a list, or an
-                object whose `__iter__` starts anew. It is read up to two times.
-            folder: Where findings are written, and temporary files, gone at the end; it exists.
+            documents: Gives a new stream of the same documents each time that it is called, which
+                is up to twice.
+            scratch: A folder for what does not fit in memory. When the last verdict is read, only
+                `findings` are left in it.
             ordered_map: Spreads the work on texts over processes.
 
         Raises:
-            DataError: The second reading gave other documents than the first.
-            TypeError: `documents` is an iterator, which can be read only once.
+            DataError: The second stream gave other documents than the first.
         """

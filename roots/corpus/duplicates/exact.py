@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
 from roots.corpus.duplicates.clusters import Clusters
-from roots.corpus.duplicates.corpus_pass import CorpusPass, Decision, OrderedMap
+from roots.corpus.duplicates.corpus_pass import KEEP, CorpusPass, Drop, OrderedMap, Verdict
 from roots.corpus.duplicates.equal_keys import equal_keys
 from roots.corpus.duplicates.normal_form import digest, normal_form
 from roots.records import Document
@@ -36,6 +36,8 @@ class ExactDuplicates(CorpusPass):
         collapse_space: Compare with every run of white space as one space, none at the ends.
     """
 
+    findings = ("exact_duplicates.jsonl",)
+
     def __init__(
         self, *, nfc: bool = True, fold_case: bool = True, collapse_space: bool = True
     ) -> None:
@@ -44,23 +46,26 @@ class ExactDuplicates(CorpusPass):
         self.collapse_space = collapse_space
 
     def decide(
-        self, documents: Iterable[Document], folder: Path, ordered_map: OrderedMap = map
-    ) -> Iterator[Decision]:
-        """Yields a decision per document; the reason of a drop is `exact_duplicate`."""
+        self,
+        documents: Callable[[], Iterator[Document]],
+        scratch: Path,
+        ordered_map: OrderedMap = map,
+    ) -> Iterator[Verdict]:
+        """Streams one verdict per document; the reason of a drop is `exact_duplicate`."""
         reading = Reading(documents)
         with (
-            TemporaryDirectory(dir=folder, prefix=".exact-") as scratch,
-            closing(Clusters(Path(scratch) / "ids")) as clusters,
+            TemporaryDirectory(dir=scratch, prefix=".exact-") as name,
+            closing(Clusters(Path(name) / "ids")) as clusters,
         ):
-            keys = Path(scratch) / "keys"
+            keys = Path(name) / "keys"
             self._write_keys(reading, keys, ordered_map)
-            firsts = _firsts(keys, Path(scratch) / "firsts")
+            firsts = _firsts(keys, Path(name) / "firsts")
             number = 0
             for block in reading.blocks():
                 for document in block:
                     yield _decided(document, number, int(firsts[number]), clusters)
                     number += 1
-            clusters.write(folder / "exact_duplicates.jsonl", similarities=False)
+            clusters.write(scratch / self.findings[0], similarities=False)
 
     def _write_keys(self, reading: Reading, path: Path, ordered_map: OrderedMap) -> None:
         keys_of = partial(_keys, self.nfc, self.fold_case, self.collapse_space)
@@ -90,12 +95,11 @@ def _firsts(keys: Path, path: Path) -> NDArray[np.int64]:
     return firsts
 
 
-def _decided(document: Document, number: int, first: int, clusters: Clusters) -> Decision:
+def _decided(document: Document, number: int, first: int, clusters: Clusters) -> Verdict:
     if first == _ALONE:
-        return Decision(document=document)
+        return KEEP
     clusters.remember(number, document.id)
     if first == number:
-        return Decision(document=document)
+        return KEEP
     clusters.drop(number, first)
-    because = {"kept": clusters.id_of(first)}
-    return Decision(document=document, dropped="exact_duplicate", because=because)
+    return Drop("exact_duplicate", f"as {clusters.id_of(first)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
-from roots.corpus.duplicates.corpus_pass import CorpusPass, Decision, OrderedMap
+from roots.corpus.duplicates.corpus_pass import KEEP, CorpusPass, Drop, Edit, OrderedMap, Verdict
 from roots.corpus.duplicates.equal_keys import frequent_keys
 from roots.corpus.duplicates.normal_form import normal_form
 from roots.corpus.duplicates.shingles import Hashes, distinct, hashes_of
@@ -50,6 +51,8 @@ class RepeatedLines(CorpusPass):
         second occurrence is cut within 5 GB of text, and digits and accents are ignored.
     """
 
+    findings = ("repeated_lines.jsonl",)
+
     def __init__(
         self,
         *,
@@ -59,8 +62,8 @@ class RepeatedLines(CorpusPass):
     ) -> None:
         if max_documents < 1 or min_characters < 0:
             raise ConfigError(
-                f"max_documents={max_documents} must be 1 or more, min_characters={min_characters}"
-                " 0 or more. Leave them out for 10 and 20."
+                f"max_documents={max_documents} must be 1 or more, and min_characters="
+                f"{min_characters} must be 0 or more. Leave them out for 10 and 20."
             )
         if unit not in _ENDS:
             raise ConfigError(f"unit='{unit}' is none of {', '.join(_ENDS)}. Take one.")
@@ -69,19 +72,22 @@ class RepeatedLines(CorpusPass):
         self.min_characters = min_characters
 
     def decide(
-        self, documents: Iterable[Document], folder: Path, ordered_map: OrderedMap = map
-    ) -> Iterator[Decision]:
-        """Yields a decision per document, with the number of lines that were cut as an edit."""
+        self,
+        documents: Callable[[], Iterator[Document]],
+        scratch: Path,
+        ordered_map: OrderedMap = map,
+    ) -> Iterator[Verdict]:
+        """Streams one verdict per document; an edit counts the lines that were cut."""
         reading = Reading(documents)
         hashes_of = partial(_line_hashes, self.unit, self.min_characters)
-        with TemporaryDirectory(dir=folder, prefix=".lines-") as scratch:
-            path = Path(scratch) / "lines"
+        with TemporaryDirectory(dir=scratch, prefix=".lines-") as name:
+            path = Path(name) / "lines"
             with path.open("wb") as file:
                 for _, lists in mapped(reading.blocks(), all_texts, hashes_of, ordered_map):
                     for hashes in lists:
                         file.write(distinct(hashes).tobytes())
             repeated = _Repeated(path, self.max_documents)
-        with (folder / "repeated_lines.jsonl").open(
+        with (scratch / self.findings[0]).open(
             "w", encoding="utf-8", errors="surrogatepass"
         ) as found:
             for block, lists in mapped(reading.blocks(), all_texts, hashes_of, ordered_map):
@@ -90,25 +96,22 @@ class RepeatedLines(CorpusPass):
 
     def _cut(
         self, document: Document, hashes: Hashes, repeated: _Repeated, found: TextIO
-    ) -> Decision:
+    ) -> Verdict:
         places = repeated.places(hashes)
         if (places < 0).all():
-            return Decision(document=document)
+            return KEEP
         parts = _ENDS[self.unit].split(document.text)
         compared = _compared(document.text, self.unit, self.min_characters)
-        for (i, _), place in zip(compared, places.tolist(), strict=True):
-            if place >= 0:
-                if count := repeated.first_seen(place):
-                    line = {"line": parts[i], "documents": count}
-                    found.write(json.dumps(line, ensure_ascii=False) + "\n")
-                parts[i : i + 2] = [""] * len(parts[i : i + 2])
+        cut = [(compared[j][0], int(places[j])) for j in np.flatnonzero(places >= 0)]
+        for i, place in cut:
+            if count := repeated.first_seen(place):
+                line = {"line": parts[i], "documents": count}
+                found.write(json.dumps(line, ensure_ascii=False) + "\n")
+            parts[i : i + 2] = [""] * len(parts[i : i + 2])
         text = "".join(parts)
-        edits = {f"repeated_{self.unit}": int((places >= 0).sum())}
         if not text.strip():
-            return Decision(document=document, dropped=f"only_repeated_{self.unit}s")
-        return Decision(
-            document=Document(text=text, id=document.id, metadata=document.metadata), edits=edits
-        )
+            return Drop(f"only_repeated_{self.unit}s", f"{len(cut):,} cut")
+        return Edit(replace(document, text=text), {f"repeated_{self.unit}": len(cut)})
 
 
 class _Repeated:

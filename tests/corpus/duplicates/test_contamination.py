@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from planted import fresh
 from ways import Ahead, decided, dropped
 
-from roots.corpus.duplicates import Contamination, blocks
+from roots.corpus.duplicates import Contamination, Drop, blocks
 from roots.errors import ConfigError, DataError
 from roots.records import Document
 from roots.sources import Jsonl, Source
@@ -64,9 +64,7 @@ def test_an_item_within_a_document_is_found_and_told(tmp_path: Path) -> None:
     ]
     decisions = decided(Contamination(evaluations=sets), texts, tmp_path)
     assert dropped(decisions) == [1, 2]
-    assert {each.dropped for each in decisions} == {"", "contaminated"}
-    told = {"evaluation": "exam", "item": "item 1", "of_item": 1.0}
-    assert decisions[1].because == {**told, "of_document": round(28 / 628, 4)}
+    assert decisions[1] == Drop("contaminated", "100% of exam: item 1, 4% of the document")
     assert [
         (each["document"], each["evaluation"], each["item"]) for each in lines_of(tmp_path)
     ] == [
@@ -155,7 +153,7 @@ def test_the_definition(items, documents, n: int, tenths: int, covered: str) -> 
         lines = lines_of(Path(name))
         report = report_of(Path(name))["exam"]
     assert [tuple(v for k, v in line.items() if k != "evaluation") for line in lines] == expected
-    assert {decisions[i].document.id for i in dropped(decisions)} == {e[0] for e in expected}
+    assert {f"d{i}" for i in dropped(decisions)} == {each[0] for each in expected}
     assert report["items_found"] == len({each[1] for each in expected})
     assert report["documents_dropped"] == len({each[0] for each in expected})
 
@@ -185,7 +183,7 @@ def test_items_come_from_any_source(tmp_path: Path) -> None:
     )
     decisions = decided(exam, [question, "no"], tmp_path / "out")
     assert dropped(decisions) == [0]
-    assert decisions[0].because["item"] == "42"
+    assert decisions[0].detail == "100% of exam: 42, 100% of the document"
 
 
 @pytest.mark.parametrize(

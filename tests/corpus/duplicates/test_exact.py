@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ways import decided, dropped
 
-from roots.corpus.duplicates import ExactDuplicates, equal_keys
+from roots.corpus.duplicates import Drop, ExactDuplicates, Keep, equal_keys
 
 TEXTS = ["A  tree.", "a tree.\n", "a tree", "Caf\u00e9", "cafe\u0301", "", " ", "根"]
 
@@ -25,8 +25,10 @@ def clusters(folder: Path) -> dict[str, list[str]]:
 def test_copies_fall_for_the_first(tmp_path: Path) -> None:
     decisions = decided(ExactDuplicates(), [*TEXTS, "A TREE."], tmp_path)
     assert dropped(decisions) == [1, 4, 6, 8]
-    assert {each.dropped for each in decisions} == {"", "exact_duplicate"}
-    assert [decisions[i].because["kept"] for i in (1, 4, 6, 8)] == ["d0", "d3", "d5", "d0"]
+    assert [decisions[i] for i in (1, 4, 6, 8)] == [
+        Drop("exact_duplicate", f"as {kept}") for kept in ("d0", "d3", "d5", "d0")
+    ]
+    assert decisions[0] == Keep()
     assert clusters(tmp_path) == {"d0": ["d1", "d8"], "d3": ["d4"], "d5": ["d6"]}
 
 

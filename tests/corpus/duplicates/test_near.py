@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from planted import N, corpus, fresh, pair
 from ways import Ahead, decided, dropped
 
-from roots.corpus.duplicates import NearDuplicates, blocks, equal_keys
+from roots.corpus.duplicates import Drop, NearDuplicates, blocks, equal_keys
 from roots.errors import ConfigError
 
 THRESHOLD = Fraction(8, 10)
@@ -65,11 +65,9 @@ def test_recall_and_precision_on_planted_pairs(tmp_path: Path) -> None:
     assert len(fallen & right) / len(right) >= 0.98
     assert len(fallen & at_threshold) / len(at_threshold) >= 0.98
     assert len(fallen & right) / len(fallen) >= 0.99
-    known = {f"d{p.second}": (f"d{p.first}", float(p.similarity)) for p in pairs}
-    for decision in decisions:
-        if decision.dropped:
-            because = decision.because
-            assert (because["kept"], because["jaccard"]) == known[decision.document.id]
+    known = {p.second: f"Jaccard {float(p.similarity):.4f} with d{p.first}" for p in pairs}
+    for place in fallen:
+        assert decisions[place] == Drop("near_duplicate", known[place])
 
 
 def test_chains_keep_both_ends(tmp_path: Path) -> None:
@@ -80,7 +78,7 @@ def test_chains_keep_both_ends(tmp_path: Path) -> None:
     texts = [*chain, " ".join(fresh(90))]
     decisions = decided(NearDuplicates(), texts, tmp_path)
     assert dropped(decisions) == [1]
-    assert decisions[1].because == {"kept": "d0", "jaccard": 86 / 106}
+    assert decisions[1] == Drop("near_duplicate", f"Jaccard {86 / 106:.4f} with d0")
     assert clusters(tmp_path) == [{"kept": "d0", "dropped": ["d1"], "jaccard": [0.8113]}]
     assert dropped(decided(NearDuplicates(), [texts[i] for i in (1, 0, 2, 3)], tmp_path)) == [1, 2]
 
@@ -95,7 +93,7 @@ def test_the_definition_when_nothing_can_be_overlooked(texts: list[list[str]], t
         decisions = decided(near, joined, Path(name))
         written = clusters(Path(name))
     expected = greedily(joined, Fraction(t, 10))
-    found = {i: int(str(decisions[i].because["kept"])[1:]) for i in dropped(decisions)}
+    found = {i: int(decisions[i].detail.rpartition("d")[2]) for i in dropped(decisions)}
     assert found == expected
     in_file = {int(i[1:]): int(line["kept"][1:]) for line in written for i in line["dropped"]}
     assert in_file == expected

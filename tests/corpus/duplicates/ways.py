@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from roots.corpus.duplicates import CorpusPass, Decision
+from roots.corpus.duplicates import CorpusPass, Drop, Edit, Verdict
 from roots.records import Document
 
 
@@ -34,7 +34,7 @@ class Listed:
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts, self.readings = list(texts), 0
 
-    def __iter__(self) -> Iterator[Document]:
+    def __call__(self) -> Iterator[Document]:
         self.readings += 1
         for i, text in enumerate(self.texts):
             yield Document(text=text, id=f"d{i}", metadata={"place": i})
@@ -42,17 +42,24 @@ class Listed:
 
 def decided(
     corpus_pass: CorpusPass, texts: Iterable[str], folder: Path, **given: Any
-) -> list[Decision]:
-    """Runs a pass; every document is decided on, in order, and no scratch file is left."""
+) -> list[Verdict]:
+    """Runs a pass; every document is decided on, and nothing but its findings is left."""
     folder.mkdir(parents=True, exist_ok=True)
     documents = Listed(texts)
-    decisions = list(corpus_pass.decide(documents, folder, **given))
-    assert [each.document.id for each in decisions] == [f"d{i}" for i in range(len(decisions))]
-    assert len(decisions) == len(documents.texts)
-    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
-    return decisions
+    verdicts = list(corpus_pass.decide(documents, folder, **given))
+    assert len(verdicts) == len(documents.texts)
+    assert {path.name for path in folder.iterdir() if path.is_file()} >= set(corpus_pass.findings)
+    assert not list(folder.glob(".*"))
+    return verdicts
 
 
-def dropped(decisions: Iterable[Decision]) -> list[int]:
+def dropped(verdicts: Iterable[Verdict]) -> list[int]:
     """The places of the dropped documents."""
-    return [i for i, decision in enumerate(decisions) if decision.dropped]
+    return [i for i, verdict in enumerate(verdicts) if isinstance(verdict, Drop)]
+
+
+def outcome(text: str, verdict: Verdict) -> tuple[str | None, dict[str, int]]:
+    """What became of a text, None when it is dropped, and what was counted."""
+    if isinstance(verdict, Drop):
+        return None, {}
+    return verdict.document.text if isinstance(verdict, Edit) else text, dict(verdict.counts)
