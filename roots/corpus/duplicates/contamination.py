@@ -88,21 +88,25 @@ class Contamination(CorpusPass):
         """Streams one verdict per document, reading them once; the reason is `contaminated`."""
         items = self._items()
         books = _Books(items)
+        lines, summary = (scratch / name for name in self.findings)
         with (
             TemporaryDirectory(dir=scratch, prefix=".contamination-") as name,
-            (scratch / self.findings[0]).open(
-                "w", encoding="utf-8", errors="surrogatepass"
-            ) as found,
+            lines.open("w", encoding="utf-8", errors="surrogatepass") as found,
         ):
             path = Path(name) / "items.npz"
             items.save(path)
-            hits_of = partial(_hits, path, self.splitter, self.coverage, self.covered)
-            blocks = Reading(documents).blocks()
-            for block, lists in mapped(blocks, all_texts, hits_of, ordered_map):
-                for document, hits in zip(block, lists, strict=True):
-                    yield _decided(document, hits, books, found)
+            for document, hits in self._found(Reading(documents), path, ordered_map):
+                yield _decided(document, hits, books, found)
         report = json.dumps(books.report(), indent=2, ensure_ascii=False)
-        (scratch / self.findings[1]).write_text(report + "\n", encoding="utf-8")
+        summary.write_text(report + "\n", encoding="utf-8")
+
+    def _found(
+        self, reading: Reading, path: Path, ordered_map: OrderedMap
+    ) -> Iterator[tuple[Document, list[Hit]]]:
+        """Reads the documents, each with the items that contaminate it."""
+        hits_of = partial(_hits, path, self.splitter, self.coverage, self.covered)
+        for block, lists in mapped(reading.blocks(), all_texts, hits_of, ordered_map):
+            yield from zip(block, lists, strict=True)
 
     def _items(self) -> EvaluationSets:
         items = indexed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,11 +61,8 @@ class ExactDuplicates(CorpusPass):
             keys = Path(name) / "keys"
             self._write_keys(reading, keys, ordered_map)
             firsts = _firsts(keys, Path(name) / "firsts")
-            number = 0
-            for block in reading.blocks():
-                for document in block:
-                    yield _decided(document, number, int(firsts[number]), clusters)
-                    number += 1
+            for number, document in enumerate(chain.from_iterable(reading.blocks())):
+                yield _decided(document, number, int(firsts[number]), clusters)
             clusters.write(scratch / self.findings[0], similarities=False)
 
     def _write_keys(self, reading: Reading, path: Path, ordered_map: OrderedMap) -> None:

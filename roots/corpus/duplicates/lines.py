@@ -79,20 +79,24 @@ class RepeatedLines(CorpusPass):
     ) -> Iterator[Verdict]:
         """Streams one verdict per document; an edit counts the lines that were cut."""
         reading = Reading(documents)
-        hashes_of = partial(_line_hashes, self.unit, self.min_characters)
         with TemporaryDirectory(dir=scratch, prefix=".lines-") as name:
             path = Path(name) / "lines"
             with path.open("wb") as file:
-                for _, lists in mapped(reading.blocks(), all_texts, hashes_of, ordered_map):
-                    for hashes in lists:
-                        file.write(distinct(hashes).tobytes())
+                for _, hashes in self._hashed(reading, ordered_map):
+                    file.write(distinct(hashes).tobytes())
             repeated = _Repeated(path, self.max_documents)
-        with (scratch / self.findings[0]).open(
-            "w", encoding="utf-8", errors="surrogatepass"
-        ) as found:
-            for block, lists in mapped(reading.blocks(), all_texts, hashes_of, ordered_map):
-                for document, hashes in zip(block, lists, strict=True):
-                    yield self._cut(document, hashes, repeated, found)
+        findings = scratch / self.findings[0]
+        with findings.open("w", encoding="utf-8", errors="surrogatepass") as found:
+            for document, hashes in self._hashed(reading, ordered_map):
+                yield self._cut(document, hashes, repeated, found)
+
+    def _hashed(
+        self, reading: Reading, ordered_map: OrderedMap
+    ) -> Iterator[tuple[Document, Hashes]]:
+        """Reads the documents, each with the hashes of its lines that are long enough."""
+        hashes_of = partial(_line_hashes, self.unit, self.min_characters)
+        for block, lists in mapped(reading.blocks(), all_texts, hashes_of, ordered_map):
+            yield from zip(block, lists, strict=True)
 
     def _cut(
         self, document: Document, hashes: Hashes, repeated: _Repeated, found: TextIO
