@@ -17,7 +17,7 @@ from pathlib import Path
 import texts
 import truth
 
-from roots.corpus.duplicates import Words
+from roots.corpus.lowercase_words import lowercase_words
 
 HERE = Path(__file__).parent
 CONTENDERS = ("roots", "datatrove-same", "datatrove-default")
@@ -88,7 +88,7 @@ def _judged(corpus: Path, work: Path) -> dict[str, dict[str, float]]:
     """Compares what each contender dropped with the exact truth, under the words of roots."""
     documents = texts.read(corpus)
     places = {name: place for place, (name, _) in enumerate(documents)}
-    alike = truth.pairs(truth.sets([text for _, text in documents], Words()), THRESHOLD)
+    alike = truth.pairs(truth.sets([text for _, text in documents], lowercase_words), THRESHOLD)
     quality = {}
     for name in CONTENDERS:
         file = work / f"{name}.dropped"

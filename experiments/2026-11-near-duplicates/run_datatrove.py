@@ -27,7 +27,7 @@ from datatrove.pipeline.writers import JsonlWriter
 from datatrove.utils.text import TextNormConfig
 from datatrove.utils.word_tokenizers import WordTokenizer
 
-WORDS = Path(__file__).parents[2] / "roots" / "corpus" / "duplicates" / "words.py"
+WORDS = Path(__file__).parents[2] / "roots" / "corpus" / "lowercase_words.py"
 
 
 class RootsWords(WordTokenizer):
@@ -38,7 +38,7 @@ class RootsWords(WordTokenizer):
         spec = importlib.util.spec_from_file_location("words", WORDS)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        self.word_tokenize = module.Words()
+        self.word_tokenize = module.lowercase_words
 
     def word_tokenize(self, text: str) -> list[str]:
         raise NotImplementedError

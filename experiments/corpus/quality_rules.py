@@ -36,8 +36,8 @@ from datatrove.pipeline.filters import (
 )
 
 from roots.corpus import C4Quality, FineWebQuality, GopherQuality, GopherRepetition
+from roots.corpus.splitters import SPLITTERS
 from roots.corpus.stages.sentences import sentences
-from roots.corpus.stages.words import SPLITTERS
 from roots.records import Document, Drop, Edit
 
 Chain = Callable[[str], str]

@@ -3,7 +3,11 @@
 corpus.py          Corpus, the ShardMaker that `roots corpus` and a data module run
 stage.py           Stage (one document at a time) and Pass (all of them)
 stages/            the stages, a file each: normalise, language, quality, PII
+duplicates/        the passes: exact and near duplicates, repeated lines, contamination
+splitters.py       how a text becomes words, by name
+lowercase_words.py the words by which documents are compared
 pipeline.py        Pipeline: a list of them, run over any source; Run
+passing.py         a pass at work: spread over the workers, its findings taken out
 staging.py         stages over a batch of documents: the job of a worker that decides
 books.py           Books: what came in, went on and was dropped, by part, reason and source
 books_table.py     the same as a table
@@ -34,10 +38,16 @@ from roots.corpus.books import Books
 from roots.corpus.byte_pairs import BytePairs
 from roots.corpus.characters import Characters
 from roots.corpus.corpus import Corpus
+from roots.corpus.duplicates import (
+    Contamination,
+    ExactDuplicates,
+    NearDuplicates,
+    RepeatedLines,
+)
 from roots.corpus.existing import Existing
 from roots.corpus.pipeline import Pipeline
 from roots.corpus.splitting import split_of
-from roots.corpus.stage import Part, Pass, Stage
+from roots.corpus.stage import OrderedMap, Part, Pass, Stage
 from roots.corpus.stages import (
     C4Quality,
     FineWebQuality,
@@ -54,17 +64,22 @@ __all__ = [
     "BytePairs",
     "C4Quality",
     "Characters",
+    "Contamination",
     "Corpus",
+    "ExactDuplicates",
     "Existing",
     "FineWebQuality",
     "GopherQuality",
     "GopherRepetition",
     "Language",
+    "NearDuplicates",
     "Normalise",
+    "OrderedMap",
     "Part",
     "Pass",
     "Pii",
     "Pipeline",
+    "RepeatedLines",
     "Stage",
     "TokenizerPlan",
     "adopt",

@@ -11,7 +11,7 @@ from typing import Any
 
 from roots.corpus.cutting import parts
 from roots.corpus.encoding import encode_documents
-from roots.corpus.inputs import FileState, remember, states
+from roots.corpus.inputs import FileState, remember, states, with_files
 from roots.corpus.intake import REJECTS, SPOOL, Intake, RejectFile, take_in
 from roots.corpus.pipeline import Pipeline
 from roots.corpus.pool import choose_workers
@@ -64,10 +64,11 @@ class Build:
             DataError: The input cannot be read, changes meanwhile, or leaves a split empty.
         """
         files = states(self.source.files())
+        others = states(self.pipeline.files())
         taken, found = self._take_in(folder, files)
         manifest = replace(self, source=taken.source)._write(folder, taken, found)
         (folder / SPOOL).unlink(missing_ok=True)
-        remember(folder, files)
+        remember(folder, [*files, *others])
         (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8", newline="")
 
     def _take_in(self, folder: Path, files: list[FileState]) -> tuple[Intake, Survey]:
@@ -168,7 +169,7 @@ class Build:
             vocab_size=tokenizer.vocab_size,
             eos_id=tokenizer.eos_id,
             tokenizer_fingerprint=tokenizer.fingerprint,
-            input_fingerprint=taken.fingerprint,
+            input_fingerprint=with_files(taken.fingerprint, self.pipeline.files()),
             recipe=self.recipe,
             splits=splits,
             documents_read=taken.books.documents_in,
@@ -176,6 +177,7 @@ class Build:
             places_replaced=taken.places_replaced,
             books=taken.books.plain(),
             records_rejected=dict(taken.rejected),
+            findings=tuple(taken.findings),
         )
 
     def _progress(self, label: str, total_bytes: int) -> Progress:

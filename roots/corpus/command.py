@@ -155,6 +155,8 @@ def _notes(manifest: Manifest) -> list[str]:
     if manifest.records_rejected:
         causes = ", ".join(f"{n:,} {why}" for why, n in sorted(manifest.records_rejected.items()))
         dropped.append(f"rejected: {causes}; the records are in {REJECTS}")
+    if manifest.findings:
+        dropped.append(f"found: {', '.join(manifest.findings)}")
     if manifest.places_replaced:
         dropped.append(
             f"replaced: {manifest.places_replaced:,} undecodable places by U+FFFD; when that is"

@@ -8,7 +8,7 @@ from typing import Any
 
 from roots.corpus.building import Build
 from roots.corpus.byte_pairs import BytePairs
-from roots.corpus.inputs import remember_if_writable, remembered, states
+from roots.corpus.inputs import remember_if_writable, remembered, states, with_files
 from roots.corpus.pipeline import Pipeline
 from roots.corpus.progress import megabytes
 from roots.corpus.recipe import differences
@@ -154,13 +154,15 @@ class Corpus(ShardMaker):
     def _input_changed(self, manifest: Manifest) -> str | None:
         """Looks at sizes and times; only when they differ, reads the text again."""
         try:
-            found = states(self.source.files())
+            others = self.pipeline.files()
+            found = states([*self.source.files(), *others])
         except DataError:
             return None
         before = remembered(self.folder)
         if found == before:
             return None
-        if survey(self.source, self.divide).fingerprint == manifest.input_fingerprint:
+        fingerprint = survey(self.source, self.divide).fingerprint
+        if with_files(fingerprint, others) == manifest.input_fingerprint:
             remember_if_writable(self.folder, found)
             return None
         changed = sorted({path for path, _, _ in set(found) ^ set(before or [])})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,7 @@ class Intake:
         books: A row per part and source.
         rejected: Records that could not become documents, by reason.
         places_replaced: Undecodable places that became U+FFFD.
+        findings: The files that the passes left for the reader.
     """
 
     source: Source
@@ -42,6 +43,7 @@ class Intake:
     books: Books
     rejected: Mapping[str, int] = field(default_factory=dict)
     places_replaced: int = 0
+    findings: Sequence[str] = ()
 
 
 def take_in(
@@ -52,7 +54,7 @@ def take_in(
     Args:
         source: Where the documents come from.
         pipeline: The parts that decide.
-        folder: Gets the spool, the examples of drops and the rejects.
+        folder: Gets the spool, the examples of drops, the rejects and what the passes found.
         workers: Processes; what is written does not depend on it.
         progress: Told of every document that was read.
     """
@@ -60,13 +62,22 @@ def take_in(
     spool = Spool(path=folder / SPOOL)
     with RejectFile(folder / REJECTS, pipeline.redact) as rejects:
         read = _Watched(source, fingerprint, progress)
-        run = pipeline.run(read, workers=workers, scratch=folder, on_reject=rejects.add)
+        run = pipeline.run(
+            read, workers=workers, scratch=folder, findings=folder, on_reject=rejects.add
+        )
         run.books.source = type(source).__name__
         with spool.writer() as writer:
             for document in run:
                 writer.add(document)
     write_examples(folder / DROPPED, run.examples, pipeline.names)
-    return Intake(spool, fingerprint.hexdigest(), run.books, rejects.counts, source.n_replaced)
+    return Intake(
+        source=spool,
+        fingerprint=fingerprint.hexdigest(),
+        books=run.books,
+        rejected=rejects.counts,
+        places_replaced=source.n_replaced,
+        findings=run.found,
+    )
 
 
 class _Watched(Source):

@@ -9,6 +9,7 @@ from itertools import groupby, islice, zip_longest
 from pathlib import Path
 
 from roots.corpus.books import EMPTY, READ, Books
+from roots.corpus.passing import spread_over, take_findings
 from roots.corpus.pool import choose_workers, map_in_order
 from roots.corpus.spool import Spool
 from roots.corpus.stage import Part, Pass, Stage
@@ -58,6 +59,10 @@ class Pipeline:
         for part in self.parts:
             part.check()
 
+    def files(self) -> list[Path]:
+        """Lists the files that the parts read beside the documents."""
+        return [path for part in self.parts for path in part.files()]
+
     def run(
         self,
         source: Source | Iterable[Document],
@@ -65,6 +70,7 @@ class Pipeline:
         workers: int = 1,
         limit: int | None = None,
         scratch: Path | None = None,
+        findings: Path | None = None,
         on_reject: Callable[[Reject], None] | None = None,
     ) -> Run:
         """Prepares a run; it goes as far as its documents are asked for.
@@ -75,6 +81,7 @@ class Pipeline:
                 it and the stages are classes of a module. What comes out does not depend on it.
             limit: Take only so many documents of the source.
             scratch: A folder for what a pass puts on disk; a temporary one by default.
+            findings: A folder for what the passes found; without one it is not kept.
             on_reject: Told of every record that could not become a document.
 
         Raises:
@@ -88,6 +95,7 @@ class Pipeline:
             workers=self._workers(workers, source),
             limit=limit,
             scratch=scratch,
+            findings=findings,
             on_reject=on_reject or _forget,
         )
 
@@ -103,7 +111,7 @@ class Pipeline:
         return tuple(part for part in self.parts if isinstance(part, Stage))
 
     def _workers(self, workers: int, source: Source | Iterable[Document]) -> int:
-        local = [part for part in self.stages if type(part).__module__ == "__main__"]
+        local = [part for part in self.parts if type(part).__module__ == "__main__"]
         if local and workers > 1:
             raise ConfigError(
                 f"workers={workers}: {class_path(type(local[0]))} is written in the script or"
@@ -122,6 +130,7 @@ class Run:
     Attributes:
         books: What became of the documents that have been streamed so far; each iteration reads
             the source anew and opens new books.
+        found: The names of the files in `findings`; each iteration writes further ones.
     """
 
     def __init__(
@@ -132,6 +141,7 @@ class Run:
         workers: int,
         limit: int | None,
         scratch: Path | None,
+        findings: Path | None,
         on_reject: Callable[[Reject], None],
     ) -> None:
         self.pipeline = pipeline
@@ -139,6 +149,8 @@ class Run:
         self.workers = workers
         self.limit = limit
         self.scratch = scratch
+        self.findings = findings
+        self.found: list[str] = []
         self.on_reject = on_reject
         name = type(source).__name__ if isinstance(source, Source) else "documents"
         self.books = Books(pipeline.names, source=name)
@@ -208,9 +220,11 @@ class Run:
             scratch = Path(folder) / "scratch"
             scratch.mkdir()
             yield from self._decided(part, index, spool, scratch)
+            if self.findings is not None:
+                self.found += take_findings(part, scratch, self.findings, self.pipeline.redact)
 
     def _decided(self, part: Pass, index: int, spool: Spool, scratch: Path) -> Iterator[Document]:
-        verdicts = part.decide(spool.documents, scratch)
+        verdicts = part.decide(spool.documents, scratch, spread_over(self.workers, part))
         for document, given in zip_longest(spool.documents(), verdicts):
             if document is None or given is None:
                 raise DataError(

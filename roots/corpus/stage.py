@@ -7,10 +7,14 @@ A Pass needs all of them (duplicates, contamination), so what came before it is 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import ClassVar, Protocol, TypeVar
 
 from roots.records import Document, Verdict
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Part(ABC):  # noqa: B024 - whoever looks for parts needs not know the two kinds
@@ -26,7 +30,17 @@ class Part(ABC):  # noqa: B024 - whoever looks for parts needs not know the two 
 
         Raises:
             MissingExtra: An optional package is not installed.
+            DataError: A file of its own is missing.
         """
+        self.files()
+
+    def files(self) -> list[Path]:
+        """Lists the files that it reads beside the documents: when they change, all is done anew.
+
+        Raises:
+            DataError: One is missing.
+        """
+        return []
 
 
 class Stage(Part):
@@ -48,16 +62,41 @@ class Stage(Part):
         return text
 
 
+class OrderedMap(Protocol):
+    """Applies a function to items, in any number of processes, and yields the results in order.
+
+    The built-in `map` is one. One with processes reads only a few items ahead, because the items
+    are a whole corpus; the function and the items that it is given can be pickled.
+    """
+
+    def __call__(self, function: Callable[[A], B], items: Iterable[A], /) -> Iterable[B]:
+        """Yields `function(item)` for each item, in order."""
+
+
 class Pass(Part):
     """Decides about every document with all of them in view."""
 
+    findings: ClassVar[tuple[str, ...]] = ()
+    """The files that `decide` leaves in `scratch` for the reader; they end beside the shards."""
+
+    quotes: ClassVar[tuple[str, ...]] = ()
+    """The keys in its findings (JSON lines) whose values are text of documents."""
+
     @abstractmethod
     def decide(
-        self, documents: Callable[[], Iterator[Document]], scratch: Path
+        self,
+        documents: Callable[[], Iterator[Document]],
+        scratch: Path,
+        ordered_map: OrderedMap = map,
     ) -> Iterator[Verdict]:
-        """Streams one verdict per document, in their order.
+        """Streams one verdict per document, in their order; the same for every `ordered_map`.
 
         Args:
-            documents: Gives a new stream of all documents, as often as it is called.
-            scratch: An empty folder for what does not fit in memory; removed afterwards.
+            documents: Gives a new stream of the same documents each time that it is called.
+            scratch: An empty folder for what does not fit in memory. When the last verdict is read,
+                `findings` are taken out of it and the rest is removed.
+            ordered_map: Spreads the work on texts over processes.
+
+        Raises:
+            DataError: Two streams gave different documents.
         """

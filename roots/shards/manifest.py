@@ -69,6 +69,7 @@ class Manifest:
         books: What came into, went on from and was dropped by each part of the pipeline, by source;
             `roots.corpus.Books.from_plain` reads it.
         records_rejected: Records that could not become documents, by reason.
+        findings: Files beside the shards that tell what the passes over all documents found.
         roots_version: The version of roots that wrote it.
     """
 
@@ -84,6 +85,7 @@ class Manifest:
     places_replaced: int = 0
     books: Sequence[Mapping[str, Any]] = ()
     records_rejected: Mapping[str, int] = field(default_factory=dict)
+    findings: Sequence[str] = ()
     roots_version: str = field(default_factory=roots_version)
 
     def to_json(self) -> str:

@@ -110,7 +110,8 @@ def _written_by_roots(folder: Path) -> list[str]:
     except DataError:
         return []
     shards = [file.name for split in manifest.splits.values() for file in split.files]
-    return [*shards, *_EXTRAS]
+    findings = [Path(name).name for name in manifest.findings]
+    return [*shards, *findings, *_EXTRAS]
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files as bytes: plain or compressed, whole or line by line, with what breaks told by its place."""
+"""Files as bytes: plain or compressed, whole or by lines, with what breaks told by its place."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _pass_over(file: BinaryIO) -> int:
 @contextmanager
 def _told(path: Path, place: Callable[[], str]) -> Iterator[None]:
     """Turns an error of decompression into one with the last good place and a cure."""
-    broken = (gzip.BadGzipFile, EOFError, zlib.error)
+    broken: tuple[type[Exception], ...] = (gzip.BadGzipFile, EOFError, zlib.error)
     if path.suffix == ".zst":
         broken += zst_errors()
     try:

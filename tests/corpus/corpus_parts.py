@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from roots.corpus import Pass, Stage
+from roots.corpus import OrderedMap, Pass, Stage
 from roots.records import KEEP, Document, Drop, Edit, Verdict
 
 
@@ -36,7 +36,10 @@ class Copies(Pass):
     """Drops all but the first of equal texts, and leaves a file in its scratch folder."""
 
     def decide(
-        self, documents: Callable[[], Iterator[Document]], scratch: Path
+        self,
+        documents: Callable[[], Iterator[Document]],
+        scratch: Path,
+        ordered_map: OrderedMap = map,
     ) -> Iterator[Verdict]:
         total = sum(1 for _ in documents())
         (scratch / "total").write_text(str(total))
@@ -50,6 +53,9 @@ class Short(Copies):
     """A pass that forgets the last document."""
 
     def decide(
-        self, documents: Callable[[], Iterator[Document]], scratch: Path
+        self,
+        documents: Callable[[], Iterator[Document]],
+        scratch: Path,
+        ordered_map: OrderedMap = map,
     ) -> Iterator[Verdict]:
         yield from list(super().decide(documents, scratch))[:-1]

@@ -22,10 +22,11 @@ from roots.corpus import (
     Pipeline,
     Stage,
 )
+from roots.corpus.splitters import SPLITTERS
 from roots.corpus.stages import repeats as repeats_module
 from roots.corpus.stages.repeats import Repeats, repeated, top_characters
 from roots.corpus.stages.sentences import sentences
-from roots.corpus.stages.words import SPLITTERS, Words, words_of
+from roots.corpus.stages.words import Words, words_of
 from roots.errors import ConfigError
 from roots.records import KEEP, Document, Drop, Edit, plain, rebuild
 

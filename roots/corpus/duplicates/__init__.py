@@ -1,16 +1,13 @@
 """What only the whole corpus tells: copies, near copies, lines that are everywhere, test questions.
 
-A folder of its own, because these passes share files that no other stage needs. Each pass is asked
-`decide(documents, scratch)` and answers with a verdict per document, in order; it reads the
-documents twice, keeps what it must remember on disk, and leaves its `findings` in `scratch`.
+A folder of its own, because these passes share files that no other stage needs. Each reads the
+documents up to twice, keeps what it must remember on disk, and leaves its `findings`.
 
-corpus_pass.py      CorpusPass, the face of a pass; Verdict, what it says of one document
 exact.py            ExactDuplicates: the same text again
 near.py             NearDuplicates: nearly the same words again, verified by exact Jaccard
 lines.py            RepeatedLines: lines or paragraphs that occur in many documents
 contamination.py    Contamination: documents that hold items of evaluation sets
 evaluation_sets.py  the n-grams of the evaluation items, and whom they belong to
-words.py            Splitter, how a text becomes words; Words, the usual one
 normal_form.py      what counts as the same text
 shingles.py         the set of hashed word n-grams of a text; exact Jaccard
 minhash.py          a set as a short signature, and which sets share a band of it
@@ -23,25 +20,15 @@ blocks.py           documents in blocks, mapped in order; two readings that must
 from __future__ import annotations
 
 from roots.corpus.duplicates.contamination import Contamination
-from roots.corpus.duplicates.corpus_pass import CorpusPass, Drop, Edit, Keep, OrderedMap, Verdict
 from roots.corpus.duplicates.exact import ExactDuplicates
 from roots.corpus.duplicates.lines import RepeatedLines
 from roots.corpus.duplicates.minhash import Banding
 from roots.corpus.duplicates.near import NearDuplicates
-from roots.corpus.duplicates.words import Splitter, Words
 
 __all__ = [
     "Banding",
     "Contamination",
-    "CorpusPass",
-    "Drop",
-    "Edit",
     "ExactDuplicates",
-    "Keep",
     "NearDuplicates",
-    "OrderedMap",
     "RepeatedLines",
-    "Splitter",
-    "Verdict",
-    "Words",
 ]

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from roots.corpus.duplicates.corpus_pass import OrderedMap
+from roots.corpus.stage import OrderedMap
 from roots.errors import DataError
 from roots.records import Document
 

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, TextIO
 
 from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
-from roots.corpus.duplicates.corpus_pass import KEEP, CorpusPass, Drop, OrderedMap, Verdict
 from roots.corpus.duplicates.evaluation_sets import EvaluationSets, Hit, indexed, loaded
-from roots.corpus.duplicates.words import Splitter, Words
+from roots.corpus.splitters import splitter_named
+from roots.corpus.stage import OrderedMap, Pass
 from roots.errors import ConfigError, DataError
-from roots.records import Document
+from roots.records import KEEP, Document, Drop, Verdict
 from roots.sources import Source
 
 Share = Literal["item", "document", "either", "both"]
@@ -23,7 +23,7 @@ Share = Literal["item", "document", "either", "both"]
 _SHARES = ("item", "document", "either", "both")
 
 
-class Contamination(CorpusPass):
+class Contamination(Pass):
     """Drops the documents that hold items of evaluation sets, or are parts of them.
 
     What counts is how much is covered: the share of the distinct n-grams of an item that stand in
@@ -45,7 +45,7 @@ class Contamination(CorpusPass):
         coverage: The share that makes a document contaminated, above 0 to 1.
         covered: Of what: the `item`, the `document`, `either` or `both`.
         min_words: Words of the shortest item to look for, 1 to `n`.
-        splitter: Turns a text into words.
+        words: What is a word: `whitespace`, `unicode`, `lowercase` or package.function of yours.
 
     Raises:
         ConfigError: A setting is out of its range, or there is no evaluation set.
@@ -69,15 +69,20 @@ class Contamination(CorpusPass):
         coverage: float = 0.5,
         covered: Share = "either",
         min_words: int = 8,
-        splitter: Splitter = Words(),  # noqa: B008 - never changed
+        words: str = "lowercase",
     ) -> None:
         _check(evaluations, n, coverage, covered, min_words)
+        splitter_named(words)
         self.evaluations = evaluations
         self.n = n
         self.coverage = coverage
         self.covered = covered
         self.min_words = min_words
-        self.splitter = splitter
+        self.words = words
+
+    def files(self) -> list[Path]:
+        """Lists the files of the evaluation sets."""
+        return [path for source in self.evaluations.values() for path in source.files()]
 
     def decide(
         self,
@@ -104,7 +109,7 @@ class Contamination(CorpusPass):
         self, reading: Reading, path: Path, ordered_map: OrderedMap
     ) -> Iterator[tuple[Document, list[Hit]]]:
         """Reads the documents, each with the items that contaminate it."""
-        hits_of = partial(_hits, path, self.splitter, self.coverage, self.covered)
+        hits_of = partial(_hits, path, self.words, self.coverage, self.covered)
         for block, lists in mapped(reading.blocks(), all_texts, hits_of, ordered_map):
             yield from zip(block, lists, strict=True)
 
@@ -113,7 +118,7 @@ class Contamination(CorpusPass):
             {name: source.documents() for name, source in self.evaluations.items()},
             n=self.n,
             min_words=self.min_words,
-            splitter=self.splitter,
+            words=self.words,
         )
         for name in self.evaluations:
             lengths = items.lengths[[each == name for each in items.names]]
@@ -183,11 +188,11 @@ def _decided(document: Document, hits: list[Hit], books: _Books, found: TextIO) 
 
 
 def _hits(
-    path: Path, splitter: Splitter, coverage: float, covered: Share, texts: list[str]
+    path: Path, words: str, coverage: float, covered: Share, texts: list[str]
 ) -> list[list[Hit]]:
-    items = loaded(path)
+    items, split = loaded(path), splitter_named(words)
     return [
-        [hit for hit in items.hits(splitter(text)) if _share(hit, covered) >= coverage]
+        [hit for hit in items.hits(split(text)) if _share(hit, covered) >= coverage]
         for text in texts
     ]
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roots.corpus.duplicates.shingles import Hashes, distinct, hashes_of, n_grams
-from roots.corpus.duplicates.words import Splitter
+from roots.corpus.splitters import splitter_named
 from roots.records import Document
 
 _FILTER_BITS = 22
@@ -118,7 +118,7 @@ class EvaluationSets:
 
 
 def indexed(
-    sets: Mapping[str, Iterable[Document]], *, n: int, min_words: int, splitter: Splitter
+    sets: Mapping[str, Iterable[Document]], *, n: int, min_words: int, words: str
 ) -> EvaluationSets:
     """Takes the n-grams of all items.
 
@@ -129,20 +129,21 @@ def indexed(
         sets: The items of each evaluation set.
         n: Words in an n-gram.
         min_words: Words of the shortest item to look for.
-        splitter: Turns a text into words.
+        words: What is a word: `whitespace`, `unicode`, `lowercase` or package.function of yours.
     """
+    split = splitter_named(words)
     names: list[str] = []
     ids: list[str] = []
     lengths: list[int] = []
     members: list[Hashes] = []
     for name, documents in sets.items():
         for document in documents:
-            words = hashes_of(splitter(document.text))
-            length = min(n, len(words)) if len(words) >= min_words else 0
+            hashes = hashes_of(split(document.text))
+            length = min(n, len(hashes)) if len(hashes) >= min_words else 0
             names.append(name)
             ids.append(document.id)
             lengths.append(length)
-            members.append(distinct(n_grams(words, length, length)) if length else words[:0])
+            members.append(distinct(n_grams(hashes, length, length)) if length else hashes[:0])
     return _joined(names, ids, lengths, members)
 
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
 from roots.corpus.duplicates.clusters import Clusters
-from roots.corpus.duplicates.corpus_pass import KEEP, CorpusPass, Drop, OrderedMap, Verdict
 from roots.corpus.duplicates.equal_keys import equal_keys
 from roots.corpus.duplicates.normal_form import digest, normal_form
-from roots.records import Document
+from roots.corpus.stage import OrderedMap, Pass
+from roots.records import KEEP, Document, Drop, Verdict
 
 _ALONE = -1
 
 
-class ExactDuplicates(CorpusPass):
+class ExactDuplicates(Pass):
     """Keeps the first document of each text, by source order, and drops the others.
 
     Two texts are the same when their normal forms have the same 128-bit BLAKE2b hash. The clusters

@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
-from roots.corpus.duplicates.corpus_pass import KEEP, CorpusPass, Drop, Edit, OrderedMap, Verdict
 from roots.corpus.duplicates.equal_keys import frequent_keys
 from roots.corpus.duplicates.normal_form import normal_form
 from roots.corpus.duplicates.shingles import Hashes, distinct, hashes_of
+from roots.corpus.stage import OrderedMap, Pass
 from roots.errors import ConfigError
-from roots.records import Document
+from roots.records import KEEP, Document, Drop, Edit, Verdict
 
 _ENDS = {"line": re.compile(r"(\n)"), "paragraph": re.compile(r"(\n(?:[^\S\n]*\n)+)")}
 
 
-class RepeatedLines(CorpusPass):
+class RepeatedLines(Pass):
     """Cuts lines that occur in many documents: menus, cookie notices, licences.
 
     A line is compared in lower case, with each run of white space as one space. It counts once per
@@ -52,6 +52,7 @@ class RepeatedLines(CorpusPass):
     """
 
     findings = ("repeated_lines.jsonl",)
+    quotes = ("line",)
 
     def __init__(
         self,

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
 from roots.corpus.duplicates.clusters import Clusters
-from roots.corpus.duplicates.corpus_pass import KEEP, CorpusPass, Drop, OrderedMap, Verdict
 from roots.corpus.duplicates.kept import ALONE, KeptDocuments
 from roots.corpus.duplicates.minhash import MAX_PLACES, Banding, band_keys, minhash
 from roots.corpus.duplicates.shingles import Hashes, shingles, spread
-from roots.corpus.duplicates.words import Splitter, Words
+from roots.corpus.splitters import splitter_named
+from roots.corpus.stage import OrderedMap, Pass
 from roots.errors import ConfigError
-from roots.records import Document
+from roots.records import KEEP, Document, Drop, Verdict
 
 
-class NearDuplicates(CorpusPass):
+class NearDuplicates(Pass):
     """Drops a document whose words are nearly those of an earlier document that is kept.
 
     Two documents are alike when the Jaccard similarity of their shingles (distinct runs of words)
@@ -51,7 +51,7 @@ class NearDuplicates(CorpusPass):
     Args:
         threshold: The least Jaccard similarity of a near duplicate, above 0 to 1.
         words_per_shingle: Words in a shingle. A shorter text is one shingle.
-        splitter: Turns a text into words.
+        words: What is a word: `whitespace`, `unicode`, `lowercase` or package.function of yours.
         recall: The least probability that a pair right at the threshold is found; 0 to below 1.
         bands: Parts of a signature; more find the same pairs with fewer comparisons.
         seed: Another seed overlooks other pairs.
@@ -70,15 +70,16 @@ class NearDuplicates(CorpusPass):
         *,
         threshold: float = 0.8,
         words_per_shingle: int = 5,
-        splitter: Splitter = Words(),  # noqa: B008 - never changed
+        words: str = "lowercase",
         recall: float = 0.99,
         bands: int = 20,
         seed: int = 1,
     ) -> None:
         _check(threshold, words_per_shingle, recall, bands)
+        splitter_named(words)
         self.threshold = threshold
         self.words_per_shingle = words_per_shingle
-        self.splitter = splitter
+        self.words = words
         self.recall = recall
         self.bands = bands
         self.seed = seed
@@ -98,7 +99,7 @@ class NearDuplicates(CorpusPass):
             kept = KeptDocuments(keys=keys, folder=Path(name), threshold=self.threshold)
             stack.enter_context(closing(kept))
             clusters = stack.enter_context(closing(Clusters(Path(name) / "ids")))
-            shingles_of = partial(_shingles, self.splitter, self.words_per_shingle, self.seed)
+            shingles_of = partial(_shingles, self.words, self.words_per_shingle, self.seed)
             blocks = _with_groups(reading, kept)
             for block, sets in mapped(blocks, _Block.texts, shingles_of, ordered_map):
                 yield from _decided(block, sets, kept, clusters)
@@ -107,7 +108,7 @@ class NearDuplicates(CorpusPass):
     def _write_keys(self, reading: Reading, folder: Path, ordered_map: OrderedMap) -> list[Path]:
         """Writes the keys of all documents, a file per band."""
         paths = [folder / f"keys-{band:02d}" for band in range(self.bands)]
-        keys_of = partial(_keys, self.splitter, self.words_per_shingle, self.seed, self.banding)
+        keys_of = partial(_keys, self.words, self.words_per_shingle, self.seed, self.banding)
         first = 0
         with ExitStack() as stack:
             files = [stack.enter_context(path.open("wb")) for path in paths]
@@ -162,18 +163,18 @@ def _decided(
             yield Drop("near_duplicate", detail)
 
 
-def _shingles(splitter: Splitter, n: int, seed: int, texts: list[str]) -> list[Hashes]:
-    return shingles([splitter(text) for text in texts], n, seed)
+def _shingles(words: str, n: int, seed: int, texts: list[str]) -> list[Hashes]:
+    return shingles(list(map(splitter_named(words), texts)), n, seed)
 
 
 def _keys(
-    splitter: Splitter, n: int, seed: int, banding: Banding, texts: list[str]
+    words: str, n: int, seed: int, banding: Banding, texts: list[str]
 ) -> tuple[Hashes, NDArray[np.bool_]]:
     """Makes the keys of texts, [texts, bands], and tells which have no words."""
     hasher = minhash(banding.bands * banding.rows, seed)
     signatures = np.zeros((len(texts), hasher.places), np.uint64)
     empty = np.zeros(len(texts), bool)
-    for i, members in enumerate(_shingles(splitter, n, seed, texts)):
+    for i, members in enumerate(_shingles(words, n, seed, texts)):
         if len(members):
             signatures[i] = hasher.signature(members)
         else:

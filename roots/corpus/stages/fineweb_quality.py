@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from roots.corpus.splitters import splitter_named
 from roots.corpus.stage import Stage
 from roots.corpus.stages.limits import above, below, check_limits
 from roots.corpus.stages.punctuation import TERMINAL
 from roots.corpus.stages.repeats import repeated
-from roots.corpus.stages.words import splitter_named, words_of
+from roots.corpus.stages.words import words_of
 from roots.errors import ConfigError
 from roots.records import KEEP, Document, Drop, Verdict
 
@@ -29,7 +30,7 @@ class FineWebQuality(Stage):
         short_line_characters: What is short: so many characters or fewer.
         max_repeated_characters: Greatest fraction of characters in lines that equal an earlier one.
         max_newlines_per_word: Most newlines for each word.
-        words: What is a word: `whitespace`, `unicode` or a function of yours (package.function).
+        words: What is a word: `whitespace`, `unicode`, `lowercase` or package.function of yours.
 
     Raises:
         ConfigError: A limit is below 0, a line end is not one character, or no such splitter.

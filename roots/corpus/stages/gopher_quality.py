@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from roots.corpus.splitters import splitter_named
 from roots.corpus.stage import Stage
 from roots.corpus.stages.limits import above, below, check_limits
-from roots.corpus.stages.words import ALPHABETIC, SYMBOL_FREE, Words, splitter_named, words_of
+from roots.corpus.stages.words import ALPHABETIC, SYMBOL_FREE, Words, words_of
 from roots.records import KEEP, Document, Drop, Verdict
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -37,7 +38,7 @@ class GopherQuality(Stage):
         min_stop_words: How many of `stop_words` a text must hold; they are English, so set this to
             0 for other languages, or give other words.
         stop_words: The stop words.
-        words: What is a word: `whitespace`, `unicode` or a function of yours (package.function).
+        words: What is a word: `whitespace`, `unicode`, `lowercase` or package.function of yours.
 
     Raises:
         ConfigError: A limit is below 0, or there is no such splitter.

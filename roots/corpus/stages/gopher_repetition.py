@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from roots.corpus.splitters import splitter_named
 from roots.corpus.stage import Stage
 from roots.corpus.stages.limits import above, check_limits
 from roots.corpus.stages.repeats import Repeats, repeated, top_characters
-from roots.corpus.stages.words import Words, splitter_named, words_of
+from roots.corpus.stages.words import Words, words_of
 from roots.errors import ConfigError
 from roots.records import KEEP, Document, Drop, Verdict
 
@@ -32,7 +33,7 @@ class GopherRepetition(Stage):
         max_top_n_grams: For n, what all copies of the most frequent n-gram of words may hold of the
             characters.
         max_repeated_n_grams: For n, what n-grams that come again may hold.
-        words: What is a word: `whitespace`, `unicode` or a function of yours (package.function).
+        words: What is a word: `whitespace`, `unicode`, `lowercase` or package.function of yours.
 
     Raises:
         ConfigError: A limit is below 0, an n below 2, or there is no such splitter.

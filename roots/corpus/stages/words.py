@@ -1,33 +1,18 @@
-r"""The words of a text: split once, and shared by all stages that count them.
-
-The splitter decides what the rules mean, so it is an argument and in the recipe:
-
-    whitespace   what stands between white space: `(see` and `below).` are words
-    unicode      runs of letters, digits and `_`, with inner apostrophes; every other visible
-                 character alone, as spaCy mostly does; Han, Kana and Thai runs are not divided
-    a.b.c        the function c of the module a.b, from a text to a list of words; none may be empty
-"""
+"""The words of a text: split once, and shared by all stages that count them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from functools import cache, cached_property
-from importlib import import_module
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from roots.corpus.splitters import splitter_named
 from roots.corpus.stages.punctuation import PUNCTUATION
-from roots.errors import ConfigError, nearest
 
 SYMBOL_FREE, ALPHABETIC = 1, 2
 _MEMO_WORDS = 2**17
 _MEMO_LENGTH = 40
-_UNICODE = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
-
-Splitter = Callable[[str], list[str]]
-SPLITTERS: dict[str, Splitter] = {"whitespace": str.split, "unicode": _UNICODE.findall}
 
 
 class Words:
@@ -99,26 +84,3 @@ def words_of(text: str, splitter: str) -> Words:
     words = Words(text, splitter_named(splitter)(text))
     _latest = (text, splitter, words)
     return words
-
-
-@cache
-def splitter_named(name: str) -> Splitter:
-    """Finds a splitter.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
-    if name in SPLITTERS:
-        return SPLITTERS[name]
-    module, _, function = name.rpartition(".")
-    try:
-        splitter = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"words='{name}' is no splitter{nearest(name, SPLITTERS)}: {error}. Take"
-            f" {' or '.join(SPLITTERS)}, or name a function as package.module.function."
-        ) from error
-    if not callable(splitter):
-        raise ConfigError(f"words='{name}' is no function. Name one that splits a text into words.")
-    found: Splitter = splitter
-    return found

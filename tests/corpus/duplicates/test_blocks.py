@@ -11,14 +11,14 @@ from ways import Listed, decided
 
 from roots.corpus.duplicates import (
     Contamination,
-    CorpusPass,
     ExactDuplicates,
     NearDuplicates,
     RepeatedLines,
     blocks,
 )
+from roots.corpus.stage import Pass
 from roots.errors import DataError
-from roots.records import Document, plain
+from roots.records import Document, plain, rebuild
 from roots.sources import Jsonl
 
 TWICE = [ExactDuplicates, NearDuplicates, RepeatedLines]
@@ -48,7 +48,7 @@ class Changing(Listed):
     ],
 )
 def test_readings_that_differ_are_told(
-    kind: type[CorpusPass],
+    kind: type[Pass],
     block: int,
     change: Callable,
     words: str,
@@ -64,7 +64,7 @@ def test_readings_that_differ_are_told(
 
 
 @pytest.mark.parametrize("kind", TWICE)
-def test_documents_are_read_twice(kind: type[CorpusPass], tmp_path: Path) -> None:
+def test_documents_are_read_twice(kind: type[Pass], tmp_path: Path) -> None:
     documents = Listed(["a", "b", "a"])
     assert len(list(kind().decide(documents, tmp_path))) == 3
     assert documents.readings == 2
@@ -88,7 +88,7 @@ def test_a_pass_that_is_left_early_cleans_up(tmp_path: Path) -> None:
 
 def test_passes_come_from_a_configuration() -> None:
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--passes", type=list[CorpusPass])
+    parser.add_argument("--passes", type=list[Pass])
     exam = {"class_path": "roots.sources.Jsonl", "init_args": {"paths": "exam.jsonl"}}
     asked = [
         {"class_path": "ExactDuplicates", "init_args": {"fold_case": False}},
@@ -102,14 +102,17 @@ def test_passes_come_from_a_configuration() -> None:
     assert plain(made) == plain(again)
     for spec, given in zip(plain(made), asked, strict=True):
         assert spec["class_path"].rpartition(".")[::2] == (
-            "roots.corpus.duplicates",
+            "roots.corpus",
             given["class_path"].rpartition(".")[2],
         )
         for name, value in given["init_args"].items():
             if name != "evaluations":
                 assert spec["init_args"][name] == value
     assert isinstance(made[3].evaluations["exam"], Jsonl)
-    assert plain(made)[1]["init_args"]["splitter"]["class_path"] == "roots.corpus.duplicates.Words"
+    assert plain(made)[1]["init_args"]["words"] == "lowercase"
+    rebuilt = [rebuild(each, Pass) for each in plain(made)]
+    assert plain(rebuilt) == plain(made)
+    assert isinstance(rebuilt[3].evaluations["exam"], Jsonl)
 
 
 def test_no_pass_imports_torch() -> None:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from planted import fresh
 from ways import Ahead, decided, dropped
 
-from roots.corpus.duplicates import Contamination, Drop, blocks
+from roots.corpus.duplicates import Contamination, blocks
 from roots.errors import ConfigError, DataError
-from roots.records import Document
+from roots.records import Document, Drop
 from roots.sources import Jsonl, Source
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ways import decided, dropped
 
-from roots.corpus.duplicates import Drop, ExactDuplicates, Keep, equal_keys
+from roots.corpus.duplicates import ExactDuplicates, equal_keys
+from roots.records import Drop, Keep
 
 TEXTS = ["A  tree.", "a tree.\n", "a tree", "Caf\u00e9", "cafe\u0301", "", " ", "根"]
 

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ways import decided, dropped, outcome
 
-from roots.corpus.duplicates import Drop, Edit, Keep, RepeatedLines, equal_keys
+from roots.corpus.duplicates import RepeatedLines, equal_keys
 from roots.errors import ConfigError
+from roots.records import Drop, Edit, Keep
 
 MENU = "Home | About | Contact | Imprint"
 NOTICE = "We use cookies, and you have no choice."

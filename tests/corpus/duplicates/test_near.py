@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from planted import N, corpus, fresh, pair
 from ways import Ahead, decided, dropped
 
-from roots.corpus.duplicates import Drop, NearDuplicates, blocks, equal_keys
+from roots.corpus.duplicates import NearDuplicates, blocks, equal_keys
 from roots.errors import ConfigError
+from roots.records import Drop
 
 THRESHOLD = Fraction(8, 10)
 

@@ -8,8 +8,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from roots.corpus.duplicates import CorpusPass, Drop, Edit, Verdict
-from roots.records import Document
+from roots.corpus.stage import Pass
+from roots.records import Document, Drop, Edit, Verdict
 
 
 class Ahead:
@@ -40,9 +40,7 @@ class Listed:
             yield Document(text=text, id=f"d{i}", metadata={"place": i})
 
 
-def decided(
-    corpus_pass: CorpusPass, texts: Iterable[str], folder: Path, **given: Any
-) -> list[Verdict]:
+def decided(corpus_pass: Pass, texts: Iterable[str], folder: Path, **given: Any) -> list[Verdict]:
     """Runs a pass; every document is decided on, and nothing but its findings is left."""
     folder.mkdir(parents=True, exist_ok=True)
     documents = Listed(texts)

@@ -1,10 +1,9 @@
-"""Splitter and Words: how a text becomes words, for shingles and n-grams."""
+"""The words by which documents are compared: without case and punctuation, in any script."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from abc import ABC, abstractmethod
 
 _UNSPACED = (
     "\u0e00-\u0eff"  # Thai, Lao
@@ -15,32 +14,21 @@ _WORD = re.compile(rf"[^\W{_UNSPACED}]+|[\w{_UNSPACED}]")
 _ASCII = bytes(i if i > 127 or chr(i).isalnum() or chr(i) == "_" else 32 for i in range(256))
 
 
-class Splitter(ABC):
-    """Turns a text into words; a class, because a corpus's recipe names it: it decides."""
-
-    @abstractmethod
-    def __call__(self, text: str) -> list[str]:
-        """Splits a text."""
-
-
-class Words(Splitter):
+def lowercase_words(text: str) -> list[str]:
     """Takes the runs of letters, digits and `_`, in lower case; all else parts them.
 
     In scripts that put no space between words, each character is a word.
     """
-
-    def __call__(self, text: str) -> list[str]:
-        """Splits a text."""
-        if text.isascii():
-            return _parted(text.lower())
-        parts = _parted(unicodedata.normalize("NFC", text).lower())
-        words: list[str] = []
-        done = 0
-        for i in [i for i, part in enumerate(parts) if not part.isascii()]:
-            words += parts[done:i]
-            words += _WORD.findall(parts[i])
-            done = i + 1
-        return words + parts[done:]
+    if text.isascii():
+        return _parted(text.lower())
+    parts = _parted(unicodedata.normalize("NFC", text).lower())
+    words: list[str] = []
+    done = 0
+    for i in [i for i, part in enumerate(parts) if not part.isascii()]:
+        words += parts[done:i]
+        words += _WORD.findall(parts[i])
+        done = i + 1
+    return words + parts[done:]
 
 
 def _parted(text: str) -> list[str]:

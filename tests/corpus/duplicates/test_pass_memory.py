@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from roots.corpus.duplicates import (
-    CorpusPass,
-    Drop,
     ExactDuplicates,
     NearDuplicates,
     RepeatedLines,
     blocks,
     equal_keys,
 )
-from roots.records import Document
+from roots.corpus.stage import Pass
+from roots.records import Document, Drop
 
 
 class Generated:
@@ -35,7 +34,7 @@ class Generated:
             )
 
 
-def peak(corpus_pass: CorpusPass, n: int, folder: Path) -> int:
+def peak(corpus_pass: Pass, n: int, folder: Path) -> int:
     tracemalloc.start()
     dropped = sum(isinstance(each, Drop) for each in corpus_pass.decide(Generated(n), folder))
     _, most = tracemalloc.get_traced_memory()
@@ -49,7 +48,7 @@ def peak(corpus_pass: CorpusPass, n: int, folder: Path) -> int:
     [(ExactDuplicates(), 15), (NearDuplicates(), 90), (RepeatedLines(max_documents=3), 5)],
 )
 def test_memory_does_not_grow_with_the_corpus(
-    corpus_pass: CorpusPass,
+    corpus_pass: Pass,
     bytes_per_document: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
