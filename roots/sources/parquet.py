@@ -1,13 +1,12 @@
-"""Parquet: a column of texts; needs pyarrow, from the extra `corpus`."""
+"""Parquet: a column of texts, read by pyarrow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from roots.errors import DataError, MissingExtra
+from roots.errors import DataError
 from roots.records import Document, Reject
 from roots.sources.finding import find_files
 from roots.sources.record_source import OnBadRecord, RecordSource
@@ -111,11 +110,6 @@ class Parquet(RecordSource):
 
 
 def _open(path: Path) -> Any:
-    if find_spec("pyarrow") is None:
-        raise MissingExtra(
-            f"{path} needs pyarrow, which is not installed. Install it: pip install"
-            " 'roots-lm[corpus]' (pip install -e '.[corpus]' in a clone)."
-        )
     import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped,unused-ignore]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from roots.corpus import C4Quality, FineWebQuality, GopherQuality, GopherRepetition, Stage
-from roots.corpus.stages.sentences import sentences
 from roots.corpus.splitters import SPLITTERS
+from roots.corpus.stages.sentences import sentences
 from roots.records import Document, Drop, Edit
 
 pytest.importorskip("datatrove", reason="datatrove is not installed; it is no dependency of roots")
