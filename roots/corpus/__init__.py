@@ -1,13 +1,25 @@
 """Text in, shards out: survey, tokenizer, encoding, manifest.
 
 corpus.py          Corpus, the ShardMaker that `roots corpus` and a data module run
+stage.py           Stage (one document at a time) and Pass (all of them)
+stages/            the stages, a file each: normalise, language, quality, PII
+duplicates/        the passes: exact and near duplicates, repeated lines, contamination
+splitters.py       how a text becomes words, by name
+lowercase_words.py the words by which documents are compared
+pipeline.py        Pipeline: a list of them, run over any source; Run
+passing.py         a pass at work: spread over the workers, its findings taken out
+staging.py         stages over a batch of documents: the job of a worker that decides
+books.py           Books: what came in, went on and was dropped, by part, reason and source
+books_table.py     the same as a table
+spool.py           documents on disk between two parts
+intake.py          what a build takes in: the pipeline's documents, examples of drops, rejects
 tokenizer_plan.py  TokenizerPlan: where the tokenizer comes from
 byte_pairs.py      BytePairs: a byte-level BPE, trained on the documents of the train split
 word_piece.py      WordPiece: BERT's, trained on the documents of the train split
 characters.py      Characters: one token per character of the documents of the train split
 existing.py        Existing: a tokenizer that is already there
 splitting.py       which split a document belongs to: a pure function of its text
-building.py        Build: the stages, one after another
+building.py        Build: intake, tokenizer, shards, manifest
 survey.py          the first pass: counts, splits, fingerprint; trouble shows before it costs
 cutting.py         long texts in parts whose encodings add up to that of the whole
 encoding.py        the last pass: documents to tokens, in order, with any number of workers
@@ -23,19 +35,54 @@ command.py         `roots corpus`
 from __future__ import annotations
 
 from roots.corpus.adopt import adopt
+from roots.corpus.books import Books
 from roots.corpus.byte_pairs import BytePairs
 from roots.corpus.characters import Characters
 from roots.corpus.corpus import Corpus
+from roots.corpus.duplicates import (
+    Contamination,
+    ExactDuplicates,
+    NearDuplicates,
+    RepeatedLines,
+)
 from roots.corpus.existing import Existing
+from roots.corpus.pipeline import Pipeline
 from roots.corpus.splitting import split_of
+from roots.corpus.stage import OrderedMap, Part, Pass, Stage
+from roots.corpus.stages import (
+    C4Quality,
+    FineWebQuality,
+    GopherQuality,
+    GopherRepetition,
+    Language,
+    Normalise,
+    Pii,
+)
 from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.corpus.word_piece import WordPiece
 
 __all__ = [
+    "Books",
     "BytePairs",
+    "C4Quality",
     "Characters",
+    "Contamination",
     "Corpus",
+    "ExactDuplicates",
     "Existing",
+    "FineWebQuality",
+    "GopherQuality",
+    "GopherRepetition",
+    "Language",
+    "NearDuplicates",
+    "Normalise",
+    "OrderedMap",
+    "Part",
+    "Pass",
+    "Pii",
+    "Pipeline",
+    "RepeatedLines",
+    "Stage",
     "TokenizerPlan",
     "WordPiece",
     "adopt",

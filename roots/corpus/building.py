@@ -1,17 +1,19 @@
-"""The stages of a corpus, one after another: survey, tokenizer, shards, manifest."""
+"""How a corpus is made: what comes in, tokenizer, shards, manifest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from roots.corpus.cutting import parts
 from roots.corpus.encoding import encode_documents
-from roots.corpus.inputs import FileState, remember, states
+from roots.corpus.inputs import FileState, remember, states, with_files
+from roots.corpus.intake import REJECTS, SPOOL, Intake, RejectFile, take_in
+from roots.corpus.pipeline import Pipeline
 from roots.corpus.pool import choose_workers
 from roots.corpus.progress import Progress
 from roots.corpus.splitting import fraction_of
@@ -33,6 +35,7 @@ class Build:
 
     Args:
         source: Where the documents come from.
+        pipeline: What decides about them first.
         plan: How to get the tokenizer.
         divide: Names the split of a text, given in UTF-8.
         fractions: The share of each split that must not be empty, `train` included.
@@ -44,6 +47,7 @@ class Build:
     """
 
     source: Source
+    pipeline: Pipeline
     plan: TokenizerPlan
     divide: Callable[[bytes], str]
     fractions: Mapping[str, float]
@@ -60,22 +64,48 @@ class Build:
             DataError: The input cannot be read, changes meanwhile, or leaves a split empty.
         """
         files = states(self.source.files())
-        found = self._survey(files)
-        self._check_splits(found)
+        others = states(self.pipeline.files())
+        taken, found = self._take_in(folder, files)
+        manifest = replace(self, source=taken.source)._write(folder, taken, found)
+        (folder / SPOOL).unlink(missing_ok=True)
+        remember(folder, [*files, *others])
+        (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8", newline="")
+
+    def _take_in(self, folder: Path, files: list[FileState]) -> tuple[Intake, Survey]:
+        """Reads the source: through the pipeline where it has parts, else as it is."""
+        n_bytes = sum(size for _, size, _ in files)
+        if not self.pipeline.parts:
+            return self._survey(folder, n_bytes)
+        progress = self._progress("stages", n_bytes)
+        workers = self.workers
+        taken = take_in(self.source, self.pipeline, folder, workers=workers, progress=progress)
+        progress.finish()
+        return taken, survey(taken.source, self.divide)
+
+    def _survey(self, folder: Path, n_bytes: int) -> tuple[Intake, Survey]:
+        progress = self._progress("survey", n_bytes)
+        with RejectFile(folder / REJECTS, str) as rejects:
+            found = survey(self.source, self.divide, progress, rejects.add)
+        progress.finish()
+        taken = Intake(
+            source=self.source,
+            fingerprint=found.fingerprint,
+            books=found.books,
+            rejected=rejects.counts,
+            places_replaced=found.places_replaced,
+        )
+        return taken, found
+
+    def _write(self, folder: Path, taken: Intake, found: Survey) -> Manifest:
+        self._check_splits(taken, found)
         tokenizer = self._make_tokenizer(found)
         tokenizer.save(folder / TOKENIZER)
         splits = self._encode(folder, tokenizer, found)
-        remember(folder, files)
-        manifest = self._manifest(tokenizer, found, splits)
-        (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8", newline="")
+        return self._manifest(tokenizer, taken, splits)
 
-    def _survey(self, files: list[FileState]) -> Survey:
-        progress = self._progress("survey", sum(size for _, size, _ in files))
-        found = survey(self.source, self.divide, progress)
-        progress.finish()
-        return found
-
-    def _check_splits(self, found: Survey) -> None:
+    def _check_splits(self, taken: Intake, found: Survey) -> None:
+        if not found.documents.total():
+            raise DataError(_no_text(taken))
         for split, fraction in self.fractions.items():
             if fraction > 0 and not found.documents[split]:
                 raise DataError(_empty_split(split, fraction, found, self._enough(split)))
@@ -132,19 +162,22 @@ class Build:
         return {name: _record(writer, found.n_bytes[name]) for name, writer in writers.items()}
 
     def _manifest(
-        self, tokenizer: Tokenizer, found: Survey, splits: Mapping[str, SplitRecord]
+        self, tokenizer: Tokenizer, taken: Intake, splits: Mapping[str, SplitRecord]
     ) -> Manifest:
         return Manifest(
             dtype=token_dtype(tokenizer.vocab_size).name,
             vocab_size=tokenizer.vocab_size,
             eos_id=tokenizer.eos_id,
             tokenizer_fingerprint=tokenizer.fingerprint,
-            input_fingerprint=found.fingerprint,
+            input_fingerprint=with_files(taken.fingerprint, self.pipeline.files()),
             recipe=self.recipe,
             splits=splits,
-            documents_read=found.n_read,
-            documents_dropped=dict(found.dropped),
-            places_replaced=found.places_replaced,
+            documents_read=taken.books.documents_in,
+            documents_dropped=dict(taken.books.dropped),
+            places_replaced=taken.places_replaced,
+            books=taken.books.plain(),
+            records_rejected=dict(taken.rejected),
+            findings=tuple(taken.findings),
         )
 
     def _progress(self, label: str, total_bytes: int) -> Progress:
@@ -171,12 +204,6 @@ def _check_unchanged(first: Survey, second: Survey) -> None:
 
 def _empty_split(split: str, fraction: float, found: Survey, enough: float) -> str:
     kept = found.documents.total()
-    if kept == 0:
-        dropped = ", ".join(f"{n:,} {why}" for why, n in found.dropped.items()) or "none"
-        return (
-            f"The source gave no text: {found.n_read:,} documents read, dropped: {dropped}."
-            " Give it files that hold text."
-        )
     by_document = (
         "A corpus is divided by whole documents; cut the text into smaller ones (in"
         " roots.sources.Text: document: blank_line, or line)"
@@ -187,3 +214,15 @@ def _empty_split(split: str, fraction: float, found: Survey, enough: float) -> s
         f"{split}_fraction={fraction} of {kept:,} documents gave none to {split}. {by_document},"
         f" or set {split}_fraction to {enough:.2f} or more, or to 0 for no such split."
     )
+
+
+def _no_text(taken: Intake) -> str:
+    books = taken.books
+    dropped = ", ".join(f"{n:,} {why}" for why, n in books.dropped.most_common()) or "none"
+    read = f"{books.documents_in:,} documents read, dropped: {dropped}"
+    if books.of(0).documents_kept:
+        return (
+            f"The stages left no document: {read}. Loosen or leave out the one that dropped most;"
+            " `roots corpus … --sample 1000` shows an example for each reason."
+        )
+    return f"The source gave no text: {read}. Give it files that hold text."

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
+from roots.corpus.books import Books
 from roots.corpus.corpus import Corpus
 from roots.corpus.inputs import states
+from roots.corpus.intake import DROPPED, REJECTS
 from roots.corpus.progress import megabytes
+from roots.corpus.sample import sample
+from roots.corpus.stage import Part
 from roots.errors import ConfigError
-from roots.records import class_path
+from roots.records import class_path, plain
 from roots.shards import Manifest, ShardFolder
 
 _LARGEST_SHOWN = 5
@@ -31,9 +35,16 @@ def main(args: list[str]) -> int:
     parser = _parser()
     settings = _parsed(parser, args)
     corpus = _instantiated(parser, settings)
+    if settings.sample < 0:
+        raise ConfigError(
+            f"--sample {settings.sample} is below 0. Give how many documents to look at, or 0 for"
+            " none."
+        )
     if settings.dry_run:
         print(_preview(corpus))
-    else:
+    if settings.sample:
+        print(sample(corpus, settings.sample))
+    if not (settings.dry_run or settings.sample):
         corpus.prepare()
         print(_summary(ShardFolder.open(corpus.folder)))
     return 0
@@ -48,6 +59,13 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--config", action=ActionConfigFile, help="A YAML file of these settings.")
     parser.add_argument(
         "--dry-run", action="store_true", help="Say what would be read and written; write nothing."
+    )
+    parser.add_argument(
+        "--sample",
+        type=int,
+        default=0,
+        help="Run the stages on so many documents from the beginning, and print the books and an"
+        " example for each reason; write nothing.",
     )
     parser.add_class_arguments(Corpus, None)
     return parser
@@ -65,7 +83,7 @@ def _parsed(parser: ArgumentParser, args: list[str]) -> Namespace:
 
 def _instantiated(parser: ArgumentParser, settings: Namespace) -> Corpus:
     made = vars(parser.instantiate(settings))
-    return Corpus(**{name: made[name] for name in made.keys() - {"config", "dry_run"}})
+    return Corpus(**{name: made[name] for name in made.keys() - {"config", "dry_run", "sample"}})
 
 
 def _preview(corpus: Corpus) -> str:
@@ -73,15 +91,24 @@ def _preview(corpus: Corpus) -> str:
     largest = sorted(files, key=lambda file: -file[1])[:_LARGEST_SHOWN]
     why = corpus.stale_because()
     plan = corpus.tokenizer
+    corpus.pipeline.check()
     lines = [
         f"read    {class_path(type(corpus.source))}: {len(files):,} files,"
         f" {megabytes(sum(size for _, size, _ in files))}; the largest are",
         *(f"        {megabytes(size):>12}  {path}" for path, size, _ in largest),
+        *(f"stage   {_worded(part)}" for part in corpus.stages),
         f"make    a tokenizer: {class_path(type(plan))}, {plan.planned_vocab_size():,} tokens",
         f"write   {corpus.folder}: " + ("nothing, it is ready" if why is None else f"all, {why}"),
         "nothing was written (--dry-run)",
     ]
     return "\n".join(lines)
+
+
+def _worded(part: Part) -> str:
+    """Names a part with its settings."""
+    written = plain(part)
+    settings = (f"{name}={value}" for name, value in written["init_args"].items())
+    return " ".join([written["class_path"], *settings])
 
 
 def _summary(folder: ShardFolder) -> str:
@@ -97,6 +124,7 @@ def _summary(folder: ShardFolder) -> str:
         for name, split in manifest.splits.items()
     ]
     lines = [
+        *_books(manifest),
         _ROW.format("split", "documents", "tokens", "bytes", "bytes/token"),
         *rows,
         *_notes(manifest),
@@ -108,8 +136,27 @@ def _summary(folder: ShardFolder) -> str:
     return "\n".join(lines)
 
 
+def _books(manifest: Manifest) -> list[str]:
+    """The table, where there is more to tell than how many documents came in."""
+    books = Books.from_plain(manifest.books)
+    return [f"{books}\n"] if len(books.names) > 1 or len(books.sources) > 1 else []
+
+
 def _notes(manifest: Manifest) -> list[str]:
-    dropped = [f"dropped: {n:,} documents, {why}" for why, n in manifest.documents_dropped.items()]
+    dropped = []
+    if len(manifest.books) <= 1:
+        drops = manifest.documents_dropped.items()
+        dropped += [f"dropped: {n:,} documents, {why}" for why, n in drops]
+    elif manifest.documents_dropped:
+        dropped.append(
+            f"dropped: {sum(manifest.documents_dropped.values()):,} documents; examples"
+            f" for each reason are in {DROPPED}"
+        )
+    if manifest.records_rejected:
+        causes = ", ".join(f"{n:,} {why}" for why, n in sorted(manifest.records_rejected.items()))
+        dropped.append(f"rejected: {causes}; the records are in {REJECTS}")
+    if manifest.findings:
+        dropped.append(f"found: {', '.join(manifest.findings)}")
     if manifest.places_replaced:
         dropped.append(
             f"replaced: {manifest.places_replaced:,} undecodable places by U+FFFD; when that is"

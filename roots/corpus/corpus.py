@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from roots.corpus.building import Build
 from roots.corpus.byte_pairs import BytePairs
-from roots.corpus.inputs import remember_if_writable, remembered, states
+from roots.corpus.inputs import remember_if_writable, remembered, states, with_files
+from roots.corpus.pipeline import Pipeline
 from roots.corpus.progress import megabytes
 from roots.corpus.recipe import differences
 from roots.corpus.splitting import split_of
+from roots.corpus.stage import Part
 from roots.corpus.survey import survey
 from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.errors import ConfigError, DataError
@@ -28,12 +31,14 @@ class Corpus(ShardMaker):
     Args:
         source: Where the documents come from.
         out: The folder to make; it holds nothing else.
+        stages: What decides about each document first, in this order: keep, edit or drop it. The
+            manifest counts every drop by stage, reason and source.
         tokenizer: How to get the tokenizer: `BytePairs` trains one, `Characters` has one token per
             character, `Existing` takes one.
         val_fraction: Share of the documents for `val`, 0 to 1. Copies of a text stay together.
         test_fraction: Share of the documents for `test`, 0 to 1.
         seed: Another seed divides the documents otherwise.
-        workers: Processes that encode; 0 is one per core. The bytes do not depend on it.
+        workers: Processes that decide and encode; 0 is one per core. The bytes do not depend on it.
         max_training_bytes: Train the tokenizer on about so many bytes of text, drawn by document.
 
     Raises:
@@ -45,6 +50,7 @@ class Corpus(ShardMaker):
         *,
         source: Source,
         out: str,
+        stages: Sequence[Part] = (),
         tokenizer: TokenizerPlan = BytePairs(vocab_size=4096),  # noqa: B008 - never changed
         val_fraction: float = 0.01,
         test_fraction: float = 0.0,
@@ -58,14 +64,21 @@ class Corpus(ShardMaker):
                 f"workers={workers} and max_training_bytes={max_training_bytes:,}: the first must"
                 " be 0 (one per core) or more, the second 1 or more. Leave them out."
             )
+        Pipeline(stages)
         self.source = source
         self.out = out
+        self.stages = tuple(stages)
         self.tokenizer = tokenizer
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.seed = seed
         self.workers = workers
         self.max_training_bytes = max_training_bytes
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The stages, ready to run on any source."""
+        return Pipeline(self.stages)
 
     def planned_vocab_size(self) -> int:
         """Tells the real size when the folder is ready, else the planned one."""
@@ -86,7 +99,8 @@ class Corpus(ShardMaker):
 
     def recipe(self) -> dict[str, Any]:
         """Writes down what decides which bytes come out: not `out`, not `workers`."""
-        return {
+        stages = {"stages": plain(self.stages)} if self.stages else {}  # older recipes have none
+        return stages | {
             "recipe_version": RECIPE_VERSION,
             "source": plain(self.source),
             "tokenizer": self.tokenizer.recipe(),
@@ -112,6 +126,7 @@ class Corpus(ShardMaker):
         """Writes tokenizer, shards, inputs and manifest into `folder`."""
         Build(
             source=self.source,
+            pipeline=self.pipeline,
             plan=self.tokenizer,
             divide=self.divide,
             fractions=self._fractions(),
@@ -139,13 +154,15 @@ class Corpus(ShardMaker):
     def _input_changed(self, manifest: Manifest) -> str | None:
         """Looks at sizes and times; only when they differ, reads the text again."""
         try:
-            found = states(self.source.files())
+            others = self.pipeline.files()
+            found = states([*self.source.files(), *others])
         except DataError:
             return None
         before = remembered(self.folder)
         if found == before:
             return None
-        if survey(self.source, self.divide).fingerprint == manifest.input_fingerprint:
+        fingerprint = survey(self.source, self.divide).fingerprint
+        if with_files(fingerprint, others) == manifest.input_fingerprint:
             remember_if_writable(self.folder, found)
             return None
         changed = sorted({path for path, _, _ in set(found) ^ set(before or [])})

@@ -10,15 +10,46 @@ from pathlib import Path
 import numpy as np
 
 from roots.corpus.cutting import parts
-from roots.corpus.pool import encode_in_order
+from roots.corpus.pool import map_in_order
 from roots.corpus.progress import Progress
 from roots.corpus.survey import Survey, documents_and_bytes, drop_reason
-from roots.corpus.worker import Encoded
 from roots.shards import ShardWriter
 from roots.sources import Source
 from roots.tokenizer import Tokenizer
 
 _BATCH_CHARACTERS = 2**18
+
+Encoded = tuple[bytes, list[int]]
+"""The int32 ids of all texts of a batch, one after another, and how many each has."""
+
+
+@dataclass(frozen=True)
+class EncodeTexts:
+    """The job of a worker that encodes.
+
+    Args:
+        folder: The folder of the tokenizer.
+    """
+
+    folder: Path
+
+    def open(self) -> Callable[[list[str]], Encoded]:
+        """Loads the tokenizer."""
+        tokenizer = Tokenizer.load(self.folder)
+        return lambda texts: encode(tokenizer, texts)
+
+    def failed(self, texts: list[str], why: str) -> str:
+        """Names the batch by its first text."""
+        return (
+            f"A text that begins {texts[0][:60]!r}, or one of the {len(texts) - 1:,} after it,"
+            f" could not be encoded: {why}. Try the tokenizer on it alone."
+        )
+
+
+def encode(tokenizer: Tokenizer, texts: list[str]) -> Encoded:
+    """Encodes a batch."""
+    ids = [np.asarray(each, dtype=np.int32) for each in tokenizer.encode_batch(texts)]
+    return b"".join(array.tobytes() for array in ids), [len(array) for array in ids]
 
 
 @dataclass
@@ -70,7 +101,8 @@ def encode_documents(
     found = Survey()
     cut = parts if tokenizer.cuts_at_lines else _whole
     batches = _batches(source, divide, found, progress, cut)
-    encoded = encode_in_order(batches, lambda batch: batch.texts, tokenizer_folder, workers)
+    job = EncodeTexts(tokenizer_folder)
+    encoded = map_in_order(batches, lambda batch: batch.texts, job, workers)
     with closing(encoded):
         for batch, answer in encoded:
             _write(batch, answer, writers, tokenizer.eos_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +18,17 @@ def states(files: Sequence[Path]) -> list[FileState]:
     """Looks at the files without opening them."""
     looked_at = [(path, path.stat()) for path in files]
     return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in looked_at]
+
+
+def with_files(fingerprint: str, files: Sequence[Path]) -> str:
+    """Adds the content of further files to the fingerprint of the documents; none leave it."""
+    if not files:
+        return fingerprint
+    sha256 = hashlib.sha256(fingerprint.encode())
+    for path in files:
+        with path.open("rb") as file:
+            sha256.update(hashlib.file_digest(file, "sha256").digest())
+    return sha256.hexdigest()
 
 
 def remember(folder: Path, found: Sequence[FileState]) -> None:

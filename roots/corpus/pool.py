@@ -1,4 +1,4 @@
-"""The worker processes, seen from the parent: batches in, encoded batches out, in order."""
+"""The worker processes, seen from the parent: batches in, answers out, in order."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from roots.corpus.worker import Encoded, encode
-from roots.errors import DataError
-from roots.tokenizer import Tokenizer
+from roots.corpus.worker import Answer, Failure, Job, Payload
+from roots.errors import ConfigError, DataError
 
 Batch = TypeVar("Batch")
 
-_WORKER = "import sys; from roots.corpus.worker import main; main(sys.argv[1])"
+_WORKER = "from roots.corpus.worker import main; main()"
 _IN_FLIGHT = 3
 """Batches per worker that wait or are at work: this bounds the memory."""
 _BYTES_PER_WORKER = 4 * 2**20
@@ -35,27 +34,31 @@ def choose_workers(workers: int, n_bytes: int) -> int:
     return max(1, min(cores or 1, n_bytes // _BYTES_PER_WORKER))
 
 
-def encode_in_order(
-    batches: Iterable[Batch], texts_of: Callable[[Batch], list[str]], folder: Path, workers: int
-) -> Generator[tuple[Batch, Encoded]]:
-    """Encodes the texts of every batch; the order does not depend on the number of workers.
+def map_in_order(
+    batches: Iterable[Batch],
+    payload_of: Callable[[Batch], Payload],
+    job: Job[Payload, Answer],
+    workers: int,
+) -> Generator[tuple[Batch, Answer]]:
+    """Does the job on every batch; the order does not depend on the number of workers.
 
     Args:
         batches: Streamed; a few per worker are held at a time.
-        texts_of: Takes the texts out of a batch.
-        folder: The folder of the tokenizer.
+        payload_of: Takes out of a batch what a worker needs.
+        job: What to do with it.
         workers: Processes; with 1 it is done in this one.
 
     Raises:
-        DataError: A worker could not encode a batch, or was killed.
+        ConfigError: The job cannot be sent to another process.
+        DataError: A worker failed on a batch, or was killed.
     """
     if workers == 1:
-        tokenizer = Tokenizer.load(folder)
-        yield from ((batch, encode(tokenizer, texts_of(batch))) for batch in batches)
+        work = job.open()
+        yield from ((batch, work(payload_of(batch))) for batch in batches)
         return
-    pool = _Pool(folder, workers)
+    pool = _Pool(job, workers)
     try:
-        yield from pool.map(batches, texts_of)
+        yield from pool.map(batches, payload_of)
     finally:
         pool.close()
 
@@ -63,19 +66,21 @@ def encode_in_order(
 class _Pool:
     """As many threads as processes; a thread hands a batch to an idle process and waits."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        self._processes = [_start(folder) for _ in range(workers)]
+    def __init__(self, job: Job[Any, Any], workers: int) -> None:
+        self._job = job
+        message = _message(job)
+        self._processes = [_start(message) for _ in range(workers)]
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         for process in self._processes:
             self._idle.put(process)
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="roots-encode")
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="roots-corpus")
 
     def map(
-        self, batches: Iterable[Batch], texts_of: Callable[[Batch], list[str]]
-    ) -> Iterator[tuple[Batch, Encoded]]:
-        waiting: deque[tuple[Batch, Future[Encoded]]] = deque()
+        self, batches: Iterable[Batch], payload_of: Callable[[Batch], Any]
+    ) -> Iterator[tuple[Batch, Any]]:
+        waiting: deque[tuple[Batch, Future[Any]]] = deque()
         for batch in batches:
-            waiting.append((batch, self._threads.submit(self._encode, texts_of(batch))))
+            waiting.append((batch, self._threads.submit(self._answer, payload_of(batch))))
             if len(waiting) >= _IN_FLIGHT * len(self._processes):
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -89,21 +94,34 @@ class _Pool:
         for process in self._processes:
             _close(process)
 
-    def _encode(self, texts: list[str]) -> Encoded:
+    def _answer(self, payload: Any) -> Any:
         process = self._idle.get()
         try:
-            answer = _ask(process, texts)
+            answer = _ask(process, payload)
         finally:
             self._idle.put(process)
-        if isinstance(answer, str):
-            raise DataError(
-                f"A text that begins {texts[0][:60]!r}, or one of the {len(texts) - 1:,} after it,"
-                f" could not be encoded: {answer}. Try the tokenizer on it alone."
-            )
+        if isinstance(answer, Failure):
+            why = answer.why
+            raise DataError(why if answer.complete else self._job.failed(payload, why))
         return answer
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
+def _message(job: Job[Any, Any]) -> bytes:
+    """Packs the job with the module search path of this process, so that a worker finds the same.
+
+    Raises:
+        ConfigError: Something in the job cannot be written as a pickle.
+    """
+    try:
+        return pickle.dumps((sys.path, pickle.dumps(job)))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"{type(job).__name__} cannot be sent to a worker process: {error}. Make its parts of"
+            " plain values and of functions and classes that a module defines, or set workers to 1."
+        ) from error
+
+
+def _start(message: bytes) -> subprocess.Popen[bytes]:
     """Starts a worker that finds this very roots, and looks for modules in no working directory."""
     ours = str(Path(__file__).resolve().parents[2])
     paths = [ours, os.environ.get("PYTHONPATH", "")]
@@ -111,27 +129,31 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "TOKENIZERS_PARALLELISM": "false",
     }
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", _WORKER, str(folder)],
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", _WORKER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
     )
+    assert process.stdin is not None
+    with suppress(OSError):  # one that is dead already is told of when it is asked
+        process.stdin.write(message)
+        process.stdin.flush()
+    return process
 
 
-def _ask(process: subprocess.Popen[bytes], texts: list[str]) -> Encoded | str:
+def _ask(process: subprocess.Popen[bytes], payload: Any) -> Any:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        pickle.dump(texts, process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+        pickle.dump(payload, process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
         process.stdin.flush()
-        answer: Encoded | str = pickle.load(process.stdout)  # noqa: S301
+        return pickle.load(process.stdout)  # noqa: S301
     except (EOFError, OSError, pickle.UnpicklingError) as error:
         raise DataError(
-            f"An encoding worker ended with exit code {process.wait()} in the middle of its work"
+            f"A corpus worker ended with exit code {process.wait()} in the middle of its work"
             " (-9: killed, most likely for memory). Run again with fewer workers."
         ) from error
-    return answer
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -22,5 +22,8 @@ def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
         name = f"{prefix}.{key}" if prefix else key
         if isinstance(each, Mapping):
             yield from _leaves(each, name.removesuffix(".init_args"))
+        elif isinstance(each, list) and any(isinstance(item, Mapping) for item in each):
+            numbered = {str(number): item for number, item in enumerate(each, 1)}
+            yield from _leaves(numbered, name)
         else:
             yield name, each

@@ -10,10 +10,27 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from roots.corpus.books import EMPTY, READ, Books
 from roots.corpus.progress import Progress
 from roots.errors import DataError
-from roots.records import Document
+from roots.records import KEEP, Document, Reject
 from roots.sources import Source
+
+
+class Fingerprint:
+    """The sha256 over all texts in order, each behind its length; no path or time is in it."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def read(self, raw: bytes) -> None:
+        """Takes in a text."""
+        self._sha256.update(len(raw).to_bytes(8, "little"))
+        self._sha256.update(raw)
+
+    def hexdigest(self) -> str:
+        """Tells the sum."""
+        return self._sha256.hexdigest()
 
 
 @dataclass
@@ -25,13 +42,15 @@ class Survey:
         n_bytes: Their UTF-8 bytes by split.
         dropped: Documents left out, by reason.
         places_replaced: Undecodable places that became U+FFFD.
+        books: What came in, by source.
     """
 
     documents: Counter[str] = field(default_factory=Counter)
     n_bytes: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     places_replaced: int = 0
-    _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+    books: Books = field(default_factory=lambda: Books([READ]))
+    _fingerprint: Fingerprint = field(default_factory=Fingerprint)
 
     @property
     def n_read(self) -> int:
@@ -40,13 +59,12 @@ class Survey:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 over all texts in order, each behind its length; no path or time is in it."""
-        return self._sha256.hexdigest()
+        """The sha256 over all texts."""
+        return self._fingerprint.hexdigest()
 
     def read(self, raw: bytes) -> None:
         """Takes a text into the fingerprint."""
-        self._sha256.update(len(raw).to_bytes(8, "little"))
-        self._sha256.update(raw)
+        self._fingerprint.read(raw)
 
     def keep(self, split: str, raw: bytes) -> None:
         """Counts a document of `split`."""
@@ -56,16 +74,26 @@ class Survey:
 
 def drop_reason(document: Document) -> str | None:
     """Decides whether a document is left out, and why."""
-    return None if document.text and not document.text.isspace() else "empty"
+    return None if document.text and not document.text.isspace() else EMPTY.reason
 
 
-def documents_and_bytes(source: Source) -> Iterator[tuple[Document, bytes]]:
+def documents_and_bytes(
+    source: Source, on_reject: Callable[[Reject], None] | None = None
+) -> Iterator[tuple[Document, bytes]]:
     """Streams the documents, each with its text in UTF-8.
+
+    Args:
+        source: Where they come from.
+        on_reject: Told of every record that could not become a document.
 
     Raises:
         DataError: A text holds half of a surrogate pair, which UTF-8 cannot write.
     """
-    for document in source.documents():
+    for document in source.records():
+        if isinstance(document, Reject):
+            if on_reject is not None:
+                on_reject(document)
+            continue
         try:
             yield document, document.text.encode()
         except UnicodeEncodeError as error:
@@ -77,7 +105,10 @@ def documents_and_bytes(source: Source) -> Iterator[tuple[Document, bytes]]:
 
 
 def survey(
-    source: Source, divide: Callable[[bytes], str], progress: Progress | None = None
+    source: Source,
+    divide: Callable[[bytes], str],
+    progress: Progress | None = None,
+    on_reject: Callable[[Reject], None] | None = None,
 ) -> Survey:
     """Passes over all documents once.
 
@@ -85,11 +116,13 @@ def survey(
         source: Where they come from.
         divide: Names the split of a text.
         progress: Told of every document.
+        on_reject: Told of every record that could not become one.
     """
-    found = Survey()
-    for document, raw in documents_and_bytes(source):
+    found = Survey(books=Books([READ], source=type(source).__name__))
+    for document, raw in documents_and_bytes(source, on_reject):
         found.read(raw)
         reason = drop_reason(document)
+        found.books.enter(0, document, KEEP if reason is None else EMPTY)
         if reason is None:
             found.keep(divide(raw), raw)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,6 +66,10 @@ class Manifest:
         documents_read: How many came in: those of all splits and those dropped.
         documents_dropped: How many were left out, by reason.
         places_replaced: Undecodable places that became U+FFFD.
+        books: What came into, went on from and was dropped by each part of the pipeline, by source;
+            `roots.corpus.Books.from_plain` reads it.
+        records_rejected: Records that could not become documents, by reason.
+        findings: Files beside the shards that tell what the passes over all documents found.
         roots_version: The version of roots that wrote it.
     """
 
@@ -79,6 +83,9 @@ class Manifest:
     documents_read: int
     documents_dropped: Mapping[str, int]
     places_replaced: int = 0
+    books: Sequence[Mapping[str, Any]] = ()
+    records_rejected: Mapping[str, int] = field(default_factory=dict)
+    findings: Sequence[str] = ()
     roots_version: str = field(default_factory=roots_version)
 
     def to_json(self) -> str:

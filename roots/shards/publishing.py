@@ -20,7 +20,14 @@ from roots.shards.manifest import MANIFEST, Manifest
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MARK = ".roots-building"
-_EXTRAS = (MANIFEST, "inputs.json", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json")
+_EXTRAS = (
+    MANIFEST,
+    "inputs.json",
+    "dropped.jsonl",
+    "rejects.jsonl",
+    "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer_config.json",
+)
 
 
 def check_ours(folder: Path) -> None:
@@ -103,7 +110,8 @@ def _written_by_roots(folder: Path) -> list[str]:
     except DataError:
         return []
     shards = [file.name for split in manifest.splits.values() for file in split.files]
-    return [*shards, *_EXTRAS]
+    findings = [Path(name).name for name in manifest.findings]
+    return [*shards, *findings, *_EXTRAS]
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -122,7 +130,10 @@ def _told_in_words(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            cure = "Make room (about 2 bytes per token), or set out to a folder on another disk."
+            cure = (
+                "Make room (about 2 bytes per token, and with stages the size of the text while it"
+                " is built), or set out to a folder on another disk."
+            )
         elif error.errno in _READ_ONLY:
             cure = "Set out to a folder that you may write to, and paths to files you may read."
         else:

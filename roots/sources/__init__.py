@@ -2,23 +2,43 @@
 
 source.py            Source, the face that `roots.corpus` knows
 text.py              Text: plain text, a document per file, line or paragraph
-jsonl.py             Jsonl: one JSON object per line, plain or gzipped
+jsonl.py             Jsonl: one JSON object per line
+csv_table.py         Csv: a table with a header line
+parquet.py           Parquet: a column of texts
+record_source.py     RecordSource: what to do with a bad record of these three
+several.py           Several: sources by name, one after another
 folder.py            Folder: every source file below a folder
 standard_library.py  StandardLibrary: the sources of the running Python
 row_texts.py         RowTexts: a column of labelled rows
 rows/                readers of labelled rows: tables, JSON, CoNLL, SQuAD, parallel text
 finding.py           which files a `paths` argument names
-opening.py           files as bytes, plain or gzipped, whole or line by line
+opening.py           files as bytes, plain or compressed, whole or line by line
+zstd.py              the decompressed bytes of .zst files
 decoding.py          bytes to text, with every replaced byte counted
 """
 
 from __future__ import annotations
 
+from roots.sources.csv_table import Csv
 from roots.sources.folder import Folder
 from roots.sources.jsonl import Jsonl
+from roots.sources.parquet import Parquet
+from roots.sources.record_source import RecordSource
 from roots.sources.row_texts import RowTexts
+from roots.sources.several import Several
 from roots.sources.source import Source
 from roots.sources.standard_library import StandardLibrary
 from roots.sources.text import Text
 
-__all__ = ["Folder", "Jsonl", "RowTexts", "Source", "StandardLibrary", "Text"]
+__all__ = [
+    "Csv",
+    "Folder",
+    "Jsonl",
+    "Parquet",
+    "RecordSource",
+    "RowTexts",
+    "Several",
+    "Source",
+    "StandardLibrary",
+    "Text",
+]

@@ -1,4 +1,4 @@
-"""Jsonl: one JSON object per line, plain or gzipped; a bad record is named by file and line."""
+"""Jsonl: one JSON object per line, plain or compressed; a bad one is named by file and line."""
 
 from __future__ import annotations
 
@@ -9,17 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import DataError
-from roots.records import Document
-from roots.sources.decoding import REPLACEMENT, Decoder
+from roots.records import Document, Reject
+from roots.sources.decoding import REPLACEMENT
 from roots.sources.finding import find_files
-from roots.sources.opening import numbered_lines
-from roots.sources.source import Source
+from roots.sources.opening import COMPRESSED, numbered_lines
+from roots.sources.record_source import OnBadRecord, RecordSource
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Jsonl(Source):
-    """Reads JSON lines: `.jsonl`, `.ndjson`, or either gzipped (`.gz`).
+class _BadRecord(DataError):
+    """A record that cannot become a document.
+
+    Args:
+        reason: The kind of trouble.
+        cause: What is wrong, and how to mend it.
+    """
+
+    def __init__(self, reason: str, cause: str) -> None:
+        super().__init__(cause)
+        self.reason = reason
+        self.cause = cause
+
+
+class Jsonl(RecordSource):
+    """Reads JSON lines: `.jsonl`, `.ndjson`, or either compressed (`.gz`, `.zst`).
 
     Half of a surrogate pair, which JSON can write and UTF-8 cannot, becomes U+FFFD and is counted.
 
@@ -28,40 +42,59 @@ class Jsonl(Source):
             expanded.
         text_field: The key that holds the text.
         id_field: The key that names the record; empty for `path:line`.
+        on_bad_record: `error` ends the pass and names file, line and cause; `skip` counts the
+            record, writes it to `rejects.jsonl` beside the shards, and goes on.
+        max_bad_fraction: With `skip`: the greatest fraction of bad records, above 0 and to 1.
+
+    Raises:
+        ConfigError: `skip` without a fraction, or a fraction without `skip`.
     """
 
     def __init__(
-        self, *, paths: str | list[str], text_field: str = "text", id_field: str = ""
+        self,
+        *,
+        paths: str | list[str],
+        text_field: str = "text",
+        id_field: str = "",
+        on_bad_record: OnBadRecord = "error",
+        max_bad_fraction: float = 0.0,
     ) -> None:
+        super().__init__(on_bad_record=on_bad_record, max_bad_fraction=max_bad_fraction)
         self.paths = paths
         self.text_field = text_field
         self.id_field = id_field
 
     def files(self) -> list[Path]:
         """Lists the JSON-lines files that `paths` names."""
-        return find_files(self.paths, [".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"])
+        kinds = [f"{kind}{packed}" for kind in (".jsonl", ".ndjson") for packed in COMPRESSED]
+        return find_files(self.paths, kinds)
 
-    def documents(self) -> Iterator[Document]:
-        """Streams one document per line; lines without anything on them are passed over."""
+    def read(self) -> Iterator[Document | Reject]:
+        """Streams one record per line; lines without anything on them are passed over."""
         self.n_replaced = 0
         for path in self.files():
-            decoder = Decoder()
             for number, offset, raw in numbered_lines(path):
-                if raw.isspace():
-                    continue
-                line = decoder.decode(raw, path, offset)
-                self.n_replaced += decoder.n_replaced
-                decoder.n_replaced = 0
-                yield self._document(line, path, number)
+                if not raw.isspace():
+                    yield self._record(raw, path, number, offset)
 
-    def _document(self, line: str, path: Path, number: int) -> Document:
+    def _record(self, raw: bytes, path: Path, number: int, offset: int) -> Document | Reject:
+        line = self._decoded(raw, path, number, offset)
+        if isinstance(line, Reject):
+            return line
         where = f"{path}:{number}"
+        try:
+            return self._document(line, where)
+        except _BadRecord as error:
+            return Reject(where, error.reason, error.cause, raw)
+
+    def _document(self, line: str, where: str) -> Document:
         record = parse_object(line, where)
         text = _value(record, self.text_field, where, "text_field")
         if not isinstance(text, str):
-            raise DataError(
+            raise _BadRecord(
+                "no_string",
                 f"{where}: '{self.text_field}' is {kind_of(text)}, not a string."
-                " Set text_field to a key that holds text, or mend the record."
+                " Set text_field to a key that holds text, or mend the record.",
             )
         if not text.isascii():
             text, n_lone = _LONE_SURROGATE.subn(REPLACEMENT, text)
@@ -79,13 +112,15 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a plain ValueError
-        raise DataError(
+        raise _BadRecord(
+            "not_json",
             f"{where} is not JSON: {error}. It begins {line[:60]!r}."
-            " Mend or delete this line; every line must be one whole JSON object."
+            " Mend or delete this line; every line must be one whole JSON object.",
         ) from error
     if not isinstance(record, dict):
-        raise DataError(
-            f'{where} is {kind_of(record)}, not an object. Write {{"text": …}} on each line.'
+        raise _BadRecord(
+            "no_object",
+            f'{where} is {kind_of(record)}, not an object. Write {{"text": …}} on each line.',
         )
     return record
 
@@ -93,8 +128,9 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
 def _value(record: dict[str, Any], key: str, where: str, setting: str) -> Any:
     if key not in record:
         keys = ", ".join(sorted(record)) or "none"
-        raise DataError(
-            f"{where} has no key '{key}'; its keys are: {keys}. Set {setting} to the right one."
+        raise _BadRecord(
+            "no_key",
+            f"{where} has no key '{key}'; its keys are: {keys}. Set {setting} to the right one.",
         )
     return record[key]
 

@@ -1,40 +1,45 @@
-"""Files as bytes: plain or gzipped, whole or line by line, with what breaks told by its place."""
+"""Files as bytes: plain or compressed, whole or by lines, with what breaks told by its place."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from roots.errors import DataError
 from roots.sources.decoding import MAX_DOCUMENT_BYTES, too_large
+from roots.sources.zstd import open_zst, zst_errors
 
-_PACKED = {".zst": "zstd -d", ".xz": "xz -d", ".bz2": "bzip2 -d", ".zip": "unzip"}
-_BROKEN = (gzip.BadGzipFile, EOFError, zlib.error)
+COMPRESSED = ("", ".gz", ".zst")
+"""What may follow the ending of a file of lines."""
+
+_PACKED = {".xz": "xz -d", ".bz2": "bzip2 -d", ".zip": "unzip"}
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """Streams the lines of a file with their ends.
 
+    Of a line above the limit of a document only so much comes that its length tells; the rest is
+    passed over.
+
     Yields:
         The line's number from 1, the offset of its first byte in the unpacked file, and its bytes.
 
     Raises:
-        DataError: A line is too long to hold, the packing is not read, or gzip data break.
+        DataError: The compression is not read, or the compressed data break.
+        MissingExtra: The package that reads `.zst` is not installed.
     """
     number = offset = 0
-    with open_bytes(path) as file:
-        try:
-            for raw in iter(lambda: file.readline(MAX_DOCUMENT_BYTES + 1), b""):
-                number += 1
-                if len(raw) > MAX_DOCUMENT_BYTES:
-                    raise too_large(path, len(raw), f"Cut the text of line {number:,}.")
-                yield number, offset, raw
-                offset += len(raw)
-        except _BROKEN as error:
-            raise _broken(path, f" after line {number:,}", error) from error
+    with open_bytes(path) as file, _told(path, lambda: f" after line {number:,}"):
+        for raw in iter(lambda: file.readline(MAX_DOCUMENT_BYTES + 1), b""):
+            number += 1
+            yield number, offset, raw
+            offset += len(raw)
+            if len(raw) > MAX_DOCUMENT_BYTES and not raw.endswith(b"\n"):
+                offset += _pass_over(file)
 
 
 def whole(path: Path, cure: str) -> bytes:
@@ -45,13 +50,11 @@ def whole(path: Path, cure: str) -> bytes:
         cure: What to do when it is too large to be held in memory; a sentence.
 
     Raises:
-        DataError: It is too large, the packing is not read, or gzip data break.
+        DataError: It is too large, its compression is not read, or the compressed data break.
+        MissingExtra: The package that reads `.zst` is not installed.
     """
-    with open_bytes(path) as file:
-        try:
-            raw = file.read(MAX_DOCUMENT_BYTES + 1)
-        except _BROKEN as error:
-            raise _broken(path, "", error) from error
+    with open_bytes(path) as file, _told(path, lambda: ""):
+        raw = file.read(MAX_DOCUMENT_BYTES + 1)
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise too_large(path, len(raw), cure)
     return raw
@@ -61,23 +64,22 @@ def parts(path: Path, n_bytes: int = 2**20) -> Iterator[bytes]:
     """Streams a file in parts of up to `n_bytes`; the first is its head.
 
     Raises:
-        DataError: The packing is not read, or gzip data break.
+        DataError: The compression is not read, or the compressed data break.
+        MissingExtra: The package that reads `.zst` is not installed.
     """
     offset = 0
-    with open_bytes(path) as file:
-        try:
-            while part := file.read(n_bytes):
-                yield part
-                offset += len(part)
-        except _BROKEN as error:
-            raise _broken(path, f" after byte {offset:,}", error) from error
+    with open_bytes(path) as file, _told(path, lambda: f" after byte {offset:,}"):
+        while part := file.read(n_bytes):
+            yield part
+            offset += len(part)
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """Opens a file for reading; one that ends in `.gz` is unpacked on the way.
+    """Opens a file for reading, decompressed as its ending says.
 
     Raises:
-        DataError: Its ending is a packing that is not read.
+        DataError: Its ending is a compression that is not read.
+        MissingExtra: The package that reads `.zst` is not installed.
     """
     if path.suffix in _PACKED:
         raise DataError(
@@ -86,11 +88,32 @@ def open_bytes(path: Path) -> BinaryIO:
         )
     if path.suffix == ".gz":
         return cast("BinaryIO", gzip.open(path, "rb"))
+    if path.suffix == ".zst":
+        return cast("BinaryIO", open_zst(path))
     return path.open("rb")
 
 
-def _broken(path: Path, place: str, error: BaseException) -> DataError:
-    return DataError(
-        f"{path}: the gzip data break{place} ({error})."
-        " The file is cut short or damaged: fetch it again, and check with `gzip -t`."
-    )
+def _pass_over(file: BinaryIO) -> int:
+    """Reads up to and over the next newline; tells how many bytes."""
+    n_bytes = 0
+    for raw in iter(lambda: file.readline(2**20), b""):
+        n_bytes += len(raw)
+        if raw.endswith(b"\n"):
+            break
+    return n_bytes
+
+
+@contextmanager
+def _told(path: Path, place: Callable[[], str]) -> Iterator[None]:
+    """Turns an error of decompression into one with the last good place and a cure."""
+    broken: tuple[type[Exception], ...] = (gzip.BadGzipFile, EOFError, zlib.error)
+    if path.suffix == ".zst":
+        broken += zst_errors()
+    try:
+        yield
+    except broken as error:
+        kind = "gzip" if path.suffix == ".gz" else "zstd"
+        raise DataError(
+            f"{path}: the {kind} data break{place()} ({error})."
+            f" The file is cut short or damaged: fetch it again, and check with `{kind} -t`."
+        ) from error

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
-from roots.records import Document
+from roots.records import Document, Reject
 
 
 class Source(ABC):
@@ -22,6 +22,14 @@ class Source(ABC):
         Raises:
             DataError: A file is missing, damaged or not text.
         """
+
+    def records(self) -> Iterator[Document | Reject]:
+        """Streams the documents, and between them what could not become one.
+
+        Raises:
+            DataError: A file is missing or damaged, or more is rejected than is allowed.
+        """
+        return self.documents()
 
     @abstractmethod
     def files(self) -> list[Path]:

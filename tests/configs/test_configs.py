@@ -106,6 +106,7 @@ def test_a_corpus_can_be_previewed(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_texts").mkdir()  # the folder that text.yaml names
     (tmp_path / "my_texts" / "a.txt").write_text("Some text.\n")
+    (tmp_path / "my_texts" / "a.jsonl").write_text('{"text": "Some text."}\n')
     assert roots(["corpus", "--config", str(path), "--dry-run"]) == 0
     assert "nothing was written (--dry-run)" in capsys.readouterr().out
     assert [p.name for p in tmp_path.iterdir()] == ["my_texts"]

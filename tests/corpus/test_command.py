@@ -57,6 +57,77 @@ def test_replaced_bytes_are_told(config, tmp_path, capsys) -> None:
     assert "replaced: 1 undecodable places" in capsys.readouterr().out
 
 
+@pytest.fixture
+def staged(config, tmp_path) -> str:
+    content = yaml.safe_load((tmp_path / config).read_text())
+    quality = {"min_words": 4, "min_stop_words": 0, "min_alphabetic_words": 0.76}
+    content["stages"] = [
+        {"class_path": "roots.corpus.Normalise"},
+        {"class_path": "roots.corpus.GopherQuality", "init_args": quality},
+    ]
+    (tmp_path / "a.txt").write_text(
+        "\n\n".join(f"paragraph {i} of cafe\u0301s  \n{'x' * (i % 3)}" for i in range(90))
+    )
+    (tmp_path / config).write_text(yaml.safe_dump(content))
+    return config
+
+
+def test_a_dry_run_tells_the_stages_with_their_settings(staged, capsys) -> None:
+    assert main(["--config", staged, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "stage   roots.corpus.Normalise form=NFC control_characters=True" in said
+    assert "stage   roots.corpus.GopherQuality min_words=4 " in said
+
+
+def test_a_sample_prints_books_and_examples_and_writes_nothing(staged, tmp_path, capsys) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["--config", staged, "--sample", "30"]) == 0
+    said = capsys.readouterr().out
+    assert "the first 30 documents" in said
+    rows = [line.split() for line in said.splitlines() if line]
+    assert ["Normalise", "30", "30", "30", "0"] in [row[:5] for row in rows]
+    assert ["GopherQuality", "30", "20", "0", "10"] in [row[:5] for row in rows]
+    assert ["gopher_below_alpha_threshold", "10"] in rows
+    assert "GopherQuality: gopher_below_alpha_threshold (0.75 < 0.76)" in said
+    assert "paragraph 0 of cafés" in said
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(ConfigError, match=r"--sample -1 is below 0"):
+        main(["--config", staged, "--sample", "-1"])
+
+
+def test_several_sources_in_a_config_are_told_apart_in_the_books(staged, tmp_path, capsys) -> None:
+    (tmp_path / "b.csv").write_text("text\n" + "one of these rows here\n" * 9 + '"cut\n')
+    content = yaml.safe_load((tmp_path / staged).read_text())
+    table = {"paths": "b.csv", "on_bad_record": "skip", "max_bad_fraction": 0.2}
+    csv = {"class_path": "roots.sources.Csv", "init_args": table}
+    sources = {"web": content["source"], "table": csv}
+    content["source"] = {"class_path": "roots.sources.Several", "init_args": {"sources": sources}}
+    (tmp_path / staged).write_text(yaml.safe_dump(content))
+    given = ["--config", staged, "--out", "here", "--tokenizer.vocab_size", "300"]
+    assert main(given) == 0
+    said = capsys.readouterr().out
+    rows = [line.split()[:4] for line in said.splitlines() if line]
+    assert ["table", "9", "9", "0"] in rows
+    assert ["web", "90", "90", "0"] in rows
+    assert "rejected: 1 not_csv; the records are in rejects.jsonl" in said
+    assert main([*given, "--sample", "200"]) == 0
+    assert "rejected: 1 records, not_csv" in capsys.readouterr().out
+
+
+def test_the_books_are_printed_at_the_end_and_agree_with_the_manifest(staged, capsys) -> None:
+    given = ["--config", staged, "--out", "here", "--tokenizer.vocab_size", "300"]
+    assert main(given) == 0
+    said = capsys.readouterr().out
+    rows = [line.split() for line in said.splitlines() if line]
+    assert ["GopherQuality", "90", "60", "0", "30"] in [row[:5] for row in rows]
+    assert "dropped: 30 documents; examples for each reason are in dropped.jsonl" in said
+    manifest = ShardFolder.open("here").manifest
+    assert manifest.documents_dropped == {"gopher_below_alpha_threshold": 30}
+    assert len(Path("here/dropped.jsonl").read_text().splitlines()) == 3
+    assert main(given) == 0
+    assert capsys.readouterr().out == said
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -93,6 +164,7 @@ def test_every_config_opens_with_its_command_and_parses(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_texts").mkdir()
     (tmp_path / "my_texts" / "a.txt").write_text("x")
+    (tmp_path / "my_texts" / "a.jsonl").write_text('{"text": "Some text."}\n')
     monkeypatch.setenv("ROOTS_DATA", str(tmp_path / "my_texts"))
     (tmp_path / "my_texts" / "tinyshakespeare.txt").write_text("x")
     head = path.read_text().splitlines()[:4]

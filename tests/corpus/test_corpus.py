@@ -154,8 +154,8 @@ def test_a_worker_that_is_killed_is_told_and_leaves_no_folder(tmp_path, monkeypa
     started = []
     start = pool._start
 
-    def start_and_kill(folder: Path) -> subprocess.Popen[bytes]:
-        started.append(start(folder))
+    def start_and_kill(message: bytes) -> subprocess.Popen[bytes]:
+        started.append(start(message))
         started[-1].send_signal(signal.SIGKILL)
         return started[-1]
 

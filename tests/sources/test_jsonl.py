@@ -82,8 +82,8 @@ def test_gzip_cut_short_is_named_with_the_last_line(tmp_path) -> None:
 
 
 def test_a_packing_that_is_not_read_says_how_to_unpack(tmp_path) -> None:
-    path = put(tmp_path / "a.jsonl.zst", {"text": "x"})
-    with pytest.raises(DataError, match=rf"\.zst are not read.*zstd -d {path}"):
+    path = put(tmp_path / "a.jsonl.xz", {"text": "x"})
+    with pytest.raises(DataError, match=rf"\.xz are not read.*xz -d {path}"):
         texts(Jsonl(paths=path))
 
 

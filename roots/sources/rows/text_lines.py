@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from roots.errors import DataError
 from roots.records import BadRow
-from roots.sources.decoding import check_not_wide, without_bom
+from roots.sources.decoding import MAX_DOCUMENT_BYTES, check_not_wide, too_large, without_bom
 from roots.sources.opening import numbered_lines
 
 UNDECODABLE = "undecodable bytes"
@@ -32,9 +32,12 @@ def text_lines(path: Path, encoding: str) -> Iterator[Line]:
     r"""Streams the lines of a file; they end at `\n` alone, and the first loses its BOM.
 
     Raises:
-        DataError: The file is UTF-16, or its packing is damaged or not read.
+        DataError: The file is UTF-16, a line is too long to hold, or its compression is damaged or
+            not read.
     """
     for number, offset, raw in numbered_lines(path):
+        if len(raw) > MAX_DOCUMENT_BYTES:
+            raise too_large(path, len(raw), f"Cut the text of line {number:,}.")
         if number == 1:
             check_not_wide(path, raw)
             offset = len(raw) - len(without_bom(raw))  # noqa: PLW2901

@@ -1,0 +1,169 @@
+"""A run of stages over a batch of documents: the job of a worker that decides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from roots.corpus.books import EMPTY, Books
+from roots.corpus.stage import Stage
+from roots.errors import DataError, RootsError
+from roots.records import Document, Drop, Edit, Verdict, class_path
+
+EXAMPLES_PER_REASON = 3
+EXAMPLE_CHARACTERS = 400
+
+
+@dataclass(frozen=True)
+class Example:
+    """A document that was dropped, for the reader.
+
+    Args:
+        part: Which part of the pipeline dropped it, counted from 0.
+        reason: The rule.
+        detail: What was found, what is allowed.
+        id: The document's.
+        source: The document's.
+        text: How it begins, without what the pipeline takes out.
+    """
+
+    part: int
+    reason: str
+    detail: str
+    id: str
+    source: str
+    text: str
+
+
+@dataclass
+class Staged:
+    """What became of a batch.
+
+    Args:
+        outcomes: For each document what goes on: another document, itself (True), none (False).
+        books: A row per stage.
+        examples: The first few per stage and reason.
+    """
+
+    outcomes: list[Document | bool]
+    books: Books
+    examples: list[Example] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunStages:
+    """The job of a worker that decides.
+
+    Args:
+        stages: In their order.
+        first: Which part of the pipeline the first of them is.
+        redact: Takes out of an example what must not be written.
+    """
+
+    stages: tuple[Stage, ...]
+    first: int
+    redact: tuple[Stage, ...] = ()
+
+    def open(self) -> Callable[[list[Document]], Staged]:
+        """Looks whether all that the stages need is there."""
+        for stage in self.stages:
+            stage.check()
+        return self.run
+
+    def failed(self, documents: list[Document], why: str) -> str:
+        """Names the batch by its first document."""
+        return (
+            f"A batch of {len(documents):,} documents from {documents[0].id} on was not decided:"
+            f" {why}. Run with workers: 1 for the whole trace."
+        )
+
+    def run(self, documents: list[Document]) -> Staged:
+        """Decides about every document, and enters it."""
+        names = [stage.name for stage in self.stages]
+        staged = Staged(outcomes=[], books=Books(names))
+        examples = Examples(self.redact)
+        for document in documents:
+            outcome = self._through(document, staged.books, examples)
+            staged.outcomes.append(outcome if outcome is not document else True)
+        staged.examples = examples.taken
+        return staged
+
+    def _through(self, document: Document, books: Books, examples: Examples) -> Document | bool:
+        for index, stage in enumerate(self.stages):
+            verdict = decided(stage, document)
+            books.enter(index, document, verdict)
+            if isinstance(verdict, Drop):
+                examples.offer(self.first + index, document, verdict)
+                return False
+            if isinstance(verdict, Edit):
+                document = verdict.document
+        return document
+
+
+class Examples:
+    """The first few dropped documents of every part and reason.
+
+    Args:
+        redact: The stages that take out of a text what must not be written.
+    """
+
+    def __init__(self, redact: Sequence[Stage]) -> None:
+        self.redact = redact
+        self.taken: list[Example] = []
+        self._counts: Counter[tuple[int, str]] = Counter()
+
+    def offer(self, part: int, document: Document, drop: Drop) -> None:
+        """Takes a dropped document, unless there are enough of its kind."""
+        if self._counts[part, drop.reason] >= EXAMPLES_PER_REASON:
+            return
+        text = self._redacted(document.text[: 4 * EXAMPLE_CHARACTERS])[:EXAMPLE_CHARACTERS]
+        detail = self._redacted(drop.detail)
+        self.take(Example(part, drop.reason, detail, document.id, document.source, text))
+
+    def _redacted(self, text: str) -> str:
+        for stage in self.redact:
+            text = stage.redact(text)
+        return text
+
+    def take(self, example: Example) -> None:
+        """Takes an example, unless there are enough of its kind."""
+        self._counts[example.part, example.reason] += 1
+        if self._counts[example.part, example.reason] <= EXAMPLES_PER_REASON:
+            self.taken.append(example)
+
+    def in_order(self) -> list[Example]:
+        """Sorts them by part and reason; within these the order of the documents stays."""
+        return sorted(self.taken, key=lambda each: (each.part, each.reason))
+
+
+def decided(stage: Stage, document: Document) -> Verdict:
+    """Asks a stage.
+
+    Raises:
+        DataError: The stage raised an error; it is named with the document.
+    """
+    try:
+        verdict = stage(document)
+    except RootsError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{class_path(type(stage))} failed on document {document.id}, which begins"
+            f" {document.text[:60]!r}: {type(error).__name__}: {error}. Mend the stage; it must"
+            " take any text that is not blank."
+        ) from error
+    return settled(document, verdict)
+
+
+def settled(document: Document, verdict: Verdict) -> Verdict:
+    """Drops a text that became blank as `empty`, and keeps name and source of an edited one."""
+    if not isinstance(verdict, Edit):
+        return verdict
+    text = verdict.document.text
+    if not text or text.isspace():
+        return EMPTY
+    if (verdict.document.id, verdict.document.source) == (document.id, document.source):
+        return verdict
+    kept = replace(verdict.document, id=document.id, source=document.source)
+    return Edit(kept, verdict.counts)

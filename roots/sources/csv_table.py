@@ -1,0 +1,200 @@
+"""Csv: a table with a header line, plain or compressed; a bad row costs no other."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roots.errors import ConfigError, DataError
+from roots.records import Document, Reject
+from roots.sources.decoding import MAX_DOCUMENT_BYTES
+from roots.sources.finding import find_files
+from roots.sources.opening import COMPRESSED, numbered_lines
+from roots.sources.record_source import OnBadRecord, RecordSource
+
+
+class Csv(RecordSource):
+    r"""Reads `.csv` and `.tsv`, or either compressed (`.gz`, `.zst`); the first row names columns.
+
+    Fields may be quoted and then hold newlines (RFC 4180). Where a quote never closes, the row in
+    which it opens is the bad one, and reading goes on with the line after its first.
+
+    Args:
+        paths: Files, globs, or folders (searched for the endings above); `~` and `${VARIABLE}` are
+            expanded.
+        text_field: The column that holds the text.
+        id_field: The column that names the row; empty for `path:line`.
+        delimiter: What stands between fields; `auto` is a tab for `.tsv` and a comma else.
+        on_bad_record: `error` ends the pass and names file, line and cause; `skip` counts the row,
+            writes it to `rejects.jsonl` beside the shards, and goes on.
+        max_bad_fraction: With `skip`: the greatest fraction of bad rows, above 0 and to 1.
+
+    Raises:
+        ConfigError: `skip` without a fraction, a fraction without `skip`, or a long delimiter.
+    """
+
+    def __init__(
+        self,
+        *,
+        paths: str | list[str],
+        text_field: str = "text",
+        id_field: str = "",
+        delimiter: str = "auto",
+        on_bad_record: OnBadRecord = "error",
+        max_bad_fraction: float = 0.0,
+    ) -> None:
+        super().__init__(on_bad_record=on_bad_record, max_bad_fraction=max_bad_fraction)
+        if delimiter != "auto" and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            raise ConfigError(
+                f"delimiter={delimiter!r} must be one character, no quote and no line end. Write"
+                " ';' or '|', or leave it out for a comma (.csv) or a tab (.tsv)."
+            )
+        self.paths = paths
+        self.text_field = text_field
+        self.id_field = id_field
+        self.delimiter = delimiter
+
+    def files(self) -> list[Path]:
+        """Lists the tables that `paths` names."""
+        kinds = [f"{kind}{packed}" for kind in (".csv", ".tsv") for packed in COMPRESSED]
+        return find_files(self.paths, kinds)
+
+    def read(self) -> Iterator[Document | Reject]:
+        """Streams one record per row; rows without anything in them are passed over."""
+        self.n_replaced = 0
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_DOCUMENT_BYTES))
+        for path in self.files():
+            columns: _Columns | None = None
+            for row in self._rows(path):
+                if isinstance(row, Reject):
+                    yield row
+                elif columns is None:
+                    columns = _Columns.of(row, path, self.text_field, self.id_field)
+                else:
+                    yield columns.record(row, path)
+
+    def _rows(self, path: Path) -> Iterator[_Row | Reject]:
+        delimiter = self.delimiter
+        if delimiter == "auto":
+            delimiter = "\t" if ".tsv" in path.suffixes else ","
+        feed = _Feed(self._lines(path))
+        while True:
+            try:
+                fields = next(csv.reader(feed, delimiter=delimiter, strict=True), None)
+            except csv.Error as error:
+                number, line = feed.give_back_all_but_first()
+                yield _broken(path, number, line, error)
+                continue
+            rejects, taken = feed.take()
+            yield from rejects
+            if fields is None:
+                return
+            if fields:
+                number = taken[0][0]
+                yield _Row(number, fields, "".join(line for _, line in taken))
+
+    def _lines(self, path: Path) -> Iterator[tuple[int, str] | Reject]:
+        for number, offset, raw in numbered_lines(path):
+            line = self._decoded(raw, path, number, offset)
+            yield line if isinstance(line, Reject) else (number, line)
+
+
+@dataclass(frozen=True)
+class _Row:
+    number: int
+    fields: list[str]
+    raw: str
+
+
+@dataclass
+class _Feed:
+    """Hands lines to a csv reader, and takes them back when they were no row.
+
+    Args:
+        lines: Numbered lines, and those that are no text.
+    """
+
+    lines: Iterator[tuple[int, str] | Reject]
+    _waiting: deque[tuple[int, str]] = field(default_factory=deque)
+    _taken: list[tuple[int, str]] = field(default_factory=list)
+    _rejects: list[Reject] = field(default_factory=list)
+    _n_characters: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._n_characters > MAX_DOCUMENT_BYTES:
+            raise csv.Error(f"no end within {MAX_DOCUMENT_BYTES:,} characters")
+        numbered = self._waiting.popleft() if self._waiting else self._read()
+        self._taken.append(numbered)
+        self._n_characters += len(numbered[1])
+        return numbered[1]
+
+    def _read(self) -> tuple[int, str]:
+        for line in self.lines:
+            if not isinstance(line, Reject):
+                return line
+            self._rejects.append(line)
+        raise StopIteration
+
+    def take(self) -> tuple[list[Reject], list[tuple[int, str]]]:
+        """Ends a row: what was no text before its end, and its lines."""
+        rejects, taken = self._rejects, self._taken
+        self._rejects, self._taken, self._n_characters = [], [], 0
+        return rejects, taken
+
+    def give_back_all_but_first(self) -> tuple[int, str]:
+        """Takes back the lines of what was no row, except for its first, which is given."""
+        first, *rest = self._taken
+        self._waiting.extendleft(reversed(rest))
+        self._taken, self._n_characters = [], 0
+        return first
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The header of a table.
+
+    Args:
+        n: How many columns.
+        text: Which holds the text.
+        id: Which names the row; -1 for none.
+    """
+
+    n: int
+    text: int
+    id: int
+
+    @classmethod
+    def of(cls, header: _Row, path: Path, text_field: str, id_field: str) -> _Columns:
+        names = [name.strip() for name in header.fields]
+        for setting, name in (("text_field", text_field), ("id_field", id_field)):
+            if name and name not in names:
+                raise DataError(
+                    f"{path} has no column '{name}'; its columns are: {', '.join(names)}."
+                    f" Set {setting} to the right one, or give the file a first line with names."
+                )
+        return cls(len(names), names.index(text_field), names.index(id_field) if id_field else -1)
+
+    def record(self, row: _Row, path: Path) -> Document | Reject:
+        where = f"{path}:{row.number}"
+        if len(row.fields) != self.n:
+            cause = (
+                f"{where} has {len(row.fields):,} fields, and the first row {self.n:,}. Quote"
+                " fields that hold the delimiter, or set delimiter to the right one."
+            )
+            return Reject(where, "wrong_columns", cause, row.raw.encode())
+        name = row.fields[self.id] if self.id >= 0 else where
+        return Document(text=row.fields[self.text], id=name)
+
+
+def _broken(path: Path, number: int, line: str, error: csv.Error) -> Reject:
+    cause = (
+        f"{path}:{number} is no row of a table: {error}. It begins {line[:60]!r}. Close its quotes,"
+        ' and double those inside of a field ("").'
+    )
+    return Reject(f"{path}:{number}", "not_csv", cause, line.encode())

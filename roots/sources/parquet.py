@@ -1,0 +1,131 @@
+"""Parquet: a column of texts, read by pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from roots.errors import DataError
+from roots.records import Document, Reject
+from roots.sources.finding import find_files
+from roots.sources.record_source import OnBadRecord, RecordSource
+
+_ROWS = 1024
+
+
+class Parquet(RecordSource):
+    """Reads a column of `.parquet` files, a row group at a time.
+
+    A row group that is damaged costs its own rows and no others.
+
+    Args:
+        paths: Files, globs, or folders (searched for `.parquet`); `~` and `${VARIABLE}` are
+            expanded.
+        text_field: The column that holds the text.
+        id_field: The column that names the row; empty for `path:row`, counted from 1.
+        on_bad_record: `error` ends the pass and names file, row and cause; `skip` counts the row,
+            writes it to `rejects.jsonl` beside the shards, and goes on.
+        max_bad_fraction: With `skip`: the greatest fraction of bad rows, above 0 and to 1.
+
+    Raises:
+        ConfigError: `skip` without a fraction, or a fraction without `skip`.
+    """
+
+    def __init__(
+        self,
+        *,
+        paths: str | list[str],
+        text_field: str = "text",
+        id_field: str = "",
+        on_bad_record: OnBadRecord = "error",
+        max_bad_fraction: float = 0.0,
+    ) -> None:
+        super().__init__(on_bad_record=on_bad_record, max_bad_fraction=max_bad_fraction)
+        self.paths = paths
+        self.text_field = text_field
+        self.id_field = id_field
+
+    def files(self) -> list[Path]:
+        """Lists the parquet files that `paths` names."""
+        return find_files(self.paths, [".parquet"])
+
+    def read(self) -> Iterator[Document | Reject]:
+        """Streams one record per row."""
+        self.n_replaced = 0
+        for path in self.files():
+            table = _open(path)
+            self._check_columns(path, table)
+            first = 1
+            for group in range(table.num_row_groups):
+                yield from self._group(path, table, group, first)
+                first += table.metadata.row_group(group).num_rows
+
+    def _group(self, path: Path, table: Any, group: int, first: int) -> Iterator[Document | Reject]:
+        n_rows = table.metadata.row_group(group).num_rows
+        n_given = 0
+        try:
+            for row in self._rows(table, group):
+                yield self._record(path, first + n_given, *row)
+                n_given += 1
+        except OSError as error:  # pyarrow's errors of reading are these, or come as ArrowInvalid
+            yield from _damaged(path, group, range(first + n_given, first + n_rows), error)
+
+    def _rows(self, table: Any, group: int) -> Iterator[tuple[bytes | None, Any]]:
+        import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
+
+        names = [self.text_field, *([self.id_field] if self.id_field else [])]
+        try:
+            for batch in table.iter_batches(_ROWS, row_groups=[group], columns=names):
+                texts = batch.column(0).cast(pa.large_binary()).to_pylist()
+                ids = batch.column(len(names) - 1).to_pylist() if self.id_field else texts
+                yield from zip(texts, ids, strict=True)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise OSError(str(error)) from error
+
+    def _record(self, path: Path, row: int, raw: bytes | None, name: Any) -> Document | Reject:
+        where = f"{path}:{row}"
+        if raw is None:
+            cause = f"{where}: '{self.text_field}' is null. Fill it, or filter such rows out."
+            return Reject(where, "no_string", cause)
+        text = self._decoded(raw, path, row, offset=row)
+        if isinstance(text, Reject):
+            return text
+        return Document(text=text, id=str(name) if self.id_field else where)
+
+    def _check_columns(self, path: Path, table: Any) -> None:
+        schema = table.schema_arrow
+        for setting, name in (("text_field", self.text_field), ("id_field", self.id_field)):
+            if name and name not in schema.names:
+                raise DataError(
+                    f"{path} has no column '{name}'; its columns are: {', '.join(schema.names)}."
+                    f" Set {setting} to the right one."
+                )
+        kind = str(schema.field(self.text_field).type)
+        if kind not in ("string", "large_string", "binary", "large_binary"):
+            raise DataError(
+                f"{path}: the column '{self.text_field}' holds {kind}, no texts."
+                " Set text_field to one that does."
+            )
+
+
+def _open(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq  # type: ignore[import-untyped,unused-ignore]
+
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path} is no parquet file, or its end, which lists what is where, is damaged:"
+            f" {error}. Fetch it again."
+        ) from error
+
+
+def _damaged(path: Path, group: int, rows: range, error: OSError) -> Iterator[Reject]:
+    for row in rows:
+        cause = (
+            f"{path}:{row} is in row group {group}, whose {len(rows):,} rows from {rows[0]:,} on"
+            f" cannot be read: {error}. Fetch the file again."
+        )
+        yield Reject(f"{path}:{row}", "damaged_row_group", cause)
