@@ -74,6 +74,7 @@ class CommandLine(LightningCLI):
         """Hands name and seed to the trainer."""
         parser.link_arguments("name", "trainer.name")
         parser.link_arguments("seed", "trainer.seed")
+        _leave_files_unread(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the files' text, then the flags."""
@@ -105,6 +106,17 @@ class CommandLine(LightningCLI):
         assert isinstance(trainer, Trainer)
         self.trainer = trainer
         trainer.set_spec(self.resolved)
+
+
+def _leave_files_unread(parser: LightningArgumentParser) -> None:
+    """Keeps the parser from putting a file's content in the place of its path.
+
+    jsonargparse does that for an argument that may be an object, such as the reader of a data
+    file, wherever its value names a file that is there: a file of tagged words is valid YAML.
+    """
+    for action in parser._actions:
+        if hasattr(action, "sub_add_kwargs"):
+            action.sub_add_kwargs["sub_configs"] = False
 
 
 def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None:
