@@ -48,6 +48,7 @@ OFFERED = {
         "StepModule",
         "StepReport",
         "TaskModule",
+        "TokenClassifier",
     },
 }
 

@@ -6,19 +6,24 @@ Shape letters: B sequences, T tokens, S sequences of one optimizer step over all
 from roots.data.base import StepData
 from roots.data.labelled_texts import LabelledTexts
 from roots.data.order import permute, samples_at
+from roots.data.relation_texts import RelationTexts, mark_relation
 from roots.data.steps import Share, share_of
+from roots.data.tagged_words import TaggedWords
 from roots.data.task_data import TaskData
 from roots.data.token_corpus import TokenCorpus
 from roots.data.windows import TokenSpan, Windows
 
 __all__ = [
     "LabelledTexts",
+    "RelationTexts",
     "Share",
     "StepData",
+    "TaggedWords",
     "TaskData",
     "TokenCorpus",
     "TokenSpan",
     "Windows",
+    "mark_relation",
     "permute",
     "samples_at",
     "share_of",

@@ -9,6 +9,7 @@ from roots.modules.language import LanguageModule
 from roots.modules.sequence_classifier import SequenceClassifier
 from roots.modules.step_report import StepReport
 from roots.modules.task import TaskModule
+from roots.modules.token_classifier import TokenClassifier
 
 __all__ = [
     "CausalLM",
@@ -17,4 +18,5 @@ __all__ = [
     "StepModule",
     "StepReport",
     "TaskModule",
+    "TokenClassifier",
 ]
