@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny_tags import tagged, write_bert, write_conll
 
 from roots.cli import run as roots
 from roots.fit import compose, read_run_files
@@ -23,7 +24,21 @@ def _data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """The folder of the texts that a user has to fetch, with texts of our own in it."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "tinyshakespeare.txt").write_text("First Citizen:\nSpeak, speak.\n" * 100)
+    (folder / "wnut17").mkdir()
+    for split in ("train", "dev"):
+        write_conll(folder / "wnut17" / f"{split}.conll", tagged(40, 0))
     monkeypatch.setenv("ROOTS_DATA", str(folder))
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny encoder in the place of one on the hub, which tests do not reach."""
+    return write_bert(tmp_path_factory.mktemp("bert"))
+
+
+def without_hub(path: Path, bert: Path) -> dict[str, str]:
+    network = read_run_files([path])["model"]["init_args"]["network"]
+    return {"model.network.path": str(bert)} if "path" in network["init_args"] else {}
 
 
 def named(path: Path) -> str:
@@ -46,10 +61,10 @@ def test_a_configuration_parses_and_opens_by_saying_what_it_is(path: Path) -> No
 
 @pytest.mark.parametrize("path", RUNS, ids=named)
 def test_a_run_can_be_planned_on_a_cpu(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    composed = compose(path, {"trainer.accelerator": "cpu"})
+    composed = compose(path, {"trainer.accelerator": "cpu", **without_hub(path, bert)})
     plan = str(plan_run(composed.trainer, composed.model, composed.data))
     assert " parameters (" in plan
     assert " steps = " in plan
