@@ -7,7 +7,7 @@ Shape letters, the same in every file of roots:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -148,6 +148,8 @@ class TaskBatch(StepBatch):
         labels: One per row (B,), several (B, C), or one per token (B, T): the last are cut like
             the inputs when `per_token` says so.
         per_token: Whether the labels' second dimension is that of the tokens.
+        about: What a metric or a person needs to know of each row beside its labels, B items, None
+            for a filler row; empty where there is nothing to know.
     """
 
     ON_HOST: ClassVar[frozenset[str]] = frozenset({"samples", "lengths"})
@@ -155,6 +157,13 @@ class TaskBatch(StepBatch):
     inputs: Mapping[str, Int[Tensor, "B T"]]
     lengths: Int[Tensor, " B"]
     per_token: bool = False
+    about: Sequence[Any] = ()
+
+    def split(self, rows: int) -> Iterator[TaskBatch]:
+        """Cuts the share into micro-batches of `rows` rows; the last may hold fewer."""
+        for number, part in enumerate(super().split(rows)):
+            known = self.about[number * rows : (number + 1) * rows]
+            yield replace(part, about=known) if known else part
 
     def _part(self, name: str, value: Any, part: slice) -> Any:
         if name != "inputs" and not (name == "labels" and self.per_token):

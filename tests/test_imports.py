@@ -84,6 +84,7 @@ OFFERED = {
         "StepModule",
         "StepReport",
         "TaskModule",
+        "TokenClassifier",
     },
 }
 

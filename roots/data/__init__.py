@@ -9,8 +9,10 @@ from roots.data.masked_corpus import MaskedCorpus
 from roots.data.order import permute, samples_at
 from roots.data.question_split import QuestionSplit
 from roots.data.questions import Questions
+from roots.data.relation_texts import RelationTexts, mark_relation
 from roots.data.shard_data import ShardData
 from roots.data.steps import Share, share_of
+from roots.data.tagged_words import TaggedWords
 from roots.data.task_data import TaskData
 from roots.data.token_corpus import TokenCorpus
 from roots.data.windows import TokenSpan, Windows
@@ -20,13 +22,16 @@ __all__ = [
     "MaskedCorpus",
     "QuestionSplit",
     "Questions",
+    "RelationTexts",
     "ShardData",
     "Share",
     "StepData",
+    "TaggedWords",
     "TaskData",
     "TokenCorpus",
     "TokenSpan",
     "Windows",
+    "mark_relation",
     "permute",
     "samples_at",
     "share_of",

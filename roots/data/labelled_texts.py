@@ -46,8 +46,8 @@ class LabelledTexts(TaskData):
     """
 
     ARGUMENTS: ClassVar = ("kind",)
-    FIELDS: ClassVar = ("text", "label")
-    OPTIONAL: ClassVar = ("text_pair",)
+    FIELDS: ClassVar[Sequence[str]] = ("text", "label")
+    OPTIONAL: ClassVar[Sequence[str]] = ("text_pair",)
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ class Split:
             samples=torch.from_numpy(rows),
             step=step,
             per_token=isinstance(self.labels, Ragged),
+            about=[self.about[row] if row >= 0 else None for row in rows] if self.about else (),
         )
 
     def _labels(self, rows: Int64[np.ndarray, " B"]) -> Shaped[np.ndarray, "B ..."]:

@@ -11,6 +11,7 @@ from roots.modules.question_answering import QuestionAnswering
 from roots.modules.sequence_classifier import SequenceClassifier
 from roots.modules.step_report import StepReport
 from roots.modules.task import TaskModule
+from roots.modules.token_classifier import TokenClassifier
 
 __all__ = [
     "CausalLM",
@@ -21,4 +22,5 @@ __all__ = [
     "StepModule",
     "StepReport",
     "TaskModule",
+    "TokenClassifier",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,15 +11,16 @@ from torch import Tensor
 from roots.batch import IGNORE, Score, TaskBatch, labelled
 from roots.errors import ConfigError
 from roots.metrics import Classification, MultiLabel, Regression
-from roots.modules.task import Measure, TaskModule, framed_batch
+from roots.modules.classifier import Classifier
+from roots.modules.task import Measure, framed_batch
 from roots.networks import Head, NetworkBuilder, TaskObjective
-from roots.objectives import Classes, ManyClasses, Values
+from roots.objectives import ManyClasses, Values
 from roots.optim import OptimizerBuilder, Schedule
 from roots.records import Labels
 from roots.tokenizer import Framing
 
 
-class SequenceClassifier(TaskModule):
+class SequenceClassifier(Classifier):
     """Learns what a text, or a pair of texts, is: one class, several classes, or a value.
 
     Which of the three, the data say; their labels are saved with the network.
@@ -58,28 +58,10 @@ class SequenceClassifier(TaskModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
+            balance=balance,
         )
-        if balance and class_weights:
-            raise ConfigError(
-                f"balance weighs the classes by itself, and class_weights={list(class_weights)}"
-                " weighs them too. Leave out one of the two."
-            )
-        self.label_smoothing = label_smoothing
-        self.class_weights = list(class_weights)
-        self.balance = balance
-        self.labels = Labels(kind="one")
-        self._weights: Sequence[float] = self.class_weights
-        Classes(label_smoothing=label_smoothing, weights=class_weights)  # raises for bad settings
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The plain form of the constructor's arguments."""
-        mine = {
-            "label_smoothing": self.label_smoothing,
-            "class_weights": self.class_weights,
-            "balance": self.balance,
-        }
-        return {**super().settings, **mine}
 
     @property
     def head(self) -> Head:
@@ -89,14 +71,6 @@ class SequenceClassifier(TaskModule):
     def learn_of(self, data: Any) -> None:
         """Takes the vocabulary, the labels, and how often each occurs."""
         super().learn_of(data)
-        self.labels = data.labels
-        n_classes = len(self.labels.names)
-        if self.class_weights and len(self.class_weights) != n_classes:
-            raise ConfigError(
-                f"class_weights has {len(self.class_weights)} weights and there are {n_classes}"
-                f" classes: {', '.join(self.labels.names)}. Give one for each, in this order."
-            )
-        self._weights = data.balanced_weights() if self.balance else self.class_weights
         if self.labels.kind != "one" and (self._weights or self.label_smoothing):
             raise ConfigError(
                 "label_smoothing, class_weights and balance are for one class per text; these data"
@@ -109,7 +83,7 @@ class SequenceClassifier(TaskModule):
             return Values()
         if self.labels.kind == "many":
             return ManyClasses()
-        return Classes(label_smoothing=self.label_smoothing, weights=self._weights)
+        return self.classes()
 
     def measure(self) -> Measure:
         """Makes the metrics that the field reports for such labels."""
@@ -144,17 +118,6 @@ class SequenceClassifier(TaskModule):
         """Gives the label and the probability of each, or the value."""
         del batch
         return iter(_said(outputs.float().cpu(), self.labels))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the labels."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["labels"] = {**asdict(self.labels), "names": list(self.labels.names)}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the labels, then builds the network when it is loaded outside a run."""
-        found = checkpoint["labels"]
-        self.labels = Labels(kind=found["kind"], names=tuple(found["names"]))
-        super().on_load_checkpoint(checkpoint)
 
 
 def _said(outputs: Tensor, labels: Labels) -> list[dict[str, Any]]:

@@ -131,6 +131,8 @@ class TaskModule(StepModule):
                 "The module has no weights yet. Train it (roots.compose(…).fit()), or open a run"
                 " (roots.load(…))."
             )
+        if not texts:
+            return []
         batch = self.batch_of(texts)
         mode = self.trainable.training
         self.trainable.eval()

@@ -3,20 +3,26 @@
 tokenizer.py         one face for every tokenizer: literal text, special ids, fingerprint
 fetching.py          a tokenizer by its folder, or by a name on the Hugging Face hub
 framed.py            texts and pairs of texts with the special tokens that a network expects around
+sentences.py         sentences that are divided into words, and the token that begins each word
 question_windows.py  questions with long texts, in rows that overlap
 """
 
 from roots.tokenizer.fetching import fetch_tokenizer
 from roots.tokenizer.framed import Framed, Framing
 from roots.tokenizer.question_windows import FRAMED_BY, QuestionFraming, answer_places
+from roots.tokenizer.sentences import UNREAD, Sentence, first_tokens, words_of
 from roots.tokenizer.tokenizer import Tokenizer
 
 __all__ = [
     "FRAMED_BY",
+    "UNREAD",
     "Framed",
     "Framing",
     "QuestionFraming",
+    "Sentence",
     "Tokenizer",
     "answer_places",
     "fetch_tokenizer",
+    "first_tokens",
+    "words_of",
 ]

@@ -7,6 +7,7 @@ stay literal: a written `[SEP]` is text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,16 +74,21 @@ class Framing:
         rust.enable_truncation(max_tokens, stride=max(stride, 0), strategy=cut)
         self._rust = rust
         self._windows = stride >= 0
+        self._spaced = _spaces_words(json.loads(tokenizer.definition)["pre_tokenizer"])
 
     def frame(self, texts: Sequence[str | tuple[str, str]]) -> list[Framed]:
         """Frames each text or pair as one row."""
         return [_framed(e) for e in self._rust.encode_batch(list(texts))]
 
     def frame_words(self, sentences: Sequence[Sequence[str]]) -> list[Framed]:
-        """Frames sentences that are divided into words; `word_ids` count those words."""
-        encoded = self._rust.encode_batch(
-            [list(words) for words in sentences], is_pretokenized=True
-        )
+        """Frames sentences that are divided into words; `word_ids` count those words.
+
+        Each is read as if one space stood before every word but the first: where the space is a
+        part of the word's token, as in GPT-2's byte-level kind, words are given one.
+        """
+        space = " " if self._spaced else ""
+        spaced = [[*words[:1], *(space + word for word in words[1:])] for words in sentences]
+        encoded = self._rust.encode_batch(spaced, is_pretokenized=True)
         return [_framed(e) for e in encoded]
 
     def windows(self, texts: Sequence[str | tuple[str, str]]) -> list[list[Framed]]:
@@ -90,6 +96,18 @@ class Framing:
         assert self._windows
         encoded = self._rust.encode_batch(list(texts))
         return [[_framed(e), *(_framed(more) for more in e.overflowing)] for e in encoded]
+
+
+def _spaces_words(part: dict[str, Any] | None) -> bool:
+    """Tells whether a word's token holds the space before it, which no rule adds for itself.
+
+    So in a byte-level kind (`Ġword`) without `add_prefix_space`: a word that is encoded alone
+    would be read as the continuation of the one before it.
+    """
+    if part is None:
+        return False
+    is_so = part["type"] == "ByteLevel" and not part.get("add_prefix_space", True)
+    return is_so or any(_spaces_words(each) for each in part.get("pretokenizers", []))
 
 
 def _framed(encoding: Any) -> Framed:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from quizzes import squad
+from tiny_tags import tagged, write_conll
 from tiny_tasks import sentence
 
 from roots.cli import run as roots
@@ -41,6 +42,9 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("\n".join([columns, *lines]) + "\n")
     (folder / "thucnews/classes.txt").write_text("".join(f"class{n}\n" for n in range(10)))
+    (folder / "wnut17").mkdir()
+    for split in ("train", "dev"):
+        write_conll(folder / "wnut17" / f"{split}.conll", tagged(40, 0))
     (folder / "squad2").mkdir()
     for name in ("train", "dev"):
         (folder / f"squad2/{name}.json").write_text(json.dumps(squad(6, seed=len(name))))
