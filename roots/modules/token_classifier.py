@@ -71,8 +71,6 @@ class TokenClassifier(Classifier):
             balance=balance,
         )
         self.scheme = scheme
-        self.tokenizer: Tokenizer | None = None
-        self.seq_len = 0
         check_scheme(scheme)
 
     @property
