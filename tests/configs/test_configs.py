@@ -26,7 +26,7 @@ def _data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     (folder / "tinyshakespeare.txt").write_text("First Citizen:\nSpeak, speak.\n" * 100)
     (folder / "wnut17").mkdir()
     for split in ("train", "dev"):
-        write_conll(folder / "wnut17" / f"{split}.conll", tagged(40, 0))
+        write_conll(folder / "wnut17" / f"{split}.conll", tagged(400, 0))
     monkeypatch.setenv("ROOTS_DATA", str(folder))
 
 
