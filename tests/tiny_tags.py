@@ -56,7 +56,7 @@ def write_bert(folder: Path) -> Path:
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=96,
+        max_position_embeddings=128,
         pad_token_id=0,
         **NO_DROPOUT,
     )

@@ -14,6 +14,7 @@ import torch
 import yaml
 from tiny_tags import DROPPED, tagged, tagging_config, words_data, write_bert
 
+import roots
 from roots.cli import run as command
 from roots.errors import ConfigError, DataError
 from roots.fit import compose
@@ -212,6 +213,7 @@ def test_a_run_file_leads_to_predictions(
     held = rows()[-12:]
     said = {tuple(row["words"]): row for row in map(json.loads, lines)}
     assert set(said) == {tuple(row["words"]) for row in held}
+    assert said[tuple(held[0]["words"])]["where"].endswith("val.conll:1")
     dropped = said[DROPPED, "cat", "ran"]
     assert (dropped["tags"][0], dropped["probabilities"][0]) == ("O", None)
     assert all(0 < p <= 1 for p in dropped["probabilities"][1:])
@@ -276,9 +278,11 @@ def test_a_checkpoint_brings_its_tags(learned: Any) -> None:
     file = Run(path).best().trainer_file
     again = TokenClassifier.load_from_checkpoint(file, weights_only=True)
     assert again.labels == model.labels
-    again.tokenizer, again.seq_len = model.tokenizer, model.seq_len
+    assert again.trainable is not None
+    opened = roots.load(path)
     texts = [["the", "cat", "sat"]]
-    assert again.predict(texts)[0]["tags"] == model.predict(texts)[0]["tags"]
+    assert opened.predict(texts)[0]["tags"] == model.predict(texts)[0]["tags"]
+    assert opened.predict(texts)[0]["entities"]
     config = json.loads((file.parent / "config.json").read_text())
     assert config["id2label"] == {str(n): name for n, name in enumerate(model.labels.names)}
 
@@ -313,7 +317,7 @@ def test_weights_for_another_number_of_tags_are_refused(config: dict[str, Any]) 
 def test_a_model_without_weights_and_a_text_without_words_are_refused(
     config: dict[str, Any], learned: Any
 ) -> None:
-    with pytest.raises(ConfigError, match=r"has no weights yet\. Train it first"):
+    with pytest.raises(ConfigError, match=r"has no weights yet\. Train it"):
         compose(config).model.predict(["the cat"])
     model, _ = learned
     for empty in ("  ", []):
