@@ -44,16 +44,11 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "thucnews/classes.txt").write_text("".join(f"class{n}\n" for n in range(10)))
     (folder / "wnut17").mkdir()
     for split in ("train", "dev"):
-<<<<<<< HEAD
         write_conll(folder / "wnut17" / f"{split}.conll", tagged(40, 0))
     (folder / "squad2").mkdir()
     for name in ("train", "dev"):
         (folder / f"squad2/{name}.json").write_text(json.dumps(squad(6, seed=len(name))))
     return folder
-=======
-        write_conll(folder / "wnut17" / f"{split}.conll", tagged(400, 0))
-    monkeypatch.setenv("ROOTS_DATA", str(folder))
->>>>>>> tagging
 
 
 @pytest.fixture(autouse=True)
