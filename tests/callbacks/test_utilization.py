@@ -76,7 +76,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
         products = torch.bfloat16
 
     class Data:
-        seq_len, same_lengths = 16, True
+        seq_len, same_lengths, labelled_fraction = 16, True, 1.0
 
     class Trainer:
         strategy, precision_plugin, datamodule, world_size = Strategy(), Precision(), Data(), 2
