@@ -4,6 +4,7 @@ Shape letters: B sequences, T tokens, S sequences of one optimizer step over all
 """
 
 from roots.data.base import StepData
+from roots.data.conversations import Conversations
 from roots.data.labelled_texts import LabelledTexts
 from roots.data.order import permute, samples_at
 from roots.data.steps import Share, share_of
@@ -12,6 +13,7 @@ from roots.data.token_corpus import TokenCorpus
 from roots.data.windows import TokenSpan, Windows
 
 __all__ = [
+    "Conversations",
     "LabelledTexts",
     "Share",
     "StepData",

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from roots.batch import TokenBatch
+from roots.errors import ConfigError
 from roots.modules.base import StepModule
 from roots.modules.make_fast import make_fast
 from roots.networks import NetworkBuilder, Trainable, check_compile
@@ -79,7 +80,16 @@ class LanguageModule(StepModule):
         return Trainable(network, self.objective())
 
     def make_ready(self, data: Any) -> None:
-        """Chooses the attention where that is left open, and marks what is compiled."""
+        """Chooses the attention where that is left open, and marks what is compiled.
+
+        Raises:
+            ConfigError: Something shall be compiled, and the rows are of different lengths.
+        """
+        if self.compiled != "none" and not data.same_lengths:
+            raise ConfigError(
+                f"compile: {self.compiled} compiles anew for each length, and the rows of"
+                f" {type(data).__name__} have many. Set model.compile to none."
+            )
         self.remarks += make_fast(
             self.trainable.network,
             self.builder,
