@@ -4,6 +4,7 @@ Shape letters: B sequences, T tokens, V vocabulary, D model width.
 """
 
 from roots.networks.attention import Choice, choose_attention
+from roots.networks.base_weights import BaseWeights, adapter_base
 from roots.networks.builder import NetworkBuilder
 from roots.networks.compiling import (
     COMPILE,
@@ -15,9 +16,18 @@ from roots.networks.compiling import (
 )
 from roots.networks.flops import TokenFLOPs, count_flops
 from roots.networks.head import CAUSAL_LM, MASKED_LM, Head
+from roots.networks.lora import (
+    LoRA,
+    check_trained,
+    is_adapted,
+    merge_adapter,
+    trained_names,
+    write_adapter,
+)
 from roots.networks.mlm_heads import MLMHead, split_mlm_head
 from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
+from roots.networks.quantising import NF4, Int8, Quantisation, is_quantised
 from roots.networks.scratch import Scratch
 from roots.networks.task import TaskObjective, TaskTrainable
 from roots.networks.timing import Shapes
@@ -28,27 +38,39 @@ __all__ = [
     "CAUSAL_LM",
     "COMPILE",
     "MASKED_LM",
+    "NF4",
+    "BaseWeights",
     "Choice",
     "Head",
+    "Int8",
+    "LoRA",
     "MLMHead",
     "NetworkBuilder",
     "Pretrained",
+    "Quantisation",
     "Scratch",
     "Shapes",
     "TaskObjective",
     "TaskTrainable",
     "TokenFLOPs",
     "Trainable",
+    "adapter_base",
     "check_compile",
     "check_packing",
+    "check_trained",
     "choose_attention",
     "compile_network",
     "compiled_so_far",
     "count_flops",
+    "is_adapted",
     "is_compiled",
+    "is_quantised",
+    "merge_adapter",
     "packed_arguments",
     "rows_are_packed",
     "rows_are_unpacked",
     "split_mlm_head",
+    "trained_names",
     "uncompiled",
+    "write_adapter",
 ]

@@ -29,10 +29,16 @@ def series(rows: list[dict[str, str]], name: str) -> torch.Tensor:
     return torch.tensor([float(row[name]) for row in rows if row[name]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("adapter", [False])
-def test_one_and_two_ranks_make_the_same_steps(tmp_path: Path, adapter: bool) -> None:
+@pytest.mark.parametrize("trained", ["all weights", "adapters", "adapters on four bits"])
+def test_one_and_two_ranks_make_the_same_steps(tmp_path: Path, trained: str) -> None:
     network = write_chat_network(tmp_path / "network")
     config = chat_config(network, tmp_path, conversations(50, 3))  # no multiple of anything
+    arguments = config["model"]["init_args"]["network"]["init_args"]
+    if trained != "all weights":
+        arguments["adapter"] = {"class_path": "roots.networks.LoRA", "init_args": {"rank": 4}}
+    if trained == "adapters on four bits":
+        exact = {"compute_dtype": "float32"}
+        arguments["quantise"] = {"class_path": "roots.networks.NF4", "init_args": exact}
     alone = train(config, 8, 1)
     together, _ = run_ranks(train, config, 2, 2)
     for name in NAMES:
