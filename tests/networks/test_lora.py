@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import tiny_config
 from tiny_chat import chat_config, conversations, turns, write_chat_network
 from tiny_tasks import classes, task_config, write_jsonl
 
@@ -19,7 +20,8 @@ from roots.errors import CheckpointError, ConfigError
 from roots.fit import compose
 from roots.fit.compose import resumed
 from roots.inference import chat, load
-from roots.networks import CAUSAL_LM, LoRA, NetworkBuilder, Pretrained
+from roots.networks import CAUSAL_LM, LoRA, NetworkBuilder, Pretrained, count_flops
+from roots.plan import plan_run
 from roots.runs import Run
 
 pytestmark = pytest.mark.filterwarnings(  # peft 0.21's PeftModel with transformers 5.23
@@ -298,3 +300,104 @@ def test_without_peft_the_install_line_is_told(
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtra, match=r"pip install 'roots-lm\[peft\]'"):
         build(Pretrained(path=str(network), adapter=LoRA()))
+
+
+# -- every head ----------------------------------------------------------------------------------
+
+FAMILIES = {
+    "sequence classifier": ("bert", {"num_labels": 3}),
+    "token classifier": ("roberta", {"num_labels": 5}),
+    "reader of questions": ("modernbert", {}),
+    "masked language model": ("bert", {}),
+    "sequence-to-sequence model": ("t5", {}),
+}
+SHAPES = {
+    "bert": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2},
+    "roberta": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2},
+    "modernbert": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2},
+    "t5": {"d_model": 32, "d_ff": 48, "num_layers": 2, "num_heads": 2, "d_kv": 16},
+}
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_head_takes_adapters_and_is_opened_by_peft(tmp_path: Path, kind: str) -> None:
+    from peft import PeftModel
+    from transformers import AutoConfig
+
+    from roots.networks import Head, merge_adapter, write_adapter
+
+    model_type, keys = FAMILIES[kind]
+    shape = {**SHAPES[model_type], "vocab_size": 64, "pad_token_id": 0}
+    shape |= {} if model_type == "t5" else {"num_attention_heads": 2}
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+    ids |= {"decoder_start_token_id": 0} if model_type == "t5" else {}
+    head = Head(kind, keys)
+    body = Head("masked language model") if head.is_new else head
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(model_type, **shape, **ids)
+    body.auto.from_config(config).save_pretrained(tmp_path / "base")
+
+    def made(adapter: LoRA | None) -> Any:
+        builder = Pretrained(path=str(tmp_path / "base"), adapter=adapter)
+        return builder.build(None, seed=3, device=torch.device("cpu"), head=head).eval()
+
+    def said(network: Any) -> torch.Tensor:
+        more = {"decoder_input_ids": IDS} if model_type == "t5" else {}
+        out = network(input_ids=IDS, **more)
+        return out.start_logits if kind == "reader of questions" else out.logits
+
+    adapted = made(LoRA(rank=4))
+    torch.testing.assert_close(said(adapted), said(made(None)))  # also what is drawn is the same
+    trained = {n for n, p in adapted.named_parameters() if p.requires_grad}
+    whole = {n for n in trained if ".lora_" not in n}
+    assert bool(whole) == head.is_new
+    with torch.no_grad():
+        for name in trained:
+            adapted.get_parameter(name).add_(0.05)
+    write_adapter(adapted, tmp_path / "adapter")
+    theirs = PeftModel.from_pretrained(made(None), tmp_path / "adapter").eval()
+    torch.testing.assert_close(said(theirs), said(adapted), rtol=1e-5, atol=1e-5)
+    merged = merge_adapter(made(None), tmp_path / "adapter").eval()
+    torch.testing.assert_close(said(merged), said(adapted), rtol=1e-4, atol=1e-5)
+
+
+# -- continued pretraining -----------------------------------------------------------------------
+
+
+def on_a_corpus(network: Path, shards: Path, folder: Path) -> dict[str, Any]:
+    config = tiny_config(shards, folder)
+    arguments = {"path": str(network), "adapter": adapter()}
+    spec = {"class_path": "roots.networks.Pretrained", "init_args": arguments}
+    config["model"]["init_args"]["network"] = spec
+    return config
+
+
+def test_a_corpus_is_learned_with_adapters_and_the_work_is_counted(
+    network: Path, shards: Path, tmp_path: Path
+) -> None:
+    composed = compose(on_a_corpus(network, shards, tmp_path))
+    plan = str(plan_run(composed.trainer, composed.model, composed.data))
+    assert "FLOPs" in plan
+    assert "not counted" not in plan
+    last = rows_of(composed.fit())[-1]
+    assert float(last["train/fraction_of_matmul_peak"]) > 0
+    whole = Pretrained(path=str(network)).build(
+        None, seed=0, device=torch.device("cpu"), head=CAUSAL_LM
+    )
+    adapted, plain = (count_flops(n, seq_len=16) for n in (composed.model.trainable.network, whole))
+    n = 2 * sum(p.numel() for p in composed.model.parameters() if p.requires_grad)
+    assert sum(adapted.forward.values()) == sum(plain.forward.values()) + n
+    assert adapted.per_trained_token < plain.per_trained_token + 3 * n  # no gradients of the base
+
+
+@pytest.mark.slow
+def test_compiled_layers_with_adapters_learn_the_same(
+    network: Path, shards: Path, tmp_path: Path
+) -> None:
+    config = on_a_corpus(network, shards, tmp_path)
+    found = {
+        mode: rows_of(compose(config, {"model.compile": mode}).fit()) for mode in ("none", "blocks")
+    }
+    for name in ("train/loss", "optim/grad_norm"):
+        ours, theirs = ([float(r[name]) for r in found[m]] for m in ("blocks", "none"))
+        assert ours == pytest.approx(theirs, rel=1e-4)
