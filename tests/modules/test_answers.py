@@ -191,4 +191,7 @@ def test_a_file_of_prompts_and_responses_is_fitted_from_the_command_line(
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(config))
     assert command(["fit", "--config", str(file)]) == 0
-    assert "12 rows of" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "12 rows of" in told
+    assert '--chat "Who are you?"' in told
+    assert "--merge" not in told
