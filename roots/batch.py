@@ -138,6 +138,27 @@ class MaskedBatch(TokenBatch):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RaggedTokenBatch(TokenBatch):
+    """Rows of tokens of different lengths; each micro-batch is cut down to its own longest row.
+
+    They are filled up behind their ends, where a causal network cannot see, so there is no mask.
+
+    Args:
+        lengths: Tokens of each row, (B,), on the host.
+    """
+
+    ON_HOST: ClassVar[frozenset[str]] = frozenset({"samples", "lengths"})
+
+    lengths: Int[Tensor, " B"]
+
+    def _part(self, name: str, value: Any, part: slice) -> Any:
+        if name not in ("input_ids", "labels"):
+            return super()._part(name, value, part)
+        longest = int(self.lengths[part].max())
+        return value[part, :longest]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskBatch(StepBatch):
     """Rows of different lengths, padded; each micro-batch is cut down to its own longest row.
 

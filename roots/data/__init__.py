@@ -4,6 +4,7 @@ Shape letters: B sequences, T tokens, S sequences of one optimizer step over all
 """
 
 from roots.data.base import StepData
+from roots.data.conversations import Conversations
 from roots.data.labelled_texts import LabelledTexts
 from roots.data.masked_corpus import MaskedCorpus
 from roots.data.order import permute, samples_at
@@ -18,6 +19,7 @@ from roots.data.token_corpus import TokenCorpus
 from roots.data.windows import TokenSpan, Windows
 
 __all__ = [
+    "Conversations",
     "LabelledTexts",
     "MaskedCorpus",
     "QuestionSplit",

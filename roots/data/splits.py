@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch.utils.data import Dataset
 
-from roots.batch import IGNORE, TaskBatch
+from roots.batch import IGNORE, StepBatch, TaskBatch
 from roots.data.like_lengths import LikeLengths
 from roots.data.ragged import Ragged
 from roots.data.steps import Share
@@ -57,7 +57,7 @@ class Split:
         found.update(np.ascontiguousarray(labels).tobytes())
         return found.digest()
 
-    def batch(self, rows: Int64[np.ndarray, " B"], step: int) -> TaskBatch:
+    def batch(self, rows: Int64[np.ndarray, " B"], step: int) -> StepBatch:
         """Lays rows under each other; a row of -1 is filler, one token long and unlabelled."""
         ids = self.input_ids.padded(rows, self.pad_id)  # B T
         lengths = np.where(rows >= 0, self.lengths[rows], 1)
@@ -82,7 +82,7 @@ class Split:
         return found
 
 
-class TaskSteps(Dataset[TaskBatch]):
+class TaskSteps(Dataset[StepBatch]):
     """Item n is this rank's share of the n-th optimizer step."""
 
     def __init__(self, split: Split, order: LikeLengths, share: Share) -> None:
@@ -90,13 +90,13 @@ class TaskSteps(Dataset[TaskBatch]):
         self.order = order
         self.share = share
 
-    def __getitem__(self, step: int) -> TaskBatch:
+    def __getitem__(self, step: int) -> StepBatch:
         """Reads the share of a step."""
         rows = self.order.samples(step)[self.share.places]
         return self.split.batch(np.ascontiguousarray(rows), step)
 
 
-class TaskEvaluation(Dataset[TaskBatch]):
+class TaskEvaluation(Dataset[StepBatch]):
     """All rows of a split once, the longest first, in as many equal batches on every rank."""
 
     def __init__(self, split: Split, *, share: Share, ranks: int) -> None:
@@ -109,7 +109,7 @@ class TaskEvaluation(Dataset[TaskBatch]):
         """Counts the batches, the same on every rank."""
         return math.ceil(len(self.split) / (self.share.rows * self.ranks))
 
-    def __getitem__(self, index: int) -> TaskBatch:
+    def __getitem__(self, index: int) -> StepBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
         if index >= len(self):
             raise IndexError(index)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from torch.utils.data import DataLoader
 
-from roots.batch import TaskBatch
+from roots.batch import StepBatch
 from roots.data.base import StepData, first_few
 from roots.data.like_lengths import LikeLengths, padding_fraction
 from roots.data.splits import Split, TaskEvaluation, TaskSteps
@@ -71,6 +71,8 @@ class TaskData(StepData):
     """What every row must have."""
     OPTIONAL: ClassVar[Sequence[str]] = ()
     """What a row may have."""
+    TEXTS: ClassVar[Sequence[str]] = ()
+    """What makes the text of a checked row, to find it in two splits; empty takes `FIELDS`."""
 
     same_lengths = False
 
@@ -156,6 +158,10 @@ class TaskData(StepData):
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the rows are encoded with."""
+        return self.read_tokenizer()
+
+    def read_tokenizer(self) -> Tokenizer:
+        """Opens the tokenizer that is named, or that of the network."""
         path = self.tokenizer_path or self._of_network
         if not path:
             raise ConfigError(
@@ -262,25 +268,25 @@ class TaskData(StepData):
             self.split("train")
         super().setup(stage)
 
-    def train_dataloader(self) -> DataLoader[TaskBatch]:
+    def train_dataloader(self) -> DataLoader[StepBatch]:
         """Yields one batch per optimizer step, from the first that is not done."""
         return self._training(TaskSteps(self.split("train"), self.order, self._share))
 
-    def val_dataloader(self) -> DataLoader[TaskBatch] | list[DataLoader[TaskBatch]]:
+    def val_dataloader(self) -> DataLoader[StepBatch] | list[DataLoader[StepBatch]]:
         """Yields every validation row once; no loader where there are none."""
         return self._all_of("val") if len(self.split("val")) else []
 
-    def test_dataloader(self) -> DataLoader[TaskBatch]:
+    def test_dataloader(self) -> DataLoader[StepBatch]:
         """Yields every test row once."""
         return self._all_of("test")
 
-    def predict_dataloader(self) -> DataLoader[TaskBatch]:
+    def predict_dataloader(self) -> DataLoader[StepBatch]:
         """Yields the test rows, or the validation rows where there are none."""
         return self._all_of("test" if self.test else "val")
 
     # -- how -----------------------------------------------------------------------------------
 
-    def _all_of(self, name: str) -> DataLoader[TaskBatch]:
+    def _all_of(self, name: str) -> DataLoader[StepBatch]:
         dataset = TaskEvaluation(self.split(name), share=self._share, ranks=self._ranks)
         return self._evaluation(dataset)
 
@@ -290,7 +296,8 @@ class TaskData(StepData):
         rows = [self._checked(row) for row in rows]
         if self.val:
             val = self._rows("val")
-            leak = shared_texts(rows, val, fields=self.FIELDS, names=("train", "val"))
+            texts = self.TEXTS or self.FIELDS
+            leak = shared_texts(rows, val, fields=texts, names=("train", "val"))
             self.remarks += [leak.remark()] if leak.remark() else []
             return rows, val
         if not self.val_fraction:

@@ -30,8 +30,8 @@ on your own task before you rely on it. It says what its training text made like
 """
 
 
-def card(source: Source, manifest: ExportManifest, *, architecture: str) -> str:
-    """Writes the card; it names no path of this machine."""
+def card(source: Source, manifest: ExportManifest, *, architecture: str, base: str = "") -> str:
+    """Writes the card; it names no path of this machine, but for an adapter's base."""
     facts = [
         f"- Architecture: {architecture}, {manifest.parameters:,} parameters, {manifest.dtype}",
         f"- Exported from: `{manifest.source}`, with roots {manifest.roots_version}",
@@ -40,15 +40,20 @@ def card(source: Source, manifest: ExportManifest, *, architecture: str) -> str:
         facts.append(f"- Optimizer steps: {manifest.step:,}{_tokens_seen(source)}")
     facts += [f"- {name}: {value:.4f}" for name, value in sorted(manifest.metrics.items())]
     return _CARD.format(
-        title=manifest.source, facts="\n".join(facts), how=how_to_load("path/to/this/folder")
+        title=manifest.source,
+        facts="\n".join(facts),
+        how=how_to_load("path/to/this/folder", base=base),
     )
 
 
-def how_to_load(folder: str) -> str:
-    """Gives the three lines that open an export."""
+def how_to_load(folder: str, base: str = "") -> str:
+    """Gives the lines that open an export; `base` is what an adapter lies on."""
+    network = f"network = AutoModelForCausalLM.from_pretrained({base or folder!r})\n"
+    if base:
+        network = f"from peft import PeftModel\n{network}"
+        network += f"network = PeftModel.from_pretrained(network, {folder!r})\n"
     return (
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
-        f"network = AutoModelForCausalLM.from_pretrained({folder!r})\n"
+        f"from transformers import AutoModelForCausalLM, AutoTokenizer\n{network}"
         f"tokenizer = AutoTokenizer.from_pretrained({folder!r})"
     )
 

@@ -22,7 +22,12 @@ def main(args: list[str]) -> int:
     from roots.deployment.exporting import export
 
     folder = export(
-        path, given.to, checkpoint=checkpoint, dtype=given.dtype, overwrite=given.overwrite
+        path,
+        given.to,
+        checkpoint=checkpoint,
+        dtype=given.dtype,
+        overwrite=given.overwrite,
+        merge=given.merge,
     )
     _tell(folder)
     return 0
@@ -44,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="of the weights; auto keeps that of the source (%(default)s)",
     )
+    add("--merge", action="store_true", help="of an adapter: add it to the weights of its base")
     add("--overwrite", action="store_true", help="replace an earlier export in DIR")
     add(
         "--dry-run", action="store_true", help="check and tell what would be written; write nothing"
@@ -52,11 +58,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tell_plan(given: argparse.Namespace, path: str, checkpoint: str) -> None:
-    from roots.deployment.target import check_target
+    from roots.deployment.target import check_merge, check_target
     from roots.inference.finding import find
 
     source, to = find(path, checkpoint=checkpoint), Path(given.to).expanduser()
     check_target(to, source.folder, overwrite=given.overwrite)
+    check_merge(source.folder, merge=given.merge, dtype=given.dtype)
     known = source.checkpoint
     step = "" if known is None else f", step {known.step:,}"
     size = sum(file.stat().st_size for file in source.folder.glob("*.safetensors"))
@@ -68,11 +75,12 @@ def _tell_plan(given: argparse.Namespace, path: str, checkpoint: str) -> None:
 
 def _tell(folder: Path) -> None:
     from roots.deployment.card import how_to_load
+    from roots.networks import adapter_base
 
     print(f"wrote {folder}")
     for path in sorted(folder.iterdir()):
         print(f"  {path.name:<24} {_size(path.stat().st_size):>12}")
-    print(f"\nload it:\n{how_to_load(str(folder))}")
+    print(f"\nload it:\n{how_to_load(str(folder), base=adapter_base(folder))}")
 
 
 def _size(n_bytes: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,20 @@ from transformers import PreTrainedModel
 
 from roots.deployment.card import card
 from roots.deployment.manifest import MANIFEST, ExportManifest, sums
-from roots.deployment.target import check_target
+from roots.deployment.target import check_merge, check_target
 from roots.inference.finding import Source, find
 from roots.inference.folder import write_folder
 from roots.inference.loading import load_source
+from roots.networks import adapter_base
 from roots.runs import atomic_folder
 
 _CARD = "README.md"
+_ADAPTER_FILES = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "config.json",
+    "generation_config.json",
+)
 
 
 def export(
@@ -27,6 +35,7 @@ def export(
     checkpoint: str = "best",
     dtype: str = "auto",
     overwrite: bool = False,
+    merge: bool = False,
 ) -> Path:
     """Writes a folder that transformers' `AutoModelForCausalLM` and `AutoTokenizer` open.
 
@@ -38,6 +47,7 @@ def export(
         checkpoint: Of a run: `best` (by validation loss), `last`, or a step.
         dtype: `float32`, `bfloat16` or `float16`; `auto` keeps that of the source, bit by bit.
         overwrite: Replace an earlier export. A folder with anything else in it is never replaced.
+        merge: Of an adapter: add it to the weights of its base; else it is written as it is.
 
     Returns:
         The folder.
@@ -49,11 +59,19 @@ def export(
     """
     source, to = find(path, checkpoint=checkpoint), Path(to).expanduser()
     check_target(to, source.folder, overwrite=overwrite)
+    check_merge(source.folder, merge=merge, dtype=dtype)
+    base = "" if merge else adapter_base(source.folder)
     loaded = load_source(source, device="cpu", dtype=dtype)
     with atomic_folder(to) as folder:
-        write_folder(loaded.network, loaded.tokenizer, folder)
+        if base:
+            for name in _ADAPTER_FILES:
+                if (source.folder / name).is_file():
+                    shutil.copyfile(source.folder / name, folder / name)
+            loaded.tokenizer.save(folder)
+        else:
+            write_folder(loaded.network, loaded.tokenizer, folder)
         manifest = _describe(source, loaded.network)
-        text = card(source, manifest, architecture=type(loaded.network).__name__)
+        text = card(source, manifest, architecture=type(loaded.network).__name__, base=base)
         (folder / _CARD).write_text(text, encoding="utf-8")
         written = sums(folder, [file.name for file in folder.iterdir()])
         text = replace(manifest, sha256=written).to_json()

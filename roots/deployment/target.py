@@ -31,6 +31,18 @@ def check_target(to: Path, source: Path, *, overwrite: bool) -> None:
         _check_replaceable(to, held, overwrite=overwrite)
 
 
+def check_merge(folder: Path, *, merge: bool, dtype: str) -> None:
+    """Raises ConfigError where there is nothing to merge, or an adapter alone has no dtype."""
+    has_adapter = (folder / "adapter_config.json").is_file()
+    if merge and not has_adapter:
+        raise ConfigError(f"{folder} has no adapter to merge. Leave out --merge.")
+    if has_adapter and not merge and dtype != "auto":
+        raise ConfigError(
+            f"--dtype {dtype} is for whole weights, and {folder} holds an adapter, which is written"
+            " as it is. Add --merge, or leave out --dtype."
+        )
+
+
 def _check_replaceable(to: Path, held: list[str], *, overwrite: bool) -> None:
     written = read_names(to)
     if written is None:

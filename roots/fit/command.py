@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.callbacks.utilization import share_in_words
+from roots.data import Conversations
 from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.predictions import check_ending, gathered, write_rows
@@ -158,11 +159,22 @@ def _closing(run: Run, composed: Composed, seconds: float) -> str:
             f"\n{' · '.join(words)}",
             f"\nrun directory: {where}   (figure: {where}/loss.png)",
             "\nnext:",
-            f'  roots generate --run {where} --prompt "def main("',
-            f"  roots export --run {where} --to exported/{trainer.name}",
+            f"  roots generate --run {where} {_asked(composed)}",
+            f"  roots export --run {where}{_merged(composed)} --to exported/{trainer.name}",
             f"  roots fit --resume {where} --trainer.max_steps {more}",
         ]
     )
+
+
+def _asked(composed: Composed) -> str:
+    """Words how the network is asked: as it was trained to be."""
+    if isinstance(composed.data, Conversations):
+        return '--chat "Who are you?"'
+    return '--prompt "def main("'
+
+
+def _merged(composed: Composed) -> str:
+    return " --merge" if composed.model.builder.adapter else ""
 
 
 def _is_first() -> bool:

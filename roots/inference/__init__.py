@@ -1,7 +1,8 @@
 """Using a network: load it, write it, continue a text.
 
 `load` opens a run, a checkpoint or a Hugging Face folder; `tokens` is the loop with the key-value
-cache; `stream` and `generate` put text around it; `write_folder` writes what `load` opens.
+cache; `stream` and `generate` put text around it, `chat` a conversation; `write_folder` writes what
+`load` opens.
 The names are imported when they are first used, because `roots --help` must not import torch.
 """
 
@@ -9,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from roots.inference.chatting import chat
     from roots.inference.folder import write_folder
     from roots.inference.generation import generate, stream, tokens
     from roots.inference.loading import Loaded, load
@@ -19,6 +21,7 @@ _HOMES = {
     "Loaded": "loading",
     "Sampling": "sampling",
     "TextStream": "streaming",
+    "chat": "chatting",
     "generate": "generation",
     "load": "loading",
     "next_token": "sampling",
@@ -31,6 +34,7 @@ __all__ = [
     "Loaded",
     "Sampling",
     "TextStream",
+    "chat",
     "generate",
     "load",
     "next_token",

@@ -1,4 +1,4 @@
-"""`roots generate`: continues a prompt in the terminal."""
+"""`roots generate`: continues a prompt, or answers a turn of a chat, in the terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def main(args: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="roots generate",
-        description="Continues a prompt with a trained language model.",
+        description="Continues a prompt with a trained language model, or answers in a chat.",
         epilog='example: roots generate --run runs/quickstart/0001 --prompt "def main("',
         allow_abbrev=False,
     )
@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", metavar="TEXT", help="what to continue (default: nothing)")
     prompt.add_argument("--prompt-file", metavar="FILE", help="read it from a file, or - for stdin")
+    prompt.add_argument("--chat", metavar="TEXT", help="what to answer, by the chat template")
     add = parser.add_argument
+    add("--system", metavar="TEXT", help="with --chat: what the system says before")
     add("--max-tokens", type=int, default=200, metavar="N", help="tokens to add (%(default)s)")
     add("--n", type=int, default=1, metavar="N", help="how many texts, each with the next seed")
     add("--seed", type=int, default=1, metavar="N", help="same seed, same text (%(default)s)")
@@ -74,6 +76,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.n < 1:
         raise ConfigError(f"--n {given.n} asks for no text. Set it to 1 or more.")
     prompt = _prompt(given)
+    _check_chat(given)
     path, checkpoint = named_source(given)
     from roots.inference.sampling import Sampling
 
@@ -85,7 +88,7 @@ def _run(given: argparse.Namespace) -> int:
     for index in range(given.n):
         if not given.json:
             _show("\n---\n" if index else "")
-            _show(_dim(prompt))
+            _show(_dim(prompt if given.chat is None else f"{prompt}\n"))
         _continue(loaded, prompt, given, sampling, seed=given.seed + index)
     _show("" if given.json else "\n")
     return 0
@@ -95,17 +98,17 @@ def _continue(
     loaded: Loaded, prompt: str, given: argparse.Namespace, sampling: Sampling, *, seed: int
 ) -> None:
     """Writes one text as it comes, or its record when it is whole."""
-    from roots.inference.generation import eos_ids, prompt_ids, tokens
+    from roots.inference.generation import tokens
     from roots.inference.streaming import TextStream
 
-    ids = prompt_ids(loaded.tokenizer, prompt, bos=given.bos)
+    ids, ends = _asked(loaded, prompt, given)
     found = tokens(
         loaded.network,
         ids,
         max_tokens=given.max_tokens,
         sampling=sampling,
         seed=seed,
-        eos_id=eos_ids(loaded.network, loaded.tokenizer),
+        eos_id=ends,
     )
     text = TextStream(loaded.tokenizer, after=ids)
     pieces, n_tokens = [], 0
@@ -121,7 +124,33 @@ def _continue(
         _show(json.dumps({**record, "tokens": n_tokens}) + "\n")
 
 
+def _asked(
+    loaded: Loaded, prompt: str, given: argparse.Namespace
+) -> tuple[list[int], frozenset[int]]:
+    """Gives the tokens to go on from, and those that end the text."""
+    from roots.inference.chatting import asked
+    from roots.inference.generation import eos_ids, prompt_ids
+
+    ends = eos_ids(loaded.network, loaded.tokenizer)
+    if given.chat is None:
+        return prompt_ids(loaded.tokenizer, prompt, bos=given.bos), ends
+    turns = [{"role": "system", "content": given.system}] if given.system else []
+    ids, end_of_answer = asked(loaded.tokenizer, [*turns, {"role": "user", "content": prompt}])
+    return ids, ends | end_of_answer
+
+
+def _check_chat(given: argparse.Namespace) -> None:
+    if given.chat is None and given.system is not None:
+        raise ConfigError("--system speaks in a chat. Add --chat TEXT, or leave it out.")
+    if given.chat is not None and given.bos:
+        raise ConfigError("--bos is the chat template's to write. Leave it out beside --chat.")
+    if given.chat is not None and not given.chat.strip():
+        raise ConfigError("--chat has no text. Give what shall be answered.")
+
+
 def _prompt(given: argparse.Namespace) -> str:
+    if given.chat is not None:
+        return _utf8(given.chat.encode("utf-8", "surrogateescape"), "--chat")
     if given.prompt_file is None:
         return _utf8((given.prompt or "").encode("utf-8", "surrogateescape"), "--prompt")
     if given.prompt_file == "-":

@@ -14,6 +14,7 @@ from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from roots.errors import CheckpointError
+from roots.networks import is_adapted, write_adapter
 from roots.tokenizer import Tokenizer
 
 C = TypeVar("C", PretrainedConfig, GenerationConfig)
@@ -26,6 +27,8 @@ def write_folder(
     state_dict: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes config.json, generation_config.json, *.safetensors and the tokenizer's files.
+
+    Of a network with adapters, those alone are written, in peft's form, without its weights.
 
     The network is read only: a run that goes on with it finds its configuration as it was. What is
     written uses the key-value cache and names the tokenizer's eos and bos, whatever the run used.
@@ -40,6 +43,9 @@ def write_folder(
     Raises:
         CheckpointError: `state_dict` lacks weights of the network, or has others.
     """
+    if is_adapted(network):
+        _write_adapted(network, tokenizer, folder)
+        return
     weights = dict(network.state_dict() if state_dict is None else state_dict)
     _check_names(network, weights)
     _tie(network, weights)
@@ -51,6 +57,18 @@ def write_folder(
     if len(dtypes) == 1:  # the weights may have been cast while they were gathered
         config.dtype = dtypes.pop()
         config.save_pretrained(folder)
+    tokenizer.save(folder)
+
+
+def _write_adapted(network: PreTrainedModel, tokenizer: Tokenizer, folder: Path) -> None:
+    write_adapter(network, folder)
+    config = _told_of_tokens(copy.deepcopy(network.config), tokenizer)
+    config.architectures = [type(network).__name__]
+    if hasattr(config, "quantization_config"):  # the adapter fits whole weights as well
+        del config.quantization_config
+    config.save_pretrained(folder)
+    if (generation := _generation(network, tokenizer)) is not None:
+        generation.save_pretrained(folder)
     tokenizer.save(folder)
 
 

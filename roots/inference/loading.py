@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from roots.errors import CheckpointError, ConfigError
 from roots.inference.finding import Source, find, first_line
 from roots.inference.folder import without_progress_bars
+from roots.networks import adapter_base, merge_adapter
 from roots.tokenizer import Tokenizer
 
 DTYPES = {
@@ -90,10 +91,11 @@ def pick_device(name: str) -> torch.device:
 
 
 def _network(folder: Path, dtype: torch.dtype | str) -> PreTrainedModel:
+    base = adapter_base(folder)
     try:
         with without_progress_bars():
             network, report = AutoModelForCausalLM.from_pretrained(
-                folder,
+                base or folder,
                 dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -107,7 +109,7 @@ def _network(folder: Path, dtype: torch.dtype | str) -> PreTrainedModel:
             " again."
         ) from error
     _check_complete(folder, network, report)
-    whole: PreTrainedModel = network
+    whole: PreTrainedModel = merge_adapter(network, folder) if base else network
     return whole
 
 

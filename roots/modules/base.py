@@ -23,7 +23,7 @@ from roots.modules.building import build_sharded, check_together
 from roots.modules.judged import judged
 from roots.modules.randomness import seed_micro_batch
 from roots.modules.step_report import StepReport
-from roots.networks import Head, NetworkBuilder
+from roots.networks import Head, NetworkBuilder, check_trained, trained_names
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped, left_out
 from roots.precision import StepPrecision
 from roots.records import Vocabulary, plain, rebuild
@@ -84,6 +84,8 @@ class StepModule(L.LightningModule, ABC):
         self.last_step: StepReport | None = None
         self.remarks: list[str] = []
         """What was decided when the network was built, in words."""
+        # where adapters are trained, a checkpoint has no other weights; which, is checked by name
+        self.strict_loading = self.builder.adapter is None
         self.asks_to_stop = False  # of this rank; all learn of it with the step's report
 
     # -- what a subclass says ----------------------------------------------------------------
@@ -138,6 +140,12 @@ class StepModule(L.LightningModule, ABC):
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
         seed: int = self.trainer.seed  # type: ignore[attr-defined]
         check_together(self, self.trainer)
+        if self.builder.quantise and not strategy.builds_whole:
+            raise ConfigError(
+                f"{type(strategy).__name__} cuts the weights over the devices, which"
+                f" quantise: {type(self.builder.quantise).__name__} does not survive. Leave out"
+                " network.quantise, or set trainer.strategy to ddp or single_device."
+            )
         self.learn_of(data)
         self.remarks += data.remarks
         trainable = self.build(seed=seed, device=strategy.root_device, strategy=strategy)
@@ -251,12 +259,20 @@ class StepModule(L.LightningModule, ABC):
         assert self.vocabulary is not None
         checkpoint["hyper_parameters"] = self.settings
         checkpoint["vocabulary"] = asdict(self.vocabulary)
+        if base := self.builder.base:
+            kept = trained_names(self)
+            state = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
+            checkpoint["base"] = base.record
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds the network when the module is loaded outside a run."""
         if self.trainable is None:
             self.vocabulary = Vocabulary(**checkpoint["vocabulary"])
             self.build(seed=0, device=torch.device("cpu"))
+        if base := self.builder.base:
+            base.check(checkpoint.get("base"))
+            check_trained(trained_names(self), set(checkpoint["state_dict"]))
 
     @property
     def _strategy(self) -> StepStrategy:

@@ -14,7 +14,7 @@ from roots.batch import TokenBatch
 from roots.errors import ConfigError
 from roots.modules.base import StepModule
 from roots.modules.make_fast import make_fast
-from roots.networks import NetworkBuilder, check_compile, check_packing
+from roots.networks import NetworkBuilder, check_compile, check_packing, is_quantised
 from roots.optim import OptimizerBuilder, Schedule
 from roots.strategies import StepStrategy
 
@@ -113,7 +113,22 @@ class LanguageModule(StepModule):
             self.trainable.within(proof)
 
     def make_ready(self, data: Any) -> None:
-        """Chooses the attention where that is left open, and marks what is compiled."""
+        """Chooses the attention where that is left open, and marks what is compiled.
+
+        Raises:
+            ConfigError: Something shall be compiled, and the rows are of different lengths or the
+                weights of few bits.
+        """
+        if self.compiled != "none" and not data.same_lengths:
+            raise ConfigError(
+                f"compile: {self.compiled} compiles anew for each length, and the rows of"
+                f" {type(data).__name__} have many. Set model.compile to none."
+            )
+        if self.compiled != "none" and is_quantised(self.trainable.network):
+            raise ConfigError(
+                f"compile: {self.compiled} does not see into bitsandbytes' layers. Set"
+                " model.compile to none, or leave out network.quantise."
+            )
         self.remarks += make_fast(
             self.trainable,
             self.builder,

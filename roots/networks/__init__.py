@@ -4,6 +4,7 @@ Shape letters: B sequences, T tokens, V vocabulary, D model width.
 """
 
 from roots.networks.attention import Choice, choose_attention
+from roots.networks.base_weights import BaseWeights, adapter_base
 from roots.networks.blocks import blocks_of
 from roots.networks.builder import NetworkBuilder, check_causal
 from roots.networks.compiling import (
@@ -17,10 +18,19 @@ from roots.networks.compiling import (
 from roots.networks.drawing import Give
 from roots.networks.flops import TokenFLOPs, count_flops
 from roots.networks.head import CAUSAL_LM, MASKED_LM, Head
+from roots.networks.lora import (
+    LoRA,
+    check_trained,
+    is_adapted,
+    merge_adapter,
+    trained_names,
+    write_adapter,
+)
 from roots.networks.masked import MaskedObjective, MaskedTrainable
 from roots.networks.mlm_heads import MLMHead, split_mlm_head
 from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
+from roots.networks.quantising import NF4, Int8, Quantisation, is_quantised
 from roots.networks.recomputing import RECOMPUTE, check_recompute, recompute
 from roots.networks.scratch import Scratch
 from roots.networks.task import SpanTrainable, TaskObjective, TaskTrainable
@@ -32,15 +42,20 @@ __all__ = [
     "CAUSAL_LM",
     "COMPILE",
     "MASKED_LM",
+    "NF4",
     "RECOMPUTE",
+    "BaseWeights",
     "Choice",
     "Give",
     "Head",
+    "Int8",
+    "LoRA",
     "MLMHead",
     "MaskedObjective",
     "MaskedTrainable",
     "NetworkBuilder",
     "Pretrained",
+    "Quantisation",
     "Scratch",
     "Shapes",
     "SpanTrainable",
@@ -48,20 +63,27 @@ __all__ = [
     "TaskTrainable",
     "TokenFLOPs",
     "Trainable",
+    "adapter_base",
     "blocks_of",
     "check_causal",
     "check_compile",
     "check_packing",
     "check_recompute",
+    "check_trained",
     "choose_attention",
     "compile_network",
     "compiled_so_far",
     "count_flops",
+    "is_adapted",
     "is_compiled",
+    "is_quantised",
+    "merge_adapter",
     "packed_arguments",
     "recompute",
     "rows_are_packed",
     "rows_are_unpacked",
     "split_mlm_head",
+    "trained_names",
     "uncompiled",
+    "write_adapter",
 ]

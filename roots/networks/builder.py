@@ -9,8 +9,11 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError, nearest
+from roots.networks.base_weights import BaseWeights
 from roots.networks.drawing import Give
 from roots.networks.head import CAUSAL_LM, Head
+from roots.networks.lora import LoRA
+from roots.networks.quantising import Quantisation
 from roots.networks.tiled import TILED
 from roots.records import Vocabulary
 
@@ -22,8 +25,21 @@ class NetworkBuilder(ABC):
     """
 
     attention: str
+    adapter: LoRA | None = None
+    """What is trained in place of the weights."""
+    quantise: Quantisation | None = None
+    """How the weights are held meanwhile."""
     remarks: tuple[str, ...] = ()
     """What the latest `build` decided, in words."""
+
+    @property
+    def base(self) -> BaseWeights | None:
+        """The weights that checkpoints leave out, where only a part is trained and saved."""
+        return None
+
+    def empty(self, config: PretrainedConfig, head: Head) -> PreTrainedModel:
+        """Makes the network on the meta device, without memory for its weights."""
+        return head.empty(config)
 
     @abstractmethod
     def network_config(
@@ -155,7 +171,7 @@ def check_attention(network: PreTrainedModel, name: str, head: Head = CAUSAL_LM)
 
 
 @torch.no_grad()
-def check_causal(network: PreTrainedModel) -> PreTrainedModel:
+def check_causal(network: PreTrainedModel, tolerance: float = 1e-5) -> PreTrainedModel:
     """Gives the network back; raises ConfigError when a position sees the tokens behind it.
 
     transformers counts BERT and its kin among the causal language models, and runs them without a
@@ -168,7 +184,7 @@ def check_causal(network: PreTrainedModel) -> PreTrainedModel:
     network.eval()
     before, after = (network(input_ids=t, use_cache=False).logits[0, :-1] for t in (tokens, other))
     network.train(mode)
-    if (before - after).abs().max() > 1e-5 * before.abs().max():
+    if (before - after).abs().max() > tolerance * before.abs().max():
         raise ConfigError(
             f"{type(network).__name__} sees the tokens that it should predict: changing the last of"
             f" {tokens.shape[1]} changed its logits before it. Set is_decoder: true in the"

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError, DataError
+from roots.networks.base_weights import BaseWeights, adapter_base
 from roots.networks.builder import (
     NetworkBuilder,
     check_attention,
@@ -23,6 +24,8 @@ from roots.networks.builder import (
 from roots.networks.drawing import Give, named_tensors
 from roots.networks.freezing import freeze
 from roots.networks.head import CAUSAL_LM, Head
+from roots.networks.lora import LoRA, merge_adapter, whole_in
+from roots.networks.quantising import Quantisation, keep_as_they_are
 from roots.networks.quiet import quiet_transformers
 from roots.networks.reading import read_one_by_one
 from roots.records import Vocabulary
@@ -39,6 +42,11 @@ class Pretrained(NetworkBuilder):
         config: Keys of the network's configuration to change: `{hidden_dropout_prob: 0.0}`.
         frozen_layers: Keep the embeddings and so many of the lowest layers as they are, and train
             the rest; -1 keeps the whole body and trains the head alone.
+        adapter: Keep all weights as they are, and train adapters: `{class_path:
+            roots.networks.LoRA, init_args: {rank: 8, alpha: 16}}`. Checkpoints hold the adapters
+            alone; `roots export --merge` adds them to the weights.
+        quantise: Beside an adapter: hold the linear layers in few bits, by bitsandbytes:
+            `roots.networks.NF4` (QLoRA) or `roots.networks.Int8`.
         attention: The attention implementation: `sdpa`, `eager`, `flash_attention_2`, ..., or
             `tiled`, roots' own for compiled layers on a CPU; `auto` measures, before the first step
             of a run, which is fastest for its shapes, and says what it took.
@@ -47,6 +55,7 @@ class Pretrained(NetworkBuilder):
             you trust with your machine.
 
     Raises:
+        ConfigError: `frozen_layers` beside an adapter, or `quantise` without one.
         DataError: Nothing that can be read lies at `path`.
     """
 
@@ -56,16 +65,32 @@ class Pretrained(NetworkBuilder):
         path: str,
         config: dict[str, Any] | None = None,
         frozen_layers: int = 0,
+        adapter: LoRA | None = None,
+        quantise: Quantisation | None = None,
         attention: str = "auto",
         revision: str = "main",
         trust_remote_code: bool = False,
     ) -> None:
+        if adapter and frozen_layers:
+            raise ConfigError(
+                f"frozen_layers={frozen_layers} beside an adapter, which keeps all layers as they"
+                " are. Leave out network.frozen_layers, or network.adapter."
+            )
+        if quantise and not adapter:
+            raise ConfigError(
+                f"quantise: {type(quantise).__name__} without an adapter leaves little to train:"
+                " weights of few bits have no gradient. Add network.adapter (roots.networks.LoRA),"
+                " or leave out network.quantise."
+            )
         self.path = path
         self.config = dict(config or {})
         self.frozen_layers = frozen_layers
+        self.adapter = adapter
+        self.quantise = quantise
         self.attention = attention
         self.revision = revision
         self.trust_remote_code = trust_remote_code
+        self._base: BaseWeights | None = None
 
     def network_config(
         self, vocabulary: Vocabulary | None, head: Head = CAUSAL_LM
@@ -104,28 +129,73 @@ class Pretrained(NetworkBuilder):
                 network looks ahead.
         """
         config = self.network_config(vocabulary, head)
-        try:
-            with torch.random.fork_rng(devices=[]), quiet_transformers():
-                torch.manual_seed(seed)
-                network, report = head.auto.from_pretrained(
-                    network_folder(self.path),
-                    config=config,
-                    revision=self.revision,
-                    trust_remote_code=self.trust_remote_code,
-                    attn_implementation=implementation(self.attention),
-                    dtype=torch.float32,
-                    use_safetensors=True,
-                    ignore_mismatched_sizes=True,  # they are refused below, by name
-                    output_loading_info=True,
-                )
-        except (OSError, ValueError, SafetensorError) as error:
-            raise self._unreadable(error) from error
-        self.remarks = ()
-        self._look_at(report, network, head)
+        folder = network_folder(self.path)
+        earlier = adapter_base(folder)  # of a run that trained an adapter
+        if earlier and self.quantise:
+            raise ConfigError(
+                f"{folder} holds an adapter, which cannot be added to weights of few bits. Add it"
+                " to whole ones first (roots export --merge), and set network.path to those."
+            )
+        with torch.random.fork_rng(devices=[]), quiet_transformers():
+            torch.manual_seed(seed)
+            network, report = self._load(earlier or folder, config, head, device)
+            if earlier:
+                network = merge_adapter(network, folder)
+                report["missing_keys"] = set(report["missing_keys"]) - whole_in(folder)
+            self.remarks = ()
+            self._look_at(report, network, head)
+            if self.quantise:
+                keep_as_they_are(network)
+                self.remarks += (self.quantise.remark(network),)
+            if self.adapter:
+                drawn = self._drawn(report)
+                told = self.adapter.put_on(network, head=head, drawn=drawn, base=_absolute(folder))
+                self.remarks += (told,)
         check_attention(network, self.attention, head)
         if self.frozen_layers:
             self.remarks += (freeze(network, self.frozen_layers),)
-        return check_causal(network.to(device)) if head.is_causal else network.to(device)
+        network = network if self.quantise else network.to(device)
+        tolerance = self.quantise.causal_tolerance if self.quantise else 1e-5
+        return check_causal(network, tolerance) if head.is_causal else network
+
+    @property
+    def base(self) -> BaseWeights | None:
+        """The weights that checkpoints leave out, where an adapter is trained."""
+        if self._base is None and self.adapter:
+            self._base = BaseWeights.of(self.path, self.revision)  # reads all the files
+        return self._base
+
+    def empty(self, config: PretrainedConfig, head: Head) -> PreTrainedModel:
+        """Makes the network without memory for its weights, adapters included."""
+        network = super().empty(config, head)
+        if self.adapter:
+            self.adapter.put_on(network, head=head, drawn=(), base="")
+        return network
+
+    def _load(
+        self, folder: str, config: PretrainedConfig, head: Head, device: torch.device
+    ) -> tuple[PreTrainedModel, dict[str, Any]]:
+        few_bits = self.quantise.arguments(head.empty(config), device) if self.quantise else {}
+        try:
+            network, report = head.auto.from_pretrained(
+                folder,
+                config=config,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                attn_implementation=implementation(self.attention),
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                output_loading_info=True,
+                **few_bits,
+            )
+        except (OSError, ValueError, SafetensorError) as error:
+            raise self._unreadable(error) from error
+        return network, report
+
+    def _drawn(self, report: dict[str, Any]) -> set[str]:
+        """Names the parameters that no file has."""
+        return {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
 
     def skeleton(self, vocabulary: Vocabulary | None, *, head: Head = CAUSAL_LM) -> PreTrainedModel:
         """Builds the network on the meta device, without weights."""
@@ -167,7 +237,7 @@ class Pretrained(NetworkBuilder):
     def _look_at(self, report: dict[str, Any], network: PreTrainedModel, head: Head) -> None:
         """Refuses a body with random or misshapen weights; remarks what of the head is new."""
         kind, body = type(network).__name__, network.base_model_prefix + "."
-        drawn = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+        drawn = self._drawn(report)
         may_be_drawn = {
             name for name in drawn if not name.startswith(body) or name.startswith(body + "pooler.")
         }
@@ -206,6 +276,10 @@ class Pretrained(NetworkBuilder):
             f"Cannot load a network from {self.path}: {first_line}"
             " Check the path or hub name (network.path) and that it holds *.safetensors."
         )
+
+
+def _absolute(name: str) -> str:
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
 def _few(names: Iterable[str]) -> str:

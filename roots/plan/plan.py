@@ -44,7 +44,7 @@ def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
     model.learn_of(data)
     config = model.builder.network_config(model.vocabulary, model.head)
     model.builder.check_seq_len(config, data.seq_len)
-    network = model.head.empty(config)
+    network = model.builder.empty(config, model.head)
     return Plan(
         [
             ("network", _network(network, config)),
@@ -60,12 +60,13 @@ def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
 
 
 def _network(network: Any, config: Any) -> str:
-    trained = [p for p in network.parameters() if p.requires_grad]
-    n = sum(p.numel() for p in trained)
+    n = sum(p.numel() for p in network.parameters())
+    n_trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     embedding = network.get_input_embeddings().weight.numel()
+    some = "" if n == n_trained else f"; {n_trained:,} ({n_trained / n:.2%}) are trained"
     return (
         f"{config.model_type}, {short(n)} parameters ({n:,}; {embedding:,} of them the"
-        f" {config.vocab_size:,} embeddings)"
+        f" {config.vocab_size:,} embeddings{some})"
     )
 
 

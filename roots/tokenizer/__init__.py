@@ -5,8 +5,12 @@ fetching.py          a tokenizer by its folder, or by a name on the Hugging Face
 framed.py            texts and pairs of texts with the special tokens that a network expects around
 sentences.py         sentences that are divided into words, and the token that begins each word
 question_windows.py  questions with long texts, in rows that overlap
+chat.py              conversations, and which of their tokens are the assistant's
+chat_template.py     conversations as text, by the tokenizer's template
 """
 
+from roots.tokenizer.chat import Chat, Rendered, Turns
+from roots.tokenizer.chat_template import Message, TemplateRefusal
 from roots.tokenizer.fetching import fetch_tokenizer
 from roots.tokenizer.framed import Framed, Framing
 from roots.tokenizer.question_windows import FRAMED_BY, QuestionFraming, answer_places
@@ -16,11 +20,16 @@ from roots.tokenizer.tokenizer import Tokenizer
 __all__ = [
     "FRAMED_BY",
     "UNREAD",
+    "Chat",
     "Framed",
     "Framing",
+    "Message",
     "QuestionFraming",
+    "Rendered",
     "Sentence",
+    "TemplateRefusal",
     "Tokenizer",
+    "Turns",
     "answer_places",
     "fetch_tokenizer",
     "first_tokens",

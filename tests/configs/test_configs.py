@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from quizzes import squad
+from tiny_chat import conversations, write_chat_network
 from tiny_tags import tagged, write_conll
-from tiny_tasks import sentence
+from tiny_tasks import sentence, write_jsonl
 
 from roots.cli import run as roots
 from roots.fit import compose, read_run_files
@@ -41,6 +42,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = [f"{sentence(rng)}\t{number % n_classes}" for number in range(200)]
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("\n".join([columns, *lines]) + "\n")
+    (folder / "chat").mkdir()
+    write_jsonl(folder / "chat/train.jsonl", conversations(80, 0))
     (folder / "thucnews/classes.txt").write_text("".join(f"class{n}\n" for n in range(10)))
     (folder / "wnut17").mkdir()
     for split in ("train", "dev"):
@@ -56,10 +59,20 @@ def _data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOTS_DATA", str(data_folder))
 
 
-def without_hub(path: Path, encoder: Path) -> dict[str, str]:
-    """Puts a tiny encoder in the place of one on the hub, which tests do not reach."""
-    network = read_run_files([path])["model"]["init_args"]["network"]
-    return {"model.network.path": str(encoder)} if "path" in network["init_args"] else {}
+@pytest.fixture(scope="session")
+def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny Llama with a chat template."""
+    folder = tmp_path_factory.mktemp("networks") / "tiny-llama"
+    return write_chat_network(folder, max_position_embeddings=4096)
+
+
+def without_hub(path: Path, encoder: Path, causal: Path) -> dict[str, str]:
+    """Puts a tiny network in the place of one on the hub, which tests do not reach."""
+    model = read_run_files([path])["model"]
+    if "path" not in model["init_args"]["network"]["init_args"]:
+        return {}
+    is_causal = model["class_path"] == "roots.modules.CausalLM"
+    return {"model.network.path": str(causal if is_causal else encoder)}
 
 
 def named(path: Path) -> str:
@@ -82,10 +95,11 @@ def test_a_configuration_parses_and_opens_by_saying_what_it_is(path: Path) -> No
 
 @pytest.mark.parametrize("path", RUNS, ids=named)
 def test_a_run_can_be_planned_on_a_cpu(
-    path: Path, tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, tmp_path: Path, encoder: Path, causal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    composed = compose(path, {"trainer.accelerator": "cpu", **without_hub(path, encoder)})
+    instead = without_hub(path, encoder, causal)
+    composed = compose(path, {"trainer.accelerator": "cpu", **instead})
     plan = str(plan_run(composed.trainer, composed.model, composed.data))
     assert " parameters (" in plan
     assert " steps = " in plan

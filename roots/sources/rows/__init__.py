@@ -8,6 +8,7 @@ parquet.py        Parquet
 hugging_face.py   HuggingFaceRows: saved folders, data files, the hub
 conll.py          Conll: a word and its tag on each line
 squad.py          Squad: questions on paragraphs   answers.py      what must hold of an answer
+messages.py       Messages: what must hold of a conversation
 parallel_text.py  ParallelText: two files, line by line
 text_lines.py     lines that know their own trouble
 columns.py        Columns: the file's columns under the task's names
@@ -32,6 +33,7 @@ from roots.sources.rows.hugging_face import HuggingFaceRows
 from roots.sources.rows.json_rows import JsonRows
 from roots.sources.rows.labels import LabelSet, label_name
 from roots.sources.rows.leak import Leak, shared_texts
+from roots.sources.rows.messages import Messages
 from roots.sources.rows.parallel_text import ParallelText
 from roots.sources.rows.parquet import Parquet
 from roots.sources.rows.row_source import RowSource
@@ -49,6 +51,7 @@ __all__ = [
     "LabelSet",
     "Leak",
     "ManyLabels",
+    "Messages",
     "Number",
     "OneLabel",
     "ParallelText",
