@@ -1,7 +1,6 @@
 """Text in, shards out: survey, tokenizer, encoding, manifest.
 
 corpus.py          Corpus, the ShardMaker that `roots corpus` and a data module run
-tokenizer_plan.py  TokenizerPlan: where the tokenizer comes from
 byte_pairs.py      BytePairs: a byte-level BPE, trained on the documents of the train split
 characters.py      Characters: one token per character of the documents of the train split
 existing.py        Existing: a tokenizer that is already there
@@ -27,6 +26,6 @@ from roots.corpus.characters import Characters
 from roots.corpus.corpus import Corpus
 from roots.corpus.existing import Existing
 from roots.corpus.splitting import split_of
-from roots.corpus.tokenizer_plan import TokenizerPlan
+from roots.tokenizer import TokenizerPlan
 
 __all__ = ["BytePairs", "Characters", "Corpus", "Existing", "TokenizerPlan", "adopt", "split_of"]

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.errors import ConfigError
-from roots.tokenizer import Tokenizer
+from roots.tokenizer import Tokenizer, TokenizerPlan
 
 END_OF_TEXT = "<|endoftext|>"
 _BYTES = 256
@@ -24,7 +23,7 @@ class BytePairs(TokenizerPlan):
         vocab_size: Tokens in all: special tokens, 256 bytes and merges. A small text gives fewer.
         min_frequency: How often a pair must stand in the text to be merged.
         extra_tokens: Further special tokens, such as `<mask>` or `<extra_id_0>`. A token with
-            `mask` in its name is made the mask token.
+            `mask` in its name is made the mask token, one with `pad` the one that fills rows up.
 
     Raises:
         ConfigError: `vocab_size` has no room for the bytes and special tokens.
@@ -52,9 +51,10 @@ class BytePairs(TokenizerPlan):
         rust = _untrained()
         rust.train_from_iterator(iter(texts), trainer=self._trainer())
         roles = dict.fromkeys(("eos_token", "bos_token", "pad_token"), END_OF_TEXT)
-        masks = [token for token in self.extra_tokens if "mask" in token.lower()]
-        if masks:
-            roles["mask_token"] = masks[0]
+        for role in ("mask", "pad"):
+            named = [token for token in self.extra_tokens if role in token.lower()]
+            if named:
+                roles[f"{role}_token"] = named[0]
         return Tokenizer(definition=rust.to_str(), settings=roles)
 
     def planned_vocab_size(self) -> int:
