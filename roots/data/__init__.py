@@ -6,6 +6,7 @@ Shape letters: B sequences, T tokens, S sequences of one optimizer step over all
 from roots.data.base import StepData
 from roots.data.labelled_texts import LabelledTexts
 from roots.data.order import permute, samples_at
+from roots.data.parallel_texts import ParallelTexts
 from roots.data.steps import Share, share_of
 from roots.data.task_data import TaskData
 from roots.data.token_corpus import TokenCorpus
@@ -13,6 +14,7 @@ from roots.data.windows import TokenSpan, Windows
 
 __all__ = [
     "LabelledTexts",
+    "ParallelTexts",
     "Share",
     "StepData",
     "TaskData",

@@ -55,7 +55,7 @@ class TaskData(StepData):
         ConfigError: A number that cannot work.
     """
 
-    SHARED: ClassVar = (
+    SHARED: ClassVar[Sequence[str]] = (
         "train",
         "val",
         "test",
@@ -237,12 +237,13 @@ class TaskData(StepData):
     def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:
         """Tells which share of the places in the micro-batches was filled up."""
         sums = np.zeros(2)
+        sides = self.split("train").sides
         for step in range(first, stop):
-            lengths = self.order.lengths[self.order.samples(step)]
-            share = share_of(len(lengths), rank=0, ranks=self._ranks)
+            samples = self.order.samples(step)
             for rank in range(self._ranks):
-                mine = share_of(len(lengths), rank=rank, ranks=self._ranks).places
-                sums += padding(lengths[mine], min(rows, share.rows))
+                share = share_of(len(samples), rank=rank, ranks=self._ranks)
+                for lengths in sides:
+                    sums += padding(lengths[samples[share.places]], min(rows, share.rows))
         return {"train/padding_fraction": float(1 - sums[0] / sums[1])} if sums[1] else {}
 
     @property
