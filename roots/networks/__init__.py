@@ -14,11 +14,13 @@ from roots.networks.compiling import (
     uncompiled,
 )
 from roots.networks.flops import TokenFLOPs, count_flops
-from roots.networks.head import CAUSAL_LM, MASKED_LM, Head
+from roots.networks.head import CAUSAL_LM, MASKED_LM, SEQ2SEQ, Head
 from roots.networks.mlm_heads import MLMHead, split_mlm_head
 from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
 from roots.networks.scratch import Scratch
+from roots.networks.search import Search
+from roots.networks.seq2seq import Seq2SeqTrainable
 from roots.networks.task import TaskObjective, TaskTrainable
 from roots.networks.timing import Shapes
 from roots.networks.trainable import Trainable
@@ -28,12 +30,15 @@ __all__ = [
     "CAUSAL_LM",
     "COMPILE",
     "MASKED_LM",
+    "SEQ2SEQ",
     "Choice",
     "Head",
     "MLMHead",
     "NetworkBuilder",
     "Pretrained",
     "Scratch",
+    "Search",
+    "Seq2SeqTrainable",
     "Shapes",
     "TaskObjective",
     "TaskTrainable",

@@ -140,13 +140,15 @@ def special_ids(vocabulary: Vocabulary, head: Head = CAUSAL_LM) -> dict[str, int
 
     A causal language model has no padding token: rows are filled up behind their last label, where
     causal attention cannot see, and with one given transformers looks for it in every batch, on
-    the host.
+    the host. A decoder starts with the token that begins a text, and nothing is forced on it.
     """
-    return {
+    ids = {
         "eos_token_id": vocabulary.eos_id,
         "bos_token_id": vocabulary.bos_id,
         "pad_token_id": None if head.is_causal else vocabulary.pad_id,
     }
+    decodes = {"decoder_start_token_id": vocabulary.bos_id, "forced_eos_token_id": None}
+    return {**ids, **decodes} if head.decodes else ids
 
 
 def implementation(attention: str) -> str | None:
