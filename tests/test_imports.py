@@ -16,6 +16,7 @@ OFFERED = {
     "roots.callbacks": {
         "Checkpoints",
         "Compilation",
+        "GeneratedTexts",
         "MetricsCSV",
         "Progress",
         "Recorder",
@@ -44,6 +45,7 @@ OFFERED = {
     "roots.modules": {
         "CausalLM",
         "LanguageModule",
+        "Seq2Seq",
         "SequenceClassifier",
         "StepModule",
         "StepReport",

@@ -2,6 +2,7 @@
 
 from roots.callbacks.checkpoints import Checkpoints
 from roots.callbacks.compilation import Compilation
+from roots.callbacks.generated_texts import GeneratedTexts
 from roots.callbacks.metrics_csv import MetricsCSV
 from roots.callbacks.progress import Progress
 from roots.callbacks.recorder import Recorder
@@ -13,6 +14,7 @@ from roots.callbacks.throughput import Throughput
 __all__ = [
     "Checkpoints",
     "Compilation",
+    "GeneratedTexts",
     "MetricsCSV",
     "Progress",
     "Recorder",
