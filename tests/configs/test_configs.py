@@ -23,6 +23,9 @@ def _data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """The folder of the texts that a user has to fetch, with texts of our own in it."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "tinyshakespeare.txt").write_text("First Citizen:\nSpeak, speak.\n" * 100)
+    (folder / "multi30k").mkdir()
+    for name in ("train.en", "train.de", "val.en", "val.de"):
+        (folder / "multi30k" / name).write_text("A dog runs.\nTwo men sing.\n" * 1500)
     monkeypatch.setenv("ROOTS_DATA", str(folder))
 
 
