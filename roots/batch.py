@@ -3,6 +3,7 @@
 Shape letters, the same in every file of roots:
     B sequences in a batch   T tokens in a sequence   V vocabulary   L layers
     D model width            H attention heads        K width per head   C classes
+    U tokens of a target
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 Batch = TypeVar("Batch", bound="StepBatch")
@@ -55,6 +56,11 @@ class StepBatch:
             part = slice(start, start + rows)
             yield self._with({name: self._part(name, v, part) for name, v in self._tensors()})
 
+    def only(self: Batch, chosen: Bool[Tensor, " B"]) -> Batch:
+        """Gives the rows that are chosen, on the host."""
+        wanted = chosen.nonzero()[:, 0]
+        return self._with({name: self._part(name, v, wanted) for name, v in self._tensors()})
+
     def to(self: Batch, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Moves the tensors to `device`, except those that only the host reads.
 
@@ -72,7 +78,7 @@ class StepBatch:
         pinned = {name: each(Tensor.pin_memory, value) for name, value in self._for_the_device()}
         return self._with(pinned)
 
-    def _part(self, name: str, value: Any, part: slice) -> Any:  # noqa: ARG002 - for a subclass
+    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:  # noqa: ARG002 - for a subclass
         return each(lambda tensor: tensor[part], value)
 
     def _with(self: Batch, tensors: dict[str, Any]) -> Batch:
@@ -131,7 +137,7 @@ class MaskedBatch(TokenBatch):
         """Whether a row is shorter than the batch is wide; the host knows without the device."""
         return bool((self.lengths < self.input_ids.shape[1]).any())
 
-    def _part(self, name: str, value: Any, part: slice) -> Any:
+    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:
         if not (self.is_cut and name in ("input_ids", "labels", "attention_mask")):
             return super()._part(name, value, part)
         return value[part, : int(self.lengths[part].max())]
@@ -151,7 +157,7 @@ class RaggedTokenBatch(TokenBatch):
 
     lengths: Int[Tensor, " B"]
 
-    def _part(self, name: str, value: Any, part: slice) -> Any:
+    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:
         if name not in ("input_ids", "labels"):
             return super()._part(name, value, part)
         longest = int(self.lengths[part].max())
@@ -186,11 +192,33 @@ class TaskBatch(StepBatch):
             known = self.about[number * rows : (number + 1) * rows]
             yield replace(part, about=known) if known else part
 
-    def _part(self, name: str, value: Any, part: slice) -> Any:
+    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:
         if name != "inputs" and not (name == "labels" and self.per_token):
             return super()._part(name, value, part)
         longest = int(self.lengths[part].max())
         return each(lambda tensor: tensor[part, :longest], value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairBatch(TaskBatch):
+    """Sources and their targets; each micro-batch is cut to the longest of either side.
+
+    `labels[t]` is the target *of decoder position t*, (B, U), with the token that ends a text as
+    the last. What the decoder reads, which is the same one place to the right, the network makes of
+    the labels (`networks.Seq2SeqTrainable`). `inputs` and `lengths` are the source's.
+
+    Args:
+        target_lengths: Labels of each row, (B,), on the host; 1 for a filler row.
+    """
+
+    ON_HOST: ClassVar[frozenset[str]] = frozenset({"samples", "lengths", "target_lengths"})
+
+    target_lengths: Int[Tensor, " B"]
+
+    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:
+        if name != "labels":
+            return super()._part(name, value, part)
+        return value[part, : int(self.target_lengths[part].max())]
 
 
 class Score(NamedTuple):

@@ -13,7 +13,6 @@ books.py           Books: what came in, went on and was dropped, by part, reason
 books_table.py     the same as a table
 spool.py           documents on disk between two parts
 intake.py          what a build takes in: the pipeline's documents, examples of drops, rejects
-tokenizer_plan.py  TokenizerPlan: where the tokenizer comes from
 byte_pairs.py      BytePairs: a byte-level BPE, trained on the documents of the train split
 word_piece.py      WordPiece: BERT's, trained on the documents of the train split
 characters.py      Characters: one token per character of the documents of the train split
@@ -58,8 +57,8 @@ from roots.corpus.stages import (
     Normalise,
     Pii,
 )
-from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.corpus.word_piece import WordPiece
+from roots.tokenizer import TokenizerPlan
 
 __all__ = [
     "Books",

@@ -18,7 +18,6 @@ from roots.corpus.pool import choose_workers
 from roots.corpus.progress import Progress
 from roots.corpus.splitting import fraction_of
 from roots.corpus.survey import Survey, documents_and_bytes, drop_reason, survey
-from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.errors import DataError
 from roots.records import Document
 from roots.shards import Manifest, ShardWriter, SplitRecord
@@ -26,7 +25,7 @@ from roots.shards.folder import TOKENIZER
 from roots.shards.layout import token_dtype
 from roots.shards.manifest import MANIFEST
 from roots.sources import Source
-from roots.tokenizer import Tokenizer
+from roots.tokenizer import Tokenizer, TokenizerPlan
 
 
 @dataclass(frozen=True)

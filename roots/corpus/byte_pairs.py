@@ -8,9 +8,8 @@ from typing import Any, Literal
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
-from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.errors import ConfigError, nearest
-from roots.tokenizer import Tokenizer
+from roots.tokenizer import Tokenizer, TokenizerPlan
 
 END_OF_TEXT = "<|endoftext|>"
 _BYTES = 256
@@ -36,7 +35,8 @@ class BytePairs(TokenizerPlan):
         vocab_size: Tokens in all: special tokens, 256 bytes and merges. A small text gives fewer.
         min_frequency: How often a pair must stand in the text to be merged.
         extra_tokens: Further special tokens, such as `<mask>` or `<extra_id_0>`. A token with
-            `mask` in its name is made the mask token, where there is none.
+            `mask` in its name is made the mask token, where there is none; one with `pad`, beside
+            `gpt2`, the one that fills rows up.
         special_tokens: `gpt2`, for causal models: `<|endoftext|>`, which is eos, bos and pad. Or
             `roberta`, for masked ones: `<s>`, `<pad>`, `</s>`, `<unk>` and `<mask>`, with the ids
             0 to 4; a text is framed as `<s> a </s>`, a pair as `<s> a </s></s> b </s>`.
@@ -78,8 +78,11 @@ class BytePairs(TokenizerPlan):
         rust.train_from_iterator(iter(texts), trainer=self._trainer())
         roles = dict(_ROLES[self.special_tokens])
         masks = [token for token in self.extra_tokens if "mask" in token.lower()]
+        fillers = [token for token in self.extra_tokens if "pad" in token.lower()]
         if masks:
             roles.setdefault("mask_token", masks[0])
+        if fillers and self.special_tokens == "gpt2":
+            roles["pad_token"] = fillers[0]
         if self.special_tokens == "roberta":
             rust.post_processor = processors.TemplateProcessing(
                 single="<s> $A </s>",

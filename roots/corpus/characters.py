@@ -8,9 +8,8 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as RustTokenizer
 
 from roots.corpus.byte_pairs import END_OF_TEXT
-from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.errors import ConfigError, DataError
-from roots.tokenizer import Tokenizer
+from roots.tokenizer import Tokenizer, TokenizerPlan
 
 _SPECIAL = 1  # END_OF_TEXT
 _SHOWN = 10

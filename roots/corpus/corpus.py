@@ -15,11 +15,11 @@ from roots.corpus.recipe import differences
 from roots.corpus.splitting import split_of
 from roots.corpus.stage import Part
 from roots.corpus.survey import survey
-from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.errors import ConfigError, DataError
 from roots.records import class_path, plain
 from roots.shards import Manifest, ShardFolder, ShardMaker
 from roots.sources import Source
+from roots.tokenizer import TokenizerPlan
 
 RECIPE_VERSION = 1
 """Goes up when the same settings would give other bytes; then every folder is built anew."""

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.records import class_path
-from roots.tokenizer import Tokenizer
+from roots.tokenizer import Tokenizer, TokenizerPlan
 
 
 class Existing(TokenizerPlan):

@@ -17,9 +17,8 @@ from tokenizers import (
 )
 from tokenizers import Tokenizer as RustTokenizer
 
-from roots.corpus.tokenizer_plan import TokenizerPlan
 from roots.errors import ConfigError, DataError
-from roots.tokenizer import Tokenizer
+from roots.tokenizer import Tokenizer, TokenizerPlan
 
 PADDING, UNKNOWN, BEGIN, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = (PADDING, UNKNOWN, BEGIN, END, MASK)

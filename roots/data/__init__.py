@@ -8,6 +8,7 @@ from roots.data.conversations import Conversations
 from roots.data.labelled_texts import LabelledTexts
 from roots.data.masked_corpus import MaskedCorpus
 from roots.data.order import permute, samples_at
+from roots.data.parallel_texts import ParallelTexts
 from roots.data.question_split import QuestionSplit
 from roots.data.questions import Questions
 from roots.data.relation_texts import RelationTexts, mark_relation
@@ -22,6 +23,7 @@ __all__ = [
     "Conversations",
     "LabelledTexts",
     "MaskedCorpus",
+    "ParallelTexts",
     "QuestionSplit",
     "Questions",
     "RelationTexts",

@@ -8,6 +8,7 @@ in an epoch, and any step is found without those before it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -106,7 +107,15 @@ class LikeLengths:
         return samples_at(positions, n_samples=len(self.lengths), seed=self.seed)
 
 
-def padding_fraction(order: LikeLengths, first: int, stop: int, *, rows: int, ranks: int) -> float:
+def padding_fraction(
+    order: LikeLengths,
+    first: int,
+    stop: int,
+    *,
+    rows: int,
+    ranks: int,
+    sides: Sequence[Int64[np.ndarray, " R"]] = (),
+) -> float:
     """Tells which share of the places in the micro-batches of some steps was filled up.
 
     Args:
@@ -115,12 +124,14 @@ def padding_fraction(order: LikeLengths, first: int, stop: int, *, rows: int, ra
         stop: One past the last.
         rows: Of a micro-batch.
         ranks: How many share a step.
+        sides: The lengths of each row, of every side of it that is filled up by itself; none takes
+            those that the order goes by.
     """
     sums = np.zeros(2)
     for step in range(first, stop):
-        lengths = order.lengths[order.samples(step)]
-        for mine in np.split(lengths, ranks):
-            sums += padding(mine, min(rows, len(mine)))
+        for mine in np.split(order.samples(step), ranks):
+            for lengths in sides or (order.lengths,):
+                sums += padding(lengths[mine], min(rows, len(mine)))
     return float(1 - sums[0] / sums[1]) if sums[1] else 0.0
 
 

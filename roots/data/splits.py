@@ -50,6 +50,11 @@ class Split:
         return self.input_ids.lengths
 
     @property
+    def sides(self) -> Sequence[Int64[np.ndarray, " R"]]:
+        """Gives the lengths of each tensor of a row that is filled up by itself."""
+        return (self.lengths,)
+
+    @property
     def digest(self) -> bytes:
         """Changes when a token or a label changes."""
         found = hashlib.sha256(self.input_ids.values.tobytes() + self.input_ids.ends.tobytes())

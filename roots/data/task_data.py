@@ -53,7 +53,7 @@ class TaskData(StepData):
         ConfigError: A number that cannot work.
     """
 
-    SHARED: ClassVar = (
+    SHARED: ClassVar[Sequence[str]] = (
         "train",
         "val",
         "test",
@@ -241,7 +241,8 @@ class TaskData(StepData):
         """Tells which share of the places in the micro-batches was filled up."""
         if first == stop:
             return {}
-        share = padding_fraction(self.order, first, stop, rows=rows, ranks=self._ranks)
+        sides = self.split("train").sides
+        share = padding_fraction(self.order, first, stop, rows=rows, ranks=self._ranks, sides=sides)
         return {"train/padding_fraction": share}
 
     @property

@@ -8,6 +8,7 @@ from roots.modules.causal_lm import CausalLM
 from roots.modules.language import LanguageModule
 from roots.modules.masked_lm import MaskedLM
 from roots.modules.question_answering import QuestionAnswering
+from roots.modules.seq2seq import Seq2Seq
 from roots.modules.sequence_classifier import SequenceClassifier
 from roots.modules.step_report import StepReport
 from roots.modules.task import TaskModule
@@ -18,6 +19,7 @@ __all__ = [
     "LanguageModule",
     "MaskedLM",
     "QuestionAnswering",
+    "Seq2Seq",
     "SequenceClassifier",
     "StepModule",
     "StepReport",

@@ -17,7 +17,7 @@ from roots.networks.compiling import (
 )
 from roots.networks.drawing import Give
 from roots.networks.flops import TokenFLOPs, count_flops
-from roots.networks.head import CAUSAL_LM, MASKED_LM, Head
+from roots.networks.head import CAUSAL_LM, MASKED_LM, SEQ2SEQ, Head
 from roots.networks.lora import (
     LoRA,
     check_trained,
@@ -33,6 +33,8 @@ from roots.networks.pretrained import Pretrained
 from roots.networks.quantising import NF4, Int8, Quantisation, is_quantised
 from roots.networks.recomputing import RECOMPUTE, check_recompute, recompute
 from roots.networks.scratch import Scratch
+from roots.networks.search import Search
+from roots.networks.seq2seq import Seq2SeqTrainable
 from roots.networks.task import SpanTrainable, TaskObjective, TaskTrainable
 from roots.networks.timing import Shapes
 from roots.networks.trainable import Trainable
@@ -44,6 +46,7 @@ __all__ = [
     "MASKED_LM",
     "NF4",
     "RECOMPUTE",
+    "SEQ2SEQ",
     "BaseWeights",
     "Choice",
     "Give",
@@ -57,6 +60,8 @@ __all__ = [
     "Pretrained",
     "Quantisation",
     "Scratch",
+    "Search",
+    "Seq2SeqTrainable",
     "Shapes",
     "SpanTrainable",
     "TaskObjective",

@@ -203,7 +203,7 @@ def special_ids(
 
     A causal language model has no padding token: rows are filled up behind their last label, where
     causal attention cannot see, and with one given transformers looks for it in every batch, on
-    the host.
+    the host. A decoder starts with the token that begins a text, and nothing is forced on it.
     """
     ids = {
         "eos_token_id": vocabulary.eos_id,
@@ -212,7 +212,9 @@ def special_ids(
     }
     around = {"cls_token_id": vocabulary.bos_id, "sep_token_id": vocabulary.eos_id}
     known = vars(family()) if family is not None else {}
-    return ids | {key: id_ for key, id_ in around.items() if key in known}
+    ids |= {key: id_ for key, id_ in around.items() if key in known}
+    decodes = {"decoder_start_token_id": vocabulary.bos_id, "forced_eos_token_id": None}
+    return {**ids, **decodes} if head.decodes else ids
 
 
 def implementation(attention: str) -> str | None:

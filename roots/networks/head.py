@@ -76,6 +76,11 @@ class Head:
         return self.kind == "causal language model"
 
     @property
+    def decodes(self) -> bool:
+        """Whether a decoder writes what an encoder has read."""
+        return self.kind == "sequence-to-sequence model"
+
+    @property
     def is_new(self) -> bool:
         """Whether the head may start from random weights, as a fine-tuning's does."""
         return self.kind in ("sequence classifier", "token classifier", "reader of questions")
@@ -103,3 +108,4 @@ class Head:
 
 CAUSAL_LM = Head("causal language model")
 MASKED_LM = Head("masked language model")
+SEQ2SEQ = Head("sequence-to-sequence model")

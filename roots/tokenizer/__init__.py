@@ -7,12 +7,14 @@ sentences.py         sentences that are divided into words, and the token that b
 question_windows.py  questions with long texts, in rows that overlap
 chat.py              conversations, and which of their tokens are the assistant's
 chat_template.py     conversations as text, by the tokenizer's template
+plan.py              TokenizerPlan: trains a tokenizer, or takes one
 """
 
 from roots.tokenizer.chat import Chat, Rendered, Turns
 from roots.tokenizer.chat_template import Message, TemplateRefusal
 from roots.tokenizer.fetching import fetch_tokenizer
-from roots.tokenizer.framed import Framed, Framing
+from roots.tokenizer.framed import EndedFraming, Framed, Framing
+from roots.tokenizer.plan import TokenizerPlan
 from roots.tokenizer.question_windows import FRAMED_BY, QuestionFraming, answer_places
 from roots.tokenizer.sentences import UNREAD, Sentence, first_tokens, words_of
 from roots.tokenizer.tokenizer import Tokenizer
@@ -21,6 +23,7 @@ __all__ = [
     "FRAMED_BY",
     "UNREAD",
     "Chat",
+    "EndedFraming",
     "Framed",
     "Framing",
     "Message",
@@ -29,6 +32,7 @@ __all__ = [
     "Sentence",
     "TemplateRefusal",
     "Tokenizer",
+    "TokenizerPlan",
     "Turns",
     "answer_places",
     "fetch_tokenizer",

@@ -80,6 +80,11 @@ class Framing:
         """Frames each text or pair as one row."""
         return [_framed(e) for e in self._rust.encode_batch(list(texts))]
 
+    def ids(self, texts: Sequence[str]) -> list[tuple[list[int], bool]]:
+        """Gives the tokens of each text alone, and whether some were left out."""
+        encoded = self._rust.encode_batch_fast(list(texts))
+        return [(each.ids, bool(each.overflowing)) for each in encoded]
+
     def frame_words(self, sentences: Sequence[Sequence[str]]) -> list[Framed]:
         """Frames sentences that are divided into words; `word_ids` count those words.
 
@@ -108,6 +113,30 @@ def _spaces_words(part: dict[str, Any] | None) -> bool:
         return False
     is_so = part["type"] == "ByteLevel" and not part.get("add_prefix_space", True)
     return is_so or any(_spaces_words(each) for each in part.get("pretokenizers", []))
+
+
+class EndedFraming:
+    """Frames texts so that each ends with the token that ends a text, as a target must.
+
+    Where the tokenizer's own frame does not end so (a byte-level BPE has none), the token is added.
+
+    Args:
+        tokenizer: Its definition is taken over and not changed.
+        max_tokens: Tokens of a row at most, special ones included.
+
+    Raises:
+        DataError: The special tokens alone are more than `max_tokens`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int) -> None:
+        ((empty, _),) = Framing(tokenizer, max_tokens=max_tokens).ids([""])
+        ends = empty[-1:] == [tokenizer.eos_id]
+        self._end = [] if ends else [tokenizer.eos_id]
+        self._framing = Framing(tokenizer, max_tokens=max_tokens - len(self._end))
+
+    def ids(self, texts: Sequence[str]) -> list[tuple[list[int], bool]]:
+        """Gives the tokens of each text, and whether some were left out."""
+        return [(ids + self._end, was_cut) for ids, was_cut in self._framing.ids(texts)]
 
 
 def _framed(encoding: Any) -> Framed:

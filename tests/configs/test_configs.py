@@ -45,6 +45,9 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "chat").mkdir()
     write_jsonl(folder / "chat/train.jsonl", conversations(80, 0))
     (folder / "thucnews/classes.txt").write_text("".join(f"class{n}\n" for n in range(10)))
+    (folder / "multi30k").mkdir()
+    for name in ("train.en", "train.de", "val.en", "val.de"):
+        (folder / "multi30k" / name).write_text("A dog runs.\nTwo men sing.\n" * 1500)
     (folder / "wnut17").mkdir()
     for split in ("train", "dev"):
         write_conll(folder / "wnut17" / f"{split}.conll", tagged(40, 0))

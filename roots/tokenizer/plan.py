@@ -1,4 +1,4 @@
-"""TokenizerPlan: where the tokenizer of a corpus comes from."""
+"""TokenizerPlan: where a tokenizer comes from; all that `roots.data` knows of training one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from roots.records import plain
-from roots.tokenizer import Tokenizer
+from roots.tokenizer.tokenizer import Tokenizer
 
 
 class TokenizerPlan(ABC):
@@ -21,7 +21,8 @@ class TokenizerPlan(ABC):
         """Makes the tokenizer.
 
         Args:
-            texts: Parts of the documents of the train split, streamed.
+            texts: Texts to train on, streamed: parts of the documents of a corpus's train split, or
+                the texts of the training rows.
         """
 
     @abstractmethod

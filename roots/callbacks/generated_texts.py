@@ -1,0 +1,126 @@
+"""What a network writes by itself, measured against references."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import lightning as L
+import torch
+
+from roots.batch import PairBatch
+from roots.errors import ConfigError
+from roots.metrics import GeneratedText
+
+
+class GeneratedTexts(L.Callback):
+    """Lets the network write targets in each validation, and measures them: BLEU, chrF, ROUGE.
+
+    In a validation during training the first `rows` rows of the split are written, in the last one,
+    in `roots validate` and in `roots test` all of them. How a target is looked for, the module says
+    (`beams`, `length_penalty`). The values are logged beside the loss (`val/bleu`, `val/chrf`,
+    `val/rouge1`, …, `val/exact_match`), and `val/generated_rows`, of how many rows they are. Some
+    rows with source, reference and output go to samples.jsonl in the run's directory.
+
+    Args:
+        rows: How many rows are written in a validation during training; 0 writes none before the
+            last. The first of the split, in the order of the file, are the same each time.
+        samples: How many rows go to samples.jsonl, of those written.
+        tokenizer: How sacrebleu cuts text for BLEU: `13a`, as published figures do, `intl`, `zh`,
+            `char` or `none`.
+        lowercase: Make BLEU and chrF blind to case.
+        chrf_words: Longest n-gram of words in chrF; 2 is chrF++.
+        rouge_words: What a word is for ROUGE: `english` or `unicode`.
+
+    Raises:
+        ConfigError: A negative number, or a choice that there is not.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: int = 200,
+        samples: int = 10,
+        tokenizer: str = "13a",
+        lowercase: bool = False,
+        chrf_words: int = 0,
+        rouge_words: str = "unicode",
+    ) -> None:
+        for name, value in (("rows", rows), ("samples", samples)):
+            if value < 0:
+                raise ConfigError(
+                    f"GeneratedTexts: {name}={value} is no count. Set it to 0 or more."
+                )
+        self.rows = rows
+        self.samples = samples
+        self.tokenizer = tokenizer
+        self.lowercase = lowercase
+        self.chrf_words = chrf_words
+        self.rouge_words = rouge_words
+        self._measure = GeneratedText(
+            tokenizer=tokenizer,
+            lowercase=lowercase,
+            chrf_words=chrf_words,
+            rouge_words=rouge_words,
+        )
+        self._shown: list[dict[str, Any]] = []
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the sums."""
+        self._measure = self._measure.to(pl_module.device)
+        self._measure.reset()
+        self._shown = []
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: int
+    ) -> None:
+        """Lets the rows of a batch that are asked for be written, and adds them up."""
+        limit = self._limit(trainer)
+        for part in batch.split(pl_module.micro_batch_size):
+            chosen = (part.samples >= 0) & (part.samples < limit)
+            if bool(chosen.any()):
+                self._add(trainer, pl_module, part.only(chosen))
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Adds the ranks up and reports; all ranks come here."""
+        if not self._limit(trainer):
+            return
+        values = self._measure.values()
+        n_rows = trainer.strategy.reduce(self._measure.rows.clone(), reduce_op="sum")
+        values["generated_rows"] = float(n_rows)
+        stage = pl_module.stage
+        pl_module.report({f"{stage}/{name}": value for name, value in values.items()})  # type: ignore[operator]
+        self._keep(trainer)
+
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
+    on_test_epoch_end = on_validation_epoch_end
+
+    def _limit(self, trainer: Any) -> float:
+        is_last = trainer.state.fn != "fit" or trainer.global_step >= trainer.max_steps
+        return float("inf") if is_last else self.rows
+
+    def _add(self, trainer: Any, module: Any, batch: PairBatch) -> None:
+        with trainer.precision_plugin.forward_context(), torch.no_grad():
+            outputs = module.write(batch)
+        pairs = trainer.datamodule.pairs(module.stage)
+        numbers = batch.samples.tolist()
+        self._measure.update(outputs, [pairs[number][1] for number in numbers])
+        for number, output in zip(numbers, outputs, strict=True):
+            if number < self.samples:
+                source, reference = pairs[number]
+                row = {"source": source, "reference": reference, "output": output}
+                self._shown.append({"step": trainer.global_step, "sample": number, **row})
+
+    def _keep(self, trainer: Any) -> None:
+        """Writes the samples of all ranks, in the order of the split, and shows the first."""
+        ranks = range(trainer.strategy.world_size)
+        rows = [row for rank in ranks for row in trainer.strategy.broadcast(self._shown, rank)]
+        rows.sort(key=lambda row: row["sample"])
+        if trainer.run is None or not trainer.is_global_zero:
+            return
+        with (trainer.run.path / "samples.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for row in rows[:1]:
+            sys.stderr.write(f"\nafter step {row['step']:,}: {row['source']}\n → {row['output']}\n")

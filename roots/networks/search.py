@@ -1,0 +1,82 @@
+"""What an encoder-decoder makes of sources: greedy and beam search by transformers' `generate`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from roots.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How a target is looked for, with a key-value cache and without chance.
+
+    What a network's own `generation_config` asks for beside these (a first token, tokens that are
+    forbidden) holds.
+
+    Args:
+        beams: Beginnings that are followed at once; 1 is greedy.
+        length_penalty: Power of the length by which the sum of log-probabilities of a finished
+            target is divided: more prefers longer ones, 0 does not care.
+        max_tokens: Tokens of a target at most, the one that ends it included.
+
+    Raises:
+        ConfigError: `beams` or `max_tokens` is not positive.
+
+    Source:
+        The score is that of Wu et al., arXiv:1609.08144, section 7, with length**p in place of
+        their lp(Y), as transformers has it.
+    """
+
+    beams: int = 1
+    length_penalty: float = 1.0
+    max_tokens: int = 128
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        for name in ("beams", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)} finds nothing. Set it to 1 or more."
+                )
+
+    @torch.no_grad()
+    def __call__(
+        self, network: PreTrainedModel, inputs: Mapping[str, Int[Tensor, "B T"]]
+    ) -> list[list[int]]:
+        """Gives the tokens of each target, without the one that ends it.
+
+        Args:
+            network: An encoder-decoder in evaluation mode.
+            inputs: What the encoder reads; rows of like length waste little.
+        """
+        found = network.generate(**inputs, generation_config=self._settings(network))  # B 1+U
+        ends = network.generation_config.eos_token_id
+        ends = {ends} if isinstance(ends, int) else set(ends or ())
+        return [_until(row, ends) for row in found[:, 1:].tolist()]
+
+    def _settings(self, network: PreTrainedModel) -> Any:
+        settings = copy.deepcopy(network.generation_config)
+        settings.update(
+            num_beams=self.beams,
+            length_penalty=self.length_penalty,
+            max_length=1 + self.max_tokens,  # behind the token that the decoder starts with
+            max_new_tokens=None,
+            do_sample=False,
+            num_return_sequences=1,
+            use_cache=True,
+            return_dict_in_generate=False,
+        )
+        return settings
+
+
+def _until(row: list[int], ends: set[int]) -> list[int]:
+    return next((row[:place] for place, id_ in enumerate(row) if id_ in ends), row)
