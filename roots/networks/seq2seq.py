@@ -11,12 +11,13 @@ from transformers import PreTrainedModel
 
 from roots.batch import IGNORE, PairBatch, Score
 from roots.errors import ConfigError
+from roots.networks.root import Root
 from roots.networks.task import inputs_of
 from roots.networks.trainable import Objective, _compare, _States
 from roots.networks.unpacked import rows_are_unpacked
 
 
-class Seq2SeqTrainable(nn.Module):
+class Seq2SeqTrainable(Root):
     """Runs encoder, decoder, head and loss inside one forward pass.
 
     What the decoder reads is made here and nowhere else, by the network's own rule: the labels, one
