@@ -126,13 +126,16 @@ def _closing(run: Run, composed: Composed, seconds: float) -> str:
             words.append(f"{name} {measured[name]:.4f}")
     where = os.path.relpath(run.path)
     more = 2 * trainer.max_steps
+    writes = [
+        f'  roots generate --run {where} --prompt "def main("',
+        f"  roots export --run {where} --to exported/{trainer.name}",
+    ]
     return "\n".join(
         [
             f"\n{' · '.join(words)}",
             f"\nrun directory: {where}   (figure: {where}/loss.png)",
             "\nnext:",
-            f'  roots generate --run {where} --prompt "def main("',
-            f"  roots export --run {where} --to exported/{trainer.name}",
+            *(writes if composed.model.causal else []),
             f"  roots fit --resume {where} --trainer.max_steps {more}",
         ]
     )

@@ -116,7 +116,7 @@ def _take_paths_as_they_are(parser: LightningArgumentParser) -> None:
     """
     for action in parser._actions:
         if getattr(action, "sub_add_kwargs", None):
-            action.sub_add_kwargs["sub_configs"] = False  # type: ignore[attr-defined]
+            action.sub_add_kwargs["sub_configs"] = False
 
 
 def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None:
