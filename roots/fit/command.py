@@ -154,13 +154,16 @@ def _closing(run: Run, composed: Composed, seconds: float) -> str:
             words.append(f"{name} {measured[name]:.4f}")
     where = os.path.relpath(run.path)
     more = 2 * trainer.max_steps
+    writes = [
+        f"  roots generate --run {where} {_asked(composed)}",
+        f"  roots export --run {where}{_merged(composed)} --to exported/{trainer.name}",
+    ]
     return "\n".join(
         [
             f"\n{' · '.join(words)}",
             f"\nrun directory: {where}   (figure: {where}/loss.png)",
             "\nnext:",
-            f"  roots generate --run {where} {_asked(composed)}",
-            f"  roots export --run {where}{_merged(composed)} --to exported/{trainer.name}",
+            *(writes if composed.model.causal else []),
             f"  roots fit --resume {where} --trainer.max_steps {more}",
         ]
     )

@@ -153,7 +153,7 @@ class LanguageModule(StepModule):
         assert self._sums is not None
         for part, score in self.score_without_training(batch):
             assert isinstance(part, TokenBatch)
-            hits = torch.zeros(()) if score.outputs is None else score.outputs.sum()
+            hits = score.nats.new_zeros(()) if score.outputs is None else score.outputs.sum()
             sums = (score.n_labels, score.loss, score.nats, part.n_bytes.sum(), hits)
             self._sums += torch.stack([s.to(self._sums) for s in sums])
 

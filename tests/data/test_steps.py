@@ -54,7 +54,7 @@ def concatenated(parts: list[TokenBatch]) -> TokenBatch:
     tensors = {
         f.name: torch.cat([getattr(part, f.name) for part in parts])
         for f in fields(TokenBatch)
-        if f.name != "step"
+        if isinstance(getattr(parts[0], f.name), torch.Tensor)
     }
     return TokenBatch(step=parts[0].step, **tensors)
 

@@ -193,6 +193,25 @@ def test_validation_can_be_cut_to_the_first_sequences(shards: Path) -> None:
     assert samples.tolist() == [0, 1, 2, 3, 4, 5, -1, -1]
 
 
+def test_documents_can_be_kept_apart_and_begin_where_the_one_before_has_ended(
+    shards: Path,
+) -> None:
+    corpus = attach(opened(shards, attend_across_documents=False))
+    eos = corpus.tokenizer.eos_id
+    together = list(attach(opened(shards)).val_dataloader())
+    assert all(batch.document_ids is None for batch in together)
+    for batch, other in zip(corpus.val_dataloader(), together, strict=True):
+        assert np.array_equal(batch.input_ids, other.input_ids)
+        assert np.array_equal(batch.labels, other.labels)
+        for ids, numbers, sample in zip(
+            batch.input_ids, batch.document_ids, batch.samples, strict=True
+        ):
+            filled = numbers >= 0 if sample >= 0 else numbers > np.inf
+            expected = np.cumsum([0, *(ids[:-1] == eos)])  # each document ends with eos
+            assert np.array_equal(numbers[filled], expected[filled])
+            assert (numbers[~filled] == -1).all()
+
+
 def test_test_and_prediction_read_the_test_text(three_splits: Path) -> None:
     corpus = attach(opened(three_splits))
     shard = corpus.folder.shard("test")

@@ -228,3 +228,27 @@ def test_validation_text_may_be_absent(config: dict, text_folder: Path, tmp_path
     assert len(rows) == 6
     assert not [name for name in rows[0] if name.startswith("val/")]
     assert run.last().step == 6
+
+
+def test_documents_kept_apart_do_not_see_each_other_in_a_run(shards: Path, tmp_path: Path) -> None:
+    """The loss of a validation is that of each document of each window by itself."""
+    config = tiny_config(shards, tmp_path, max_steps=1, val_every_steps=1)
+    config["data"]["init_args"]["attend_across_documents"] = False
+    config["model"]["init_args"]["schedule"]["init_args"]["warmup_steps"] = 0
+    composed = compose(config)
+    run = composed.fit()
+    network, nats, count = composed.model.trainable.network.eval(), 0.0, 0
+    for batch in composed.data.val_dataloader():
+        for ids, labels, numbers in zip(
+            batch.input_ids, batch.labels, batch.document_ids, strict=True
+        ):
+            for number in numbers.unique().tolist():
+                part, wanted = ids[numbers == number], labels[numbers == number]
+                there = wanted != -100
+                if there.any():
+                    with torch.no_grad():
+                        log_p = network(input_ids=part[None]).logits[0].double().log_softmax(-1)
+                    nats -= float(log_p[there].gather(1, wanted[there][:, None]).sum())
+                    count += int(there.sum())
+    (row,) = [r for r in rows_of(run) if r["val/loss"]]
+    assert float(row["val/loss"]) == pytest.approx(nats / count, rel=1e-5)

@@ -177,6 +177,25 @@ def test_a_query_that_sees_all_keys_costs_twice_a_causal_one() -> None:
     assert {**both, ATTENTION: 0} == {**causal, ATTENTION: 0}
 
 
+def test_of_a_masked_models_head_the_share_of_hidden_positions_counts() -> None:
+    """The transform and the projection; transformers' own forward runs them on all positions."""
+    from transformers import AutoConfig, AutoModelForMaskedLM
+
+    config = AutoConfig.for_model(
+        "bert", hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2
+    )
+    network = AutoModelForMaskedLM.from_config(config)
+    whole = count_flops(network, seq_len=T, causal=False).forward
+    hidden = count_flops(network, seq_len=T, causal=False, labelled_fraction=0.25).forward
+    of_head = {
+        "vocabulary projection": 2 * 32 * config.vocab_size,
+        "other linear layers": 2 * 32**2,
+    }
+    for kind, n in whole.items():
+        assert hidden[kind] == n * (0.25 if kind in of_head else 1)
+        assert n == of_head.get(kind, n)
+
+
 def test_windows_count_the_keys_inside_them() -> None:
     T, window = 4096, 512
     pairs = sum(min(t + 1, window) for t in range(T))
