@@ -52,6 +52,7 @@ OFFERED = {
         "RepeatedLines",
         "Stage",
         "TokenizerPlan",
+        "WordPiece",
         "adopt",
         "split_of",
     },
