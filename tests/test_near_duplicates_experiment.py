@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -14,6 +15,7 @@ FOLDER = Path(__file__).parents[1] / "experiments" / "2026-11-near-duplicates"
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.delitem(sys.modules, "compare", raising=False)  # another experiment has one too
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 1.0])

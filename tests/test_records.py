@@ -137,7 +137,12 @@ def test_plain_values_stay_and_containers_become_lists_and_dictionaries() -> Non
         "a": [1, 2.5, None],
         "3": [True, "x"],
         "p": "a/b",
-        "o": {"s": {"class_path": "roots.optim.Constant", "init_args": {"warmup_steps": 0}}},
+        "o": {
+            "s": {
+                "class_path": "roots.optim.Constant",
+                "init_args": {"warmup_steps": 0, "warmup_fraction": 0.0},
+            }
+        },
     }
 
 

@@ -197,6 +197,8 @@ def test_a_device_without_bitsandbytes_is_refused(network: Path) -> None:
 
 def test_a_strategy_that_cuts_the_weights_is_refused(network: Path, tmp_path: Path) -> None:
     class Cuts(SingleDevice):
+        builds_whole = False
+
         def shard(self, network: torch.nn.Module) -> torch.nn.Module:
             return network
 

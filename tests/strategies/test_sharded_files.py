@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -154,8 +155,10 @@ def test_a_run_does_not_go_on_from_a_planted_pickle(
 ) -> None:
     run: Run = compose(config, {"trainer.max_steps": 3}).fit()
     file = run.last().trainer_file
-    whole = file.read_bytes()
+    whole, book = file.read_bytes(), file.parent / "checkpoint.json"
+    kept = book.read_text()
     torch.save({"global_step": 3, "state_dict": Bomb(tmp_path / "exploded")}, file)
+    book.write_text(json.dumps({**json.loads(kept), "files": {}}))  # its sum is planted, too
 
     def go_on() -> int:
         flags = ["--trainer.max_steps=4", f"--trainer.strategy={strategy}"]
@@ -165,4 +168,5 @@ def test_a_run_does_not_go_on_from_a_planted_pickle(
         run_ranks(go_on, ranks=1)
     assert not (tmp_path / "exploded").exists()
     file.write_bytes(whole)
+    book.write_text(kept)
     assert run_ranks(go_on, ranks=1) == [4]
