@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -13,9 +14,13 @@ FOLDER = Path(__file__).parents[1] / "experiments" / "2026-11-near-duplicates"
 
 
 @pytest.fixture(autouse=True)
-def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+def _importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.delitem(sys.modules, "compare", raising=False)  # another experiment has one too
+    other = sys.modules.pop("compare", None)  # another experiment has one of the name
+    yield
+    sys.modules.pop("compare", None)
+    if other is not None:
+        sys.modules["compare"] = other
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 1.0])
