@@ -131,10 +131,10 @@ class Pretrained(NetworkBuilder):
         config = self.network_config(vocabulary, head)
         folder = network_folder(self.path)
         earlier = adapter_base(folder)  # of a run that trained an adapter
-        if earlier and self.quantise:
+        if earlier and self.adapter:
             raise ConfigError(
-                f"{folder} holds an adapter, which cannot be added to weights of few bits. Add it"
-                " to whole ones first (roots export --merge), and set network.path to those."
+                f"{folder} holds an adapter, and another one does not lie on it. Add it to the"
+                " weights first (roots export --merge), and set network.path to those."
             )
         with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)

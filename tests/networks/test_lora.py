@@ -112,6 +112,9 @@ def test_peft_opens_a_checkpoint_and_merged_it_is_the_same(
     again = build(Pretrained(path=str(folder)))  # to train on, of the merged weights
     torch.testing.assert_close(again(IDS).logits, theirs, rtol=1e-5, atol=1e-5)
     assert all(p.requires_grad for p in again.parameters())
+    with pytest.raises(ConfigError, match=r"another one does not lie on it.*export --merge"):
+        build(Pretrained(path=str(folder), adapter=LoRA()))
+    build(Pretrained(path=str(tmp_path / "merged"), adapter=LoRA()))
 
 
 def test_an_adapter_is_exported_as_it_is_unless_it_is_merged(
