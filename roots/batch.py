@@ -78,8 +78,16 @@ class StepBatch:
         pinned = {name: each(Tensor.pin_memory, value) for name, value in self._for_the_device()}
         return self._with(pinned)
 
-    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:  # noqa: ARG002 - for a subclass
-        return each(lambda tensor: tensor[part], value)
+    def _lengths_of(self, name: str) -> Tensor | None:  # noqa: ARG002 - for a subclass
+        """Gives the lengths of a field's rows, where each part is cut to its own longest."""
+        return None
+
+    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:
+        lengths = self._lengths_of(name)
+        if lengths is None:
+            return each(lambda tensor: tensor[part], value)
+        longest = int(lengths[part].max())
+        return each(lambda tensor: tensor[part, :longest], value)
 
     def _with(self: Batch, tensors: dict[str, Any]) -> Batch:
         return replace(self, **tensors)
@@ -137,10 +145,9 @@ class MaskedBatch(TokenBatch):
         """Whether a row is shorter than the batch is wide; the host knows without the device."""
         return bool((self.lengths < self.input_ids.shape[1]).any())
 
-    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:
-        if not (self.is_cut and name in ("input_ids", "labels", "attention_mask")):
-            return super()._part(name, value, part)
-        return value[part, : int(self.lengths[part].max())]
+    def _lengths_of(self, name: str) -> Tensor | None:
+        cut = self.is_cut and name in ("input_ids", "labels", "attention_mask")
+        return self.lengths if cut else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,11 +164,8 @@ class RaggedTokenBatch(TokenBatch):
 
     lengths: Int[Tensor, " B"]
 
-    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:
-        if name not in ("input_ids", "labels"):
-            return super()._part(name, value, part)
-        longest = int(self.lengths[part].max())
-        return value[part, :longest]
+    def _lengths_of(self, name: str) -> Tensor | None:
+        return self.lengths if name in ("input_ids", "labels") else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,11 +196,9 @@ class TaskBatch(StepBatch):
             known = self.about[number * rows : (number + 1) * rows]
             yield replace(part, about=known) if known else part
 
-    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:
-        if name != "inputs" and not (name == "labels" and self.per_token):
-            return super()._part(name, value, part)
-        longest = int(self.lengths[part].max())
-        return each(lambda tensor: tensor[part, :longest], value)
+    def _lengths_of(self, name: str) -> Tensor | None:
+        cut = name == "inputs" or (name == "labels" and self.per_token)
+        return self.lengths if cut else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,10 +217,8 @@ class PairBatch(TaskBatch):
 
     target_lengths: Int[Tensor, " B"]
 
-    def _part(self, name: str, value: Any, part: slice | Tensor) -> Any:
-        if name != "labels":
-            return super()._part(name, value, part)
-        return value[part, : int(self.target_lengths[part].max())]
+    def _lengths_of(self, name: str) -> Tensor | None:
+        return self.target_lengths if name == "labels" else super()._lengths_of(name)
 
 
 class Score(NamedTuple):
