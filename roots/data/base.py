@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,8 +27,14 @@ class StepData(L.LightningDataModule, ABC):
         ConfigError: A number that cannot work.
     """
 
+    SHARED: ClassVar[Sequence[str]] = ()
+    """The arguments that a family of data modules has in common."""
+
+    KEPT_AS: ClassVar[Mapping[str, str]] = {}
+    """Arguments that are kept under another name: theirs is that of what is made of them."""
+
     ARGUMENTS: ClassVar[Sequence[str]] = ()
-    """The constructor's arguments, each kept under its name."""
+    """The constructor's other arguments."""
 
     same_lengths = True
     """Whether every row has `seq_len` tokens."""
@@ -82,7 +88,8 @@ class StepData(L.LightningDataModule, ABC):
     @property
     def spec(self) -> dict[str, Any]:
         """The plain form of this data module."""
-        arguments = {name: plain(getattr(self, name)) for name in self.ARGUMENTS}
+        names = (*self.SHARED, *self.ARGUMENTS)
+        arguments = {name: plain(getattr(self, self.KEPT_AS.get(name, name))) for name in names}
         return {"class_path": class_path(type(self)), "init_args": arguments}
 
     @property

@@ -45,7 +45,8 @@ class LabelledTexts(TaskData):
         ConfigError: A number that cannot work, or labels beside `kind: value`.
     """
 
-    ARGUMENTS: ClassVar = ("kind",)
+    ARGUMENTS: ClassVar = ("kind", "labels")
+    KEPT_AS: ClassVar = {**TaskData.KEPT_AS, "labels": "given_labels"}
     FIELDS: ClassVar[Sequence[str]] = ("text", "label")
     OPTIONAL: ClassVar[Sequence[str]] = ("text_pair",)
 
@@ -98,13 +99,6 @@ class LabelledTexts(TaskData):
             self.split("train")
         assert self._labels is not None
         return Labels(kind=self.kind, names=self._labels.names)
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The plain form of this data module."""
-        spec = super().spec
-        spec["init_args"]["labels"] = self.given_labels
-        return spec
 
     def balanced_weights(self) -> list[float]:
         """Weighs each class by how rare it is among the training rows."""

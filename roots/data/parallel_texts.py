@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from roots.data.base import at_least
 from roots.data.pair_split import PairSplit
 from roots.data.ragged import Ragged
 from roots.data.task_data import TaskData
-from roots.records import BadRow, Row, plain
+from roots.records import BadRow, Row
 from roots.sources.rows import Check, CheckedRows, HasText, RowSource, rows_from
 from roots.sources.rows.checks import bad
 from roots.tokenizer import EndedFraming, Tokenizer, TokenizerPlan
@@ -57,6 +57,7 @@ class ParallelTexts(TaskData):
 
     SHARED: ClassVar = tuple(name for name in TaskData.SHARED if name != "seq_len")
     ARGUMENTS: ClassVar = ("prefix", "max_source_tokens", "max_target_tokens")
+    KEPT_AS: ClassVar = {"tokenizer": "given_tokenizer"}
     FIELDS: ClassVar = ("source", "target")
 
     def __init__(
@@ -95,13 +96,6 @@ class ParallelTexts(TaskData):
         )
         self.prefix = prefix
         self.given_tokenizer = tokenizer
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The plain form of this data module."""
-        spec = super().spec
-        spec["init_args"]["tokenizer"] = plain(self.given_tokenizer)
-        return spec
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

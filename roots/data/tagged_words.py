@@ -58,7 +58,8 @@ class TaggedWords(TaskData):
             without `O`.
     """
 
-    ARGUMENTS: ClassVar = ("label_tokens",)
+    ARGUMENTS: ClassVar = ("label_tokens", "labels")
+    KEPT_AS: ClassVar = {**TaskData.KEPT_AS, "labels": "given_labels"}
     FIELDS: ClassVar = ("words", "tags")
 
     def __init__(
@@ -108,13 +109,6 @@ class TaggedWords(TaskData):
             self.split("train")
         assert self._labels is not None
         return Labels(kind="one", names=self._labels.names)
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The plain form of this data module."""
-        spec = super().spec
-        spec["init_args"]["labels"] = self.given_labels
-        return spec
 
     def balanced_weights(self) -> list[float]:
         """Weighs each tag by how rare it is among the labelled tokens; 1 where it never is."""

@@ -16,7 +16,7 @@ from roots.data.base import StepData, first_few
 from roots.data.like_lengths import LikeLengths, padding_fraction
 from roots.data.splits import Split, TaskEvaluation, TaskSteps
 from roots.errors import ConfigError, DataError
-from roots.records import BadRow, Row, Vocabulary, plain
+from roots.records import BadRow, Row, Vocabulary
 from roots.runs import network_folder
 from roots.sources.rows import (
     Check,
@@ -67,6 +67,7 @@ class TaskData(StepData):
         "max_bad_fraction",
         "rejected_file",
     )
+    KEPT_AS: ClassVar[Mapping[str, str]] = {"tokenizer": "tokenizer_path"}
     FIELDS: ClassVar[Sequence[str]] = ()
     """What every row must have."""
     OPTIONAL: ClassVar[Sequence[str]] = ()
@@ -134,17 +135,6 @@ class TaskData(StepData):
         return None
 
     # -- what it is made of ------------------------------------------------------------------
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The plain form of this data module."""
-        spec = super().spec
-        arguments = {name: plain(self._argument(name)) for name in self.SHARED}
-        spec["init_args"] = {**arguments, **spec["init_args"]}
-        return spec
-
-    def _argument(self, name: str) -> Any:
-        return self.tokenizer_path if name == "tokenizer" else getattr(self, name)
 
     @property
     def path(self) -> Path:
@@ -294,7 +284,8 @@ class TaskData(StepData):
     def _train_and_val(self) -> tuple[list[Row], list[Row]]:
         rows = self._rows("train", rejected_file=self.rejected_file)
         self.learn(rows)
-        rows = [self._checked(row) for row in rows]
+        checks = self.checks()  # again, with what was learned of all
+        rows = [_passed(row, checks) for row in rows]
         if self.val:
             val = self._rows("val")
             texts = self.TEXTS or self.FIELDS
@@ -328,11 +319,12 @@ class TaskData(StepData):
             self.remarks.append(f"{name}: {remark}")
         return rows
 
-    def _checked(self, row: Row) -> Row:
-        """Checks a training row again, with what was learned of all."""
-        for check in self.checks():
-            checked = check(row)
-            if isinstance(checked, BadRow):
-                raise DataError(checked.message)
-            row = checked
-        return row
+
+def _passed(row: Row, checks: Sequence[Check]) -> Row:
+    """Gives a row as the checks leave it; raises DataError when one refuses it."""
+    for check in checks:
+        checked = check(row)
+        if isinstance(checked, BadRow):
+            raise DataError(checked.message)
+        row = checked
+    return row
