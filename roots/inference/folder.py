@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
-from transformers.utils import logging
 
 from roots.errors import CheckpointError
 from roots.networks import is_adapted, write_adapter
+from roots.networks.quiet import without_progress_bars
 from roots.tokenizer import Tokenizer
 
 C = TypeVar("C", PretrainedConfig, GenerationConfig)
@@ -70,18 +69,6 @@ def _write_adapted(network: PreTrainedModel, tokenizer: Tokenizer, folder: Path)
     if (generation := _generation(network, tokenizer)) is not None:
         generation.save_pretrained(folder)
     tokenizer.save(folder)
-
-
-@contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Keeps transformers from drawing its bars into ours."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _view(

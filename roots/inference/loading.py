@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from roots.errors import CheckpointError, ConfigError
 from roots.inference.finding import Source, find, first_line
-from roots.inference.folder import without_progress_bars
 from roots.networks import adapter_base, merge_adapter
+from roots.networks.quiet import without_progress_bars
 from roots.tokenizer import Tokenizer
 
 DTYPES = {
