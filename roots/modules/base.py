@@ -140,12 +140,6 @@ class StepModule(L.LightningModule, ABC):
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
         seed: int = self.trainer.seed  # type: ignore[attr-defined]
         check_together(self, self.trainer)
-        if self.builder.quantise and not strategy.builds_whole:
-            raise ConfigError(
-                f"{type(strategy).__name__} cuts the weights over the devices, which"
-                f" quantise: {type(self.builder.quantise).__name__} does not survive. Leave out"
-                " network.quantise, or set trainer.strategy to ddp or single_device."
-            )
         self.learn_of(data)
         self.remarks += data.remarks
         trainable = self.build(seed=seed, device=strategy.root_device, strategy=strategy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from roots.errors import ConfigError
 from roots.networks import check_causal
 from roots.strategies import StepStrategy
 
@@ -31,8 +32,18 @@ def build_sharded(module: Any, *, seed: int, strategy: StepStrategy) -> Any:
 
 def check_together(module: Any, trainer: Any) -> None:
     """Raises ConfigError when the trainer's strategy cannot run the module's settings."""
-    trainer.strategy.check(
+    strategy = trainer.strategy
+    strategy.check(
         optimizer=module.optimizer_builder,
         precision=trainer.precision_plugin,
         compiled=getattr(module, "compiled", "none"),
     )
+    if strategy.builds_whole:
+        return
+    for name in ("quantise", "adapter"):  # they are put on a network that is whole
+        if setting := getattr(module.builder, name):
+            raise ConfigError(
+                f"{type(strategy).__name__} cuts the weights over the devices, which"
+                f" {name}: {type(setting).__name__} does not survive. Leave out"
+                f" network.{name}, or set trainer.strategy to ddp or single_device."
+            )

@@ -211,6 +211,18 @@ def test_a_strategy_that_cuts_the_weights_is_refused(network: Path, tmp_path: Pa
         composed.fit()
 
 
+def test_an_adapter_alone_is_refused_there_too(network: Path, tmp_path: Path) -> None:
+    class Cuts(SingleDevice):
+        builds_whole = False
+
+    config = chat_config(network, tmp_path, conversations(49, 0))
+    config["model"]["init_args"]["network"]["init_args"]["adapter"] = spec("LoRA", rank=4)
+    composed = compose(config)
+    composed.trainer.strategy.__class__ = Cuts
+    with pytest.raises(ConfigError, match=r"Cuts cuts the weights.*adapter: LoRA.*strategy to ddp"):
+        composed.fit()
+
+
 def test_compiling_is_refused_and_from_scratch_there_is_nothing_to_hold(
     network: Path, tmp_path: Path, shards: Path
 ) -> None:
