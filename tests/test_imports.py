@@ -57,7 +57,7 @@ OFFERED = {
         "split_of",
     },
     "roots.plan": {"Plan", "plan_run"},
-    "roots.evaluation": {"draw_run"},
+    "roots.evaluation": {"Page", "draw_run"},
     "roots.metrics": {
         "Agreement",
         "Calibration",

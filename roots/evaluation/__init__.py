@@ -1,5 +1,6 @@
-"""What is looked at: figures of runs."""
+"""What is looked at: figures of runs, and pages that hold them."""
 
 from roots.evaluation.figures import draw_run
+from roots.evaluation.page import Page
 
-__all__ = ["draw_run"]
+__all__ = ["Page", "draw_run"]

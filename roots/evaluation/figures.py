@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from roots.evaluation.canvas import BLUE, GREY, ORANGE, new_figure, plain, save_png
 from roots.runs import Run, read_metrics
-
-BLUE, ORANGE, GREY = "#4878a8", "#d1762c", "#8a8a8a"
 
 
 def draw_run(run: Run) -> Path | None:
@@ -22,22 +19,12 @@ def draw_run(run: Run) -> Path | None:
     train = _series(rows, "train/loss")
     if not train[0]:
         return None
-    # matplotlib keeps a cache of fonts, for which some machines have no home directory
-    os.environ.setdefault("MPLCONFIGDIR", tempfile.gettempdir())
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.8), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     loss, rate = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     _draw_loss(loss, train, _series(rows, "val/loss"))
     _draw_rate(rate, _series(rows, "optim/learning_rate"))
     loss.set_title(_title(run, rows), loc="left", fontsize=10)
-    path = run.path / "loss.png"
-    temporary = run.path / ".loss.png"
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
-    return path
+    return save_png(figure, run.path / "loss.png")
 
 
 def _draw_loss(axes: Any, train: tuple[list, list], val: tuple[list, list]) -> None:
@@ -55,19 +42,15 @@ def _draw_loss(axes: Any, train: tuple[list, list], val: tuple[list, list]) -> N
             color=ORANGE,
             fontsize=9,
         )
-    axes.set_ylabel("loss (nats per token)")
-    axes.grid(alpha=0.25)
+    plain(axes, "", "loss (nats per token)")
     axes.legend(frameon=False, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_rate(axes: Any, rate: tuple[list, list]) -> None:
     axes.plot(*rate, color=GREY, linewidth=1.2)
-    axes.set_ylabel("learning rate", fontsize=8)
-    axes.set_xlabel("optimizer steps")
+    plain(axes, "optimizer steps", "learning rate")
+    axes.yaxis.label.set_fontsize(8)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _series(rows: list[dict[str, str]], name: str) -> tuple[list[int], list[float]]:

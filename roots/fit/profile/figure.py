@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from roots.evaluation.canvas import new_figure, save_png
 from roots.fit.profile.books import Books
 from roots.fit.profile.parts import PHASES
 from roots.fit.profile.table import Report
@@ -21,20 +20,14 @@ _STYLE = {
 
 def draw_report(report: Report, path: Path) -> None:
     """Draws the parts of a step as stacked bars: forward, backward, step."""
-    # matplotlib keeps a cache of fonts, for which some machines have no home directory
-    os.environ.setdefault("MPLCONFIGDIR", tempfile.gettempdir())
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     parts = report.shown[::-1]  # the first one on top
-    figure = Figure(figsize=(8, 1.8 + 0.36 * len(parts)), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(height=1.8 + 0.36 * len(parts))
     axes = figure.subplots()
     _draw_bars(axes, report.books, parts)
     axes.set_title(_title(report), loc="left", fontsize=10)
     axes.set_xlabel("milliseconds per optimizer step")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=len(PHASES))
-    figure.savefig(path, format="png")
+    save_png(figure, path)
 
 
 def _draw_bars(axes: Any, books: Books, parts: list[str]) -> None:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from roots.evaluation import Page
+from roots.evaluation.canvas import COLOURS, new_figure, plain
+
+
+class Tags(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def page() -> Page:
+    page = Page("a run", "600 steps")
+    page.heading("Numbers")
+    page.text("what came out")
+    page.table(["name", "loss", "steps"], [["a", 1.23456, 1000], ["b", 2.0, 2]], "two runs")
+    figure = new_figure(2, 2)
+    axes = figure.subplots()
+    axes.plot([1, 2], [3, 4])
+    plain(axes, "optimizer steps", "loss (nats)")
+    page.figure(figure, "loss over steps")
+    page.verbatim("a: 1\n", "the configuration")
+    return page
+
+
+def test_every_tag_that_is_opened_is_closed() -> None:
+    tags = Tags(page().html())
+    assert tags.open == []
+    assert {"table", "figure", "details", "h2"} <= set(tags.seen)
+
+
+def test_the_page_fetches_nothing() -> None:
+    html = page().html()
+    assert re.findall(r'(?:src|href)="(?!data:)', html) == []
+    assert "url(" not in html and "@import" not in html and "<script" not in html
+
+
+def test_a_figure_is_inside_as_a_whole_png() -> None:
+    found = re.search(r"data:image/png;base64,([^\"]+)", page().html())
+    assert found is not None
+    assert base64.b64decode(found[1]).startswith(b"\x89PNG")
+
+
+def test_what_a_model_says_does_not_become_markup() -> None:
+    page = Page("<script>1</script>", "<b>")
+    page.text("<img src=x>")
+    page.table(["<i>"], [["</td><script>"]])
+    page.verbatim("</pre><script>", "<u>")
+    assert set(Tags(page.html()).seen) == {
+        *("html", "head", "meta", "title", "style", "body", "h1", "p", "table", "tr", "th", "td"),
+        *("details", "summary", "pre"),
+    }
+
+
+def test_numbers_stand_at_the_right_with_digits_that_count() -> None:
+    html = page().html()
+    assert '<td class="number">1.235</td><td class="number">1,000</td>' in html
+    assert '<th class="number">loss</th>' in html
+    assert "<th>name</th>" in html
+
+
+def test_a_table_without_rows_keeps_its_head() -> None:
+    page = Page("none")
+    page.table(["run", "loss"], [])
+    assert "<th>run</th><th>loss</th>" in page.html()
+
+
+def test_a_row_of_another_width_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Page("x").table(["a", "b"], [[1, 2, 3]])
+
+
+def test_a_secret_of_the_environment_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_API_KEY", "abcdefgh12345")
+    page = Page("x")
+    page.verbatim("the key is abcdefgh12345")
+    text = page.save(tmp_path / "page.html").read_text()
+    assert "abcdefgh12345" not in text
+    assert "&lt;MY_API_KEY&gt;" in text or "<MY_API_KEY>" in text
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_the_colours_differ_in_greyscale() -> None:
+    grey = sorted(
+        0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:7], 16) for c in COLOURS
+    )
+    assert min(b - a for a, b in zip(grey, grey[1:], strict=False)) > 8
