@@ -18,6 +18,7 @@ VERBS = {
     "generate": 'continue a text: roots generate --run RUN --prompt "…"',
     "list": "tell which runs there are, and how each is: roots list",
     "compare": "say how runs differ, in settings and in results: roots compare RUN RUN",
+    "reproduce": "run a run again and say whether it is the same: roots reproduce RUN",
     "sync": "send a run that was tracked offline to W&B: roots sync RUN",
     "export": "write a Hugging Face folder: roots export --run RUN --to DIR",
 }
@@ -27,6 +28,7 @@ ROOMS = {
     "generate": "roots.inference.command:main",
     "list": "roots.runs.command:main_list",
     "compare": "roots.evaluation.comparison.command:main",
+    "reproduce": "roots.fit.reproduce.command:main",
     "sync": "roots.runs.command:main_sync",
     "export": "roots.deployment.command:main",
 }
