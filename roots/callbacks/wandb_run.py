@@ -116,7 +116,8 @@ def wandb_logger(run: Run, name: str, config: dict[str, Any], *, is_first: bool 
         name=f"{name}/{run.path.name}",
         save_dir=str(run.path),
         config=redact_values(config),
-        settings=Settings(x_disable_meta=True),  # it would copy the command line, secrets and all
+        # it would copy the command line and whatever is printed, secrets and all
+        settings=Settings(x_disable_meta=True, console="off"),
     )
 
 
