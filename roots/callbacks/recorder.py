@@ -16,6 +16,7 @@ from roots.callbacks.formats import in_words, number_formats
 from roots.callbacks.metrics_csv import MetricsCSV
 from roots.callbacks.stop_signals import Interrupted
 from roots.callbacks.throughput import waiter
+from roots.callbacks.trackio_log import TrackioLog
 from roots.callbacks.utilization import Utilization, utilization_of
 from roots.callbacks.wandb_run import wandb_logger
 from roots.errors import CheckpointError, MissingExtra
@@ -183,6 +184,10 @@ class Recorder(L.Callback):
         if trainer.wandb:
             first = trainer.is_global_zero
             loggers.append(wandb_logger(self.run, trainer.name, trainer.spec, is_first=first))
+        if trainer.trackio:
+            goes_on = trainer.resumed_from > 0
+            named = {"run": self.run, "title": trainer.name, "config": trainer.spec}
+            loggers.append(TrackioLog(**named, goes_on=goes_on))
         if trainer.tensorboard:
             loggers.append(tensorboard_logger(self.run))
         return loggers

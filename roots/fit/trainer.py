@@ -84,6 +84,7 @@ class Trainer(L.Trainer):
         wandb: Track with Weights & Biases: online when a key is set, else offline.
         wandb_checkpoints: Send the newest and the best checkpoint there too, when a fit ends: as
             artifacts with the aliases `last` and `best`.
+        trackio: Track with trackio's local dashboard (`trackio show`), without an account.
         tensorboard: Track with TensorBoard.
         progress: Show progress.
         deterministic: Refuse torch operations that are not repeatable.
@@ -121,6 +122,7 @@ class Trainer(L.Trainer):
         seed: int = 1,
         wandb: bool = False,
         wandb_checkpoints: bool = False,
+        trackio: bool = False,
         tensorboard: bool = False,
         progress: bool = True,
         deterministic: bool = False,
@@ -151,6 +153,7 @@ class Trainer(L.Trainer):
         self.seed = seed
         self.wandb = wandb
         self.wandb_checkpoints = wandb_checkpoints
+        self.trackio = trackio
         self.tensorboard = tensorboard
         self.run: Run | None = None
         self.resumed_from = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError, MissingExtra
 from roots.fit import compose
 from roots.fit.compose import resumed
-from roots.runs import Run
+from roots.runs import Run, read_metrics
 from roots.runs.syncing import TO_WANDB, sync
 
 
@@ -162,6 +163,34 @@ def test_a_run_without_offline_files_cannot_be_sent(tmp_path: Path) -> None:
         "offline-run-20260101_000000-abc",
         "offline-run-20260102_000000-abc",
     ]
+
+
+def test_trackio_by_flag_keeps_what_the_run_reports_and_goes_on_with_it(
+    config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "kept"))
+    pytest.importorskip("trackio", reason="needs the extra `track`")
+    optimizer = config["model"]["init_args"]["optimizer"]["init_args"]
+    run = compose(config, {"trainer.trackio": True, "trainer.max_steps": 3}).fit()
+    on, _ = resumed(str(run.path), {}, ["--trainer.max_steps", "4"])
+    on.fit()
+    (file,) = tmp_path.glob("kept/*.db")
+    with sqlite3.connect(file) as kept:
+        rows = kept.execute("select run_name, step, metrics from metrics order by id").fetchall()
+        configs = kept.execute("select config from configs").fetchall()
+    losses = {step: json.loads(text) for _, step, text in rows if b"train/loss" in bytes(text)}
+    assert {name for name, _, _ in rows} == {"tiny/0001"}
+    told = {int(row["step"]): float(row["train/loss"]) for row in read_metrics(run.metrics_file)}
+    assert {step: row["train/loss"] for step, row in losses.items()} == told
+    assert str(optimizer["learning_rate"]).encode() in bytes(configs[0][0])
+
+
+def test_trackio_that_is_missing_is_told_with_how_to_get_it(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'roots-lm\[track\]'.*metrics\.csv has"):
+        compose(config, {"trainer.trackio": True}).fit()
 
 
 def test_tensorboard_by_flag_writes_an_event_file(config: dict) -> None:

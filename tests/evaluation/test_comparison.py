@@ -239,7 +239,12 @@ def test_the_command_writes_a_page_a_figure_and_values(
     assert "n = 3 and 3: significant" in said
     assert "C is not comparable with A: c/0001 trains roots.modules.MaskedLM" in said
     page = (root / "comparison" / "comparison.html").read_text()
-    for words in ("b/0002", "1.10 ± 0.10 (n = 3)", "learning_rate", "not comparable with A"):
+    for words in (
+        "b/0002",
+        "1.10 ± 0.10 (n = 3)",
+        "model.optimizer.learning_rate",
+        "not comparable with A",
+    ):
         assert words in page
     assert 'src="data:image/png;base64,' in page
     assert (root / "comparison" / "comparison.png").read_bytes().startswith(b"\x89PNG")

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from roots.evaluation.comparison.reading import ComparedRun
 
 ASIDE: tuple[str, ...] = ("seed", "name", "trainer.runs_dir", "trainer.progress", "trainer.wandb")
-ASIDE += ("trainer.wandb_checkpoints", "trainer.tensorboard", "data.init_args.seed")
+ASIDE += (
+    "trainer.wandb_checkpoints",
+    "trainer.trackio",
+    "trainer.tensorboard",
+    "data.init_args.seed",
+)
 """Settings that runs of one group may differ in: the seeds, and those that change no number."""
 
 

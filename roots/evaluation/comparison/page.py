@@ -63,7 +63,7 @@ def in_words(comparison: Comparison) -> str:
     if comparison.differences:
         parts.append(_aligned([["from A", "of", "difference"], *_tests(comparison)]))
     if comparison.settings:
-        rows = [[str(cell)[:40] for cell in row] for row in _settings(comparison)]
+        rows = [[name, *(value[:40] for value in each)] for name, *each in _settings(comparison)]
         parts.append(_aligned([["setting", *letters], *rows]))
     if comparison.remarks:
         parts.append("\n".join(comparison.remarks))
@@ -94,8 +94,8 @@ def _tests(comparison: Comparison) -> list[list[str]]:
 
 
 def _settings(comparison: Comparison) -> list[list[str]]:
-    return [
-        [name, *(_setting(value) for value in redact_values(values))]
+    return [  # by the names that flags take
+        [name.replace(".init_args", ""), *(_setting(value) for value in redact_values(values))]
         for name, values in comparison.settings.items()
     ]
 

@@ -30,7 +30,7 @@ from roots.runs import (
     write_atomically,
 )
 
-OURS = ("wandb", "wandb_checkpoints", "tensorboard")
+OURS = ("wandb", "wandb_checkpoints", "trackio", "tensorboard")
 """Settings of the trainer that a second run never has: it is no run of a researcher's log."""
 
 
