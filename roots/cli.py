@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 
 from roots.errors import ConfigError
 
@@ -15,8 +16,23 @@ VERBS = {
     "predict": "score every sequence: roots predict --run RUN",
     "corpus": "make token shards of text: roots corpus --config configs/corpus/text.yaml",
     "generate": 'continue a text: roots generate --run RUN --prompt "…"',
+    "list": "tell which runs there are, and how each is: roots list",
+    "compare": "say how runs differ, in settings and in results: roots compare RUN RUN",
+    "reproduce": "run a run again and say whether it is the same: roots reproduce RUN",
+    "sync": "send a run that was tracked offline to W&B: roots sync RUN",
     "export": "write a Hugging Face folder: roots export --run RUN --to DIR",
 }
+
+ROOMS = {
+    "corpus": "roots.corpus.command:main",
+    "generate": "roots.inference.command:main",
+    "list": "roots.runs.command:main_list",
+    "compare": "roots.evaluation.comparison.command:main",
+    "reproduce": "roots.fit.reproduce.command:main",
+    "sync": "roots.runs.command:main_sync",
+    "export": "roots.deployment.command:main",
+}
+"""Who answers a verb that needs nothing done before."""
 
 HELP = """\
 roots: from raw text to a language model that is trained, measured and shipped
@@ -57,16 +73,8 @@ def _answers(verb: str) -> Callable[[list[str]], int]:
         from roots.fit.profile.command import main as profile
 
         return profile
-    if verb == "corpus":
-        from roots.corpus.command import main as corpus
-
-        return corpus
-    if verb == "generate":
-        from roots.inference.command import main as generate
-
-        return generate
-    if verb == "export":
-        from roots.deployment.command import main as export
-
-        return export
-    raise ConfigError(f"There is no verb {verb!r}. The verbs are {', '.join(VERBS)}.")
+    if verb not in ROOMS:
+        raise ConfigError(f"There is no verb {verb!r}. The verbs are {', '.join(VERBS)}.")
+    room, _, function = ROOMS[verb].partition(":")
+    answer: Callable[[list[str]], int] = getattr(import_module(room), function)
+    return answer

@@ -27,6 +27,7 @@ OFFERED = {
         "StepRule",
         "StopSignals",
         "Throughput",
+        "WandbRun",
         "WeightAverage",
     },
     "roots.corpus": {
@@ -57,7 +58,7 @@ OFFERED = {
         "split_of",
     },
     "roots.plan": {"Plan", "plan_run"},
-    "roots.evaluation": {"Page", "draw_run"},
+    "roots.evaluation": {"Page", "compare", "draw_run"},
     "roots.metrics": {
         "Agreement",
         "Calibration",

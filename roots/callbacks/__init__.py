@@ -12,6 +12,7 @@ from roots.callbacks.skipped_steps import SkippedSteps
 from roots.callbacks.stability import NonFinite, StepRule
 from roots.callbacks.stop_signals import StopSignals
 from roots.callbacks.throughput import Throughput
+from roots.callbacks.wandb_run import WandbRun
 from roots.callbacks.weight_average import WeightAverage
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "StepRule",
     "StopSignals",
     "Throughput",
+    "WandbRun",
     "WeightAverage",
 ]

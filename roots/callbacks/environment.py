@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
-PACKAGES = ("roots-lm", "torch", "lightning", "transformers", "tokenizers", "numpy", "jsonargparse")
+PACKAGES = (
+    "roots-lm",
+    "torch",
+    "lightning",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "jsonargparse",
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "deepspeed",
+    "liger-kernel",
+    "peft",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "tiktoken",
+    "torchao",
+    "torchmetrics",
+    "triton",
+)
+"""What a run may compute with; those that are installed are written down."""
 
 
-def describe_environment(trainer: Any) -> dict[str, Any]:
+def describe_environment(trainer: Any, data: Any) -> dict[str, Any]:
     """Describes command, versions, hardware, code and data; nothing of the environment variables.
 
     Args:
-        trainer: The trainer of the run, with its data module attached.
+        trainer: The trainer of the run.
+        data: Its data module.
     """
     return {
         "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),  # noqa: PTH119
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "hardware": _hardware(trainer),
-        "code": _commit(),
+        "arithmetic": _arithmetic(),
+        "code": _commit(Path.cwd()),
+        **_code_of_roots(),
         "data": {
-            "path": str(trainer.datamodule.path),
-            "fingerprint": trainer.datamodule.fingerprint,
+            "path": str(data.path),
+            "fingerprint": data.fingerprint if data.is_ready else "",
         },
     }
 
@@ -66,17 +93,47 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _commit() -> dict[str, Any]:
-    """Names the commit of the working directory, and whether files differ from it."""
+def _arithmetic() -> dict[str, Any]:
+    """Tells the switches that decide about the last bits of a result."""
+    return {
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.version.cuda or "",
+        "cudnn": (torch.backends.cudnn.version() or "") if torch.cuda.is_available() else "",
+    }
+
+
+def _code_of_roots() -> dict[str, Any]:
+    """Names the commit of roots itself, where it lies in another repository than the run's code."""
+    package = Path(__file__).parent
     try:
-        commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "changed": bool(_git("status", "--porcelain"))}
+        here, there = (_git(folder, "rev-parse", "--show-toplevel") for folder in (".", package))
+    except (OSError, subprocess.SubprocessError):
+        here = there = ""
+    is_tracked = bool(there) and bool(_git(package, "ls-files", __file__))
+    return {"code_of_roots": _commit(package)} if is_tracked and here != there else {}
+
+
+def _commit(folder: Path) -> dict[str, Any]:
+    """Names the commit of a folder, whether files differ from it, and the sha256 of how."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        changed = bool(_git(folder, "status", "--porcelain"))
+        diff = _git(folder, "diff", "--binary", "HEAD") if changed else ""
     except (OSError, subprocess.SubprocessError):
         return {}
+    sha256 = hashlib.sha256(diff.encode(errors="surrogateescape")).hexdigest() if diff else ""
+    return {"commit": commit, "changed": changed, "diff_sha256": sha256}
 
 
-def _git(*arguments: str) -> str:
+def _git(folder: Path | str, *arguments: str) -> str:
     result = subprocess.run(
-        ["git", *arguments], capture_output=True, text=True, timeout=10, check=True
+        ["git", "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=10,
+        check=True,
     )
     return result.stdout.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -13,12 +14,15 @@ from lightning.pytorch.loggers import Logger
 from roots.callbacks.environment import describe_environment
 from roots.callbacks.formats import in_words, number_formats
 from roots.callbacks.metrics_csv import MetricsCSV
-from roots.callbacks.run_lock import RunLock
+from roots.callbacks.stop_signals import Interrupted
 from roots.callbacks.throughput import waiter
+from roots.callbacks.trackio_log import TrackioLog
 from roots.callbacks.utilization import Utilization, utilization_of
+from roots.callbacks.wandb_run import wandb_logger
 from roots.errors import CheckpointError, MissingExtra
 from roots.evaluation import draw_run
-from roots.runs import Run, claim, redact, write_atomically
+from roots.runs import Run, RunLock, claim, redact_values, write_atomically
+from roots.runs import state as run_state
 
 
 class Recorder(L.Callback):
@@ -49,6 +53,7 @@ class Recorder(L.Callback):
         self._lock_out_others(ours)
         if trainer.is_global_zero:
             self.run.sweep()
+            run_state.begin(self.run, step=ours.resumed_from, max_steps=ours.max_steps)
             if ours.passed_over:
                 self.run.set_aside(after=ours.resumed_from)
             self._keep_former(_config(ours), ours.resumed_from)
@@ -101,15 +106,23 @@ class Recorder(L.Callback):
             draw_run(self.run)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Closes the W&B run, which the next run of this process would go on with."""
-        _finish_wandb(trainer, exit_code=0)
-        self._lock.release()
+        """Writes down that the run is finished, and lets go of it."""
+        self._end(trainer, "finished")
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Closes the W&B run, as one that failed."""
-        _finish_wandb(trainer, exit_code=1)
+        """Writes down what ended the run, and lets go of it."""
+        stopped = isinstance(exception, (Interrupted, KeyboardInterrupt))
+        why = str(exception) if stopped else f"{type(exception).__name__}: {exception}"
+        with contextlib.suppress(OSError):  # such as the full disk that the exception tells of
+            self._end(trainer, "interrupted" if stopped else "failed", why)
+        self._lock.release()
+
+    def _end(self, trainer: Any, state: str, why: str = "") -> None:
+        """Writes down how the fit ended, where this process is the one that trained it."""
+        if self.run is not None and self._lock.is_held:
+            run_state.end(self.run, state, step=trainer.global_step, why=why)
         self._lock.release()
 
     def _lock_out_others(self, trainer: Any) -> None:
@@ -149,10 +162,10 @@ class Recorder(L.Callback):
 
     def _write_environment(self, trainer: Any, **decided: Any) -> None:
         assert self.run is not None
-        environment = {**describe_environment(trainer), **decided}
+        environment = describe_environment(trainer, trainer.datamodule) | decided
         name = f"environment-from-{trainer.resumed_from:06d}.json" if trainer.resumed_from else ""
-        text = json.dumps(environment, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(self.run.path / (name or "environment.json"), redact(text))
+        text = json.dumps(redact_values(environment), indent=2, ensure_ascii=False) + "\n"
+        write_atomically(self.run.path / (name or "environment.json"), text)
 
     def _keep_former(self, config: str, step: int) -> None:
         """Keeps the configuration that was in force until `step`, where it is another one."""
@@ -169,14 +182,19 @@ class Recorder(L.Callback):
             start = trainer.resumed_from
             loggers.append(MetricsCSV(path=self.run.metrics_file, from_step=start))
         if trainer.wandb:
-            loggers.append(wandb_logger(self.run, trainer.name, trainer.spec))
+            first = trainer.is_global_zero
+            loggers.append(wandb_logger(self.run, trainer.name, trainer.spec, is_first=first))
+        if trainer.trackio:
+            goes_on = trainer.resumed_from > 0
+            named = {"run": self.run, "title": trainer.name, "config": trainer.spec}
+            loggers.append(TrackioLog(**named, goes_on=goes_on))
         if trainer.tensorboard:
             loggers.append(tensorboard_logger(self.run))
         return loggers
 
 
 def _config(trainer: Any) -> str:
-    return redact(yaml.safe_dump(trainer.spec, sort_keys=False, allow_unicode=True))
+    return yaml.safe_dump(redact_values(trainer.spec), sort_keys=False, allow_unicode=True)
 
 
 def tensorboard_logger(run: Run) -> Logger:
@@ -195,38 +213,3 @@ def tensorboard_logger(run: Run) -> Logger:
             " (pip install 'roots-lm[tensorboard]', or pip install -e '.[tensorboard]' in a clone),"
             " or leave trainer.tensorboard out: metrics.csv has the same numbers."
         ) from error
-
-
-def wandb_logger(run: Run, name: str, config: dict[str, Any]) -> Logger:
-    """Opens a W&B run: online when a key is set, offline when none is, as WANDB_MODE says first."""
-    import os
-
-    from lightning.pytorch.loggers import WandbLogger
-    from wandb import Settings
-
-    has_key = "WANDB_API_KEY" in os.environ or _netrc_has_wandb()
-    os.environ.setdefault("WANDB_MODE", "online" if has_key else "offline")
-    os.environ.setdefault("WANDB_SILENT", "true")
-    return WandbLogger(
-        project=os.environ.get("WANDB_PROJECT", "roots"),
-        name=f"{name}/{run.path.name}",
-        save_dir=str(run.path),
-        config=yaml.safe_load(redact(yaml.safe_dump(config))),
-        settings=Settings(x_disable_meta=True),  # it would copy the command line, secrets and all
-    )
-
-
-def _finish_wandb(trainer: Any, *, exit_code: int) -> None:
-    if trainer.wandb and trainer.is_global_zero and trainer.state.fn == "fit":
-        import wandb
-
-        wandb.finish(exit_code=exit_code)
-
-
-def _netrc_has_wandb() -> bool:
-    import netrc
-
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False

@@ -11,6 +11,7 @@ import lightning as L
 
 from roots.errors import ConfigError
 from roots.inference import generate
+from roots.runs import redact_values
 
 
 class Samples(L.Callback):
@@ -81,7 +82,10 @@ class Samples(L.Callback):
         )
 
     def _keep(self, trainer: Any, prompt: str, text: str) -> None:
-        record = {"step": trainer.global_step, "prompt": prompt, "text": text}
+        told = redact_values({"prompt": prompt, "text": text})
+        record = {"step": trainer.global_step, **told}
         with (trainer.run.path / "samples.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        sys.stderr.write(f"\nsample after step {trainer.global_step:,}: {prompt}{text}\n")
+        sys.stderr.write(
+            f"\nsample after step {trainer.global_step:,}: {record['prompt']}{record['text']}\n"
+        )

@@ -23,6 +23,7 @@ from roots.callbacks import (
     SkippedSteps,
     StopSignals,
     Throughput,
+    WandbRun,
 )
 from roots.errors import ConfigError
 from roots.fit.devices import resolve_devices
@@ -81,6 +82,9 @@ class Trainer(L.Trainer):
         runs_dir: The folder of all runs.
         seed: Decides weights, order and dropout; the same seed gives the same run.
         wandb: Track with Weights & Biases: online when a key is set, else offline.
+        wandb_checkpoints: Send the newest and the best checkpoint there too, when a fit ends: as
+            artifacts with the aliases `last` and `best`.
+        trackio: Track with trackio's local dashboard (`trackio show`), without an account.
         tensorboard: Track with TensorBoard.
         progress: Show progress.
         deterministic: Refuse torch operations that are not repeatable.
@@ -117,6 +121,8 @@ class Trainer(L.Trainer):
         runs_dir: str = "runs",
         seed: int = 1,
         wandb: bool = False,
+        wandb_checkpoints: bool = False,
+        trackio: bool = False,
         tensorboard: bool = False,
         progress: bool = True,
         deterministic: bool = False,
@@ -135,6 +141,7 @@ class Trainer(L.Trainer):
         _check_one_of(max_steps=max_steps, max_epochs=max_epochs)
         if val_every_epochs:
             _check_one_of(val_every_steps=val_every_steps, val_every_epochs=val_every_epochs)
+        _check_tracked(wandb=wandb, wandb_checkpoints=wandb_checkpoints)
         check_name(name)
         self._arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.epochs = max_epochs
@@ -145,6 +152,8 @@ class Trainer(L.Trainer):
         self.runs_dir = runs_dir
         self.seed = seed
         self.wandb = wandb
+        self.wandb_checkpoints = wandb_checkpoints
+        self.trackio = trackio
         self.tensorboard = tensorboard
         self.run: Run | None = None
         self.resumed_from = 0
@@ -291,9 +300,12 @@ class Trainer(L.Trainer):
             _StopAfterLastStep(),
         ]
         shown: list[L.Callback] = [Progress()] if progress else []
+        sent: list[L.Callback] = []
+        if self.wandb:
+            sent.append(WandbRun(checkpoints=self.wandb_checkpoints))
         samples = [c for c in given if isinstance(c, Samples)]
         others = [c for c in given if not isinstance(c, Samples)]
-        return [*before, *others, *shown, *samples, self.checkpoints, StopSignals()]
+        return [*before, *others, *shown, *samples, self.checkpoints, StopSignals(), *sent]
 
     def _strategy(
         self, strategy: str | StepStrategy, device: torch.device, n_processes: int
@@ -341,6 +353,14 @@ def _check_one_of(**given: float) -> None:
     values = ", ".join(f"{name}={value:g}" for name, value in given.items())
     if any(value < 0 for value in given.values()) or sum(map(bool, given.values())) != 1:
         raise ConfigError(f"{values}: set one of {' and '.join(names)} above 0, and not the other.")
+
+
+def _check_tracked(*, wandb: bool, wandb_checkpoints: bool) -> None:
+    if wandb_checkpoints and not wandb:
+        raise ConfigError(
+            "wandb_checkpoints=true sends checkpoints to W&B, but wandb=false tracks nothing there."
+            " Set trainer.wandb true as well, or leave trainer.wandb_checkpoints out."
+        )
 
 
 def _quieten_lightning() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,15 @@ from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 from roots.errors import CheckpointError
 from roots.networks import is_adapted, write_adapter
 from roots.networks.quiet import without_progress_bars
+from roots.runs import redact_values
 from roots.tokenizer import Tokenizer
 
+CONFIGURATIONS = (
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "tokenizer_config.json",
+)
 C = TypeVar("C", PretrainedConfig, GenerationConfig)
 
 
@@ -42,9 +50,17 @@ def write_folder(
     Raises:
         CheckpointError: `state_dict` lacks weights of the network, or has others.
     """
-    if is_adapted(network):
-        _write_adapted(network, tokenizer, folder)
-        return
+    write = _write_adapted if is_adapted(network) else _write_whole
+    write(network, tokenizer, folder, state_dict)
+    _hide_secrets(folder)
+
+
+def _write_whole(
+    network: PreTrainedModel,
+    tokenizer: Tokenizer,
+    folder: Path,
+    state_dict: Mapping[str, Tensor] | None,
+) -> None:
     weights = dict(network.state_dict() if state_dict is None else state_dict)
     _check_names(network, weights)
     _tie(network, weights)
@@ -59,7 +75,12 @@ def write_folder(
     tokenizer.save(folder)
 
 
-def _write_adapted(network: PreTrainedModel, tokenizer: Tokenizer, folder: Path) -> None:
+def _write_adapted(
+    network: PreTrainedModel,
+    tokenizer: Tokenizer,
+    folder: Path,
+    _: Mapping[str, Tensor] | None,
+) -> None:
     write_adapter(network, folder)
     config = _told_of_tokens(copy.deepcopy(network.config), tokenizer)
     config.architectures = [type(network).__name__]
@@ -69,6 +90,18 @@ def _write_adapted(network: PreTrainedModel, tokenizer: Tokenizer, folder: Path)
     if (generation := _generation(network, tokenizer)) is not None:
         generation.save_pretrained(folder)
     tokenizer.save(folder)
+
+
+def _hide_secrets(folder: Path) -> None:
+    """Replaces secrets that came into a configuration as a path, an address or a label."""
+    for name in CONFIGURATIONS:
+        file = folder / name
+        if not file.is_file():
+            continue
+        told = json.loads(file.read_text(encoding="utf-8"))
+        if (hidden := redact_values(told)) != told:
+            text = json.dumps(hidden, indent=2, ensure_ascii=False) + "\n"
+            file.write_text(text, encoding="utf-8")
 
 
 def _view(

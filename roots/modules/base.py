@@ -27,6 +27,7 @@ from roots.networks import Head, NetworkBuilder, check_trained, trained_names
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped, left_out
 from roots.precision import StepPrecision
 from roots.records import Vocabulary, plain, rebuild
+from roots.runs import redact_values
 from roots.strategies import StepStrategy
 from roots.tokenizer import Tokenizer
 
@@ -251,7 +252,7 @@ class StepModule(L.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to build the same module again, as plain values."""
         assert self.vocabulary is not None
-        checkpoint["hyper_parameters"] = self.settings
+        checkpoint["hyper_parameters"] = redact_values(self.settings)
         checkpoint["vocabulary"] = asdict(self.vocabulary)
         if base := self.builder.base:
             kept = trained_names(self)

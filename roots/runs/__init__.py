@@ -1,4 +1,15 @@
-"""The run directory and its checkpoints: names, atomic writes, provenance, what is whole."""
+"""The run directory and its checkpoints: names, atomic writes, provenance, what is whole.
+
+run.py         Run: what lies in the directory, and how it is claimed, found and written
+checkpoint.py  Checkpoint: a folder, its record and its sums
+metrics.py     the rows of metrics.csv, as text or as checked numbers
+lock.py        one process trains a run, and anybody can tell which
+state.py       running, finished, failed or interrupted
+listing.py     the runs of a folder; which runs are meant by names and patterns
+redaction.py   secrets do not reach a file
+syncing.py     sends what W&B kept offline
+command.py     `roots list` and `roots sync`
+"""
 
 from roots.runs.checkpoint import (
     CHECKPOINT_FILE,
@@ -7,6 +18,10 @@ from roots.runs.checkpoint import (
     file_sums,
     written_files,
 )
+from roots.runs.listing import RunSummary, find_runs, list_runs, summary
+from roots.runs.lock import RunLock, holder
+from roots.runs.metrics import Metrics, load_metrics, read_metrics
+from roots.runs.redaction import hidden_names, redact, redact_values
 from roots.runs.run import (
     Run,
     atomic_folder,
@@ -15,27 +30,38 @@ from roots.runs.run import (
     network_folder,
     newest,
     open_run,
-    read_metrics,
-    redact,
     replace_folder,
     write_atomically,
 )
+from roots.runs.state import RunState, state_of
 
 __all__ = [
     "CHECKPOINT_FILE",
     "TRAINER_FILE",
     "Checkpoint",
+    "Metrics",
     "Run",
+    "RunLock",
+    "RunState",
+    "RunSummary",
     "atomic_folder",
     "check_name",
     "claim",
     "file_sums",
+    "find_runs",
+    "hidden_names",
+    "holder",
+    "list_runs",
+    "load_metrics",
     "network_folder",
     "newest",
     "open_run",
     "read_metrics",
     "redact",
+    "redact_values",
     "replace_folder",
+    "state_of",
+    "summary",
     "write_atomically",
     "written_files",
 ]

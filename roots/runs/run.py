@@ -3,6 +3,7 @@
 runs/<name>/<id>/
     config.yaml        the resolved configuration
     environment.json   versions, hardware, commit, data, command
+    state.json         running, finished, failed or interrupted; its steps; how long it took
     metrics.csv        one row per logged step
     samples.jsonl      sampled texts, when asked for
     loss.png           the figure
@@ -17,8 +18,6 @@ runs/<name>/<id>/
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
 import re
 import shutil
@@ -31,8 +30,6 @@ import yaml
 
 from roots.errors import CheckpointError, ConfigError
 from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
-
-_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
 
 
 class Run:
@@ -54,6 +51,33 @@ class Run:
     def metrics_file(self) -> Path:
         """The logged metrics."""
         return self.path / "metrics.csv"
+
+    def config(self) -> dict[str, Any]:
+        """Reads the resolved configuration.
+
+        Raises:
+            CheckpointError: There is none, or it is damaged.
+        """
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
+        try:
+            config = yaml.load(self.config_file.read_text(encoding="utf-8"), loader)  # noqa: S506
+            config = {} if config is None else config
+        except FileNotFoundError:
+            raise CheckpointError(
+                f"{self.path} has no config.yaml, so nobody knows what was run. Bring the file back"
+                " from a copy, or leave this folder out."
+            ) from None
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise CheckpointError(
+                f"{self.config_file} cannot be read: {error} Bring it back from a copy, or leave"
+                f" {self.path} out."
+            ) from error
+        if not isinstance(config, dict):
+            raise CheckpointError(
+                f"{self.config_file} holds no `key: value` lines. Bring it back from a copy, or"
+                f" leave {self.path} out."
+            )
+        return config
 
     @property
     def checkpoints_folder(self) -> Path:
@@ -130,10 +154,7 @@ class Run:
 
         That is what the run was told, or val/loss, the smaller the better.
         """
-        told: dict[str, Any] = {}
-        if self.config_file.is_file():
-            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8")) or {}
-            told = config.get("trainer") or {}
+        told = (self.config().get("trainer") or {}) if self.config_file.is_file() else {}
         return told.get("monitor", "val/loss"), told.get("monitor_mode", "min")
 
     def best(self, monitor: str = "") -> Checkpoint:
@@ -266,19 +287,3 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Reads the rows of a metrics file; a last row that a crash cut short is left out."""
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    return list(csv.DictReader(io.StringIO(whole)))
-
-
-def redact(text: str, environment: dict[str, str] | None = None) -> str:
-    """Replaces the values of secret environment variables by their names."""
-    variables = dict(os.environ) if environment is None else environment
-    secrets = {k: v for k, v in variables.items() if _SECRET.search(k) and len(v) >= 8}
-    for name, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
-        text = text.replace(value, f"<{name}>")
-    return text

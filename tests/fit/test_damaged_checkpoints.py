@@ -14,12 +14,12 @@ import lightning as L
 import pytest
 from tiny import tiny_config
 
-from roots.callbacks.run_lock import LOCK_FILE, RunLock
 from roots.cli import run as roots
 from roots.errors import CheckpointError
 from roots.fit import compose
 from roots.fit.compose import from_run, resumed
 from roots.runs import Run, read_metrics
+from roots.runs.lock import LOCK_FILE, RunLock
 
 
 def torn(folder: Path) -> None:
@@ -213,7 +213,7 @@ def test_where_the_system_has_no_locks_the_holder_is_looked_up(
     def unsupported(*_: Any) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("roots.callbacks.run_lock.fcntl.flock", unsupported)
+    monkeypatch.setattr("roots.runs.lock.fcntl.flock", unsupported)
     try:
         assert f"process {process.pid} on" in asked(tmp_path)
     finally:

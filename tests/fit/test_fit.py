@@ -159,7 +159,7 @@ def test_the_environment_says_what_ran_on_what(fitted: Composed) -> None:
     assert said["command"]
     manifest = Path(said["data"]["path"]) / "manifest.json"
     assert said["data"]["fingerprint"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
-    assert set(said["code"]) in ({"commit", "changed"}, set())
+    assert set(said["code"]) in ({"commit", "changed", "diff_sha256"}, set())
 
 
 def test_two_runs_do_not_collide(config: dict) -> None:

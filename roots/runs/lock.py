@@ -54,12 +54,43 @@ class RunLock:
         self._file = file
         return ""
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds the run."""
+        return self._file is not None
+
     def release(self) -> None:
         """Lets go, when it holds."""
         if self._file is not None:
             self._file.truncate(0)
             self._file.close()
             self._file = None
+
+
+def holder(run: Path) -> str:
+    """Tells who trains a run, in words; nothing when nobody does. It takes nothing itself.
+
+    A process that was killed has left its name in the file, but neither lives nor holds the lock;
+    its number may have gone to another program. Windows, which holds nothing, tells nothing.
+    """
+    try:
+        file = (run / LOCK_FILE).open(encoding="utf-8")
+    except OSError:
+        return ""
+    with file:
+        told = _read(file)
+        return _in_words(told) if told and _is_held(file, told) else ""
+
+
+def _is_held(file: IO[str], holder: dict[str, Any]) -> bool:
+    if fcntl is None or (_is_of_this_machine(holder) and not _lives(holder["pid"])):
+        return False
+    try:
+        # Shared, so that two who look do not see each other; closing the file lets go.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES) or _is_of_this_machine(holder)
+    return False
 
 
 def _lock(file: IO[str], holder: dict[str, Any]) -> bool:
@@ -78,17 +109,24 @@ def _lock(file: IO[str], holder: dict[str, Any]) -> bool:
 def _read(file: IO[str]) -> dict[str, Any]:
     file.seek(0)
     try:
-        holder: dict[str, Any] = json.loads(file.read() or "{}")
-    except ValueError:
+        told = json.loads(file.read() or "{}")
+        return {"pid": int(told["pid"]), "host": str(told["host"]), "since": float(told["since"])}
+    except (ValueError, KeyError, TypeError):
         return {}
-    return holder
 
 
 def _lives_here(holder: dict[str, Any]) -> bool:
-    if holder.get("host") != socket.gethostname() or holder.get("pid") == os.getpid():
-        return False
+    other = bool(holder) and holder["pid"] != os.getpid()
+    return other and _is_of_this_machine(holder) and _lives(holder["pid"])
+
+
+def _is_of_this_machine(holder: dict[str, Any]) -> bool:
+    return bool(holder["host"] == socket.gethostname())
+
+
+def _lives(pid: int) -> bool:
     try:
-        os.kill(int(holder["pid"]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

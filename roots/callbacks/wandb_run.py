@@ -1,0 +1,172 @@
+"""A run's twin at Weights & Biases: one W&B run for one run directory, however often it resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from string import ascii_lowercase, digits
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+from roots.callbacks.stop_signals import Interrupted
+from roots.errors import CheckpointError
+from roots.runs import Checkpoint, Run, redact_values, write_atomically
+
+ID_FILE = "wandb.json"
+"""The id and project of the run's W&B run, so that a resumed fit goes on with it."""
+COLUMNS = ("step", "prompt", "text")
+FILES = ("config.yaml", "environment.json")
+
+
+class WandbRun(L.Callback):
+    """Sends samples, the figure, configuration and environment, and closes the W&B run.
+
+    Numbers go there through the logger, step by step.
+
+    Args:
+        checkpoints: Send the newest and the best checkpoint as artifacts when the fit ends, with
+            the aliases `last` and `best`.
+    """
+
+    def __init__(self, *, checkpoints: bool = False) -> None:
+        self.checkpoints = checkpoints
+        self._n_samples = 0
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Sends the samples that came since."""
+        if trainer.state.fn == "fit":
+            self._send_samples(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Sends what a finished fit leaves."""
+        self._send_samples(trainer)
+        self._send_files(trainer)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Closes the W&B run, which the next run of this process would go on with."""
+        _finish(trainer, exit_code=0)
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Closes the W&B run as one that failed; what was stopped on request sends its files."""
+        if isinstance(exception, Interrupted):
+            self.on_fit_end(trainer, pl_module)
+        _finish(trainer, exit_code=1)
+
+    def _send_samples(self, trainer: Any) -> None:
+        logger = _logger(trainer)
+        file = trainer.run.path / "samples.jsonl"
+        if logger is None or not file.is_file():
+            return
+        records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if len(records) > self._n_samples:
+            self._n_samples = len(records)
+            rows = [[redact_values(record[name]) for name in COLUMNS] for record in records]
+            logger.log_table("samples", columns=list(COLUMNS), data=rows, step=trainer.global_step)
+
+    def _send_files(self, trainer: Any) -> None:
+        logger = _logger(trainer)
+        if logger is None:
+            return
+        run: Run = trainer.run
+        figure = run.path / "loss.png"
+        if figure.is_file():
+            logger.log_image("loss", [str(figure)], step=trainer.global_step)
+        for name in FILES:
+            logger.experiment.save(str(run.path / name), base_path=str(run.path), policy="now")
+        for checkpoint, aliases in named_checkpoints(run) if self.checkpoints else []:
+            logger.experiment.log_artifact(_artifact(run, checkpoint), aliases=aliases)
+
+
+def named_checkpoints(run: Run) -> list[tuple[Checkpoint, list[str]]]:
+    """Gives the newest checkpoint and the best one with their aliases, once where they are one."""
+    try:
+        last, best = run.last(), run.best()
+    except CheckpointError:  # stopped before there was one
+        return []
+    if last.step == best.step:
+        return [(last, ["last", "best", f"step-{last.step}"])]
+    return [(best, ["best", f"step-{best.step}"]), (last, ["last", f"step-{last.step}"])]
+
+
+def wandb_logger(run: Run, name: str, config: dict[str, Any], *, is_first: bool = True) -> Logger:
+    """Opens a W&B run: online when a key is set, offline when none is, as WANDB_MODE says first.
+
+    A run that was tracked before goes on with its W&B run.
+
+    Args:
+        run: The run.
+        name: Its name.
+        config: Its configuration, which is told without secrets.
+        is_first: Whether this is the first rank, the one that tracks.
+    """
+    from wandb import Settings
+
+    has_key = "WANDB_API_KEY" in os.environ or _netrc_has_wandb()
+    os.environ.setdefault("WANDB_MODE", "online" if has_key else "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    twin = _twin(run) if is_first else {"id": None, "project": "roots"}
+    return WandbLogger(
+        **twin,
+        resume="allow",
+        name=f"{name}/{run.path.name}",
+        save_dir=str(run.path),
+        config=redact_values(config),
+        # it would copy the command line and whatever is printed, secrets and all
+        settings=Settings(x_disable_meta=True, console="off"),
+    )
+
+
+def _twin(run: Run) -> dict[str, Any]:
+    """Gives id and project of the run's W&B run; chosen, and written down, the first time."""
+    file = run.path / ID_FILE
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return {"id": str(told["id"]), "project": str(told["project"])}
+    except FileNotFoundError:
+        new = "".join(secrets.choice(ascii_lowercase + digits) for _ in range(8))  # as W&B does
+        twin = {"id": new, "project": os.environ.get("WANDB_PROJECT", "roots")}
+        write_atomically(file, json.dumps(twin, indent=2) + "\n")
+        return twin
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{file} is damaged ({error!r}). Remove it to track the rest of the run as a W&B run of"
+            " its own, or write the id of the former one there."
+        ) from error
+
+
+def _artifact(run: Run, checkpoint: Checkpoint) -> Any:
+    from wandb import Artifact
+
+    artifact = Artifact(
+        f"{run.path.parent.name}-{run.path.name}",
+        type="checkpoint",
+        metadata={"step": checkpoint.step, **checkpoint.metrics},
+    )
+    artifact.add_dir(str(checkpoint.path))
+    return artifact
+
+
+def _logger(trainer: Any) -> WandbLogger | None:
+    found = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+    return found[0] if found and trainer.is_global_zero else None
+
+
+def _finish(trainer: Any, *, exit_code: int) -> None:
+    if trainer.is_global_zero and trainer.state.fn == "fit":
+        import wandb
+
+        wandb.finish(exit_code=exit_code)
+
+
+def _netrc_has_wandb() -> bool:
+    import netrc
+
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,121 @@
+"""What is compared of a run, read from the files of its directory."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roots.errors import CheckpointError
+from roots.runs import Metrics, Run, load_metrics, open_run, state_of
+
+RATE, SEEN = "train/tokens_per_second", "train/tokens_seen"
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run, as far as it is compared.
+
+    Args:
+        run: Its directory.
+        state: running, finished, failed or interrupted.
+        settings: Its configuration by dotted names.
+        fingerprint: That of its data; empty where it was not recorded.
+        metrics: What it reported.
+        monitor: The metric that tells its best checkpoint.
+        mode: Whether the best has the `min` or the `max` of it.
+        wall_seconds: Of all its fits; 0 where that was not recorded.
+    """
+
+    run: Run
+    state: str
+    settings: dict[str, Any]
+    fingerprint: str
+    metrics: Metrics
+    monitor: str
+    mode: str
+    wall_seconds: float
+
+    @property
+    def name(self) -> str:
+        """How it is called in tables: the run's name and number."""
+        path = self.run.path.resolve()
+        return f"{path.parent.name}/{path.name}"
+
+    @property
+    def objective(self) -> str:
+        """The module's class, which says what `val/loss` is a loss of."""
+        return str(self.settings.get("model.class_path", ""))
+
+    @property
+    def seed(self) -> str:
+        """Its seed, and the data's own beside it where they have one."""
+        seeds = [self.settings.get(name) for name in ("seed", "data.init_args.seed")]
+        return "/".join(str(seed) for seed in seeds if seed is not None)
+
+    @property
+    def rate(self) -> float | None:
+        """Median tokens per second of the reports; the first, which warms up, only when alone."""
+        values = self.metrics.series(RATE)[1]
+        return statistics.median(values[1:] or values) if values else None
+
+    def training_seconds(self) -> dict[int, float]:
+        """Gives, for each report, the time spent training until there, in seconds.
+
+        It is what the rates of the reports say; validations, checkpoints and samples are not in it.
+        """
+        spent, seen, found = 0.0, 0.0, {}
+        for step, row in self.metrics.rows.items():
+            if row.get(RATE, 0.0) > 0 and SEEN in row:
+                spent += (row[SEEN] - seen) / row[RATE]
+                seen = row[SEEN]
+                found[step] = spent
+        return found
+
+
+def read_run(path: Path | str) -> ComparedRun:
+    """Reads what is compared of a run.
+
+    Raises:
+        CheckpointError: There is no run at `path`, or its configuration is missing or damaged.
+        DataError: Its metrics file is damaged.
+    """
+    run = open_run(path)
+    monitor, mode = run.monitor
+    state = state_of(run)
+    return ComparedRun(
+        run=run,
+        state=state.state,
+        settings=flat(run.config()),
+        fingerprint=_environment(run).get("data", {}).get("fingerprint") or "",
+        metrics=load_metrics(run.metrics_file),
+        monitor=monitor,
+        mode=mode,
+        wall_seconds=state.seconds,
+    )
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Gives the settings of a configuration by their dotted names; lists stay whole."""
+    if not isinstance(config, dict) or (not config and prefix):
+        return {prefix: config}
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        found |= flat(value, f"{prefix}.{name}" if prefix else str(name))
+    return found
+
+
+def _environment(run: Run) -> dict[str, Any]:
+    file = run.path / "environment.json"
+    if not file.is_file():
+        return {}
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{file} is damaged ({error}). Bring it back from a copy, or remove it: what the"
+            " run was trained on is then not known."
+        ) from error
+    return told if isinstance(told, dict) else {}

@@ -1,0 +1,75 @@
+"""Secrets do not reach a file: keys of the environment, and what stands in addresses."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
+HIDDEN = "<secret>"
+"""What stands for the secret part of an address."""
+
+_LONG = 16
+"""A user name of so many letters, without a password, is a token; `git@` and `postgres@` stay."""
+# https://user:token@host, and https://token@host
+_USER = re.compile(rf"(?<=://)(?:[^\s/:@?#\"']*:[^\s/@\"']+|[^\s/:@?#\"']{{{_LONG},}})(?=@)")
+# https://host/file?access_token=…&sig=… (the latter signs the addresses of object stores)
+_QUERY = re.compile(
+    r"(?<=[?&])((?:[^\s=&#]*(?:key|token|secret|password|passwd|credential|signature)[^\s=&#]*|sig)"
+    r"=)[^\s&#\"']+",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Replaces secrets in a text.
+
+    The values of secret environment variables become their names in angle brackets; passwords and
+    tokens in addresses become `<secret>`.
+
+    Args:
+        text: What is to be written.
+        environment: The variables; None takes those of this process.
+    """
+    variables = os.environ if environment is None else environment
+    secrets = {k: v for k, v in variables.items() if SECRET_NAME.search(k) and len(v) >= 8}
+    for name, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
+        text = text.replace(value, f"<{name}>")
+    return _QUERY.sub(rf"\1{HIDDEN}", _USER.sub(HIDDEN, text)) if "://" in text else text
+
+
+def redact_values(value: Any, environment: Mapping[str, str] | None = None) -> Any:
+    """Replaces secrets in every string of plain values, before a format folds or escapes them.
+
+    Args:
+        value: Dictionaries, lists, tuples, strings, numbers; anything else is given back as it is.
+        environment: The variables; None takes those of this process.
+    """
+    if isinstance(value, str):
+        return redact(value, environment)
+    if isinstance(value, dict):
+        return {
+            redact_values(k, environment): redact_values(v, environment) for k, v in value.items()
+        }
+    if type(value) in (list, tuple):
+        return type(value)(redact_values(part, environment) for part in value)
+    return value
+
+
+def hidden_names(value: Any, prefix: str = "") -> list[str]:
+    """Lists the dotted names of the settings in which a secret was replaced by its name."""
+    if isinstance(value, dict):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = dict(enumerate(value)).items()
+    else:
+        is_hidden = isinstance(value, str) and _is_hidden(value)
+        return [prefix.removeprefix(".")] if is_hidden else []
+    return [name for key, part in pairs for name in hidden_names(part, f"{prefix}.{key}")]
+
+
+def _is_hidden(text: str) -> bool:
+    names = re.findall(r"<([A-Za-z_][A-Za-z0-9_]*)>", text)
+    return HIDDEN in text or any(name.isupper() and SECRET_NAME.search(name) for name in names)

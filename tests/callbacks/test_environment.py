@@ -1,0 +1,34 @@
+"""What a run ran on: the commit, and how the files differed from it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from roots.callbacks.environment import _commit
+
+
+def git(folder: Path, *arguments: str) -> None:
+    named = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", *named, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_uncommitted_changes_are_told_apart_by_their_sum(tmp_path: Path) -> None:
+    assert _commit(tmp_path) == {}
+    git(tmp_path, "init")
+    file = tmp_path / "model.py"
+    file.write_text("a = 1\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    clean = _commit(tmp_path)
+    assert (len(clean["commit"]), clean["changed"], clean["diff_sha256"]) == (40, False, "")
+    sums = []
+    for content in ("a = 2\n", "a = 3\n", "a = 2\n"):
+        file.write_text(content)
+        told = _commit(tmp_path)
+        assert told["changed"]
+        assert told["commit"] == clean["commit"]
+        sums.append(told["diff_sha256"])
+    assert sums[0] == sums[2] != sums[1]
+    file.write_bytes(b"\xff\xfe not text")
+    assert _commit(tmp_path)["diff_sha256"] not in sums

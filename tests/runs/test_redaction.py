@@ -1,0 +1,53 @@
+"""What stands in an address, or in an escaped or folded string, is hidden too."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from roots.runs import hidden_names, redact, redact_values
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("https://user:t0ken@host/x", "https://<secret>@host/x"),
+        ("https://ghp_0123456789abcdef@host/x", "https://<secret>@host/x"),
+        ("postgresql://me:pw@db:5432/optuna", "postgresql://<secret>@db:5432/optuna"),
+        ("s3://b/f?X-Amz-Signature=ab12&part=3", "s3://b/f?X-Amz-Signature=<secret>&part=3"),
+        ("https://h/f?sig=ab%2F12&sv=1", "https://h/f?sig=<secret>&sv=1"),
+        ("https://h/f?access_token=ab", "https://h/f?access_token=<secret>"),
+    ],
+)
+def test_the_secret_part_of_an_address_is_hidden(address: str, told: str) -> None:
+    assert redact(address, {}) == told
+    assert redact(f"see '{address}' and {address}", {}) == f"see '{told}' and {told}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://host:8080/a@b",
+        "ssh://git@host/x",
+        "https://host/x?page=2&monkey_business",
+        "user:token@host",
+        "file:///data/a:b/c@d",
+    ],
+)
+def test_an_address_without_a_secret_stays(address: str) -> None:
+    assert redact(address, {}) == address
+
+
+def test_a_secret_that_a_format_would_fold_or_escape_is_hidden_before() -> None:
+    secret = 'correct "horse" battery \\ ' + "staple " * 20
+    told = redact_values({"a": [f"x {secret} y", 3, None], secret: (1.5, secret)}, {"MY_KEY": secret})
+    assert told == {"a": ["x <MY_KEY> y", 3, None], "<MY_KEY>": (1.5, "<MY_KEY>")}
+    for text in (json.dumps(told), yaml.safe_dump({"a": told["a"]})):
+        assert "horse" not in text
+
+
+def test_hidden_settings_are_named() -> None:
+    config = {"a": {"path": "https://<secret>@h/x"}, "b": ["in <HF_TOKEN>", "<MASK>", "<token>", 3]}
+    assert hidden_names(config) == ["a.path", "b.0"]
