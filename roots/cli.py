@@ -13,6 +13,7 @@ VERBS = {
     "validate": "measure a model on validation text: roots validate --run RUN",
     "test": "measure a model on test text: roots test --run RUN",
     "predict": "score every sequence: roots predict --run RUN",
+    "report": "draw a run as one page: roots report RUN",
     "corpus": "make token shards of text: roots corpus --config configs/corpus/text.yaml",
     "generate": 'continue a text: roots generate --run RUN --prompt "…"',
     "export": "write a Hugging Face folder: roots export --run RUN --to DIR",
@@ -57,6 +58,10 @@ def _answers(verb: str) -> Callable[[list[str]], int]:
         from roots.fit.profile.command import main as profile
 
         return profile
+    if verb == "report":
+        from roots.evaluation.command import main as report
+
+        return report
     if verb == "corpus":
         from roots.corpus.command import main as corpus
 

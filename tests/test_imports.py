@@ -57,7 +57,7 @@ OFFERED = {
         "split_of",
     },
     "roots.plan": {"Plan", "plan_run"},
-    "roots.evaluation": {"Page", "draw_run"},
+    "roots.evaluation": {"Page", "draw_run", "report_run"},
     "roots.metrics": {
         "Agreement",
         "Calibration",
@@ -65,6 +65,7 @@ OFFERED = {
         "Classification",
         "EntityF1",
         "GeneratedText",
+        "Mistakes",
         "MultiLabel",
         "Reading",
         "Regression",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import yaml
 from lightning.pytorch.loggers import Logger
 
+from roots import evaluation
 from roots.callbacks.environment import describe_environment
 from roots.callbacks.formats import in_words, number_formats
 from roots.callbacks.metrics_csv import MetricsCSV
@@ -17,7 +20,6 @@ from roots.callbacks.run_lock import RunLock
 from roots.callbacks.throughput import waiter
 from roots.callbacks.utilization import Utilization, utilization_of
 from roots.errors import CheckpointError, MissingExtra
-from roots.evaluation import draw_run
 from roots.runs import Run, claim, redact, write_atomically
 
 
@@ -66,6 +68,7 @@ class Recorder(L.Callback):
         if trainer.is_global_zero:
             self._write_config(ours)
             self._write_environment(ours, number_formats=formats, remarks=module.remarks)
+            self._write_data_card(ours)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the stopwatch, once it is known what the device can do."""
@@ -93,12 +96,18 @@ class Recorder(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes the validation out of the training's time."""
         ours: Any = trainer
+        if trainer.is_global_zero and self.run is not None and ours.details:
+            with told_if_it_fails(ours, "the details of the validation were not kept"):
+                write_details(self.run, "val", {"step": trainer.global_step, **ours.details})
         ours.throughput.leave_out(time.perf_counter() - self._validating_since)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draws the run."""
+        """Draws the run, and writes its page; what cannot be drawn leaves the run as it is."""
+        ours: Any = trainer
         if trainer.is_global_zero and self.run is not None:
-            draw_run(self.run)
+            again = f"roots report {self.run.path}"
+            with told_if_it_fails(ours, "the page of the run was not written", again):
+                evaluation.report_run(self.run)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Closes the W&B run, which the next run of this process would go on with."""
@@ -154,6 +163,11 @@ class Recorder(L.Callback):
         text = json.dumps(environment, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.run.path / (name or "environment.json"), redact(text))
 
+    def _write_data_card(self, trainer: Any) -> None:
+        assert self.run is not None
+        text = json.dumps(trainer.datamodule.card(), indent=2, ensure_ascii=False) + "\n"
+        write_atomically(self.run.path / "data.json", redact(text))
+
     def _keep_former(self, config: str, step: int) -> None:
         """Keeps the configuration that was in force until `step`, where it is another one."""
         assert self.run is not None
@@ -173,6 +187,22 @@ class Recorder(L.Callback):
         if trainer.tensorboard:
             loggers.append(tensorboard_logger(self.run))
         return loggers
+
+
+@contextmanager
+def told_if_it_fails(trainer: Any, what: str, again: str = "") -> Iterator[None]:
+    """Says of pictures that they could not be made; the run goes on without them."""
+    try:
+        yield
+    except Exception as error:
+        cure = f" Try again: {again}" if again else ""
+        trainer.say(f"{what} ({type(error).__name__}: {error}).{cure}")
+
+
+def write_details(run: Run, stage: str, details: dict[str, Any]) -> None:
+    """Keeps what an evaluation found beside numbers, for the page."""
+    text = json.dumps(details, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(run.details_file(stage), redact(text))
 
 
 def _config(trainer: Any) -> str:

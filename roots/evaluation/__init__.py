@@ -2,5 +2,6 @@
 
 from roots.evaluation.figures import draw_run
 from roots.evaluation.page import Page
+from roots.evaluation.run_page import report_run
 
-__all__ = ["Page", "draw_run"]
+__all__ = ["Page", "draw_run", "report_run"]
