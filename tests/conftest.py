@@ -49,7 +49,7 @@ def _no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if "pages" not in request.fixturenames:
         import roots.evaluation
 
-        monkeypatch.setattr("roots.evaluation.report_run", roots.evaluation.draw_run)
+        monkeypatch.setattr("roots.evaluation.run_page.report_run", roots.evaluation.draw_run)
 
 
 @pytest.fixture

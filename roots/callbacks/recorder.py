@@ -12,7 +12,6 @@ import lightning as L
 import yaml
 from lightning.pytorch.loggers import Logger
 
-from roots import evaluation
 from roots.callbacks.environment import describe_environment
 from roots.callbacks.formats import in_words, number_formats
 from roots.callbacks.metrics_csv import MetricsCSV
@@ -20,6 +19,7 @@ from roots.callbacks.run_lock import RunLock
 from roots.callbacks.throughput import waiter
 from roots.callbacks.utilization import Utilization, utilization_of
 from roots.errors import CheckpointError, MissingExtra
+from roots.evaluation import run_page
 from roots.runs import Run, claim, redact, write_atomically
 
 
@@ -107,7 +107,7 @@ class Recorder(L.Callback):
         if trainer.is_global_zero and self.run is not None:
             again = f"roots report {self.run.path}"
             with told_if_it_fails(ours, "the page of the run was not written", again):
-                evaluation.report_run(self.run)
+                run_page.report_run(self.run)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Closes the W&B run, which the next run of this process would go on with."""

@@ -34,7 +34,8 @@ def add(page: Page, record: RunRecord) -> None:
 def rates_of(record: RunRecord, stage: str) -> dict[str, dict[str, float]]:
     """Gives the newest precision, recall and F1 of each class, in the order of the log."""
     found: dict[str, dict[str, float]] = {}
-    for row in record.rows:
+    measured = {name: n for name, n in record.test.items() if isinstance(n, (int, float))}
+    for row in [measured] if stage == "test" else record.rows:
         for name, value in row.items():
             where, _, rest = name.partition("/")
             rate, _, of_class = rest.partition("/")
@@ -49,6 +50,8 @@ def _add_stage(
     details = record.details.get(stage, {})
     if "step" in details:
         page.text(f"After step {details['step']:,}.")
+    if "checkpoint" in details:
+        page.text(f"Of the checkpoint: {details['checkpoint']}.")
     try:
         _add_confusion(page, record, stage, details.get("confusion"))
         if rates:

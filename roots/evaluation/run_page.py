@@ -139,9 +139,14 @@ def _numbers(page: Page, record: RunRecord) -> None:
     """Adds a table of what was measured: the newest, the lowest and the highest."""
     names = [n for n in record.names if n.count("/") == 1]  # others are of one class each
     shown = [n for n in names if n.startswith("val/")] or [n for n in names if n == "train/loss"]
+    tested = [[n, v] for n, v in record.test.items() if n.count("/") == 1]
+    if shown or tested:
+        page.heading("Numbers")
+    if tested:
+        of = record.test.get("checkpoint", "?")
+        page.table(["quantity", "value"], tested, f"On test data, of the checkpoint {of}")
     if not shown:
         return
-    page.heading("Numbers")
     rows = []
     for name in shown:
         steps, values = record.curve(name)
@@ -167,14 +172,22 @@ def _samples(page: Page, record: RunRecord) -> None:
         text = "\n\n".join(_sample(each) for each in shown if each.get("step") == step)
         newest = step == steps[-1]
         if newest:
-            page.text(f"After step {_count(step)}; the prompt stands in ⟨ ⟩.")
+            how = "→ what was written, = the reference" if "\n→ " in text else "the prompt in ⟨ ⟩"
+            page.text(f"After step {_count(step)}; {how}.")
         page.verbatim(text, "" if newest else f"after step {_count(step)}")
 
 
 def _sample(sample: Mapping[str, Any]) -> str:
-    text = str(sample.get("text", ""))
-    tail = "…" if len(text) > LONGEST_SAMPLE else ""
-    return f"⟨{sample.get('prompt', '')}⟩{text[:LONGEST_SAMPLE]}{tail}"
+    """Words a sample: a prompt that is continued, or a source with its output and reference."""
+    if "output" in sample:
+        signs = {"source": "", "output": "→ ", "reference": "= "}
+        return "\n".join(f"{sign}{_cut(sample.get(name))}" for name, sign in signs.items())
+    return f"⟨{sample.get('prompt', '')}⟩{_cut(sample.get('text'))}"
+
+
+def _cut(text: object) -> str:
+    whole = "" if text is None else str(text)
+    return whole if len(whole) <= LONGEST_SAMPLE else f"{whole[:LONGEST_SAMPLE]}…"
 
 
 def _count(step: Any) -> str:

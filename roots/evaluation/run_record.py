@@ -32,6 +32,7 @@ class RunRecord:
         environment: Versions, hardware, command.
         data: The card of the data, as the data module wrote it.
         details: By stage (`val`, `test`): what its evaluation found beside numbers.
+        test: What `roots test` measured, by name, and of which checkpoint.
         samples: Texts that the network wrote, oldest first.
         rows: The finite numbers of each logged row, by name.
         troubles: What could not be read, in sentences.
@@ -42,6 +43,7 @@ class RunRecord:
     environment: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    test: dict[str, Any] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -141,6 +143,7 @@ def read_record(run: Run) -> RunRecord:
     record.config = take("config.yaml", yaml.safe_load, {}, dict)
     record.environment = take("environment.json", json.loads, {}, dict)
     record.data = take("data.json", json.loads, {}, dict)
+    record.test = take("test.json", json.loads, {}, dict)
     for stage in STAGES:
         found: dict[str, Any] = take(run.details_file(stage).name, json.loads, {}, dict)
         if found:

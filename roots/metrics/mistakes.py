@@ -35,7 +35,8 @@ class Mistakes(SummedMetric):
         if n < 1:
             raise ConfigError(f"n={n} keeps no mistakes. Set it to 1 or more; 20 is the default.")
         self.n = n
-        self.add_state("confidence", torch.full((n,), -1.0), dist_reduce_fx="cat")  # K, -1: none
+        none = torch.full((n,), -1.0, dtype=torch.float64)
+        self.add_state("confidence", none, dist_reduce_fx="cat")  # K, -1: none
         nothing = torch.full((n, 4), -1)
         self.add_state("about", nothing, dist_reduce_fx="cat")  # K 4: sample place label predicted
 
@@ -54,7 +55,7 @@ class Mistakes(SummedMetric):
             samples: The number of each row.
             keep: False for what counts for nothing.
         """
-        confidence, predicted = logits.float().softmax(-1).max(-1)  # B T
+        confidence, predicted = logits.to(self.exact).softmax(-1).max(-1)  # B T
         kept = labels != IGNORE if keep is None else (labels != IGNORE) & keep
         confidence = confidence.masked_fill((predicted == labels) | ~kept, -1.0)
         about = torch.stack(

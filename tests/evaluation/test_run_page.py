@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,32 @@ def test_a_run_has_its_curves_numbers_classes_settings_and_commands(tmp_path: Pa
     assert re.findall(r'(?:src|href)="(?!data:)', html) == []
 
 
+def test_outputs_stand_beside_their_references_and_long_texts_are_cut(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    rows = [
+        {"step": 1, "prompt": "the", "text": "x" * 3000},
+        {"step": 3, "sample": 0, "source": "ein Hund", "reference": "a dog", "output": "a cat"},
+    ]
+    (run.path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    html = report_run(run).read_text()
+    assert "<p>After step 3; → what was written, = the reference.</p>" in html
+    assert "<pre>ein Hund\n→ a cat\n= a dog</pre>" in html
+    assert f"⟨the⟩{'x' * 2000}…</pre>" in html
+
+
+def test_the_page_is_drawn_without_torch(tmp_path: Path) -> None:
+    """Another process, because this one may have torch already."""
+    run = made(tmp_path, details_val=details())
+    code = (
+        "import sys; from roots.cli import run; run(['report', sys.argv[1]]);"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    command = [sys.executable, "-W", "error", "-c", code, str(run.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (run.path / "report.html").is_file()
+
+
 def test_time_is_that_of_the_stopwatch_and_every_axis_has_its_curve(tmp_path: Path) -> None:
     record = read_record(made(tmp_path))
     assert record.curve("train/loss") == ([1, 2, 3], [2.0, 1.5, 1.0])
@@ -213,7 +241,7 @@ def test_the_calibration_error_is_its_definition() -> None:
 
 
 def test_the_verb_writes_the_page_of_each_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture, pages: None
 ) -> None:
     run = made(tmp_path)
     assert command(["report", str(run.path)]) == 0
@@ -262,10 +290,21 @@ def test_a_fit_of_a_classifier_writes_the_page_with_its_parts(
     assert sum(card["splits"]["train"]["labels"].values()) == 40
     assert sum(card["splits"]["val"]["lengths"]["counts"]) == 20
 
+    args = ["test", "--run", str(run.path), f"--data.test={data['val']}", "--checkpoint", "last"]
+    assert command(args) == 0
+    tested = json.loads(run.details_file("test").read_text())
+    assert (tested["checkpoint"], tested["confusion"]) == ("last", kept["confusion"])
+    assert tested["mistakes"] == kept["mistakes"]  # the same rows, by the same weights
+    assert command(["report", str(run.path)]) == 0
+    html = (run.path / "report.html").read_text()
+    assert "Classes, on test data" in headings(html)
+    assert "On test data, of the checkpoint last" in html
+    assert (run.path / "classes-test.png").is_file()
+
     def broken(*_: Any) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("roots.evaluation.report_run", broken)
+    monkeypatch.setattr("roots.evaluation.run_page.report_run", broken)
     monkeypatch.setattr("roots.callbacks.recorder.write_details", broken)
     said: list[str] = []
     again = compose(config, {"trainer.max_steps": 3})
