@@ -63,7 +63,7 @@ def _answers(verb: str) -> Callable[[list[str]], int]:
 
         return report
     if verb == "corpus":
-        from roots.corpus.command import main as corpus
+        from roots.evaluation.command import corpus
 
         return corpus
     if verb == "generate":

@@ -57,7 +57,7 @@ OFFERED = {
         "split_of",
     },
     "roots.plan": {"Plan", "plan_run"},
-    "roots.evaluation": {"Page", "draw_run", "report_run"},
+    "roots.evaluation": {"Page", "draw_run", "report_corpus", "report_run"},
     "roots.metrics": {
         "Agreement",
         "Calibration",

@@ -54,12 +54,12 @@ def plain_bars(axes: Any, names: Sequence[str], x: str) -> None:
     axes.invert_yaxis()
 
 
-def labels_of(names: Sequence[str]) -> list[str]:
+def labels_of(names: Sequence[str], *, longest: int = LONGEST_LABEL) -> list[str]:
     """Makes names that a figure can show: short, on one line, of letters that its font has.
 
     A name that cannot be drawn (Chinese, an emoji) becomes `#` and its number in `names`.
     """
-    return [_label(" ".join(name.split()), number) for number, name in enumerate(names)]
+    return [_label(" ".join(name.split()), number, longest) for number, name in enumerate(names)]
 
 
 def undrawn(names: Sequence[str]) -> str:
@@ -68,11 +68,11 @@ def undrawn(names: Sequence[str]) -> str:
     return ", ".join(f"{label} {name}" for label, name in pairs if label.startswith("#"))
 
 
-def _label(name: str, number: int) -> str:
+def _label(name: str, number: int, longest: int) -> str:
     if not name or name.startswith("#") or not all(ord(letter) in _letters() for letter in name):
         return f"#{number}"
-    if len(name) > LONGEST_LABEL:
-        name = name[: LONGEST_LABEL - 1] + "…"
+    if len(name) > longest:
+        name = name[: longest - 1] + "…"
     return name.replace("$", r"\$")  # between two of them stands a formula
 
 
