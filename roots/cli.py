@@ -14,6 +14,7 @@ VERBS = {
     "validate": "measure a model on validation text: roots validate --run RUN",
     "test": "measure a model on test text: roots test --run RUN",
     "predict": "score every sequence: roots predict --run RUN",
+    "report": "draw a run as one page: roots report RUN",
     "corpus": "make token shards of text: roots corpus --config configs/corpus/text.yaml",
     "generate": 'continue a text: roots generate --run RUN --prompt "…"',
     "list": "tell which runs there are, and how each is: roots list",
@@ -24,7 +25,8 @@ VERBS = {
 }
 
 ROOMS = {
-    "corpus": "roots.corpus.command:main",
+    "report": "roots.evaluation.command:main",
+    "corpus": "roots.evaluation.command:corpus",
     "generate": "roots.inference.command:main",
     "list": "roots.runs.command:main_list",
     "compare": "roots.evaluation.comparison.command:main",

@@ -43,6 +43,20 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page costs a second, for hundreds of tiny fits; who tests it asks for `pages`."""
+    if "pages" not in request.fixturenames:
+        import roots.evaluation
+
+        monkeypatch.setattr("roots.evaluation.run_page.report_run", roots.evaluation.draw_run)
+
+
+@pytest.fixture
+def pages() -> None:
+    """Lets fits write their pages."""
+
+
 @pytest.fixture(scope="session")
 def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hundred and twenty documents of different lengths, the same in every session."""

@@ -16,6 +16,7 @@ from roots.metrics import (
     Classification,
     EntityF1,
     GeneratedText,
+    Mistakes,
     MultiLabel,
     Regression,
     SquadScore,
@@ -65,6 +66,7 @@ def measured() -> dict[str, Measured]:
         "EntityF1": Measured(lambda: EntityF1(names=TAGS), (whole(5, 9), tags)),
         "SquadScore": Measured(lambda: SquadScore(threshold=0.8), questions()),
         "GeneratedText": Measured(GeneratedText, texts()),
+        "Mistakes": Measured(lambda: Mistakes(n=6), (normal(4), labels, torch.arange(N_ROWS))),
     }
 
 

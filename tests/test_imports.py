@@ -58,7 +58,7 @@ OFFERED = {
         "split_of",
     },
     "roots.plan": {"Plan", "plan_run"},
-    "roots.evaluation": {"Page", "compare", "draw_run"},
+    "roots.evaluation": {"Page", "compare", "draw_run", "report_corpus", "report_run"},
     "roots.metrics": {
         "Agreement",
         "Calibration",
@@ -66,6 +66,7 @@ OFFERED = {
         "Classification",
         "EntityF1",
         "GeneratedText",
+        "Mistakes",
         "MultiLabel",
         "Reading",
         "Regression",

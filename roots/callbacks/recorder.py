@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
@@ -20,7 +21,7 @@ from roots.callbacks.trackio_log import TrackioLog
 from roots.callbacks.utilization import Utilization, utilization_of
 from roots.callbacks.wandb_run import wandb_logger
 from roots.errors import CheckpointError, MissingExtra
-from roots.evaluation import draw_run
+from roots.evaluation import run_page
 from roots.runs import Run, RunLock, claim, redact_values, write_atomically
 from roots.runs import state as run_state
 
@@ -71,6 +72,7 @@ class Recorder(L.Callback):
         if trainer.is_global_zero:
             self._write_config(ours)
             self._write_environment(ours, number_formats=formats, remarks=module.remarks)
+            self._write_data_card(ours)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the stopwatch, once it is known what the device can do."""
@@ -98,12 +100,18 @@ class Recorder(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes the validation out of the training's time."""
         ours: Any = trainer
+        if trainer.is_global_zero and self.run is not None and ours.details:
+            with told_if_it_fails(ours, "the details of the validation were not kept"):
+                write_details(self.run, "val", {"step": trainer.global_step, **ours.details})
         ours.throughput.leave_out(time.perf_counter() - self._validating_since)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draws the run."""
+        """Draws the run, and writes its page; what cannot be drawn leaves the run as it is."""
+        ours: Any = trainer
         if trainer.is_global_zero and self.run is not None:
-            draw_run(self.run)
+            again = f"roots report {self.run.path}"
+            with told_if_it_fails(ours, "the page of the run was not written", again):
+                run_page.report_run(self.run)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Writes down that the run is finished, and lets go of it."""
@@ -167,6 +175,12 @@ class Recorder(L.Callback):
         text = json.dumps(redact_values(environment), indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.run.path / (name or "environment.json"), text)
 
+    def _write_data_card(self, trainer: Any) -> None:
+        assert self.run is not None
+        card = redact_values(trainer.datamodule.card())
+        text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(self.run.path / "data.json", text)
+
     def _keep_former(self, config: str, step: int) -> None:
         """Keeps the configuration that was in force until `step`, where it is another one."""
         assert self.run is not None
@@ -191,6 +205,22 @@ class Recorder(L.Callback):
         if trainer.tensorboard:
             loggers.append(tensorboard_logger(self.run))
         return loggers
+
+
+@contextlib.contextmanager
+def told_if_it_fails(trainer: Any, what: str, again: str = "") -> Iterator[None]:
+    """Says of pictures that they could not be made; the run goes on without them."""
+    try:
+        yield
+    except Exception as error:
+        cure = f" Try again: {again}" if again else ""
+        trainer.say(f"{what} ({type(error).__name__}: {error}).{cure}")
+
+
+def write_details(run: Run, stage: str, details: dict[str, Any]) -> None:
+    """Keeps what an evaluation found beside numbers, for the page."""
+    text = json.dumps(redact_values(details), indent=1, ensure_ascii=False) + "\n"
+    write_atomically(run.details_file(stage), text)
 
 
 def _config(trainer: Any) -> str:

@@ -25,6 +25,9 @@ encoding.py        the last pass: documents to tokens, in order, with any number
 pool.py            the worker processes, seen from the parent
 worker.py          a worker process
 inputs.py          which files a folder was made from, and whether they changed
+tally.py           what is counted of the documents that are written, for the card
+card.py            what a folder of shards tells of itself, for a person: the data card
+card_markdown.py   the card as README.md, as the Hub shows it
 recipe.py          which settings changed since a folder was made
 progress.py        the line on stderr
 adopt.py           a manifest for .bin and .idx files that came from elsewhere

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from roots.corpus.card_markdown import write_markdown
 from roots.corpus.cutting import parts
 from roots.corpus.encoding import encode_documents
 from roots.corpus.inputs import FileState, remember, states, with_files
@@ -18,6 +19,7 @@ from roots.corpus.pool import choose_workers
 from roots.corpus.progress import Progress
 from roots.corpus.splitting import fraction_of
 from roots.corpus.survey import Survey, documents_and_bytes, drop_reason, survey
+from roots.corpus.tally import Tally
 from roots.errors import DataError
 from roots.records import Document
 from roots.shards import Manifest, ShardWriter, SplitRecord
@@ -57,7 +59,7 @@ class Build:
     show: bool
 
     def run(self, folder: Path) -> None:
-        """Fills `folder`, the manifest last.
+        """Fills `folder`; the card, which tells what the manifest does, comes after it.
 
         Raises:
             DataError: The input cannot be read, changes meanwhile, or leaves a split empty.
@@ -69,6 +71,7 @@ class Build:
         (folder / SPOOL).unlink(missing_ok=True)
         remember(folder, [*files, *others])
         (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8", newline="")
+        write_markdown(folder)
 
     def _take_in(self, folder: Path, files: list[FileState]) -> tuple[Intake, Survey]:
         """Reads the source: through the pipeline where it has parts, else as it is."""
@@ -99,7 +102,9 @@ class Build:
         self._check_splits(taken, found)
         tokenizer = self._make_tokenizer(found)
         tokenizer.save(folder / TOKENIZER)
-        splits = self._encode(folder, tokenizer, found)
+        tally = Tally(taken.books.source, self.seed)
+        splits = self._encode(folder, tokenizer, found, tally)
+        tally.write(folder)
         return self._manifest(tokenizer, taken, splits)
 
     def _check_splits(self, taken: Intake, found: Survey) -> None:
@@ -138,7 +143,9 @@ class Build:
         pairs = documents_and_bytes(self.source)
         return (pair for pair in pairs if drop_reason(pair[0]) is None)
 
-    def _encode(self, folder: Path, tokenizer: Tokenizer, found: Survey) -> dict[str, SplitRecord]:
+    def _encode(
+        self, folder: Path, tokenizer: Tokenizer, found: Survey, tally: Tally
+    ) -> dict[str, SplitRecord]:
         n_bytes = found.n_bytes.total()
         progress = self._progress("encode", n_bytes)
         with ExitStack() as stack:
@@ -155,6 +162,7 @@ class Build:
                 writers=writers,
                 workers=choose_workers(self.workers, n_bytes),
                 progress=progress,
+                tally=tally,
             )
             _check_unchanged(found, again)
         progress.finish()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
 from roots.corpus.books import Books
@@ -19,11 +22,12 @@ _LARGEST_SHOWN = 5
 _ROW = "{:<6} {:>12} {:>16} {:>18} {:>12}"
 
 
-def main(args: list[str]) -> int:
+def main(args: list[str], *, then: Callable[[Path], str] | None = None) -> int:
     """Runs the command.
 
     Args:
         args: What follows `roots corpus`.
+        then: What is done with a folder that is ready, such as to draw it; gives words to print.
 
     Returns:
         The exit code.
@@ -47,13 +51,16 @@ def main(args: list[str]) -> int:
     if not (settings.dry_run or settings.sample):
         corpus.prepare()
         print(_summary(ShardFolder.open(corpus.folder)))
+        if then is not None:
+            print(then(corpus.folder))
     return 0
 
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="roots corpus",
-        description="Turns text into shards of tokens: survey, tokenizer, encoding, manifest.",
+        description="Turns text into shards of tokens: survey, tokenizer, encoding, manifest, data"
+        " card. `roots corpus report FOLDER` draws the card of a folder again.",
         exit_on_error=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="A YAML file of these settings.")

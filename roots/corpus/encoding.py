@@ -13,6 +13,7 @@ from roots.corpus.cutting import parts
 from roots.corpus.pool import map_in_order
 from roots.corpus.progress import Progress
 from roots.corpus.survey import Survey, documents_and_bytes, drop_reason
+from roots.corpus.tally import Tally
 from roots.shards import ShardWriter
 from roots.sources import Source
 from roots.tokenizer import Tokenizer
@@ -59,18 +60,21 @@ class _Batch:
     Args:
         texts: Documents, or parts of long ones.
         splits: The split of each text.
+        sources: The source of each text.
         ends: Whether a document ends with it.
         n_characters: Of all texts.
     """
 
     texts: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
     ends: list[bool] = field(default_factory=list)
     n_characters: int = 0
 
-    def add(self, text: str, split: str, end: bool) -> None:
+    def add(self, text: str, split: str, source: str, end: bool) -> None:
         self.texts.append(text)
         self.splits.append(split)
+        self.sources.append(source)
         self.ends.append(end)
         self.n_characters += len(text)
 
@@ -83,6 +87,7 @@ def encode_documents(
     writers: Mapping[str, ShardWriter],
     workers: int,
     progress: Progress,
+    tally: Tally,
 ) -> Survey:
     """Encodes all documents into the writers.
 
@@ -93,6 +98,7 @@ def encode_documents(
         writers: One per split, open.
         workers: Processes, at least 1.
         progress: Told of every document that was handed to a worker.
+        tally: Counts what is written.
 
     Returns:
         What came in, counted anew.
@@ -100,12 +106,12 @@ def encode_documents(
     tokenizer = Tokenizer.load(tokenizer_folder)
     found = Survey()
     cut = parts if tokenizer.cuts_at_lines else _whole
-    batches = _batches(source, divide, found, progress, cut)
+    batches = _batches(source, divide, found, progress, cut=cut, tally=tally)
     job = EncodeTexts(tokenizer_folder)
     encoded = map_in_order(batches, lambda batch: batch.texts, job, workers)
     with closing(encoded):
         for batch, answer in encoded:
-            _write(batch, answer, writers, tokenizer.eos_id)
+            _write(batch, answer, writers, tokenizer.eos_id, tally)
     return found
 
 
@@ -114,7 +120,9 @@ def _batches(
     divide: Callable[[bytes], str],
     found: Survey,
     progress: Progress,
+    *,
     cut: Callable[[str], Iterator[str]],
+    tally: Tally,
 ) -> Iterator[_Batch]:
     batch = _Batch()
     for document, raw in documents_and_bytes(source):
@@ -125,8 +133,9 @@ def _batches(
             continue
         split = divide(raw)
         found.keep(split, raw)
+        name = tally.document(document, raw)
         for text, last in _with_last(cut(document.text)):
-            batch.add(text, split, last)
+            batch.add(text, split, name, last)
             if batch.n_characters >= _BATCH_CHARACTERS:
                 yield batch
                 batch = _Batch()
@@ -134,13 +143,20 @@ def _batches(
         yield batch
 
 
-def _write(batch: _Batch, answer: Encoded, writers: Mapping[str, ShardWriter], eos_id: int) -> None:
+def _write(
+    batch: _Batch,
+    answer: Encoded,
+    writers: Mapping[str, ShardWriter],
+    eos_id: int,
+    tally: Tally,
+) -> None:
     raw, counts = answer
     ids = np.frombuffer(raw, dtype=np.int32)
     bounds = np.cumsum([0, *counts])
     for i, (split, end) in enumerate(zip(batch.splits, batch.ends, strict=True)):
         writer = writers[split]
         writer.extend(ids[bounds[i] : bounds[i + 1]])
+        tally.tokens(batch.sources[i], counts[i] + end)
         if end:
             writer.extend([eos_id])
             writer.end_document()

@@ -123,6 +123,25 @@ class StepData(L.LightningDataModule, ABC):
         """Adds to what was predicted of a row what the data know of it."""
         return prediction
 
+    def quoted(self, split: str, sample: int, place: int) -> dict[str, Any]:  # noqa: ARG002
+        """Tells a person where a row of a split stands, and how it reads; nothing where unknown.
+
+        Args:
+            split: `train`, `val` or `test`.
+            sample: The row's number.
+            place: The token that is meant, where it is one of the row's.
+        """
+        return {}
+
+    def card(self) -> dict[str, Any]:
+        """Tells what the data are, as plain values: for the pages of a run."""
+        return {
+            "description": self.describe(),
+            "path": str(self.path),
+            "fingerprint": self.fingerprint,
+            "remarks": list(self.remarks),
+        }
+
     def take_tokenizer_of(self, builder: Any) -> None:
         """Takes the tokenizer of a network that brings one; data that have their own take none."""
 

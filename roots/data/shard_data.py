@@ -145,6 +145,21 @@ class ShardData(StepData):
         train, val = self.n_train, len(self.sequences("val"))
         return f"{self.path}: {train:,} sequences to train on, {val:,} to validate on"
 
+    def card(self) -> dict[str, Any]:
+        """Tells what the corpus is, from its manifest."""
+        manifest = self.folder.manifest
+        splits = {
+            name: {"documents": split.documents, "tokens": split.tokens, "bytes": split.bytes}
+            for name, split in manifest.splits.items()
+        }
+        corpus = {
+            "source": manifest.recipe.get("source"),
+            "vocab_size": manifest.vocab_size,
+            "documents_read": manifest.documents_read,
+            "documents_dropped": dict(manifest.documents_dropped),
+        }
+        return {**super().card(), "splits": splits, "corpus": corpus}
+
     def documents_of(self, samples: Int64[np.ndarray, " B"]) -> list[int]:
         """Gives the number of the document that each training sample starts in."""
         rows = self.sequences("train")

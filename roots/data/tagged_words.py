@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from roots.batch import IGNORE
+from roots.data.cards import quotation
 from roots.data.labelled_texts import framed_split
 from roots.data.ragged import Ragged
 from roots.data.splits import Split
@@ -159,6 +160,18 @@ class TaggedWords(TaskData):
             pad_id=self.tokenizer.pad_id,
         )
         return replace(split, about=sentences)
+
+    def quoted(self, split: str, sample: int, place: int) -> dict[str, Any]:
+        """Tells where a sentence stands, its words, and the word that has the token."""
+        rows = self.split(split)
+        sentence: Any = rows.about[sample]
+        begun = [n for n, first in enumerate(sentence.places) if UNREAD != first <= place]
+        word = {"word": sentence.words[begun[-1]]} if begun else {}
+        return {
+            "where": rows.where[sample],
+            "text": quotation(" ".join(sentence.words)),
+            **word,
+        }
 
     # -- how -----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from roots.batch import StepBatch
 from roots.data.base import StepData, first_few
+from roots.data.cards import quotation, split_card
 from roots.data.like_lengths import LikeLengths, padding_fraction
 from roots.data.splits import Split, TaskEvaluation, TaskSteps
 from roots.errors import ConfigError, DataError
@@ -111,6 +112,7 @@ class TaskData(StepData):
         self._read_as = Columns(self.columns, fields=self.FIELDS, optional=self.OPTIONAL)
         self._of_network = ""
         self._splits: dict[str, Split] = {}
+        self._texts: dict[str, list[str]] = {}
         self._order: LikeLengths | None = None
 
     # -- what a subclass says ----------------------------------------------------------------
@@ -129,6 +131,10 @@ class TaskData(StepData):
     def texts_of(self, row: Row) -> str:
         """Gives the text of a row: rows of the same text stay together when some are held out."""
         return "\0".join(str(row.fields.get(name, "")) for name in (*self.FIELDS, *self.OPTIONAL))
+
+    def shown(self, row: Row) -> str:
+        """Gives the text of a row for a person."""
+        return self.texts_of(row).strip("\0").replace("\0", " ⏐ ")
 
     def class_of(self, row: Row) -> Hashable:  # noqa: ARG002 - for a subclass
         """Gives the class whose share a held-out part keeps."""
@@ -191,11 +197,11 @@ class TaskData(StepData):
         if name not in self._splits:
             if name == "test":
                 self.split("train")  # which tells the labels
-                self._splits["test"] = self.make_split(self._rows("test"))
+                self._keep("test", self._rows("test"))
             else:
                 train, val = self._train_and_val()
                 self._splits["train"] = self.make_split(train)
-                self._splits["val"] = self.make_split(val)
+                self._keep("val", val)
         return self._splits[name]
 
     def describe(self) -> str:
@@ -220,6 +226,16 @@ class TaskData(StepData):
         """Says which training rows samples are."""
         where = self.split("train").where
         return f"Its rows are {first_few([where[s] for s in samples if s >= 0])}."
+
+    def quoted(self, split: str, sample: int, place: int) -> dict[str, Any]:  # noqa: ARG002
+        """Tells where a row stands, and how its text begins: of a split that is evaluated."""
+        return {"where": self.split(split).where[sample], "text": self._texts[split][sample]}
+
+    def card(self) -> dict[str, Any]:
+        """Tells what the rows are: how many, how long, with which labels."""
+        names: Sequence[str] = getattr(getattr(self, "labels", None), "names", ())
+        splits = {name: split_card(split, names) for name, split in self._splits.items()}
+        return {**super().card(), "splits": splits}
 
     # -- steps -------------------------------------------------------------------------------
 
@@ -280,6 +296,11 @@ class TaskData(StepData):
     def _all_of(self, name: str) -> DataLoader[StepBatch]:
         dataset = TaskEvaluation(self.split(name), share=self._share, ranks=self._ranks)
         return self._evaluation(dataset)
+
+    def _keep(self, name: str, rows: Sequence[Row]) -> None:
+        """Keeps a split that is evaluated, and the beginnings of its texts, to quote them."""
+        self._splits[name] = self.make_split(rows)
+        self._texts[name] = [quotation(self.shown(row)) for row in rows]
 
     def _train_and_val(self) -> tuple[list[Row], list[Row]]:
         rows = self._rows("train", rejected_file=self.rejected_file)

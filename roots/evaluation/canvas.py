@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from typing import Any
 BLUE, ORANGE, GREY = "#4878a8", "#d1762c", "#8a8a8a"
 COLOURS = (BLUE, ORANGE, "#9bc48f", "#a03a50", "#48366e", "#222222")
 STYLES = ("-", "--", ":", "-.")
+HATCHES = ("", "////", "....")
+LONGEST_LABEL = 22
 
 
 def new_figure(width: float = 8.0, height: float = 4.8) -> Any:
@@ -36,7 +40,47 @@ def plain(axes: Any, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def plain_bars(axes: Any, names: Sequence[str], x: str) -> None:
+    """Gives axes of horizontal bars their names, the first on top, and a grid of upright lines."""
+    plain(axes, x, "")
+    axes.grid(False, axis="y")
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(y=0.5 / max(len(names), 1) * 0.2)
+    axes.invert_yaxis()
+
+
+def labels_of(names: Sequence[str], *, longest: int = LONGEST_LABEL) -> list[str]:
+    """Makes names that a figure can show: short, on one line, of letters that its font has.
+
+    A name that cannot be drawn (Chinese, an emoji) becomes `#` and its number in `names`.
+    """
+    return [_label(" ".join(name.split()), number, longest) for number, name in enumerate(names)]
+
+
+def undrawn(names: Sequence[str]) -> str:
+    """Tells the names that `labels_of` had to replace: `#0 体育, #3 财经`; empty where none."""
+    pairs = zip(labels_of(names), names, strict=True)
+    return ", ".join(f"{label} {name}" for label, name in pairs if label.startswith("#"))
+
+
+def _label(name: str, number: int, longest: int) -> str:
+    if not name or name.startswith("#") or not all(ord(letter) in _letters() for letter in name):
+        return f"#{number}"
+    if len(name) > longest:
+        name = name[: longest - 1] + "…"
+    return name.replace("$", r"\$")  # between two of them stands a formula
+
+
+@cache
+def _letters() -> frozenset[int]:
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
 
 
 def save_png(figure: Any, path: Path) -> Path:
@@ -45,6 +89,11 @@ def save_png(figure: Any, path: Path) -> Path:
     figure.savefig(temporary, format="png")
     temporary.replace(path)
     return path
+
+
+def keep_png(figure: Any, path: Path) -> bytes:
+    """Writes a figure as `save_png` does, and gives the bytes, so that it is drawn only once."""
+    return save_png(figure, path).read_bytes()
 
 
 def png_of(figure: Any) -> bytes:

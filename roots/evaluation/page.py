@@ -70,7 +70,11 @@ class Page:
 
     def figure(self, figure: Any, caption: str) -> None:
         """Adds a matplotlib figure; the caption is also what a screen reader says."""
-        data = base64.b64encode(png_of(figure)).decode()
+        self.picture(png_of(figure), caption)
+
+    def picture(self, png: bytes, caption: str) -> None:
+        """Adds a PNG file; the caption is also what a screen reader says."""
+        data = base64.b64encode(png).decode()
         self._parts.append(
             f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
             f"<figcaption>{escape(caption)}</figcaption></figure>"

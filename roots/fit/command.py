@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from roots.callbacks.recorder import write_details
 from roots.callbacks.utilization import share_in_words
 from roots.data import Conversations
 from roots.errors import ConfigError
@@ -118,6 +119,9 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
     if own.run:
         record = {"checkpoint": own.checkpoint, **composed.trainer.latest}
         write_atomically(Path(own.run) / f"{verb}.json", json.dumps(record, indent=2) + "\n")
+        if details := composed.trainer.details:
+            stage = "test" if verb == "test" else "val"
+            write_details(Run(own.run), stage, {"checkpoint": own.checkpoint, **details})
     return 0
 
 
@@ -161,12 +165,17 @@ def _closing(run: Run, composed: Composed, seconds: float) -> str:
     return "\n".join(
         [
             f"\n{' · '.join(words)}",
-            f"\nrun directory: {where}   (figure: {where}/loss.png)",
+            f"\nrun directory: {where}{_pictures(run)}",
             "\nnext:",
             *(writes if composed.model.causal else []),
             f"  roots fit --resume {where} --trainer.max_steps {more}",
         ]
     )
+
+
+def _pictures(run: Run) -> str:
+    page = run.path / "report.html"
+    return f"   (page: {os.path.relpath(page)})" if page.is_file() else ""
 
 
 def _asked(composed: Composed) -> str:

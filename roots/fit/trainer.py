@@ -159,6 +159,7 @@ class Trainer(L.Trainer):
         self.resumed_from = 0
         self.passed_over: dict[Path, str] = {}
         self.latest: dict[str, float] = {}
+        self.details: dict[str, Any] = {}  # of the newest evaluation, beside its numbers
         self.throughput = Throughput()
         self.on_non_finite = on_non_finite
         self.skipped_steps = SkippedSteps()

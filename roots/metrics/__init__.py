@@ -31,6 +31,7 @@ from roots.metrics.classification import Classification
 from roots.metrics.entities import entities_of
 from roots.metrics.entity_f1 import EntityF1
 from roots.metrics.generated_text import GeneratedText
+from roots.metrics.mistakes import Mistakes
 from roots.metrics.multi_label import MultiLabel
 from roots.metrics.regression import Regression
 from roots.metrics.span_answers import SpanAnswers
@@ -45,6 +46,7 @@ __all__ = [
     "Classification",
     "EntityF1",
     "GeneratedText",
+    "Mistakes",
     "MultiLabel",
     "Reading",
     "Regression",

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
+from roots.batch import Score, TaskBatch
 from roots.errors import ConfigError
-from roots.modules.task import TaskModule
+from roots.metrics import Calibration, Mistakes
+from roots.modules.class_details import worded
+from roots.modules.task import Measure, TaskModule
 from roots.networks import NetworkBuilder
 from roots.objectives import Classes
 from roots.optim import OptimizerBuilder, Schedule
@@ -88,6 +92,21 @@ class Classifier(TaskModule):
     def classes(self) -> Classes:
         """Makes the loss of one class for each thing."""
         return Classes(label_smoothing=self.label_smoothing, weights=self._weights)
+
+    def looks(self) -> Sequence[Measure]:
+        """Makes what tells whether it is as sure as it is right, and what it got wrong."""
+        return [Calibration(), Mistakes()] if self.labels.kind == "one" else []
+
+    def look(self, looks: Sequence[Measure], score: Score, batch: TaskBatch) -> None:
+        """Adds a micro-batch to them."""
+        for look in looks:
+            rows = [batch.samples] if isinstance(look, Mistakes) else []
+            look.update(score.outputs, batch.labels, *rows)
+
+    def worded(self, details: dict[str, Any]) -> dict[str, Any]:
+        """Names the classes, and quotes the rows that it got wrong."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        return worded(details, self.labels.names, partial(data.quoted, self.stage))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the labels."""

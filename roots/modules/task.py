@@ -32,6 +32,9 @@ class Measure(Protocol):
     def values(self) -> dict[str, float]:
         """Gives what was measured over all rows of all ranks, by name."""
 
+    def details(self) -> dict[str, Any]:
+        """Gives what is no single number, over all rows of all ranks."""
+
 
 @dataclass
 class Tally:
@@ -40,10 +43,12 @@ class Tally:
     Args:
         sums: Of the loss and of the labels, (2,).
         measure: The task's metrics.
+        looks: What else is added up, for pictures.
     """
 
     sums: Tensor
     measure: Measure
+    looks: Sequence[Measure] = ()
 
 
 class TaskModule(StepModule):
@@ -58,6 +63,17 @@ class TaskModule(StepModule):
     @abstractmethod
     def measure(self) -> Measure:
         """Makes what measures predictions."""
+
+    def looks(self) -> Sequence[Measure]:
+        """Makes what is added up for pictures, beside what is measured."""
+        return ()
+
+    def look(self, looks: Sequence[Measure], score: Score, batch: TaskBatch) -> None:
+        """Adds a micro-batch to what is added up for pictures."""
+
+    def worded(self, details: dict[str, Any]) -> dict[str, Any]:
+        """Makes of the details what a person can read."""
+        return details
 
     def trainable_of(self, network: PreTrainedModel) -> TaskTrainable:
         """Puts the loss behind the network's own forward."""
@@ -74,7 +90,8 @@ class TaskModule(StepModule):
         """Starts the sums."""
         exact = torch.float32 if self.device.type == "mps" else torch.float64
         sums = torch.zeros(2, dtype=exact, device=self.device)
-        self._tally = Tally(sums, self.measure().to(self.device))
+        looks = [look.to(self.device) for look in self.looks()]
+        self._tally = Tally(sums, self.measure().to(self.device), looks)
 
     def validation_step(self, batch: TaskBatch, _index: int) -> None:
         """Adds a batch to the sums of loss and labels, and to what is measured."""
@@ -83,6 +100,7 @@ class TaskModule(StepModule):
         for part, score in self.score_without_training(batch):
             tally.sums += torch.stack([s.to(tally.sums) for s in (score.loss, score.n_labels)])
             self.add(tally.measure, score, part)  # type: ignore[arg-type]
+            self.look(tally.looks, score, part)  # type: ignore[arg-type]
 
     def add(self, measure: Measure, score: Score, batch: TaskBatch) -> None:
         """Adds what the network says of a micro-batch to what is measured."""
@@ -96,6 +114,14 @@ class TaskModule(StepModule):
         if count:
             metrics = {"loss": loss / count, **measured}
             self.report({f"{self.stage}/{name}": value for name, value in metrics.items()})
+            self._keep_details(self._tally)
+
+    def _keep_details(self, tally: Tally) -> None:
+        """Adds the details of all ranks up, and hands them to the trainer, whose run keeps them."""
+        details: dict[str, Any] = {}
+        for measure in (tally.measure, *tally.looks):
+            details |= measure.details()
+        self.trainer.details = self.worded(details)  # type: ignore[attr-defined]
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step

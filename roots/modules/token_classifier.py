@@ -12,7 +12,7 @@ from torch import Tensor
 
 from roots.batch import IGNORE, Score, TaskBatch
 from roots.errors import DataError
-from roots.metrics import EntityF1, entities_of
+from roots.metrics import Classification, EntityF1, entities_of
 from roots.metrics.entities import OUTSIDE, check_scheme
 from roots.modules.classifier import Classifier
 from roots.modules.task import Measure, framed_batch
@@ -95,6 +95,10 @@ class TokenClassifier(Classifier):
     def measure(self) -> Measure:
         """Makes the metrics of whole entities."""
         return EntityF1(names=self.labels.names, scheme=self.scheme)
+
+    def looks(self) -> Sequence[Measure]:
+        """Makes what is seen of single tags: which are confused, how sure, which were wrong."""
+        return [*super().looks(), Classification(names=self.labels.names, each_class=False)]
 
     def add(self, measure: Measure, score: Score, batch: TaskBatch) -> None:
         """Adds the tags of all words of a micro-batch, those without a token as `O`."""

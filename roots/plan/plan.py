@@ -119,7 +119,7 @@ def _writes(trainer: Any) -> str:
     where = trainer.run.path if trainer.run else f"{trainer.runs_dir}/{trainer.name}/<number>"
     return (
         f"{where}/: config.yaml, environment.json, metrics.csv,"
-        f" loss.png, checkpoints/ (every {every:,} steps; the newest and the"
+        f" loss.png, report.html, checkpoints/ (every {every:,} steps; the newest and the"
         f" best {trainer.checkpoints.keep_best} stay)"
     )
 

@@ -5,8 +5,11 @@ runs/<name>/<id>/
     environment.json   versions, hardware, commit, data, command
     state.json         running, finished, failed or interrupted; its steps; how long it took
     metrics.csv        one row per logged step
+    data.json          the card of the data: what it is, how much, which labels
+    details-val.json   what the newest validation found beside numbers: confusions, mistakes
     samples.jsonl      sampled texts, when asked for
-    loss.png           the figure
+    loss.png           the figure; beside it those of the page
+    report.html        the page
     checkpoints/step-000600/
         checkpoint.json    step, validation metrics, the sha256 of each file beside it; its presence
                             says the folder is whole
@@ -83,6 +86,10 @@ class Run:
     def checkpoints_folder(self) -> Path:
         """Where the checkpoints are."""
         return self.path / "checkpoints"
+
+    def details_file(self, stage: str) -> Path:
+        """What the newest evaluation of `val` or `test` found beside numbers."""
+        return self.path / f"details-{stage}.json"
 
     def checkpoint_folder(self, step: int) -> Path:
         """Where the checkpoint of a step is, or will be."""

@@ -25,6 +25,9 @@ _EXTRAS = (
     "inputs.json",
     "dropped.jsonl",
     "rejects.jsonl",
+    "kept.json",
+    "README.md",
+    "report.html",
     "tokenizer/tokenizer.json",
     "tokenizer/tokenizer_config.json",
 )

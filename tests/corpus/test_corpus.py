@@ -114,6 +114,8 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path, monkeypatch, worke
     assert contents(made(tmp_path, "many", workers=workers).prepare(progress=False)) == one
     assert set(one) == {
         "manifest.json",
+        "kept.json",
+        "README.md",
         "tokenizer/tokenizer.json",
         "tokenizer/tokenizer_config.json",
         *(f"{split}.{kind}" for split in ("train", "val") for kind in ("bin", "idx")),

@@ -187,6 +187,7 @@ def test_findings_of_before_are_not_left_when_stages_change(folder: Path) -> Non
     assert found == {
         "manifest.json",
         "inputs.json",
+        "kept.json",
         "dropped.jsonl",
         "rejects.jsonl",
         "exact_duplicates.jsonl",

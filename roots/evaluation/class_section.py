@@ -1,0 +1,138 @@
+"""The part of a run's page that is about classes: confusions, rates, calibration, mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from roots.evaluation.canvas import keep_png, undrawn
+from roots.evaluation.class_figures import (
+    MOST_CLASSES,
+    RATES,
+    confusion_figure,
+    expected_error,
+    rates_figure,
+    reliability_figure,
+)
+from roots.evaluation.page import Page
+from roots.evaluation.run_record import RunRecord
+
+MOST_PAIRS = 20
+_WORDS = {"val": "validation", "test": "test"}
+
+
+def add(page: Page, record: RunRecord) -> None:
+    """Adds what is known of each stage's classes; nothing where there are none."""
+    for stage, words in _WORDS.items():
+        details = record.details.get(stage, {})
+        rates = rates_of(record, stage)
+        if rates or {"confusion", "reliability", "mistakes"} & details.keys():
+            page.heading(f"Classes, on {words} data")
+            _add_stage(page, record, stage, rates)
+
+
+def rates_of(record: RunRecord, stage: str) -> dict[str, dict[str, float]]:
+    """Gives the newest precision, recall and F1 of each class, in the order of the log."""
+    found: dict[str, dict[str, float]] = {}
+    measured = {name: n for name, n in record.test.items() if isinstance(n, (int, float))}
+    for row in [measured] if stage == "test" else record.rows:
+        for name, value in row.items():
+            where, _, rest = name.partition("/")
+            rate, _, of_class = rest.partition("/")
+            if where == stage and rate in RATES and of_class:
+                found.setdefault(of_class, {})[rate] = value
+    return found
+
+
+def _add_stage(
+    page: Page, record: RunRecord, stage: str, rates: Mapping[str, Mapping[str, float]]
+) -> None:
+    details = record.details.get(stage, {})
+    if "step" in details:
+        page.text(f"After step {details['step']:,}.")
+    if "checkpoint" in details:
+        page.text(f"Of the checkpoint: {details['checkpoint']}.")
+    try:
+        _add_confusion(page, record, stage, details.get("confusion"))
+        if rates:
+            name = "classes" if stage == "val" else f"classes-{stage}"
+            more = (
+                f"; the worst {MOST_CLASSES} of {len(rates)}" if len(rates) > MOST_CLASSES else ""
+            )
+            key = _key(list(rates))
+            _figure(
+                page, record, name, rates_figure(rates),
+                f"Precision, recall and F1 of each class, the worst on top{more}{key}",
+            )  # fmt: skip
+        _add_calibration(page, record, stage, details.get("reliability"))
+        _add_mistakes(page, details.get("mistakes") or [])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        file = record.run.details_file(stage).name
+        page.text(
+            f"Note: {file} is damaged ({type(error).__name__}: {error}): the rest is left out."
+        )
+
+
+def _add_confusion(page: Page, record: RunRecord, stage: str, confusion: Any) -> None:
+    if not confusion:
+        return
+    names, counts = confusion["names"], confusion.get("counts")
+    if counts is not None and len(names) <= MOST_CLASSES:
+        name = "confusion" if stage == "val" else f"confusion-{stage}"
+        words = "Rows by label and by what was predicted; dark is a large share of the label's rows"
+        caption = f"{words}{_key(names)}"
+        _figure(page, record, name, confusion_figure(names, counts), caption)
+    pairs = confusion.get("pairs") or _pairs(names, counts)
+    if pairs and len(names) > 2:
+        rows = [[each["label"], each["predicted"], each["rows"]] for each in pairs[:MOST_PAIRS]]
+        page.table(["label", "predicted", "rows"], rows, "What is confused most")
+
+
+def _pairs(names: list[str], counts: list[list[int]]) -> list[dict[str, Any]]:
+    found = [
+        {"label": names[r], "predicted": names[c], "rows": n}
+        for r, row in enumerate(counts)
+        for c, n in enumerate(row)
+        if n and r != c
+    ]
+    return sorted(found, key=lambda pair: -pair["rows"])
+
+
+def _add_calibration(page: Page, record: RunRecord, stage: str, diagram: Any) -> None:
+    if not diagram or not sum(diagram["count"]):
+        return
+    name = "calibration" if stage == "val" else f"calibration-{stage}"
+    error = expected_error(diagram)
+    caption = (
+        "Reliability: among predictions of a confidence, the share that is right. On the dashed"
+        f" line it would be as sure as it is right; the mean distance (ECE) is {error:.3f}"
+    )
+    _figure(page, record, name, reliability_figure(diagram), caption)
+
+
+def _add_mistakes(page: Page, mistakes: list[dict[str, Any]]) -> None:
+    if not mistakes:
+        return
+    words = any("word" in mistake for mistake in mistakes)
+    head = ["confidence", "label", "predicted", *(["word"] if words else []), "text", "where"]
+    rows = [
+        [
+            float(each["confidence"]),
+            str(each["label"]),
+            str(each["predicted"]),
+            *([str(each.get("word", ""))] if words else []),
+            str(each.get("text", "")),
+            str(each.get("where", "")),
+        ]
+        for each in mistakes
+    ]
+    page.table(head, rows, "The mistakes that it was surest of: a wrong label, or a hard text?")
+
+
+def _figure(page: Page, record: RunRecord, name: str, figure: Any, caption: str) -> None:
+    page.picture(keep_png(figure, record.run.path / f"{name}.png"), caption)
+
+
+def _key(names: list[str]) -> str:
+    """Names what the figure's font cannot draw."""
+    return f". {undrawn(names)}" if undrawn(names) else ""

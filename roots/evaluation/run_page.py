@@ -1,0 +1,237 @@
+"""The page of a run: what was trained on what, how it went, what it says, how to repeat it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roots.evaluation import class_section, data_section
+from roots.evaluation.canvas import keep_png
+from roots.evaluation.figures import (
+    loss_figure,
+    measured_figure,
+    progress_figure,
+    throughput_figure,
+)
+from roots.evaluation.page import Page
+from roots.evaluation.run_record import RunRecord, read_record
+from roots.runs import Run
+
+PAGE = "report.html"
+MOST_SAMPLES = 40
+LONGEST_SAMPLE = 2000
+
+HEADLINES = (
+    "bits_per_byte",
+    "exact_match",
+    "f1_micro",
+    "bleu",
+    "accuracy",
+    "pearson",
+    "loss",
+)
+"""What tells most of a run, by name, the first that was measured."""
+
+
+def report_run(run: Run) -> Path:
+    """Writes report.html and its figures as PNG files into a run's directory; gives the page.
+
+    What is missing or damaged there is left out, and the page says so.
+    """
+    record = read_record(run)
+    page = Page(record.name, summary(record))
+    for trouble in record.troubles:
+        page.text(f"Note: {trouble}")
+    if not record.rows:
+        page.text("Nothing was logged yet, so there are no curves.")
+    for name, figure, caption in _figures(record):
+        if figure is not None:
+            page.picture(keep_png(figure, run.path / f"{name}.png"), caption)
+    _numbers(page, record)
+    class_section.add(page, record)
+    _samples(page, record)
+    data_section.add(page, record.data)
+    _settings(page, record)
+    _again(page, record)
+    return page.save(run.path / PAGE)
+
+
+def summary(record: RunRecord) -> str:
+    """Words a run in one line: what, on what, how long, and the number that counts."""
+    parts = [_trained(record)]
+    if record.rows:
+        parts.append(_how_long(record))
+    if found := headline(record):
+        name, value, step = found
+        parts.append(f"{name} {value:.4g} at step {step:,}")
+    return " · ".join(part for part in parts if part)
+
+
+def headline(record: RunRecord) -> tuple[str, float, int] | None:
+    """Gives the number that tells most of the best validation: name, value and step."""
+    monitor, mode = _monitor(record)
+    steps, values = record.curve(monitor)
+    if not steps:
+        return None
+    best = (min if mode == "min" else max)(values)
+    step = steps[values.index(best)]
+    for name in HEADLINES:
+        at = dict(zip(*record.curve(f"val/{name}"), strict=True))
+        if step in at:
+            return f"val/{name}", at[step], int(step)
+    return monitor, best, int(step)
+
+
+def _monitor(record: RunRecord) -> tuple[str, str]:
+    name = record.setting("trainer", "monitor") or "val/loss"
+    return str(name), str(record.setting("trainer", "monitor_mode") or "min")
+
+
+def _trained(record: RunRecord) -> str:
+    module = _last(record.setting("model", "class_path"))
+    network = record.setting("model", "init_args", "network", "init_args") or {}
+    shape = network.get("config") or {}
+    kind = shape.get("model_type", "") if isinstance(shape, Mapping) else ""
+    name = Path(str(network.get("path") or "")).name or kind
+    path = str((record.environment.get("data") or {}).get("path") or record.data.get("path") or "")
+    words = f"{module} ({name})" if name else module
+    return f"{words} on {Path(path).name}" if path else words
+
+
+def _how_long(record: RunRecord) -> str:
+    steps = f"{record.last_step:,} steps"
+    tokens = record.last("train/tokens_seen")
+    seen = f", {tokens:,.0f} tokens" if tokens is not None else ""
+    return f"{steps}{seen}, {duration(record.seconds)} of training"
+
+
+def duration(seconds: float) -> str:
+    """Writes a time in the two units that say most of it: `3 min 20 s`."""
+    whole = round(seconds)
+    for unit, name, below, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"),
+                                       (60, "min", 1, "s")):  # fmt: skip
+        if whole >= unit:
+            return f"{whole // unit} {name} {whole % unit // below} {smaller}"
+    return f"{seconds:.3g} s" if seconds < 1 else f"{whole} s"
+
+
+def _figures(record: RunRecord) -> Iterator[tuple[str, Any, str]]:
+    yield (
+        "loss",
+        loss_figure(record),
+        "Loss of training and validation, learning rate and gradient norm over optimizer steps",
+    )
+    yield "progress", progress_figure(record), "Loss over tokens, and over the time of training"
+    yield "measured", measured_figure(record), "What validations measured, over optimizer steps"
+    yield (
+        "throughput",
+        throughput_figure(record),
+        "Tokens per second of training; validations, samples and checkpoints are left out",
+    )
+
+
+def _numbers(page: Page, record: RunRecord) -> None:
+    """Adds a table of what was measured: the newest, the lowest and the highest."""
+    names = [n for n in record.names if n.count("/") == 1]  # others are of one class each
+    shown = [n for n in names if n.startswith("val/")] or [n for n in names if n == "train/loss"]
+    tested = [[n, v] for n, v in record.test.items() if n.count("/") == 1]
+    if shown or tested:
+        page.heading("Numbers")
+    if tested:
+        of = record.test.get("checkpoint", "?")
+        page.table(["quantity", "value"], tested, f"On test data, of the checkpoint {of}")
+    if not shown:
+        return
+    rows = []
+    for name in shown:
+        steps, values = record.curve(name)
+        low, high = min(values), max(values)
+        rows.append(
+            [name, values[-1], low, _at(steps, values, low), high, _at(steps, values, high)]
+        )
+    page.table(["quantity", "last", "lowest", "at step", "highest", "at step"], rows)
+
+
+def _at(steps: list[float], values: list[float], value: float) -> int:
+    return int(steps[values.index(value)])
+
+
+def _samples(page: Page, record: RunRecord) -> None:
+    """Adds what the network wrote: the newest open, the earlier ones folded away."""
+    if not record.samples:
+        return
+    page.heading("Samples")
+    shown = record.samples[-MOST_SAMPLES:]
+    steps = list(dict.fromkeys(sample.get("step") for sample in shown))
+    for step in reversed(steps):
+        text = "\n\n".join(_sample(each) for each in shown if each.get("step") == step)
+        newest = step == steps[-1]
+        if newest:
+            how = "→ what was written, = the reference" if "\n→ " in text else "the prompt in ⟨ ⟩"
+            page.text(f"After step {_count(step)}; {how}.")
+        page.verbatim(text, "" if newest else f"after step {_count(step)}")
+
+
+def _sample(sample: Mapping[str, Any]) -> str:
+    """Words a sample: a prompt that is continued, or a source with its output and reference."""
+    if "output" in sample:
+        signs = {"source": "", "output": "→ ", "reference": "= "}
+        return "\n".join(f"{sign}{_cut(sample.get(name))}" for name, sign in signs.items())
+    return f"⟨{sample.get('prompt', '')}⟩{_cut(sample.get('text'))}"
+
+
+def _cut(text: object) -> str:
+    whole = "" if text is None else str(text)
+    return whole if len(whole) <= LONGEST_SAMPLE else f"{whole[:LONGEST_SAMPLE]}…"
+
+
+def _count(step: Any) -> str:
+    return f"{step:,}" if isinstance(step, int) else str(step)
+
+
+def _settings(page: Page, record: RunRecord) -> None:
+    environment = record.environment
+    if environment:
+        page.heading("Environment")
+        page.table(["what", "which"], _environment(environment))
+        whole = json.dumps(environment, indent=2, ensure_ascii=False)
+        page.verbatim(whole, "environment.json")
+    if record.config:
+        page.heading("Configuration")
+        whole = yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True)
+        page.verbatim(whole, "config.yaml")
+
+
+def _environment(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    hardware, code = environment.get("hardware") or {}, environment.get("code") or {}
+    packages = environment.get("packages") or {}
+    device, ranks = hardware.get("device", ""), hardware.get("ranks", 1)
+    yield "device", f"{ranks} × {device}" if ranks != 1 else str(device)
+    yield "processor", f"{hardware.get('processor', '')}, {hardware.get('cores', '?')} cores"
+    yield "Python", str(environment.get("python", ""))
+    yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items())
+    if code.get("commit"):
+        changed = ", with changes that are not committed" if code.get("changed") else ""
+        yield "code", f"{code['commit'][:12]}{changed}"
+    for remark in environment.get("remarks") or []:
+        yield "remark", str(remark)
+
+
+def _again(page: Page, record: RunRecord) -> None:
+    """Ends the page with the commands that do it again."""
+    page.heading("Again")
+    config = shlex.quote(str(record.run.config_file))
+    lines = [f"roots fit --config {config}"]
+    if record.environment.get("command"):
+        lines.append(f"# it was started as: {record.environment['command']}")
+    lines.append(f"# this page: roots report {shlex.quote(str(record.run.path))}")
+    page.verbatim("\n".join(lines))
+
+
+def _last(class_path: Any) -> str:
+    return str(class_path or "").rpartition(".")[2] or "a run"
