@@ -15,6 +15,7 @@ VERBS = {
     "predict": "score every sequence: roots predict --run RUN",
     "corpus": "make token shards of text: roots corpus --config configs/corpus/text.yaml",
     "generate": 'continue a text: roots generate --run RUN --prompt "…"',
+    "sweep": "try settings and tell the best: roots sweep configs/sweep/quickstart.yaml",
     "export": "write a Hugging Face folder: roots export --run RUN --to DIR",
 }
 
@@ -65,6 +66,10 @@ def _answers(verb: str) -> Callable[[list[str]], int]:
         from roots.inference.command import main as generate
 
         return generate
+    if verb == "sweep":
+        from roots.sweeps.command import main as sweep
+
+        return sweep
     if verb == "export":
         from roots.deployment.command import main as export
 

@@ -1,0 +1,140 @@
+"""What is refused before the first trial: names, values and metrics that cannot be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from roots.errors import ConfigError, RootsError, nearest
+from roots.fit.compose import Composed, put_together
+from roots.modules import LanguageModule
+from roots.modules.language import PerLabel
+from roots.sweeps.definition import Definition
+from roots.sweeps.parameters import Parameter
+
+RECORDED = (
+    "train/loss",
+    "train/tokens_per_second",
+    "train/tokens_per_second_median",
+    "train/tokens_seen",
+    "optim/grad_norm",
+    "optim/learning_rate",
+)
+"""What every run logs, whatever it trains."""
+SILENT = ("roots.callbacks.Samples",)
+"""Callbacks that log no metric."""
+
+
+def flag(name: str, value: Any) -> str:
+    """Writes a value as the command line takes it."""
+    if isinstance(value, str):
+        return f"--{name}={value}"
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    return f"--{name}={text.removesuffix('...' + chr(10)).strip()}"
+
+
+def check(definition: Definition) -> Composed:
+    """Puts a run together for every choice and end of range; gives one of them.
+
+    Raises:
+        ConfigError: A parameter is none of `roots fit`, has an impossible value, or the metric is
+            one that the run never logs.
+        UserError: What a run refuses.
+    """
+    composed = _check_values(definition)
+    _check_metric(definition, composed)
+    composed.data.prepare_data()
+    composed.trainer.settle(composed.data)
+    _check_bands(definition, composed)
+    return composed
+
+
+def _check_values(definition: Definition) -> Composed:
+    flags = [flag("seed", seed) for seed in definition.seeds[:1]]
+    composed = put_together(definition.base, flags)
+    for parameter in definition.parameters:
+        for value in parameter.extremes():
+            tried = _tried(definition, [*flags, flag(parameter.name, value)], parameter, composed)
+        composed = tried
+        flags.append(flag(parameter.name, parameter.extremes()[0]))
+    return composed
+
+
+def _tried(
+    definition: Definition, flags: list[str], parameter: Parameter, before: Composed
+) -> Composed:
+    """Puts a run together; a mistake in the last flag is told as one of the sweep file."""
+    try:
+        return put_together(definition.base, flags)
+    except (RootsError, ValueError, TypeError) as error:
+        known = set(_names(before.config))
+        if _plain(parameter.name) not in {_plain(name) for name in known}:
+            near = nearest(parameter.name, {*known, *map(_plain, known)})
+            raise ConfigError(
+                f"parameters.{parameter.name} is no setting of this run{near}. {error}"
+            ) from error
+        value = flags[-1].split("=", maxsplit=1)[1]
+        raise ConfigError(f"parameters.{parameter.name}: {value} cannot be run. {error}") from error
+
+
+def _names(config: Any, prefix: str = "") -> Iterator[str]:
+    """Lists the dotted names of a configuration."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            yield f"{prefix}{key}"
+            yield from _names(value, f"{prefix}{key}.")
+
+
+def _plain(name: str) -> str:
+    """Leaves out what a flag may leave out."""
+    return ".".join(part for part in name.split(".") if part != "init_args")
+
+
+def _check_metric(definition: Definition, composed: Composed) -> None:
+    name = definition.metric.name
+    logged = logged_metrics(composed)
+    if logged and name not in logged:
+        raise ConfigError(no_metric(name, logged))
+
+
+def no_metric(name: str, logged: set[str]) -> str:
+    """Words that a run does not log a metric."""
+    return (
+        f"metric.name={name!r} is never logged by this run{nearest(name, logged)}. It logs"
+        f" {', '.join(sorted(logged))}."
+    )
+
+
+def logged_metrics(composed: Composed) -> set[str]:
+    """Names what a run will log; empty where that is known only once it does.
+
+    Which metrics a task has may depend on the labels in its data, and a callback may add any.
+    """
+    callbacks = composed.config["trainer"].get("callbacks") or []
+    others = [c for c in callbacks if c.get("class_path") not in SILENT]
+    if others or not isinstance(composed.model, LanguageModule):
+        return set()
+    measured = composed.model.validation_metrics(PerLabel(1.0, 1.0, 1.0, 1.0))
+    return {*RECORDED, *(f"val/{name}" for name in measured)}
+
+
+def _check_bands(definition: Definition, composed: Composed) -> None:
+    """Refuses an early end whose first look would come after the end."""
+    if definition.early is None:
+        return
+    first, trainer = definition.early.bands[0], composed.trainer
+    if len(definition.seeds) > 1:
+        reports, cure = len(definition.seeds), "more seeds"
+    elif definition.metric.name.startswith("val/"):
+        every = trainer.val_every_steps or trainer.max_steps
+        reports, cure = math.ceil(trainer.max_steps / every), "a smaller trainer.val_every_steps"
+    else:
+        reports, cure = trainer.max_steps, "a smaller trainer.log_every_steps"
+    if reports < first:
+        raise ConfigError(
+            f"early_terminate looks first at value {first} of {definition.metric.name}, and a trial"
+            f" has {reports}. Set a smaller min_iter, or {cure}."
+        )
