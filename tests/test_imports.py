@@ -57,6 +57,16 @@ OFFERED = {
         "split_of",
     },
     "roots.plan": {"Plan", "plan_run"},
+    "roots.sweeps": {
+        "Definition",
+        "Hyperband",
+        "Metric",
+        "Parameter",
+        "Sweep",
+        "open_sweep",
+        "read_definition",
+        "read_sweep",
+    },
     "roots.evaluation": {"Page", "draw_run"},
     "roots.metrics": {
         "Agreement",

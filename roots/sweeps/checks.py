@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from roots.errors import ConfigError, RootsError, nearest
+from roots.errors import ConfigError, DataError, RootsError, nearest
 from roots.fit.compose import Composed, put_together
 from roots.modules import LanguageModule
 from roots.modules.language import PerLabel
@@ -36,20 +36,30 @@ def flag(name: str, value: Any) -> str:
     return f"--{name}={text.removesuffix('...' + chr(10)).strip()}"
 
 
-def check(definition: Definition) -> Composed:
-    """Puts a run together for every choice and end of range; gives one of them.
+def check(definition: Definition, *, prepare: bool = True) -> None:
+    """Puts a run together for every choice and end of range.
+
+    Args:
+        definition: The sweep.
+        prepare: Make the data where they are to be made, once for all trials.
 
     Raises:
         ConfigError: A parameter is none of `roots fit`, has an impossible value, or the metric is
             one that the run never logs.
-        UserError: What a run refuses.
+        DataError: There are no data.
     """
     composed = _check_values(definition)
     _check_metric(definition, composed)
-    composed.data.prepare_data()
-    composed.trainer.settle(composed.data)
-    _check_bands(definition, composed)
-    return composed
+    if prepare:
+        composed.data.prepare_data()
+        if not composed.data.is_ready:
+            raise DataError(
+                f"There are no data in {composed.data.path}, which every trial reads. Make them"
+                " (roots corpus), or correct the path in the run file."
+            )
+    if composed.data.is_ready or not composed.trainer.epochs:
+        composed.trainer.settle(composed.data)
+        _check_bands(definition, composed)
 
 
 def _check_values(definition: Definition) -> Composed:

@@ -90,7 +90,7 @@ def _refuse(message: str) -> None:
 
 
 def _dry_run(sweep: Sweep, trials: int) -> int:
-    sweep.check()
+    sweep.check(prepare=False)
     shown = sweep.commands(3, trials)
     n_trials = sweep.n_trials(trials)
     each = len(sweep.definition.seeds) or 1

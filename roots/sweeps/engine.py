@@ -162,16 +162,14 @@ class Engine:
             self._refuse_hopeless(run)
 
     def _falls_behind(self, run: TrialRun) -> bool:
-        if len(self.definition.seeds) > 1 or run.is_asked_to_stop:
+        """Hands on what the run has measured since; tells whether it should end."""
+        if len(self.definition.seeds) > 1:
             return False
         known = run.trial.curve
-        for step, value in run.curve().items():
-            if step in known:
-                continue
-            known[step] = value
-            if self.study.report(run.trial.number, step, value):
-                return True
-        return False
+        new = {step: value for step, value in run.curve().items() if step not in known}
+        known.update(new)
+        verdicts = [self.study.report(run.trial.number, *measured) for measured in new.items()]
+        return any(verdicts)
 
     def _seed_done(self, place: int, run: TrialRun) -> None:
         if not run.curve():

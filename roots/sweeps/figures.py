@@ -56,6 +56,7 @@ def draw_curves(definition: Definition, trials: Sequence[Trial]) -> Any:
     several = len(definition.seeds) > 1
     over = f"{definition.metric.name}{', mean so far' if several else ''}"
     plain(axes, "seeds trained" if several else "optimizer steps", over)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if best:
         axes.legend(frameon=False, fontsize=9)
     return figure

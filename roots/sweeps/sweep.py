@@ -57,13 +57,16 @@ class Sweep:
         self.folder = folder
         self._study: Study | None = None
 
-    def check(self) -> None:
+    def check(self, *, prepare: bool = True) -> None:
         """Refuses what cannot be run, before anything is.
+
+        Args:
+            prepare: Make the data where they are to be made, once for all trials.
 
         Raises:
             UserError: A parameter, a value or the metric cannot be, or data are missing.
         """
-        check(self.definition)
+        check(self.definition, prepare=prepare)
 
     def run(
         self,

@@ -30,7 +30,7 @@ def sweep_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Path:
     """A sweep whose trials are stand-ins, with the checks of their flags left out."""
-    monkeypatch.setattr(Sweep, "check", lambda self: None)
+    monkeypatch.setattr(Sweep, "check", lambda self, **_: None)
     monkeypatch.setattr(engine, "POLL_SECONDS", 0.02)
     if "report" not in request.node.name:
         monkeypatch.setattr(Sweep, "report", lambda self: None)  # its figures take a second
@@ -81,6 +81,7 @@ def test_eight_trials_by_two_workers_one_of_which_is_killed_in_the_middle(
         [(d - 2) ** 2 + more + 1 / 6 for d in (1, 2, 3, 4) for more in (0, 1)]
     )
     assert (best.number, best.values[RATE]) == (2, 0.01)
+    assert [list(t.curve) for t in trials] == [[2, 4, 6]] * 8
     assert "trial 3 was ended (SIGKILL) and is taken up again" in said
     assert sum(line.startswith("trial ") and "best" in line for line in said) == 8
     assert any(
