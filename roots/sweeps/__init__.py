@@ -12,6 +12,7 @@ words.py        trials in words and in order
 figures.py      what is drawn of a sweep
 report.py       the page, and the best trial as a run file
 sweep.py        all of it as an object
+with_wandb.py   the same file with W&B's engine
 command.py      `roots sweep`
 """
 

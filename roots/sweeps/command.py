@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import shlex
 
+import yaml
+
 from roots.errors import ConfigError
 from roots.sweeps.sweep import Sweep, open_sweep, read_sweep
+from roots.sweeps.with_wandb import agent_command, register, run_agents, wandb_file
 
 EPILOG = """\
 A sweep file is a W&B sweep file (method, metric, parameters, early_terminate, run_cap, command),
@@ -33,6 +36,8 @@ def main(args: list[str]) -> int:
         if given.resume
         else read_sweep(given.file, sweeps_dir=given.sweeps_dir, storage=given.storage)
     )
+    if given.wandb:
+        return _with_wandb(sweep, given)
     if given.dry_run:
         return _dry_run(sweep, given.trials)
     best = sweep.run(
@@ -67,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_places(parser)
     parser.add_argument(
+        "--wandb", action="store_true", help="let W&B choose the trials; start N agents here"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="check all, show the first commands; run nothing"
     )
     return parser
@@ -99,6 +107,31 @@ def _dry_run(sweep: Sweep, trials: int) -> int:
     for command in shown:
         print(shlex.join(command))
     print("\ndry run: nothing was trained or written")
+    return 0
+
+
+def _with_wandb(sweep: Sweep, given: argparse.Namespace) -> int:
+    """Registers the sweep with W&B, says how other machines join, and runs agents."""
+    if given.resume or given.storage:
+        raise ConfigError(
+            "--wandb keeps its trials with W&B: leave out --resume and --storage. An agent joins a"
+            " registered sweep by `wandb agent ENTITY/PROJECT/ID`."
+        )
+    content = wandb_file(sweep.definition, given.trials)
+    sweep.check(prepare=not given.dry_run)
+    if given.dry_run:
+        print(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        print("dry run: nothing was registered")
+        return 0
+    path = register(sweep.definition, given.trials)
+    print(f"sweep: {path}\n\nmore agents, here or elsewhere, in this folder:")
+    print(f"  {shlex.join(agent_command(path))}\n", flush=True)
+    run_agents(
+        path,
+        workers=given.workers,
+        gpus_per_trial=given.gpus_per_trial,
+        say=lambda line: print(line, flush=True),
+    )
     return 0
 
 

@@ -32,6 +32,7 @@ KEYS = {
 }
 """The keys of each distribution beside `distribution`; with `q_` before its name also `q`."""
 DISTRIBUTIONS = (*KEYS, *(f"q_{name}" for name in QUANTISED))
+NUMBERS = ("min", "max", "mu", "sigma", "a", "b", "q")
 TAIL = 1e-6
 """What is left out at either end where a value is drawn by its quantile: 4.75 sigma of a normal."""
 

@@ -27,10 +27,11 @@ def begin() -> tuple[Run, int]:
     if "resume" in flags:
         run = Run(flags["resume"])
         return run, run.last().step
-    run = claim(flags["trainer.runs_dir"], flags["name"])
+    runs_dir = flags.get("trainer.runs_dir", "runs")
+    run = claim(runs_dir, flags["name"])
     spec = {
         "name": flags["name"],
-        "trainer": {"runs_dir": flags["trainer.runs_dir"]},
+        "trainer": {"runs_dir": runs_dir},
         "flags": flags,
     }
     write_atomically(run.config_file, yaml.safe_dump(spec))
