@@ -1,9 +1,11 @@
 """Sweeps: many runs that differ in some settings, and which of them is best.
 
 definition.py   the sweep file, in W&B's form
-parameters.py   one parameter, its values and how they are drawn
+parameters.py   one parameter, its values and how they are searched
+reading.py      the parameters of a sweep file
 hyperband.py    which trials end early
 checks.py       what is refused before the first trial
+trial.py        the record of a trial
 study.py        the trials, by Optuna
 places.py       GPUs and cores of a trial
 trial_run.py    one trial: its processes and its metrics file

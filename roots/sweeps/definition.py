@@ -17,7 +17,8 @@ from roots.errors import ConfigError, nearest
 from roots.fit import read_run_files
 from roots.runs import check_name
 from roots.sweeps.hyperband import Hyperband, read_hyperband
-from roots.sweeps.parameters import Parameter, read_parameters
+from roots.sweeps.parameters import Parameter
+from roots.sweeps.reading import read_parameters
 
 METHODS = ("grid", "random", "bayes")
 WANDB_KEYS = (

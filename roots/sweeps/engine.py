@@ -19,7 +19,8 @@ from roots.errors import ConfigError, TrainingError
 from roots.sweeps.checks import no_metric
 from roots.sweeps.definition import Definition
 from roots.sweeps.places import environment_of
-from roots.sweeps.study import FAILED, FINISHED, PRUNED, RUNNING, Study, Trial
+from roots.sweeps.study import Study
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, Trial
 from roots.sweeps.trial_run import Layout, TrialRun
 from roots.sweeps.words import told
 

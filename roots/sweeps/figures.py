@@ -9,7 +9,7 @@ from typing import Any
 from roots.evaluation.canvas import BLUE, GREY, ORANGE, new_figure, plain
 from roots.sweeps.definition import Definition
 from roots.sweeps.parameters import Parameter
-from roots.sweeps.study import FINISHED, PRUNED, Trial
+from roots.sweeps.trial import FINISHED, PRUNED, Trial
 from roots.sweeps.words import number_text, ranked, short_names
 
 

@@ -14,7 +14,8 @@ from roots.evaluation.canvas import save_png
 from roots.runs import Run, write_atomically
 from roots.sweeps.definition import Definition
 from roots.sweeps.figures import draw_curves, draw_history, draw_importances, draw_parallel
-from roots.sweeps.study import FAILED, PRUNED, Study, Trial
+from roots.sweeps.study import Study
+from roots.sweeps.trial import FAILED, PRUNED, Trial
 from roots.sweeps.words import number_text, ranked, short_names
 
 

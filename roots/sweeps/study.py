@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from roots.errors import ConfigError, MissingExtra
 from roots.sweeps.definition import Definition
 from roots.sweeps.parameters import Parameter
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, Trial
 
 try:
     import optuna
@@ -26,7 +26,6 @@ except ModuleNotFoundError as error:
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-FINISHED, PRUNED, FAILED, RUNNING = "finished", "pruned", "failed", "running"
 _STATES = {
     TrialState.COMPLETE: FINISHED,
     TrialState.PRUNED: PRUNED,
@@ -35,32 +34,6 @@ _STATES = {
 }
 _OPTUNAS = {name: state for state, name in _STATES.items()}
 _SUPERFLUOUS = "superfluous"
-
-
-@dataclass
-class Trial:
-    """One trial, as the study has it.
-
-    Args:
-        number: From 0, in the order of their starts.
-        state: `finished`, `pruned`, `failed` or `running`.
-        values: The value of each parameter.
-        value: Its result; None where it has none.
-        curve: What the metric was at a step, or after each seed.
-        notes: What was written down of it: where it ran, how long.
-    """
-
-    number: int
-    state: str
-    values: dict[str, Any]
-    value: float | None = None
-    curve: dict[int, float] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """How people call it."""
-        return f"trial {self.number + 1}"
 
 
 class Study:

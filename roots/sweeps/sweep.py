@@ -17,7 +17,8 @@ from roots.sweeps.trial_run import Layout, command_of
 from roots.sweeps.words import ranked
 
 if TYPE_CHECKING:
-    from roots.sweeps.study import Study, Trial
+    from roots.sweeps.study import Study
+    from roots.sweeps.trial import Trial
 
 SWEEP_FILE = "sweep.yaml"
 STUDY_FILE = "study.db"
@@ -145,9 +146,11 @@ class Sweep:
         """
         done = ranked(self.trials(), self.definition.metric)
         if not done:
+            failed = [t.notes["because"] for t in self.trials() if "because" in t.notes]
+            last = f" The last one failed: {failed[-1]}" if failed else ""
             raise CheckpointError(
-                f"No trial of {self.folder} is finished. Run it with: roots sweep --resume"
-                f" {self.folder}"
+                f"No trial of {self.folder} is finished.{last} Go on with: roots sweep --resume"
+                f" {self.folder} (and --trials, for more of them)."
             )
         return done[0]
 

@@ -20,7 +20,7 @@ from roots.errors import CheckpointError
 from roots.runs import Run, read_metrics
 from roots.sweeps.checks import flag
 from roots.sweeps.definition import Definition
-from roots.sweeps.study import Trial
+from roots.sweeps.trial import Trial
 
 RETRIES = 3
 """How often a trial that was killed is taken up again."""

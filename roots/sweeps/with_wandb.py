@@ -13,8 +13,8 @@ from typing import Any
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import ConfigError, TrainingError
 from roots.sweeps.definition import OWN_KEYS, Definition
-from roots.sweeps.parameters import NUMBERS
 from roots.sweeps.places import environment_of
+from roots.sweeps.reading import NUMBERS
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "-m", "roots", "fit", "${args}")
 
@@ -109,12 +109,15 @@ def run_agents(
         )
         for n in range(workers)
     ]
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         codes = [agent.wait() for agent in agents]
     except KeyboardInterrupt:
         say("stopping: each trial writes a checkpoint")
         _end(agents)
         raise Interrupted(f"The agents were stopped. Go on with: {_typed(path)}") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if any(codes):
         raise TrainingError(f"An agent ended with exit code {max(codes, key=abs)}; see above.")
 

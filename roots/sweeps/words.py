@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roots.sweeps.definition import Definition, Metric
-from roots.sweeps.study import FAILED, FINISHED, PRUNED, Trial
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, Trial
 
 
 def ranked(trials: Sequence[Trial], metric: Metric) -> list[Trial]:

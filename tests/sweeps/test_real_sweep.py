@@ -13,7 +13,7 @@ from roots.cli import run as roots
 from roots.fit import compose
 from roots.runs import Run, read_metrics
 from roots.sweeps import read_sweep
-from roots.sweeps.study import FINISHED, PRUNED
+from roots.sweeps.trial import FINISHED, PRUNED
 
 RATE = "model.optimizer.init_args.learning_rate"
 

@@ -13,8 +13,10 @@ from scipy import stats
 from roots.errors import ConfigError
 from roots.sweeps import Hyperband, Parameter, read_definition
 from roots.sweeps.hyperband import read_hyperband
-from roots.sweeps.parameters import TAIL, read_parameter
-from roots.sweeps.study import FINISHED, PRUNED, Study, n_random
+from roots.sweeps.parameters import TAIL
+from roots.sweeps.reading import read_parameter
+from roots.sweeps.study import Study, n_random
+from roots.sweeps.trial import FINISHED, PRUNED
 
 N = 400
 
