@@ -12,8 +12,8 @@ from roots.errors import ConfigError, DataError, RootsError, nearest
 from roots.fit.compose import Composed, put_together
 from roots.modules import LanguageModule
 from roots.modules.language import PerLabel
+from roots.plan import plan_run
 from roots.sweeps.definition import Definition
-from roots.sweeps.parameters import Parameter
 
 RECORDED = (
     "train/loss",
@@ -24,6 +24,8 @@ RECORDED = (
     "optim/learning_rate",
 )
 """What every run logs, whatever it trains."""
+MISTAKES = (RootsError, ValueError, TypeError)
+"""What a parser or a constructor raises for a setting that cannot be."""
 SILENT = ("roots.callbacks.Samples",)
 """Callbacks that log no metric."""
 
@@ -60,34 +62,56 @@ def check(definition: Definition, *, prepare: bool = True) -> None:
     if composed.data.is_ready or not composed.trainer.epochs:
         composed.trainer.settle(composed.data)
         _check_bands(definition, composed)
+        plan_run(composed.trainer, composed.model, composed.data)  # refuses what `fit` would
 
 
 def _check_values(definition: Definition) -> Composed:
-    flags = [flag("seed", seed) for seed in definition.seeds[:1]]
-    composed = put_together(definition.base, flags)
-    for parameter in definition.parameters:
-        for value in parameter.extremes():
-            tried = _tried(definition, [*flags, flag(parameter.name, value)], parameter, composed)
-        composed = tried
-        flags.append(flag(parameter.name, parameter.extremes()[0]))
+    """Tries each choice and end of range, the other parameters at their first."""
+    first = {parameter.name: parameter.extremes()[0] for parameter in definition.parameters}
+    try:
+        composed = _composed(definition, first)
+    except MISTAKES:
+        _blame(definition, first)
+        raise
+    for parameter in definition.searched:
+        for value in parameter.extremes()[1:]:
+            _tried(definition, {**first, parameter.name: value}, parameter.name, composed)
     return composed
 
 
+def _composed(definition: Definition, values: Mapping[str, Any]) -> Composed:
+    flags = [flag("seed", seed) for seed in definition.seeds[:1]]
+    flags += [flag(name, value) for name, value in values.items()]
+    composed = put_together(definition.base, flags)
+    if not composed.trainer.epochs:  # else the steps are known once the data are
+        composed.model.schedule.check(composed.trainer.max_steps)
+    return composed
+
+
+def _blame(definition: Definition, values: Mapping[str, Any]) -> None:
+    """Raises the error of the first parameter that cannot be, beside those before it."""
+    composed = put_together(definition.base, [])
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        given[name] = value
+        composed = _tried(definition, given, name, composed)
+
+
 def _tried(
-    definition: Definition, flags: list[str], parameter: Parameter, before: Composed
+    definition: Definition, values: Mapping[str, Any], name: str, before: Composed
 ) -> Composed:
-    """Puts a run together; a mistake in the last flag is told as one of the sweep file."""
+    """Puts a run together; a mistake in one parameter is told as one of the sweep file."""
     try:
-        return put_together(definition.base, flags)
-    except (RootsError, ValueError, TypeError) as error:
+        return _composed(definition, values)
+    except MISTAKES as error:
         known = set(_names(before.config))
-        if _plain(parameter.name) not in {_plain(name) for name in known}:
-            near = nearest(parameter.name, {*known, *map(_plain, known)})
+        if _plain(name) not in {_plain(other) for other in known}:
+            near = nearest(name, {*known, *map(_plain, known)})
             raise ConfigError(
-                f"parameters.{parameter.name} is no setting of this run{near}. {error}"
+                f"parameters.{name} is no setting of this run{near}. {error}"
             ) from error
-        value = flags[-1].split("=", maxsplit=1)[1]
-        raise ConfigError(f"parameters.{parameter.name}: {value} cannot be run. {error}") from error
+        value = flag(name, values[name]).split("=", maxsplit=1)[1]
+        raise ConfigError(f"parameters.{name}: {value} cannot be run. {error}") from error
 
 
 def _names(config: Any, prefix: str = "") -> Iterator[str]:

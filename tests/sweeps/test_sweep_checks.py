@@ -47,7 +47,20 @@ def test_every_spelling_that_a_flag_may_have_is_a_parameter(config: dict[str, An
     ).check()
 
 
+def test_parameters_are_tried_together_and_not_each_with_the_run_files_own(
+    config: dict[str, Any],
+) -> None:
+    """Two steps are too few for the run file's own warm-up, and enough for the sweep's."""
+    both = {"trainer.max_steps": {"value": 2}, "model.schedule.warmup_steps": {"values": [0, 1]}}
+    sweep_of(config, parameters=both).check()
+
+
 WRONG = [
+    (
+        {"parameters": {**GOOD, "model.schedule.warmup_steps": {"values": [2, 6]}}},
+        "parameters.model.schedule.warmup_steps: 6 cannot be run. warmup_steps=6 does not end"
+        " before the run's 6 steps do. Set warmup_steps to at most 5",
+    ),
     ({"parameters": {"model.optimizer.init_args.learning_rat": {"min": 0.1, "max": 0.2}}},
      "parameters.model.optimizer.init_args.learning_rat is no setting of this run (did you mean"
      " 'model.init_args.optimizer.init_args.learning_rate'?)"),
