@@ -63,6 +63,6 @@ def test_a_trial_may_be_two_ranks_and_one_that_falls_behind_ends_with_its_checkp
     first, second = sweep.trials()
     assert (first.state, second.state) == (FINISHED, PRUNED)
     run = Run(second.notes["runs"]["None"])
-    assert json.loads((run.path / "environment.json").read_text())["ranks"] == 2
+    assert json.loads((run.path / "environment.json").read_text())["hardware"]["ranks"] == 2
     assert run.last().step < 400
     assert not run.last().damage()
