@@ -9,17 +9,18 @@ from importlib import import_module
 from roots.errors import ConfigError
 
 VERBS = {
+    "corpus": "make token shards of text: roots corpus --config configs/corpus/text.yaml",
     "fit": "train a model: roots fit --config configs/run/quickstart.yaml",
     "profile": "tell where a training step's time and memory go: roots profile --config FILE",
     "validate": "measure a model on validation text: roots validate --run RUN",
     "test": "measure a model on test text: roots test --run RUN",
     "predict": "score every sequence: roots predict --run RUN",
-    "report": "draw a run as one page: roots report RUN",
-    "corpus": "make token shards of text: roots corpus --config configs/corpus/text.yaml",
     "generate": 'continue a text: roots generate --run RUN --prompt "…"',
+    "report": "draw a run as one page: roots report RUN",
     "list": "tell which runs there are, and how each is: roots list",
     "compare": "say how runs differ, in settings and in results: roots compare RUN RUN",
     "reproduce": "run a run again and say whether it is the same: roots reproduce RUN",
+    "sweep": "try settings and tell the best: roots sweep configs/sweep/quickstart.yaml",
     "sync": "send a run that was tracked offline to W&B: roots sync RUN",
     "export": "write a Hugging Face folder: roots export --run RUN --to DIR",
 }
@@ -32,6 +33,7 @@ ROOMS = {
     "compare": "roots.evaluation.comparison.command:main",
     "reproduce": "roots.fit.reproduce.command:main",
     "sync": "roots.runs.command:main_sync",
+    "sweep": "roots.sweeps.command:main",
     "export": "roots.deployment.command:main",
 }
 """Who answers a verb that needs nothing done before."""

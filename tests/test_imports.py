@@ -58,6 +58,16 @@ OFFERED = {
         "split_of",
     },
     "roots.plan": {"Plan", "plan_run"},
+    "roots.sweeps": {
+        "Definition",
+        "Hyperband",
+        "Metric",
+        "Parameter",
+        "Sweep",
+        "open_sweep",
+        "read_definition",
+        "read_sweep",
+    },
     "roots.evaluation": {"Page", "compare", "draw_run", "report_corpus", "report_run"},
     "roots.metrics": {
         "Agreement",

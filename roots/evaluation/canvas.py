@@ -85,7 +85,7 @@ def _letters() -> frozenset[int]:
 
 def save_png(figure: Any, path: Path) -> Path:
     """Writes a figure under a temporary name and renames it; gives the file."""
-    temporary = path.with_name(f".{path.name}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # two processes may draw at once
     figure.savefig(temporary, format="png")
     temporary.replace(path)
     return path

@@ -16,12 +16,14 @@ from tiny_tasks import sentence, write_jsonl
 from roots.cli import run as roots
 from roots.fit import compose, read_run_files
 from roots.plan import plan_run
+from roots.sweeps import read_sweep
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
 EVERY = sorted(CONFIGS.rglob("*.yaml"))
 RUNS = sorted((CONFIGS / "run").glob("*.yaml"))
 CORPORA = sorted((CONFIGS / "corpus").glob("*.yaml"))
+SWEEPS = sorted((CONFIGS / "sweep").glob("*.yaml"))
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +87,7 @@ def named(path: Path) -> str:
 def test_there_is_something_to_read() -> None:
     assert RUNS
     assert CORPORA
+    assert SWEEPS
 
 
 @pytest.mark.parametrize("path", EVERY, ids=named)
@@ -131,3 +134,12 @@ def test_a_corpus_can_be_previewed(
     assert roots(["corpus", "--config", str(path), "--dry-run"]) == 0
     assert "nothing was written (--dry-run)" in capsys.readouterr().out
     assert [p.name for p in tmp_path.iterdir()] == ["my_texts"]
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=named)
+def test_a_sweep_can_be_run_and_tells_the_command(path: Path) -> None:
+    sweep = read_sweep(path)
+    sweep.check(prepare=False)
+    assert sweep.n_trials() > 1
+    assert sweep.definition.name == path.stem
+    assert f"# roots sweep configs/sweep/{path.name}" in path.read_text().splitlines()

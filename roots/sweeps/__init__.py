@@ -1,0 +1,35 @@
+"""Sweeps: many runs that differ in some settings, and which of them is best.
+
+definition.py   the sweep file, in W&B's form
+parameters.py   one parameter, its values and how they are searched
+reading.py      the parameters of a sweep file
+hyperband.py    which trials end early
+checks.py       what is refused before the first trial
+trial.py        the record of a trial
+study.py        the trials, by Optuna
+places.py       GPUs and cores of a trial
+trial_run.py    one trial: its processes and its metrics file
+engine.py       several trials at once, followed to their ends
+words.py        trials in words and in order
+figures.py      what is drawn of a sweep
+report.py       the page, and the best trial as a run file
+sweep.py        all of it as an object
+with_wandb.py   the same file with W&B's engine
+command.py      `roots sweep`
+"""
+
+from roots.sweeps.definition import Definition, Metric, read_definition
+from roots.sweeps.hyperband import Hyperband
+from roots.sweeps.parameters import Parameter
+from roots.sweeps.sweep import Sweep, open_sweep, read_sweep
+
+__all__ = [
+    "Definition",
+    "Hyperband",
+    "Metric",
+    "Parameter",
+    "Sweep",
+    "open_sweep",
+    "read_definition",
+    "read_sweep",
+]

@@ -1,0 +1,148 @@
+"""`roots sweep`: run a sweep file, go on with a sweep, or look at one."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+import yaml
+
+from roots.errors import ConfigError
+from roots.sweeps.sweep import Sweep, open_sweep, read_sweep
+from roots.sweeps.with_wandb import agent_command, register, run_agents, wandb_file
+
+EPILOG = """\
+A sweep file is a W&B sweep file (method, metric, parameters, early_terminate, run_cap, command),
+with `config:` for the run file that its trials start from, as seen from the sweep file, and, if
+wanted, `seeds: [1, 2, 3]`: each trial is then trained with each seed, and judged by their mean.
+
+  roots sweep report DIR            writes the report of a sweep again, also while it runs
+  roots sweep --resume DIR          goes on: killed trials go on from their checkpoints
+
+Ctrl-C and SIGTERM end a sweep with a checkpoint of every trial and exit code 130. Several machines
+share one sweep by --storage with one database or journal and the same sweep file. Exit codes: 0
+done, 130 stopped on request, 2 a mistake in what was given, 1 the first trials all failed."""
+
+
+def main(args: list[str]) -> int:
+    """Runs the verb; gives the exit code."""
+    if args[:1] == ["report"]:
+        return _report(args[1:])
+    given = _parser().parse_args(args)
+    if bool(given.file) == bool(given.resume):
+        raise ConfigError("Give one of a sweep file and --resume DIR. See `roots sweep --help`.")
+    sweep = (
+        open_sweep(given.resume, storage=given.storage)
+        if given.resume
+        else read_sweep(given.file, sweeps_dir=given.sweeps_dir, storage=given.storage)
+    )
+    if given.wandb:
+        return _with_wandb(sweep, given)
+    if given.dry_run:
+        return _dry_run(sweep, given.trials)
+    best = sweep.run(
+        workers=given.workers,
+        gpus_per_trial=given.gpus_per_trial,
+        trials=given.trials,
+        say=lambda line: print(line, flush=True),
+    )
+    folder, metric = sweep.folder, sweep.definition.metric.name
+    print(f"\nbest: {best.label}, {metric} {best.value:.6g}")
+    print(f"report: {folder}/report.html\n\nnext:\n  roots fit --config {folder}/best.yaml")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="roots sweep",
+        description="Tries settings and tells which are best.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.add_argument("file", nargs="?", metavar="FILE", help="sweep file")
+    parser.add_argument("--resume", metavar="DIR", help="go on with the sweep in this directory")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="trials at once")
+    parser.add_argument(
+        "--gpus-per-trial", type=int, default=0, metavar="K", help="GPUs of each; 0: all see all"
+    )
+    parser.add_argument(
+        "--trials", type=int, default=0, metavar="N", help="trials in all, instead of run_cap"
+    )
+    _add_places(parser)
+    parser.add_argument(
+        "--wandb", action="store_true", help="let W&B choose the trials; start N agents here"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check all, show the first commands; run nothing"
+    )
+    return parser
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--storage",
+        default="",
+        metavar="URL",
+        help="a database (postgresql://…, mysql://…, sqlite:///FILE), or the path of a journal file"
+        " on a shared disk, for several machines",
+    )
+    parser.add_argument(
+        "--sweeps-dir", default="sweeps", metavar="DIR", help="folder of all sweeps (sweeps)"
+    )
+
+
+def _refuse(message: str) -> None:
+    raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots sweep --help`.")
+
+
+def _dry_run(sweep: Sweep, trials: int) -> int:
+    sweep.check(prepare=False)
+    shown = sweep.commands(3, trials)
+    n_trials = sweep.n_trials(trials)
+    each = len(sweep.definition.seeds) or 1
+    runs = f", {n_trials * each} runs with {each} seeds each" if each > 1 else ""
+    print(f"{sweep.definition.name}: {n_trials} trials ({sweep.definition.method}){runs}\n")
+    for command in shown:
+        print(shlex.join(command))
+    print("\ndry run: nothing was trained or written")
+    return 0
+
+
+def _with_wandb(sweep: Sweep, given: argparse.Namespace) -> int:
+    """Registers the sweep with W&B, says how other machines join, and runs agents."""
+    if given.resume or given.storage:
+        raise ConfigError(
+            "--wandb keeps its trials with W&B: leave out --resume and --storage. An agent joins a"
+            " registered sweep by `wandb agent ENTITY/PROJECT/ID`."
+        )
+    content = wandb_file(sweep.definition, given.trials)
+    sweep.check(prepare=not given.dry_run)
+    if given.dry_run:
+        print(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        print("dry run: nothing was registered")
+        return 0
+    path = register(sweep.definition, given.trials)
+    print(f"sweep: {path}\n\nmore agents, here or elsewhere, in this folder:")
+    print(f"  {shlex.join(agent_command(path))}\n", flush=True)
+    run_agents(
+        path,
+        workers=given.workers,
+        gpus_per_trial=given.gpus_per_trial,
+        say=lambda line: print(line, flush=True),
+    )
+    return 0
+
+
+def _report(args: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="roots sweep report", allow_abbrev=False)
+    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.add_argument("folder", metavar="DIR", help="the sweep's directory")
+    parser.add_argument("--storage", default="", help="where its trials are, if not there")
+    given = parser.parse_args(args)
+    sweep = open_sweep(given.folder, storage=given.storage)
+    page = sweep.report()
+    print(f"best: {sweep.best.label}, {sweep.definition.metric.name} {sweep.best.value:.6g}")
+    print(f"report: {page}")
+    return 0

@@ -1,0 +1,286 @@
+"""The sweep file: a W&B sweep file, and the run files that its trials start from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roots.errors import ConfigError, nearest
+from roots.fit import read_run_files
+from roots.runs import check_name
+from roots.sweeps.hyperband import Hyperband, read_hyperband
+from roots.sweeps.parameters import Parameter
+from roots.sweeps.reading import read_parameters
+
+METHODS = ("grid", "random", "bayes")
+WANDB_KEYS = (
+    "name",
+    "description",
+    "project",
+    "entity",
+    "method",
+    "metric",
+    "parameters",
+    "early_terminate",
+    "run_cap",
+    "command",
+    "program",
+)
+OWN_KEYS = ("config", "seeds", "draw_seed")
+MACROS = ("${env}", "${interpreter}", "${args}")
+TAKEN = ("name", "seed", "trainer.name", "trainer.seed", "trainer.runs_dir", "trainer.progress")
+"""Flags that the sweep itself gives to its trials."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a trial is judged by.
+
+    Args:
+        name: As it is in metrics.csv.
+        maximize: Whether more is better.
+        target: No new trial starts once one has reached it; None goes on.
+    """
+
+    name: str
+    maximize: bool = False
+    target: float | None = None
+
+    def cost(self, value: float) -> float:
+        """Turns a value around where more is better, so that the smallest cost is best."""
+        value = -value if self.maximize else value
+        return math.inf if math.isnan(value) else value
+
+    def is_reached(self, value: float) -> bool:
+        """Tells whether the target is."""
+        return self.target is not None and self.cost(value) <= self.cost(self.target)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a sweep file says.
+
+    Args:
+        name: Names the sweep's directory.
+        method: `grid`, `random` or `bayes`.
+        parameters: What is varied, constants among it.
+        metric: What trials are judged by.
+        base: The merged run files.
+        early: When a trial ends early; None lets all end.
+        run_cap: How many trials; 0 where the file does not say.
+        command: How a trial is started, with W&B's macros; empty is `roots fit`.
+        seeds: Each trial is trained once with each of these; empty leaves the run's own.
+        draw_seed: Decides what is drawn; the same seed draws the same.
+        given: The file's content, with the paths of the run files from here.
+    """
+
+    name: str
+    method: str
+    parameters: tuple[Parameter, ...]
+    metric: Metric
+    base: dict[str, Any]
+    early: Hyperband | None = None
+    run_cap: int = 0
+    command: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    draw_seed: int = 1
+    given: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def searched(self) -> list[Parameter]:
+        """The parameters that are not constant."""
+        return [parameter for parameter in self.parameters if not parameter.is_constant]
+
+    @property
+    def grid_size(self) -> int:
+        """How many points the grid has."""
+        return math.prod(len(parameter.points()) for parameter in self.parameters)
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials the sweep has.
+
+        Raises:
+            ConfigError: Nothing says so.
+        """
+        if self.method == "grid":
+            return min(self.grid_size, self.run_cap) if self.run_cap else self.grid_size
+        if not self.run_cap:
+            raise ConfigError(
+                f"method: {self.method} never ends of itself. Set run_cap in the sweep file, or"
+                " --trials, to the number of trials."
+            )
+        return self.run_cap
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that decides which values are tried, and on what; the same anywhere."""
+        elsewhere = ("run_cap", "description", "project", "entity", "config", "command", "program")
+        said = {key: value for key, value in self.given.items() if key not in elsewhere}
+        text = json.dumps([said, self.base], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_definition(file: str | Path | Mapping[str, Any], *, base: Any = None) -> Definition:
+    """Reads a sweep file, or what one would say.
+
+    Args:
+        file: The file, or its content; then the paths of run files are as seen from here.
+        base: The merged run files, where they are known; None reads those that `config` names.
+
+    Raises:
+        ConfigError: It is no sweep file, or says something impossible.
+    """
+    content, folder = _load(file)
+    for key in content:
+        if key not in (*WANDB_KEYS, *OWN_KEYS):
+            raise ConfigError(
+                f"There is no {key!r} in a sweep file{nearest(str(key), WANDB_KEYS + OWN_KEYS)}."
+                f" The keys are {', '.join(WANDB_KEYS + OWN_KEYS)}."
+            )
+    method = content.get("method")
+    if method not in METHODS:
+        raise ConfigError(
+            f"method={method!r} is not known{nearest(str(method), METHODS)}. Set it to grid, random"
+            " or bayes."
+        )
+    _refuse_other_program(content.get("program"))
+    files = _run_files(content, folder)
+    base = read_run_files(files) if base is None else base
+    definition = Definition(
+        name=_name(content, file),
+        method=method,
+        parameters=tuple(read_parameters(content.get("parameters"))),
+        metric=_metric(content.get("metric"), base),
+        base=base,
+        early=read_hyperband(content["early_terminate"]) if "early_terminate" in content else None,
+        run_cap=_whole(content, "run_cap", 0, least=1),
+        command=_command(content.get("command")),
+        seeds=_seeds(content.get("seeds", ())),
+        draw_seed=_whole(content, "draw_seed", 1, least=0),
+        given={"name": _name(content, file), **content, "config": files},
+    )
+    _check_names(definition)
+    if method == "grid":
+        assert definition.grid_size  # raises where a parameter has no list of values
+    return definition
+
+
+def _load(file: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
+    if isinstance(file, Mapping):
+        return dict(file), Path()
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError(f"There is no sweep file {path}. Correct the path.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {error} Correct the file there.") from error
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path} holds no `key: value` lines. See configs/sweep/ for a sweep file."
+        )
+    return content, path.parent
+
+
+def _run_files(content: Mapping[str, Any], folder: Path) -> list[str]:
+    given = content.get("config")
+    files = [given] if isinstance(given, str) else given
+    if not isinstance(files, list) or not files:
+        raise ConfigError(
+            f"config={given!r}: the sweep file must name the run file that its trials start from,"
+            " such as `config: ../run/quickstart.yaml`, as seen from the sweep file."
+        )
+    return [os.path.normpath(folder / str(name)) for name in files]
+
+
+def _refuse_other_program(program: Any) -> None:
+    if program not in (None, "roots"):
+        raise ConfigError(
+            f"program={program!r}: a trial here is `roots fit` with the run files of `config`."
+            " Leave program out; to start it another way (torchrun, srun), set command."
+        )
+
+
+def _name(content: Mapping[str, Any], file: Any) -> str:
+    default = "sweep" if isinstance(file, Mapping) else Path(file).stem
+    name = str(content.get("name", default))
+    check_name(name)
+    return name
+
+
+def _metric(spec: Any, base: Mapping[str, Any]) -> Metric:
+    if spec is None:
+        trainer = base.get("trainer") or {}
+        mode = trainer.get("monitor_mode", "min")
+        return Metric(trainer.get("monitor", "val/loss"), maximize=mode == "max")
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+        raise ConfigError(f"metric={spec!r} has no name. Write `metric: {{name: val/loss}}`.")
+    for key in spec:
+        if key not in ("name", "goal", "target"):
+            raise ConfigError(
+                f"There is no metric.{key}{nearest(str(key), ('name', 'goal', 'target'))}. Its keys"
+                " are name, goal and target."
+            )
+    goal = spec.get("goal", "minimize")
+    if goal not in ("minimize", "maximize"):
+        raise ConfigError(f"metric.goal={goal!r}: set it to minimize or maximize.")
+    target = spec.get("target")
+    if target is not None and (isinstance(target, bool) or not isinstance(target, (int, float))):
+        raise ConfigError(f"metric.target={target!r} is no number. Correct it, or leave it out.")
+    return Metric(spec["name"], goal == "maximize", None if target is None else float(target))
+
+
+def _command(given: Any) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    if not isinstance(given, list) or "${args}" not in given:
+        raise ConfigError(
+            f"command={given!r} does not hand on the flags. Make it a list with ${{args}} in it,"
+            " such as [torchrun, --nproc-per-node, 2, -m, roots, fit, '${args}']."
+        )
+    words = tuple(str(word) for word in given)
+    for word in words:
+        if word.startswith("${") and word not in MACROS and not word.startswith("${envvar:"):
+            raise ConfigError(
+                f"command: {word} is not known{nearest(word, MACROS)}: `roots fit` takes flags, so"
+                f" that there are {', '.join(MACROS)} and ${{envvar:NAME}} only."
+            )
+    return words
+
+
+def _seeds(given: Any) -> tuple[int, ...]:
+    seeds = list(given) if isinstance(given, (list, tuple)) else [given]
+    if any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
+        raise ConfigError(f"seeds={given!r}: make it a list of whole numbers, such as [1, 2, 3].")
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds={given!r} has a seed twice. Leave one out.")
+    return tuple(seeds)
+
+
+def _whole(content: Mapping[str, Any], key: str, default: int, *, least: int) -> int:
+    value = content.get(key, default)
+    fits = isinstance(value, int) and not isinstance(value, bool)
+    if key in content and not (fits and value >= least):
+        raise ConfigError(f"{key}={value!r}: set it to a whole number of {least} or more.")
+    return int(value)
+
+
+def _check_names(definition: Definition) -> None:
+    names = [parameter.name for parameter in definition.parameters]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"parameters.{name} is there twice. Leave one out.")
+        if name in TAKEN:
+            cure = "Set seeds: [1, 2, 3]" if name.endswith("seed") else "Leave it out"
+            raise ConfigError(f"parameters.{name} is set by the sweep itself. {cure}.")
+    if not definition.searched:
+        raise ConfigError("All parameters are constant: there is nothing to search.")

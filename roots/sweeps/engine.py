@@ -1,0 +1,257 @@
+"""The local engine: starts trials on free places, follows them, and ends those that fall behind."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from roots.callbacks.run_lock import RunLock
+from roots.callbacks.stop_signals import Interrupted
+from roots.errors import ConfigError, TrainingError
+from roots.sweeps.checks import no_metric
+from roots.sweeps.definition import Definition
+from roots.sweeps.places import environment_of
+from roots.sweeps.study import Study
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, Trial
+from roots.sweeps.trial_run import Layout, TrialRun
+from roots.sweeps.words import told
+
+POLL_SECONDS = 0.25
+GIVE_UP = 3
+"""So many trials that fail, before one is finished, end the sweep."""
+
+
+class Engine:
+    """Runs the trials of a sweep, several at once.
+
+    Args:
+        definition: The sweep.
+        layout: Where its trials write.
+        study: Keeps the trials.
+        n_trials: How many there shall be in all.
+        workers: How many run at once.
+        gpus_per_trial: GPUs of each; 0 lets all trials see all.
+        say: Shows a line to whoever watches.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        layout: Layout,
+        study: Study,
+        *,
+        n_trials: int,
+        workers: int = 1,
+        gpus_per_trial: int = 0,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.definition = definition
+        self.layout = layout
+        self.study = study
+        self.n_trials = n_trials
+        self._environments = [
+            environment_of(place, workers, gpus_per_trial) for place in range(workers)
+        ]
+        self._say = say
+        self._active: dict[int, TrialRun] = {}
+        self._left: list[Trial] = []
+        self._owner = f"{socket.gethostname()}-{os.getpid()}"
+        self._signals: list[int] = []
+
+    def run(self) -> None:
+        """Runs until there is no trial left.
+
+        Raises:
+            Interrupted: It was asked to stop; every trial has its checkpoint.
+            TrainingError: The first trials all failed.
+            ConfigError: The run does not log the metric.
+        """
+        lock = _own(self.layout.folder, self._owner)
+        try:
+            with self._listening():
+                self._left = self._take_over()
+                self._loop()
+        finally:
+            self._end_all()
+            lock.release()
+
+    def _loop(self) -> None:
+        while True:
+            self._fill()
+            if not self._active:
+                return
+            for place, run in list(self._active.items()):
+                self._look_at(place, run)
+            if self._signals:
+                self._end_all()
+                raise Interrupted(
+                    f"The sweep was stopped by {signal.Signals(self._signals[0]).name}. Go on with:"
+                    f" roots sweep --resume {self.layout.folder}"
+                )
+            time.sleep(POLL_SECONDS)
+
+    # -- places ------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        for place, environment in enumerate(self._environments):
+            if place in self._active or self._signals or self._is_done():
+                continue
+            trial = self._left.pop(0) if self._left else self.study.ask(self.n_trials)
+            if trial is None:
+                return
+            self.study.note(trial.number, owner=self._owner)
+            run = TrialRun(self.definition, self.layout, trial, environment)
+            self._active[place] = run
+            if run.is_complete:  # it was stopped between its end and the record of it
+                self._close(place, run, FINISHED)
+            else:
+                run.start()
+
+    def _is_done(self) -> bool:
+        metric = self.definition.metric
+        if metric.target is None or self._left:
+            return False
+        done = [t.value for t in self.study.trials() if t.state == FINISHED]
+        return any(metric.is_reached(value) for value in done if value is not None)
+
+    def _take_over(self) -> list[Trial]:
+        """Takes the trials whose sweep process was killed."""
+        mine: list[Trial] = []
+        running = [t for t in self.study.trials() if t.state == RUNNING]
+        for owner in dict.fromkeys(str(t.notes.get("owner", "")) for t in running):
+            folder = self.layout.folder / "workers" / (owner or ".unknown")
+            if owner and not folder.is_dir():
+                continue  # another machine's, with a directory of its own
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = RunLock(folder)
+            if lock.acquire():
+                continue  # it lives
+            for trial in self.study.trials():
+                if trial.state == RUNNING and str(trial.notes.get("owner", "")) == owner:
+                    self.study.note(trial.number, owner=self._owner)
+                    mine.append(trial)
+            lock.release()
+        for trial in mine:
+            self._say(f"{trial.label} goes on where it was stopped")
+        return mine
+
+    # -- a trial -----------------------------------------------------------------------------
+
+    def _look_at(self, place: int, run: TrialRun) -> None:
+        code = run.ended()
+        if self._falls_behind(run) and code is None:
+            run.stop()
+        if code is None or self._signals:
+            return
+        if code == 0:
+            self._seed_done(place, run)
+        elif run.is_asked_to_stop:
+            self._close(place, run, PRUNED)
+        elif run.may_retry(code):
+            self._say(f"{run.trial.label} was ended ({_cause(code)}) and is taken up again")
+            run.start()
+        else:
+            self._close(place, run, FAILED)
+            self._refuse_hopeless(run)
+
+    def _falls_behind(self, run: TrialRun) -> bool:
+        """Hands on what the run has measured since; tells whether it should end."""
+        if len(self.definition.seeds) > 1:
+            return False
+        known = run.trial.curve
+        new = {step: value for step, value in run.curve().items() if step not in known}
+        known.update(new)
+        verdicts = [self.study.report(run.trial.number, *measured) for measured in new.items()]
+        return any(verdicts)
+
+    def _seed_done(self, place: int, run: TrialRun) -> None:
+        if not run.curve():
+            raise ConfigError(no_metric(self.definition.metric.name, run.logged()))
+        run.keep_result()
+        behind = False
+        if len(self.definition.seeds) > 1:
+            n_done = len(run.results)
+            run.trial.curve[n_done] = run.mean
+            behind = self.study.report(run.trial.number, n_done, run.mean)
+        if run.is_complete:
+            self._close(place, run, FINISHED if math.isfinite(run.mean) else FAILED)
+        elif behind or run.is_asked_to_stop:
+            self._close(place, run, PRUNED)
+        else:
+            self.study.note(run.trial.number, **run.notes())
+            run.start()
+
+    def _close(self, place: int, run: TrialRun, state: str) -> None:
+        del self._active[place]
+        trial = run.trial
+        notes = run.notes()
+        if state == FAILED:
+            notes["because"] = run.last_words()[-500:]
+        self.study.note(trial.number, **notes)
+        self.study.tell(trial.number, state, run.mean if state == FINISHED else None)
+        self._say(told(self.definition, self.study.trials(), trial.number, self.n_trials))
+
+    def _refuse_hopeless(self, run: TrialRun) -> None:
+        trials = self.study.trials()
+        failed = [trial for trial in trials if trial.state == FAILED]
+        if len(failed) >= GIVE_UP and not any(t.state in (FINISHED, PRUNED) for t in trials):
+            raise TrainingError(
+                f"The first {len(failed)} trials all failed, the last one so: {run.last_words()}"
+                f" Its log is {self.layout.log(run.trial)}. Correct the run files or the ranges,"
+                " and start the sweep anew."
+            )
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def _end_all(self) -> None:
+        """Ends the trials that still run, with their checkpoints; they stay open in the study."""
+        for run in self._active.values():
+            run.stop()
+        for run in self._active.values():
+            while run.ended() is None:
+                if len(self._signals) > 1:
+                    run.kill()
+                time.sleep(POLL_SECONDS)
+            self.study.note(run.trial.number, **run.notes())
+        self._active.clear()
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Notes Ctrl-C and SIGTERM instead of dying of them; a notebook's thread cannot."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, self._hear)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        if not self._signals:
+            self._say("stopping: each trial writes a checkpoint (again to stop at once)")
+        self._signals.append(number)
+
+
+def _own(folder: Path, owner: str) -> RunLock:
+    """Shows other processes that the trials of this one are in hands."""
+    mine = folder / "workers" / owner
+    mine.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(mine)
+    lock.acquire()
+    return lock
+
+
+def _cause(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

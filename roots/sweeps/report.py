@@ -1,0 +1,135 @@
+"""The report of a sweep: one page, its figures as PNG, and the best trial as a run file."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roots.evaluation import Page
+from roots.evaluation.canvas import save_png
+from roots.runs import Run, write_atomically
+from roots.sweeps.definition import Definition
+from roots.sweeps.figures import draw_curves, draw_history, draw_importances, draw_parallel
+from roots.sweeps.study import Study
+from roots.sweeps.trial import FAILED, PRUNED, Trial
+from roots.sweeps.words import number_text, ranked, short_names
+
+
+def write_report(definition: Definition, study: Study, best: Trial, folder: Path) -> Path:
+    """Writes report.html, the figures and best.yaml into a sweep's directory; gives the page.
+
+    Args:
+        definition: The sweep.
+        study: Its trials.
+        best: The best of them.
+        folder: The sweep's directory.
+    """
+    trials = study.trials()
+    write_best(definition, best, folder)
+    name, metric = definition.name, definition.metric
+    counts = Counter(trial.state for trial in trials)
+    page = Page(
+        f"Sweep {name}/{folder.name}",
+        f"{definition.method} · {metric.name}, the {'more' if metric.maximize else 'less'} the"
+        f" better · {', '.join(f'{n} {state}' for state, n in counts.items())}",
+    )
+    page.text(_best_in_words(definition, best))
+    page.text(f"Its run file: roots fit --config {folder / 'best.yaml'}")
+    page.heading("Trials")
+    page.table(*_table(definition, trials))
+    _add_failures(page, trials)
+    page.heading("What it found")
+    _add(page, folder, "history", draw_history(definition, trials), "Value of each trial.")
+    _add(page, folder, "curves", draw_curves(definition, trials), "Learning curves of all trials.")
+    _add(
+        page,
+        folder,
+        "parallel",
+        draw_parallel(definition, trials),
+        "Each line is a finished trial, from its settings to its value; the best is the thick one.",
+    )
+    if importances := study.importances():
+        caption = (
+            "Share of the variance of the finished trials' values that each parameter explains"
+            " (fANOVA); with few trials it says little."
+        )
+        _add(page, folder, "importances", draw_importances(importances), caption)
+    said = yaml.safe_dump(definition.given, sort_keys=False, allow_unicode=True)
+    page.heading("How it was made")
+    page.verbatim(said, "the sweep file")
+    page.verbatim((folder / "best.yaml").read_text(encoding="utf-8"), "the best run file")
+    return page.save(folder / "report.html")
+
+
+def write_best(definition: Definition, best: Trial, folder: Path) -> Path:
+    """Writes the best trial's configuration as a run file of its own; gives the file."""
+    run = Run(Path(next(iter(best.notes["runs"].values()))))
+    config: dict[str, Any] = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+    trainer = definition.base.get("trainer") or {}
+    config["name"] = f"{definition.name}-best"
+    config["trainer"]["runs_dir"] = trainer.get("runs_dir", "runs")
+    config["trainer"]["progress"] = trainer.get("progress", True)
+    head = [
+        f"# The best of the sweep {definition.name}/{folder.name}: {best.label},"
+        f" {definition.metric.name} {best.value:.6g}",
+        *(f"#   {name}: {number_text(value)}" for name, value in best.values.items()),
+        f"# roots fit --config {folder / 'best.yaml'}",
+    ]
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    path = folder / "best.yaml"
+    write_atomically(path, "\n".join(head) + "\n" + text)
+    return path
+
+
+def spread(trial: Trial) -> float | None:
+    """Gives the standard deviation over a trial's seeds; None where there is one."""
+    results = list(trial.notes.get("results", {}).values())
+    return statistics.stdev(results) if len(results) > 1 else None
+
+
+def _best_in_words(definition: Definition, best: Trial) -> str:
+    around = spread(best)
+    over = f" ± {around:.2g} over {len(best.notes['results'])} seeds" if around is not None else ""
+    values = ", ".join(f"{name} = {number_text(v)}" for name, v in best.values.items())
+    return (
+        f"The best is {best.label}: {definition.metric.name} {best.value:.6g}{over}, with {values}."
+    )
+
+
+def _table(definition: Definition, trials: list[Trial]) -> tuple[list[str], list[list[object]]]:
+    """Gives headings and rows: the finished trials by rank, then the others."""
+    order = ranked(trials, definition.metric)
+    others = [trial for trial in trials if trial not in order]
+    shorts = short_names([parameter.name for parameter in definition.searched])
+    seeds = len(definition.seeds) > 1
+    head = ["rank", "trial", "state", definition.metric.name, *(["±"] if seeds else [])]
+    rows: list[list[object]] = []
+    for rank, trial in enumerate([*order, *others], start=1):
+        row: list[object] = [rank if rank <= len(order) else None, trial.number + 1]
+        row += [_state(trial), None if trial.value is None else f"{trial.value:.6g}"]
+        row += [spread(trial)] if seeds else []
+        row += [number_text(trial.values.get(name, "")) for name in shorts]
+        rows.append([*row, f"{trial.notes.get('seconds', 0.0):.0f}"])
+    return [*head, *shorts.values(), "seconds"], rows
+
+
+def _state(trial: Trial) -> str:
+    if trial.state != PRUNED or not trial.curve:
+        return trial.state
+    return f"ended early at {max(trial.curve)}"
+
+
+def _add_failures(page: Page, trials: list[Trial]) -> None:
+    failed = [trial for trial in trials if trial.state == FAILED]
+    if failed:
+        rows = [(trial.number + 1, trial.notes.get("because", "")) for trial in failed]
+        page.table(["trial", "failed because"], rows)
+
+
+def _add(page: Page, folder: Path, name: str, figure: Any, caption: str) -> None:
+    save_png(figure, folder / f"{name}.png")
+    page.figure(figure, caption)

@@ -1,0 +1,283 @@
+"""The trials of a sweep, kept by Optuna; the only file that imports it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roots.errors import ConfigError, MissingExtra
+from roots.sweeps.definition import Definition
+from roots.sweeps.parameters import Parameter
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, Trial
+
+try:
+    import optuna
+    from optuna.trial import TrialState
+except ModuleNotFoundError as error:
+    raise MissingExtra(
+        "A sweep on this machine needs the package optuna, which is not installed. Install it"
+        " (pip install 'roots-lm[sweep]', or pip install -e '.[sweep]' in a clone)."
+    ) from error
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+_STATES = {
+    TrialState.COMPLETE: FINISHED,
+    TrialState.PRUNED: PRUNED,
+    TrialState.FAIL: FAILED,
+    TrialState.RUNNING: RUNNING,
+}
+_OPTUNAS = {name: state for state, name in _STATES.items()}
+_SUPERFLUOUS = "superfluous"
+
+
+class Study:
+    """Says what the next trial tries, whether one should end, and keeps what came out.
+
+    What trial `n` of a grid or a random search tries is a function of the definition and of `n`
+    alone; with `bayes` also of the trials that are done. So a sweep that goes on, or that several
+    machines share, draws nothing twice.
+
+    Args:
+        definition: The sweep.
+        storage: A database's URL, or a journal file on a disk that machines share; empty keeps the
+            trials in memory.
+        name: The study's name in the storage.
+
+    Raises:
+        ConfigError: The storage cannot be opened.
+    """
+
+    def __init__(self, definition: Definition, storage: str = "", name: str = "") -> None:
+        self.definition = definition
+        self._study = optuna.create_study(
+            study_name=name or None,
+            storage=_open(storage) if storage else None,
+            direction="maximize" if definition.metric.maximize else "minimize",
+            sampler=_Sampler(definition),
+            pruner=_Pruner(definition),
+            load_if_exists=True,
+        )
+        self._trials: dict[int, Any] = {}
+
+    def ask(self, n_trials: int) -> Trial | None:
+        """Begins the next trial; None when there are `n_trials`."""
+        if self._n_begun() >= n_trials:
+            return None
+        distributions = {p.name: _distribution(p, self._method) for p in self.definition.searched}
+        trial = self._study.ask(fixed_distributions=distributions)
+        if trial.number >= n_trials:  # another machine was faster
+            trial.set_user_attr(_SUPERFLUOUS, value=True)
+            self._study.tell(trial, state=TrialState.FAIL)
+            return None
+        self._trials[trial.number] = trial
+        values = self._values(trial.params)
+        trial.set_user_attr("values", values)
+        return Trial(trial.number, RUNNING, values)
+
+    def note(self, number: int, **notes: Any) -> None:
+        """Writes something down of a running trial."""
+        for key, value in notes.items():
+            self._running(number).set_user_attr(key, value)
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        """Takes an intermediate value; tells whether the trial should end."""
+        trial = self._running(number)
+        known = self._study._storage.get_trial(trial._trial_id).intermediate_values
+        if step not in known:
+            trial.report(value, step)
+        return bool(trial.should_prune())
+
+    def tell(self, number: int, state: str, value: float | None = None) -> None:
+        """Ends a trial."""
+        trial = self._running(number)
+        if state == FINISHED:
+            self._study.tell(trial, value)
+        else:
+            self._study.tell(trial, state=_OPTUNAS[state])
+        del self._trials[number]
+
+    def trials(self) -> list[Trial]:
+        """Lists the trials in the order of their starts."""
+        return [
+            Trial(
+                number=trial.number,
+                state=_STATES.get(trial.state, RUNNING),
+                values=trial.user_attrs.get("values") or self._values(trial.params),
+                value=_value(trial),
+                curve=dict(sorted(trial.intermediate_values.items())),
+                notes={k: v for k, v in trial.user_attrs.items() if k != "values"},
+            )
+            for trial in self._study.get_trials(deepcopy=False)
+            if _SUPERFLUOUS not in trial.user_attrs
+        ]
+
+    def importances(self) -> dict[str, float]:
+        """Gives the share of the variance of the results that each parameter explains.
+
+        Returns:
+            Shares that add up to 1, the largest first; empty where too few trials are done.
+
+        Source:
+            Hutter et al., ICML 2014 (fANOVA).
+        """
+        done = [t for t in self.trials() if t.state == FINISHED and t.value is not None]
+        varied = [
+            p.name
+            for p in self.definition.searched
+            if len({str(t.values[p.name]) for t in done}) > 1
+        ]
+        if len(done) < 4 or not varied or len({t.value for t in done}) == 1:
+            return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        found = optuna.importance.get_param_importances(
+            self._study, evaluator=evaluator, params=varied
+        )
+        return {name: float(share) for name, share in found.items()}
+
+    @property
+    def _method(self) -> str:
+        return self.definition.method
+
+    def _n_begun(self) -> int:
+        return sum(_SUPERFLUOUS not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
+
+    def _values(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Makes the parameters' values of the numbers that Optuna keeps."""
+        values: dict[str, Any] = {}
+        for parameter in self.definition.parameters:
+            if parameter.is_constant:
+                values[parameter.name] = parameter.choices[0]
+            elif parameter.name not in found:
+                continue
+            elif self._method == "grid":
+                values[parameter.name] = parameter.points()[int(found[parameter.name])]
+            else:
+                values[parameter.name] = parameter.value(found[parameter.name])
+        return values
+
+    def _running(self, number: int) -> Any:
+        """Finds a running trial, also one that an earlier process began."""
+        if number not in self._trials:
+            found = self._study.get_trials(deepcopy=False)[number]
+            self._trials[number] = optuna.trial.Trial(self._study, found._trial_id)
+        return self._trials[number]
+
+
+class _Sampler(optuna.samplers.BaseSampler):
+    """Draws for each trial from a seed of its own, so that it depends on the trial's number."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._inner: Any = None
+
+    def before_trial(self, study: Any, trial: Any) -> None:
+        """Makes what draws for this trial."""
+        seeds = np.random.SeedSequence([self._definition.draw_seed, trial.number])
+        seed = int(seeds.generate_state(1)[0])
+        if self._definition.method == "bayes":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._inner = optuna.samplers.TPESampler(
+                    seed=seed,
+                    n_startup_trials=n_random(self._definition.run_cap),
+                    multivariate=True,
+                    constant_liar=True,
+                )
+        else:
+            self._inner = optuna.samplers.RandomSampler(seed=seed)
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+        """Asks what draws."""
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
+        """Asks what draws."""
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Any, trial: Any, param_name: str, param_distribution: Any
+    ) -> Any:
+        """Asks what draws; the values of a grid are counted through."""
+        if self._definition.method != "grid":
+            return self._inner.sample_independent(study, trial, param_name, param_distribution)
+        place = trial.number
+        for parameter in reversed(self._definition.parameters):
+            place, here = divmod(place, len(parameter.points()))
+            if parameter.name == param_name:
+                return here
+        raise KeyError(param_name)
+
+
+class _Pruner(optuna.pruners.BasePruner):
+    """Asks the sweep's rule."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+
+    def prune(self, study: Any, trial: Any) -> bool:
+        """Tells whether a trial should end."""
+        if self._definition.early is None:
+            return False
+        everyone = [self._costs(t) for t in study.get_trials(deepcopy=False)]
+        return self._definition.early.stops(self._costs(trial), everyone)
+
+    def _costs(self, trial: Any) -> list[float]:
+        values = sorted(trial.intermediate_values.items())
+        return [self._definition.metric.cost(value) for _, value in values]
+
+
+def n_random(run_cap: int) -> int:
+    """Gives how many trials of `bayes` are drawn at random before there is something to go by."""
+    return min(10, max(4, run_cap // 4)) if run_cap else 10
+
+
+def _distribution(parameter: Parameter, method: str) -> Any:
+    """Gives the space that Optuna searches."""
+    kinds = optuna.distributions
+    if method == "grid":
+        return kinds.IntDistribution(0, len(parameter.points()) - 1)
+    if parameter.scale == "choice":
+        return kinds.CategoricalDistribution(parameter.labels)
+    if parameter.scale == "whole":
+        return kinds.IntDistribution(int(parameter.low), int(parameter.high))
+    return kinds.FloatDistribution(parameter.low, parameter.high, log=parameter.scale == "log")
+
+
+def _open(storage: str) -> Any:
+    """Opens a database, or a journal on a shared disk.
+
+    Raises:
+        ConfigError: It cannot be opened.
+    """
+    try:
+        if "://" in storage:
+            return optuna.storages.RDBStorage(storage, engine_kwargs=_patience(storage))
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        backend = optuna.storages.journal.JournalFileBackend(storage)
+        return optuna.storages.JournalStorage(backend)
+    except Exception as error:
+        kind = storage.split("://", maxsplit=1)[0]
+        raise ConfigError(
+            f"The storage ({kind}) cannot be opened: {type(error).__name__}. Give a database as"
+            " sqlite:///FILE, postgresql://… or mysql://… (with its driver installed), or the path"
+            " of a journal file on a disk that all machines see."
+        ) from error
+
+
+def _patience(storage: str) -> dict[str, Any]:
+    """Lets SQLite wait while another process writes."""
+    return {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
+
+
+def _value(trial: Any) -> float | None:
+    if trial.state == TrialState.COMPLETE:
+        return float(trial.value)
+    curve: Sequence[float] = [v for _, v in sorted(trial.intermediate_values.items())]
+    return curve[-1] if curve and math.isfinite(curve[-1]) else None

@@ -1,0 +1,253 @@
+"""A sweep as an object: run it, look at it, go on with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from roots.errors import CheckpointError, ConfigError
+from roots.runs import claim, redact, write_atomically
+from roots.sweeps.checks import check
+from roots.sweeps.definition import Definition, read_definition
+from roots.sweeps.trial_run import Layout, command_of
+from roots.sweeps.words import ranked
+
+if TYPE_CHECKING:
+    from roots.sweeps.study import Study
+    from roots.sweeps.trial import Trial
+
+SWEEP_FILE = "sweep.yaml"
+STUDY_FILE = "study.db"
+RECORD_FILE = "sweep.json"
+
+
+class Sweep:
+    """A sweep: the trials that its file asks for, in a directory of their own.
+
+    sweeps/<name>/<id>/
+        sweep.yaml      the sweep file
+        base.yaml       the merged run files that every trial starts from
+        study.db        the trials, as Optuna keeps them (SQLite), unless a storage was given
+        trials/         the run directories, and what each process said
+        report.html     the report, its figures beside it as PNG
+        best.yaml       the best trial as a run file
+
+    Args:
+        definition: What the sweep file says.
+        sweeps_dir: The folder of all sweeps.
+        storage: A database's URL, or the path of a journal file, which several machines share;
+            empty keeps the trials in the sweep's directory.
+        folder: The directory of a sweep that goes on; None makes a new one when it is run.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        *,
+        sweeps_dir: str | Path = "sweeps",
+        storage: str = "",
+        folder: Path | None = None,
+    ) -> None:
+        self.definition = definition
+        self.sweeps_dir = Path(sweeps_dir)
+        self.storage = storage
+        self.folder = folder
+        self._study: Study | None = None
+
+    def check(self, *, prepare: bool = True) -> None:
+        """Refuses what cannot be run, before anything is.
+
+        Args:
+            prepare: Make the data where they are to be made, once for all trials.
+
+        Raises:
+            UserError: A parameter, a value or the metric cannot be, or data are missing.
+        """
+        check(self.definition, prepare=prepare)
+
+    def run(
+        self,
+        *,
+        workers: int = 1,
+        gpus_per_trial: int = 0,
+        trials: int = 0,
+        say: Callable[[str], None] = print,
+    ) -> Trial:
+        """Runs what is left of the sweep, and writes its report.
+
+        Args:
+            workers: How many trials run at once.
+            gpus_per_trial: GPUs of each; 0 lets all trials see all.
+            trials: How many there shall be in all; 0 is as many as the sweep file says.
+            say: Shows a line to whoever watches.
+
+        Returns:
+            The best trial.
+
+        Raises:
+            UserError: What `check` raises.
+            Interrupted: It was asked to stop.
+            TrainingError: The first trials all failed.
+        """
+        from roots.sweeps.engine import Engine
+
+        n_trials = self.n_trials(trials)
+        if workers < 1 or gpus_per_trial < 0:
+            raise ConfigError(
+                f"workers={workers} and gpus_per_trial={gpus_per_trial}: set the first to 1 or"
+                " more, and the second to 0 or more."
+            )
+        self.check()
+        folder = self._make_folder()
+        say(f"{folder}: {n_trials} trials ({self.definition.method}), {workers} at once")
+        engine = Engine(
+            self.definition,
+            Layout(folder),
+            self.study,
+            n_trials=n_trials,
+            workers=workers,
+            gpus_per_trial=gpus_per_trial,
+            say=say,
+        )
+        try:
+            engine.run()
+        finally:
+            if ranked(self.trials(), self.definition.metric):
+                self.report()
+        return self.best
+
+    @property
+    def study(self) -> Study:
+        """The trials' keeper."""
+        from roots.sweeps.study import Study
+
+        if self._study is None:
+            if self.folder is None:
+                raise ConfigError("The sweep has not been run yet. Call its run().")
+            name = f"{self.definition.name}-{self.definition.fingerprint[:8]}"
+            storage = self.storage or f"sqlite:///{self.folder.resolve() / STUDY_FILE}"
+            self._study = Study(self.definition, storage, name)
+        return self._study
+
+    def trials(self) -> list[Trial]:
+        """Lists the trials in the order of their starts."""
+        return self.study.trials()
+
+    @property
+    def best(self) -> Trial:
+        """The best finished trial.
+
+        Raises:
+            CheckpointError: None is finished.
+        """
+        done = ranked(self.trials(), self.definition.metric)
+        if not done:
+            failed = [t.notes["because"] for t in self.trials() if "because" in t.notes]
+            last = f" The last one failed: {failed[-1]}" if failed else ""
+            raise CheckpointError(
+                f"No trial of {self.folder} is finished.{last} Go on with: roots sweep --resume"
+                f" {self.folder} (and --trials, for more of them)."
+            )
+        return done[0]
+
+    def report(self) -> Path:
+        """Writes the report, its figures and best.yaml; gives the page.
+
+        Raises:
+            CheckpointError: No trial is finished.
+        """
+        from roots.sweeps.report import write_report
+
+        best = self.best
+        assert self.folder is not None
+        return write_report(self.definition, self.study, best, self.folder)
+
+    def commands(self, n: int = 3, trials: int = 0) -> list[list[str]]:
+        """Gives the command lines of the first trials, which are not run.
+
+        Args:
+            n: How many.
+            trials: How many there would be in all; 0 is as many as the sweep file says.
+        """
+        from roots.sweeps.study import Study
+
+        study = Study(self.definition)
+        files = tuple(self.definition.given["config"])
+        layout = Layout(self.sweeps_dir / self.definition.name / "NEW", configs=files)
+        seed = self.definition.seeds[0] if self.definition.seeds else None
+        asked = (study.ask(self.n_trials(trials)) for _ in range(n))
+        return [command_of(self.definition, layout, t, seed) for t in asked if t is not None]
+
+    def n_trials(self, trials: int = 0) -> int:
+        """Gives how many trials there shall be, where that many are asked for; 0 asks the file."""
+        if trials < 0:
+            raise ConfigError(f"trials={trials} is negative. Set it to 1 or more.")
+        if self.definition.method == "grid":
+            size = self.definition.grid_size
+            return min(trials, size) if trials else self.definition.n_trials
+        return trials or self.definition.n_trials
+
+    def _make_folder(self) -> Path:
+        if self.folder is not None:
+            return self.folder
+        base = yaml.safe_dump(self.definition.base, sort_keys=False, allow_unicode=True)
+        said = yaml.safe_dump(self.definition.given, sort_keys=False, allow_unicode=True)
+        if redact(base + said) != base + said:
+            raise ConfigError(
+                "The run files, or the sweep file, hold the value of a secret environment variable,"
+                " which the sweep's directory would keep. Take it out of them."
+            )
+        folder = claim(self.sweeps_dir, self.definition.name).path
+        write_atomically(folder / "base.yaml", base)
+        write_atomically(folder / SWEEP_FILE, said)
+        record = {"storage": "elsewhere" if self.storage else STUDY_FILE}
+        write_atomically(folder / RECORD_FILE, json.dumps(record) + "\n")
+        self.folder = folder
+        return folder
+
+
+def read_sweep(
+    file: str | Path | Mapping[str, Any], *, sweeps_dir: str | Path = "sweeps", storage: str = ""
+) -> Sweep:
+    """Reads a sweep file, or what one would say.
+
+    Args:
+        file: The file, or its content.
+        sweeps_dir: The folder of all sweeps.
+        storage: A database's URL, or the path of a journal file, which several machines share.
+
+    Raises:
+        ConfigError: It is no sweep file, or says something impossible.
+    """
+    return Sweep(read_definition(file), sweeps_dir=sweeps_dir, storage=storage)
+
+
+def open_sweep(folder: str | Path, *, storage: str = "") -> Sweep:
+    """Opens a sweep's directory, to go on with it or to look at it.
+
+    Args:
+        folder: The directory.
+        storage: Where its trials are, when it was begun with a storage.
+
+    Raises:
+        CheckpointError: There is no sweep.
+        ConfigError: Its trials are in a storage, and none is given.
+    """
+    path = Path(folder)
+    if not (path / SWEEP_FILE).is_file():
+        what = f"is no sweep's directory (no {SWEEP_FILE})" if path.exists() else "does not exist"
+        raise CheckpointError(f"{path} {what}. Give one such as sweeps/quickstart/0001.")
+    given = yaml.safe_load((path / SWEEP_FILE).read_text(encoding="utf-8"))
+    base = yaml.safe_load((path / "base.yaml").read_text(encoding="utf-8"))
+    record = json.loads((path / RECORD_FILE).read_text(encoding="utf-8"))
+    if record["storage"] == "elsewhere" and not storage:
+        raise ConfigError(
+            f"{path} keeps its trials in a storage, whose address it does not write down. Give it"
+            " again: --storage."
+        )
+    definition = read_definition(given, base=base)
+    return Sweep(definition, sweeps_dir=path.parent.parent, storage=storage, folder=path)

@@ -1,0 +1,68 @@
+"""How trials are put into words and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from roots.sweeps.definition import Definition, Metric
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, Trial
+
+
+def ranked(trials: Sequence[Trial], metric: Metric) -> list[Trial]:
+    """Gives the finished trials, the best first; of equals the earlier."""
+    done = [trial for trial in trials if trial.state == FINISHED and trial.value is not None]
+    return sorted(done, key=lambda trial: (metric.cost(trial.value or 0.0), trial.number))
+
+
+def told(definition: Definition, trials: Sequence[Trial], number: int, n_trials: int) -> str:
+    """Words how a trial ended, and which is the best so far."""
+    trial = next(t for t in trials if t.number == number)
+    name = definition.metric.name
+    value = "" if trial.value is None else f"{name} {trial.value:.5g}"
+    best = ranked(trials, definition.metric)
+    parts = [f"trial {number + 1}/{n_trials}", _ending(trial, value)]
+    if trial.state != FAILED:
+        parts.append(" ".join(settings(definition, trial)))
+        parts.append(f"{trial.notes.get('seconds', 0.0):.0f} s")
+    if best:
+        parts.append(f"best {best[0].value:.5g} ({best[0].label})")
+    return " · ".join(parts)
+
+
+def settings(definition: Definition, trial: Trial) -> list[str]:
+    """Words what a trial tried, without what is constant."""
+    shorts = short_names([parameter.name for parameter in definition.searched])
+    return [
+        f"{short}={number_text(trial.values[name])}"
+        for name, short in shorts.items()
+        if name in trial.values
+    ]
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Shortens dotted names to as many last parts as keep them apart."""
+    shorts: dict[str, str] = {}
+    for name in names:
+        parts = [part for part in name.split(".") if part != "init_args"]
+        ends = [".".join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        others = [o for o in names if o != name]
+        shorts[name] = next((e for e in ends if not any(_ends(o, e) for o in others)), name)
+    return shorts
+
+
+def number_text(value: Any) -> str:
+    """Writes a value in a few characters."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _ends(name: str, end: str) -> bool:
+    return f".{name.replace('.init_args', '')}".endswith(f".{end}")
+
+
+def _ending(trial: Trial, value: str) -> str:
+    if trial.state == FAILED:
+        return f"failed: {trial.notes.get('because', '')}"
+    if trial.state == PRUNED:
+        return f"ended early at {value}" if value else "ended early"
+    return value

@@ -1,0 +1,294 @@
+"""A sweep as a person runs it, with a stand-in for `roots fit` that takes no time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from roots.callbacks.stop_signals import Interrupted
+from roots.cli import run as roots
+from roots.errors import CheckpointError, ConfigError, TrainingError
+from roots.runs import Run, read_metrics
+from roots.sweeps import Sweep, engine, open_sweep, read_sweep
+from roots.sweeps.places import n_cores
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED
+
+STAND_IN = str(Path(__file__).with_name("stand_in.py"))
+RATE = "model.optimizer.init_args.learning_rate"
+ROWS = "data.sequences_per_step"
+FOUR = {RATE: {"values": [0.1, 0.01, 0.001, 1e-4]}}
+
+
+@pytest.fixture
+def sweep_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Path:
+    """A sweep whose trials are stand-ins, with the checks of their flags left out."""
+    monkeypatch.setattr(Sweep, "check", lambda self, **_: None)
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.02)
+    if "report" not in request.node.name:
+        monkeypatch.setattr(Sweep, "report", lambda self: None)  # its figures take a second
+    (tmp_path / "run.yaml").write_text("trainer: {runs_dir: my-runs}\n")
+    return write(tmp_path / "tiny.yaml")
+
+
+def write(file: Path, **changes: Any) -> Path:
+    content = {
+        "config": "run.yaml",
+        "method": "grid",
+        "metric": {"name": "val/loss"},
+        "command": ["${interpreter}", STAND_IN, "${args}"],
+        "parameters": {RATE: {"values": [0.1, 0.01, 0.001, 1e-4]}, ROWS: {"values": [8, 16]}},
+        **changes,
+    }
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+def sweep_of(file: Path) -> Sweep:
+    return read_sweep(file, sweeps_dir=file.parent / "sweeps")
+
+
+def starts(sweep: Sweep, trial: int) -> list[int]:
+    """From which steps a trial was started."""
+    assert sweep.folder is not None
+    lines = (sweep.folder / f"trials/trial-{trial:04d}/0001/starts").read_text().split()
+    return [int(line) for line in lines]
+
+
+def test_eight_trials_by_two_workers_one_of_which_is_killed_in_the_middle(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KILL_AT", "3:5")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    said: list[str] = []
+    sweep = sweep_of(sweep_file)
+    best = sweep.run(workers=2, say=said.append)
+    trials = sweep.trials()
+    assert [t.state for t in trials] == [FINISHED] * 8
+    assert [(t.values[RATE], t.values[ROWS]) for t in trials] == [
+        (rate, rows) for rate in (0.1, 0.01, 0.001, 1e-4) for rows in (8, 16)
+    ]
+    assert starts(sweep, 3) == [0, 4], "it goes on from its checkpoint"
+    assert starts(sweep, 4) == [0]
+    assert [t.value for t in trials] == pytest.approx(
+        [(d - 2) ** 2 + more + 1 / 6 for d in (1, 2, 3, 4) for more in (0, 1)]
+    )
+    assert (best.number, best.values[RATE]) == (2, 0.01)
+    assert [list(t.curve) for t in trials] == [[2, 4, 6]] * 8
+    assert "trial 3 was ended (SIGKILL) and is taken up again" in said
+    assert sum(line.startswith("trial ") and "best" in line for line in said) == 8
+    assert any(
+        line.startswith("trial 1/8 · val/loss 1.1667 · learning_rate=0.1 sequences_per_step=8")
+        for line in said
+    )
+    threads = (sweep.folder / "trials/trial-0001/0001/threads").read_text()
+    assert threads == str(max(1, n_cores() // 2))
+
+
+def test_the_report_and_the_best_run_file(sweep_file: Path, capsys: pytest.CaptureFixture) -> None:
+    where = sweep_file.parent / "sweeps"
+    assert roots(["sweep", str(sweep_file), "--workers", "2", f"--sweeps-dir={where}"]) == 0
+    said = capsys.readouterr().out
+    folder = where / "tiny/0001"
+    assert f"roots fit --config {folder}/best.yaml" in said
+    assert "best: trial 3, val/loss 0.166667" in said
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    assert (best["name"], best["trainer"]["runs_dir"]) == ("tiny-best", "my-runs")
+    assert best["flags"][RATE] == "0.01"
+    page = (folder / "report.html").read_text()
+    assert page.count("<img") == 4
+    assert 'src="http' not in page
+    assert '<td class="number">1</td><td class="number">3</td><td>finished</td>' in page
+    for name in ("history", "curves", "parallel", "importances"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    (folder / "report.html").unlink()
+    assert roots(["sweep", "report", str(folder)]) == 0
+    assert (folder / "report.html").is_file()
+
+
+def test_a_trial_that_falls_behind_is_ended_with_its_checkpoint_as_the_report_says(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECONDS", "0.2")
+    write(
+        sweep_file,
+        parameters={RATE: {"values": [0.01, 1e-5]}},
+        early_terminate={"type": "hyperband", "min_iter": 1, "eta": 3},
+    )
+    said: list[str] = []
+    sweep = sweep_of(sweep_file)
+    sweep.run(say=said.append)
+    first, second = sweep.trials()
+    assert (first.state, second.state) == (FINISHED, PRUNED)
+    assert max(second.curve) < 6
+    run = Run(second.notes["runs"]["None"])
+    assert run.last().step == len(read_metrics(run.metrics_file)), "it wrote a checkpoint"
+    assert any("ended early at val/loss 9.5" in line for line in said)
+    page = (sweep.folder / "report.html").read_text()
+    assert "1 finished, 1 pruned" in page
+    assert "ended early at 2" in page
+
+
+def test_several_seeds_give_the_mean_and_the_report_its_spread(sweep_file: Path) -> None:
+    write(sweep_file, seeds=[1, 2, 3], parameters={RATE: {"values": [0.01, 0.1]}})
+    sweep = sweep_of(sweep_file)
+    best = sweep.run(say=lambda line: None)
+    assert best.value == pytest.approx(0.02 + 1 / 6)
+    assert best.curve == pytest.approx({1: 0.01 + 1 / 6, 2: 0.015 + 1 / 6, 3: 0.02 + 1 / 6})
+    assert list(best.notes["runs"]) == ["1", "2", "3"]
+    page = (sweep.folder / "report.html").read_text()
+    assert "0.186667 ± 0.01 over 3 seeds" in page
+    assert '<th class="number">±</th>' in page
+
+
+def test_no_trial_starts_after_the_target_was_reached(sweep_file: Path) -> None:
+    write(sweep_file, metric={"name": "val/loss", "target": 0.5}, parameters=FOUR)
+    sweep = sweep_of(sweep_file)
+    sweep.run(say=lambda line: None)
+    assert [trial.number for trial in sweep.trials()] == [0, 1]
+
+
+def test_what_roots_refuses_is_a_failed_trial_and_the_sweep_goes_on(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL_AT", "1:3")
+    write(sweep_file, parameters={RATE: {"values": [0.1, 0.01]}})
+    said: list[str] = []
+    sweep = sweep_of(sweep_file)
+    sweep.run(workers=2, say=said.append)
+    assert [trial.state for trial in sweep.trials()] == [FAILED, FINISHED]
+    assert starts(sweep, 1) == [0], "it would fail again"
+    assert any("trial 1/2 · failed: roots: The loss is nan at step 3." in line for line in said)
+
+
+def test_a_sweep_whose_first_trials_all_fail_ends(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL_AT", "all")
+    sweep = sweep_of(sweep_file)
+    with pytest.raises(
+        TrainingError, match=r"first 3 trials all failed.*smaller learning rate"
+    ) as e:
+        sweep.run(say=lambda line: None)
+    assert "trial-0003.log" in str(e.value)
+    with pytest.raises(
+        CheckpointError, match=r"No trial of .* is finished\. The last one failed: .*nan"
+    ):
+        _ = sweep.best
+
+
+def test_a_metric_that_no_run_has_logged_ends_the_sweep_with_the_nearest_name(
+    sweep_file: Path,
+) -> None:
+    write(sweep_file, metric={"name": "val/los"})
+    with pytest.raises(ConfigError, match=r"'val/los' is never logged.*did you mean 'val/loss'"):
+        sweep_of(sweep_file).run(say=lambda line: None)
+
+
+# -- stopped, killed, resumed ---------------------------------------------------------------------
+
+
+def started(file: Path) -> Any:
+    """A process with a sweep of its own."""
+
+    def work() -> None:
+        sweep_of(file).run(workers=2, say=lambda line: None)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+def wait_for(file: Path, process: Any) -> None:
+    end = time.monotonic() + 60
+    while not file.exists():
+        assert process.is_alive()
+        assert time.monotonic() < end, "it did not come to this"
+        time.sleep(0.02)
+
+
+def test_a_sweep_that_was_killed_goes_on_with_the_trials_it_was_at(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trials' processes outlive it; they are ended with a checkpoint before they go on."""
+    monkeypatch.setenv("SECONDS", "0.3")
+    write(sweep_file, parameters=FOUR)
+    folder = sweep_file.parent / "sweeps/tiny/0001"
+    process = started(sweep_file)
+    wait_for(folder / "trials/trial-0001/0001/checkpoints/step-000002", process)
+    process.kill()
+    process.join()
+    sweep = open_sweep(folder)
+    assert [(t.number, t.state) for t in sweep.trials()] == [(0, "running"), (1, "running")]
+    told: list[str] = []
+    monkeypatch.setenv("SECONDS", "0.02")
+    sweep.run(workers=2, say=told.append)
+    assert [(t.number, t.state) for t in sweep.trials()] == [(n, FINISHED) for n in range(4)]
+    assert "trial 1 goes on where it was stopped" in told
+    first, second = starts(sweep, 1)
+    assert (first, 2 <= second < 6) == (0, True)
+    assert sweep.best.number == 1
+
+
+def test_a_sweep_that_lives_keeps_its_trials(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second process beside it takes new trials only."""
+    monkeypatch.setenv("SECONDS", "0.1")
+    write(sweep_file, parameters=FOUR)
+    folder = sweep_file.parent / "sweeps/tiny/0001"
+    process = started(sweep_file)
+    wait_for(folder / "trials/trial-0001/0001/checkpoints/step-000001", process)
+    told: list[str] = []
+    sweep = open_sweep(folder)
+    sweep.run(workers=1, say=told.append)
+    process.join(60)
+    assert process.exitcode == 0
+    assert not any("goes on where it was stopped" in line for line in told)
+    assert [t.state for t in sweep.trials()] == [FINISHED] * 4
+    assert len({t.notes["owner"] for t in sweep.trials()}) == 2
+
+
+def test_two_directories_share_a_sweep_by_a_journal(sweep_file: Path, tmp_path: Path) -> None:
+    write(sweep_file, parameters=FOUR)
+    journal = str(tmp_path / "shared/journal.log")
+    one = read_sweep(sweep_file, sweeps_dir=tmp_path / "one", storage=journal)
+    one.run(trials=1, say=lambda line: None)
+    two = read_sweep(sweep_file, sweeps_dir=tmp_path / "two", storage=journal)
+    two.run(workers=2, say=lambda line: None)
+    assert [t.state for t in two.trials()] == [FINISHED] * 4
+    homes = [Path(t.notes["runs"]["None"]).relative_to(tmp_path).parts[0] for t in two.trials()]
+    assert homes == ["one"] + ["two"] * 3
+    with pytest.raises(ConfigError, match=r"keeps its trials in a storage.*Give it again"):
+        open_sweep(two.folder)
+    assert open_sweep(two.folder, storage=journal).best.number == 1
+
+
+def test_ctrl_c_ends_every_trial_with_a_checkpoint_and_the_sweep_goes_on_later(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECONDS", "0.1")
+    write(sweep_file, parameters=FOUR)
+    before = signal.getsignal(signal.SIGINT)
+    sweep = sweep_of(sweep_file)
+
+    def interrupt(line: str) -> None:
+        if line.startswith("trial 1/4"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="stopped by SIGINT") as ended:
+        sweep.run(say=interrupt)
+    assert ended.value.exit_code == 130
+    assert f"roots sweep --resume {sweep.folder}" in str(ended.value)
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.setenv("SECONDS", "0.02")
+    assert roots(["sweep", "--resume", str(sweep.folder), "--workers", "2"]) == 0
+    assert [t.state for t in sweep.trials()] == [FINISHED] * 4

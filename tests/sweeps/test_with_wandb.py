@@ -1,0 +1,135 @@
+"""The same sweep file with W&B's engine: what is registered, and what its agents start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from wandb_server import ENTITY, PROJECT, SWEEP, wandb_server
+
+from roots.cli import run as roots
+from roots.errors import ConfigError
+from roots.sweeps import Sweep, read_definition
+from roots.sweeps.with_wandb import agent_command, wandb_file
+
+STAND_IN = str(Path(__file__).with_name("stand_in.py"))
+RATE = "model.optimizer.init_args.learning_rate"
+ROWS = "data.sequences_per_step"
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    optimizer = {"distribution": "log_uniform_values", "min": "1e-4", "max": 0.1}
+    nested = {"optimizer": {"parameters": {"init_args.learning_rate": optimizer}}}
+    return {
+        "config": "run.yaml",
+        "entity": ENTITY,
+        "project": PROJECT,
+        "name": "mine",
+        "method": "bayes",
+        "run_cap": 5,
+        "draw_seed": 3,
+        "early_terminate": {"type": "hyperband", "min_iter": 2},
+        "metric": {"name": "val/loss"},
+        "parameters": {"model": {"parameters": nested}, ROWS: {"values": [8, 16]}},
+        **changes,
+    }
+
+
+def test_wandb_gets_the_file_in_its_own_terms() -> None:
+    registered = wandb_file(read_definition(content(), base={}), n_trials=7)
+    assert registered == {
+        "entity": ENTITY,
+        "project": PROJECT,
+        "name": "mine",
+        "program": "roots",
+        "method": "bayes",
+        "run_cap": 7,
+        "early_terminate": {"type": "hyperband", "min_iter": 2},
+        "metric": {"name": "val/loss", "goal": "minimize"},
+        "parameters": {
+            RATE: {"distribution": "log_uniform_values", "min": 1e-4, "max": 0.1},
+            ROWS: {"values": [8, 16]},
+        },
+        "command": [
+            *["${env}", "${interpreter}", "-m", "roots", "fit"],
+            *["--config=run.yaml", "--name=mine", "--trainer.wandb=true"],
+            *["--trainer.progress=false", "${args}"],
+        ],
+    }
+
+
+def test_the_agents_command_can_be_pasted() -> None:
+    assert agent_command("a/b/c") == ["wandb", "agent", "--forward-signals", "a/b/c"]
+
+
+def test_what_wandbs_engine_does_not_do_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"seeds: W&B's engine has one run per trial"):
+        wandb_file(read_definition(content(seeds=[1, 2]), base={}))
+    monkeypatch.chdir(tmp_path)
+    Path("run.yaml").write_text("name: x\n")
+    Path("mine.yaml").write_text(yaml.safe_dump(content()))
+    for flag in ("--storage=sqlite:///x.db", "--storage=journal.log"):
+        with pytest.raises(ConfigError, match="leave out --resume and --storage"):
+            roots(["sweep", "mine.yaml", "--wandb", flag])
+
+
+def test_a_dry_run_shows_what_would_be_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Sweep, "check", lambda self, **_: None)
+    Path("run.yaml").write_text("name: x\n")
+    Path("mine.yaml").write_text(yaml.safe_dump(content()))
+    assert roots(["sweep", "mine.yaml", "--wandb", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    shown = said.removesuffix("\ndry run: nothing was registered\n")
+    assert yaml.safe_load(shown) == wandb_file(read_definition("mine.yaml"))
+
+
+@pytest.mark.slow
+def test_a_sweep_is_registered_and_an_agent_runs_its_trials(tmp_path: Path) -> None:
+    """The real client, in a process of its own, against a server on this machine."""
+    (tmp_path / "run.yaml").write_text("name: x\n")
+    command = ["${env}", "${interpreter}", STAND_IN, "${args}"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content(command=command)))
+    code = (
+        "import sys; from roots.sweeps import Sweep; Sweep.check = lambda self, **_: None;"
+        "from roots.cli import run; sys.exit(run(['sweep', 'mine.yaml', '--wandb']))"
+    )
+    with wandb_server([{RATE: 0.01, ROWS: 8}, {RATE: 0.001, ROWS: 16}]) as server:
+        environment = {
+            **os.environ,
+            "HOME": str(tmp_path),
+            "WANDB_BASE_URL": server.url,
+            "WANDB_API_KEY": "0" * 40,
+            "WANDB_DIR": str(tmp_path),
+            "WANDB_MODE": "online",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert f"wandb agent --forward-signals {ENTITY}/{PROJECT}/{SWEEP}" in done.stdout
+    registered = yaml.safe_load(server.registered["config"])
+    assert registered["parameters"][RATE]["distribution"] == "log_uniform_values"
+    assert (server.registered["entityName"], server.registered["projectName"]) == (ENTITY, PROJECT)
+    runs = sorted((tmp_path / "runs/mine").iterdir())
+    flags = [yaml.safe_load((run / "config.yaml").read_text())["flags"] for run in runs]
+    assert [(f[RATE], f[ROWS], f["config"]) for f in flags] == [
+        ("0.01", "8", "run.yaml"),
+        ("0.001", "16", "run.yaml"),
+    ]
+    assert all(len((run / "metrics.csv").read_text().splitlines()) == 7 for run in runs)
