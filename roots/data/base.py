@@ -115,6 +115,19 @@ class StepData(L.LightningDataModule, ABC):
         """Measures the steps from `first` to before `stop`, cut into micro-batches of `rows`."""
         return {}
 
+    def forecast(self, total_steps: int) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Tells what a run of so many steps would read, as lines of a plan."""
+        return []
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """What a validation reports by itself as well, by its name."""
+        return ()
+
+    def group_of(self, split: str, batch: int) -> str:  # noqa: ARG002
+        """Gives the group that a batch of `val` or `test` is of."""
+        return ""
+
     @abstractmethod
     def whence(self, samples: Any) -> str:
         """Says in a sentence where training rows come from, for a message."""

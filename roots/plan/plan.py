@@ -54,6 +54,7 @@ def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
             ("computes", _computes(trainer)),
             *work_of(network, trainer, model, data),
             ("data", data.describe()),
+            *data.forecast(trainer.max_steps),
             ("writes", _writes(trainer)),
         ]
     )
