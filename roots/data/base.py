@@ -119,6 +119,13 @@ class StepData(L.LightningDataModule, ABC):
         """Tells what a run of so many steps would read, as lines of a plan."""
         return []
 
+    def read_until(self, step: int, total_steps: int) -> dict[str, Any]:  # noqa: ARG002
+        """Notes for a checkpoint what was read before `step`, where settings may change that."""
+        return {}
+
+    def check_past(self, noted: Mapping[str, Any], total_steps: int) -> None:
+        """Checks that a run goes on where it was: that it would have read what was noted."""
+
     @property
     def groups(self) -> Sequence[str]:
         """What a validation reports by itself as well, by its name."""

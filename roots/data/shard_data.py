@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -215,19 +215,18 @@ class ShardData(StepData):
         own = self.mixing.metrics(stop) if self.mixture else {}
         return {**super().step_metrics(first, stop, rows), **own}
 
-    def state_dict(self) -> dict[str, Any]:
+    def read_until(self, step: int, total_steps: int) -> dict[str, Any]:
         """Notes in a checkpoint what was drawn from each corpus of a mixture."""
-        trainer: Any = self.trainer
-        return self.mixing.state(int(trainer.global_step)) if self.mixture else {}
+        return self._mix(total_steps).state(step) if self.mixture else {}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def check_past(self, noted: Mapping[str, Any], total_steps: int) -> None:
         """Checks that a mixture would have drawn what was drawn until the checkpoint.
 
         Raises:
             CheckpointError: It would not: some rows would come twice, and others never.
         """
-        if self.mixture and self.trainer.state.fn == "fit":  # type: ignore[union-attr]
-            self.mixing.check(state_dict)
+        if self.mixture and noted:
+            self._mix(total_steps).check(noted)
 
     # -- Lightning's hooks -------------------------------------------------------------------
 

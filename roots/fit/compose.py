@@ -118,6 +118,9 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     composed.checkpoint = composed.trainer.resume(run)
     _refuse_other_data(run, composed.data)
     composed.trainer.settle(composed.data)
+    if composed.data.is_ready:
+        noted = run.checkpoint(str(composed.trainer.resumed_from)).data
+        composed.data.check_past(noted, composed.trainer.max_steps)
     return composed, changes
 
 

@@ -106,9 +106,8 @@ def test_it_goes_on_bit_by_bit_and_other_shares_are_refused(
 ) -> None:
     run = stopped(mixed_config(shards, plays, tmp_path))
     other = {"data": {"init_args": {"shards": {"init_args": {"weights": {"plays": 3}}}}}}
-    composed, _ = resumed(str(run.path), other, [])
     with pytest.raises(CheckpointError, match=r"draws news 12, plays 12 .* drew news 18, plays 6"):
-        composed.fit()
+        resumed(str(run.path), other, [])
     composed, changes = resumed(str(run.path), {}, [])
     assert changes == []
     composed.fit()
