@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from roots.data.blending import FOREVER, Blend, exact
 from roots.data.opened_corpus import OpenedCorpus
@@ -15,6 +15,8 @@ from roots.shards import ShardMaker
 
 RAREST = Fraction(1, 10**6)
 """No corpus may have less of the rows: a block, which has one of each, is kept in memory."""
+
+UNITS = ("tokens", "documents")
 
 
 class Size(NamedTuple):
@@ -94,7 +96,7 @@ class Mixture:
         *,
         corpora: dict[str, str | ShardMaker],
         weights: dict[str, float] | None = None,
-        weigh_by: Literal["tokens", "documents"] = "tokens",
+        weigh_by: str = "tokens",
         temperature: float = 1.0,
         max_epochs: dict[str, float] | None = None,
         phases: list[Phase] | None = None,
@@ -210,6 +212,11 @@ class Mixture:
                     f"The weights {_listed(weights)} are no shares. Set each to 0 or more, and one"
                     " above 0."
                 )
+        if self.weigh_by not in UNITS:
+            raise ConfigError(
+                f"weigh_by={self.weigh_by!r} is nothing that weights are shares of"
+                f"{nearest(self.weigh_by, UNITS)}. Set it to one of {', '.join(UNITS)}."
+            )
         if not self.temperature > 0:
             raise ConfigError(
                 f"temperature={self.temperature:g} is none. Set it above 0: 1 leaves the weights."

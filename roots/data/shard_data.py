@@ -236,7 +236,7 @@ class ShardData(StepData):
 
     def setup(self, stage: str) -> None:
         """Checks, before anything is built, that there is enough text."""
-        self._mixing, self._batches = None, {}
+        self._mixing, self._parts, self._batches = None, {}, {}
         super().setup(stage)
         if stage == "fit":
             self._check_there_is_a_row()

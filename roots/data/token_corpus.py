@@ -8,12 +8,17 @@ from typing import Any, ClassVar
 from torch.utils.data import DataLoader
 
 from roots.batch import TokenBatch
+from roots.data.best_fit_rows import BestFitRows
 from roots.data.joined import JoinedTokens
 from roots.data.mixture import Mixture
+from roots.data.packing_plan import keep_packing
 from roots.data.shard_data import ShardData
 from roots.data.steps import TrainSteps, ValidationSteps
 from roots.data.windows import TokenRows, TokenSpan, Windows
+from roots.errors import ConfigError, nearest
 from roots.shards import ShardMaker
+
+PACKINGS = ("chop", "best_fit")
 
 
 class TokenCorpus(ShardData):
@@ -29,14 +34,25 @@ class TokenCorpus(ShardData):
             split of its own: the last documents, or the end of the text where there is only one.
         max_val_sequences: Validate on at most so many sequences of each corpus, the first ones; 0
             means all.
+        packing: How documents become rows: `chop` cuts the stream of them every `seq_len` tokens;
+            `best_fit` puts whole ones together where they fit best, so that only those longer than
+            a row are cut, and fills up what is left (counted among the tokens; on real text few in
+            a thousand). Which share a row is worked out once and kept in ~/.cache/roots/packing.
         attend_across_documents: Whether the tokens of a sequence see those of the documents before
             their own in it; else attention and positions are kept apart, where the network can.
 
     Raises:
         ConfigError: A length or number that cannot work, or too little text for one sequence.
+
+    Source:
+        `best_fit`: Ding et al., "Fewer truncations improve language modeling", arXiv:2404.10830.
     """
 
-    ARGUMENTS: ClassVar[Sequence[str]] = (*ShardData.ARGUMENTS, "attend_across_documents")
+    ARGUMENTS: ClassVar[Sequence[str]] = (
+        *ShardData.ARGUMENTS,
+        "packing",
+        "attend_across_documents",
+    )
 
     def __init__(
         self,
@@ -46,6 +62,7 @@ class TokenCorpus(ShardData):
         sequences_per_step: int = 32,
         val_fraction: float = 0.05,
         max_val_sequences: int = 0,
+        packing: str = "chop",
         attend_across_documents: bool = True,
     ) -> None:
         super().__init__(
@@ -55,6 +72,12 @@ class TokenCorpus(ShardData):
             val_fraction=val_fraction,
             max_val_sequences=max_val_sequences,
         )
+        if packing not in PACKINGS:
+            raise ConfigError(
+                f"There is no packing {packing!r}{nearest(packing, PACKINGS)}. Set data.packing to"
+                f" one of {', '.join(PACKINGS)}."
+            )
+        self.packing = packing
         self.attend_across_documents = attend_across_documents
 
     @property
@@ -64,13 +87,33 @@ class TokenCorpus(ShardData):
 
     def rows_of(self, span: TokenSpan, split: str) -> TokenRows:
         """Cuts the text of one corpus into rows."""
+        filler, apart = self.tokenizer.eos_id, not self.attend_across_documents
+        if self.packing == "best_fit":
+            return BestFitRows(span, seq_len=self.seq_len, filler=filler, apart=apart)
         return Windows(
             span,
             seq_len=self.seq_len,
             keep_last=split != "train",
-            filler=self.tokenizer.eos_id,
-            apart=not self.attend_across_documents,
+            filler=filler,
+            apart=apart,
         )
+
+    def prepare_data(self) -> None:
+        """Makes the shards where they are to be made, and packs the documents, once per machine."""
+        super().prepare_data()
+        for split in ("train", "val", "test") if self.packing == "best_fit" else ():
+            for corpus in self.corpora.opened.values():
+                if split != "test" or split in corpus.folder.splits:
+                    keep_packing(corpus.span(split), self.seq_len)
+
+    def describe(self) -> str:
+        """Says in one line what is read, and how much of it."""
+        words = super().describe()
+        if self.packing == "best_fit" and self.is_ready:
+            parts = self.parts("train")
+            filled = ", ".join(f"{rows.filled:.2%} {name}".strip() for name, rows in parts.items())
+            words += f"; no document that fits is cut, rows are filled to {filled}"
+        return words
 
     def joined(self, parts: Sequence[TokenRows]) -> JoinedTokens:
         """Puts the rows of several corpora together."""

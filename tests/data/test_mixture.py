@@ -279,6 +279,11 @@ def test_the_fingerprint_is_that_of_all_corpora(shards: Path, plays: Path, tmp_p
             r"news 0, plays 0 .* one above 0",
             {"weights": {"news": 0, "plays": 2}},
         ),
+        (
+            {"weigh_by": "token"},
+            r"weigh_by='token' .* \(did you mean 'tokens'\?\).* tokens, documents",
+            {"weigh_by": "tokens"},
+        ),
         ({"temperature": 0.0}, "temperature=0 is none", {"temperature": 0.5}),
         ({"max_epochs": {"plays": 0}}, "plays=0 leaves nothing", {"max_epochs": {"plays": 0.5}}),
         ({"corpora": {"a/b": "x"}}, "cannot be called 'a/b'", {}),

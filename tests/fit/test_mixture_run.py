@@ -149,3 +149,18 @@ def test_weights_are_set_by_a_flag(shards: Path, plays: Path, tmp_path: Path) ->
         compose({**config, "data": again.data.spec}).data.shards.phases
         == composed.data.shards.phases
     )
+
+
+def test_a_run_of_packed_mixed_documents_goes_on_bit_by_bit(
+    shards: Path, plays: Path, tmp_path: Path
+) -> None:
+    config = mixed_config(shards, plays, tmp_path)
+    config["data"]["init_args"] |= {"packing": "best_fit", "attend_across_documents": False}
+    whole = rows_of(compose(config).fit())
+    run = stopped(config)
+    with pytest.raises(CheckpointError, match=r"cannot change data\.init_args\.packing"):
+        resumed(str(run.path), {}, ["--data.packing=chop"])
+    resumed(str(run.path), {}, [])[0].fit()
+    assert [[row[name] for name in NAMES] for row in rows_of(run)] == [
+        [row[name] for name in NAMES] for row in whole
+    ]
