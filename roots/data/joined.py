@@ -6,7 +6,7 @@ Shape letters: B rows, T tokens in a row, K corpora.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -154,3 +154,19 @@ class Batches:
         rows = np.full(self.size, -1, dtype=np.int64)
         rows[: len(found)] = found
         return rows
+
+
+def in_turn(counts: Sequence[int], at_most: Callable[[int], int], size: int) -> Batches:
+    """Cuts the rows of several corpora into batches, in their order.
+
+    Args:
+        counts: Rows of each corpus.
+        at_most: Gives how many of so many rows are read, the first ones.
+        size: Rows of a batch, over all ranks.
+    """
+    firsts = np.cumsum([0, *counts])[:-1]
+    groups = [
+        np.arange(first, first + at_most(count), dtype=np.int64)
+        for first, count in zip(firsts.tolist(), counts, strict=True)
+    ]
+    return Batches(groups, size)

@@ -50,6 +50,9 @@ class MaskedCorpus(ShardData):
             split of its own: the last documents, or the end of the text where there is only one.
         max_val_sequences: Validate on at most so many rows of each corpus, the first ones; 0 means
             all.
+        first_sequences_per_step: Rows of the first steps, a divisor of `sequences_per_step`, to
+            which they grow in equal strides; 0 begins with all. With `windows` or `packed`.
+        growing_steps: Optimizer steps until then.
 
     Raises:
         ConfigError: A length, number or name that cannot work, too little text for one row, or a
@@ -71,6 +74,8 @@ class MaskedCorpus(ShardData):
         like_lengths: bool = True,
         val_fraction: float = 0.05,
         max_val_sequences: int = 0,
+        first_sequences_per_step: int = 0,
+        growing_steps: int = 0,
     ) -> None:
         super().__init__(
             shards=shards,
@@ -78,6 +83,8 @@ class MaskedCorpus(ShardData):
             sequences_per_step=sequences_per_step,
             val_fraction=val_fraction,
             max_val_sequences=max_val_sequences,
+            first_sequences_per_step=first_sequences_per_step,
+            growing_steps=growing_steps,
         )
         if rows not in KINDS:
             raise ConfigError(
@@ -88,6 +95,12 @@ class MaskedCorpus(ShardData):
             raise ConfigError(
                 "A mixture is of rows of one length, so that weights are shares of the tokens."
                 " Set data.rows to windows or packed."
+            )
+        if rows == "documents" and growing_steps:
+            raise ConfigError(
+                f"growing_steps={growing_steps:,} is for rows of one length: those of `documents`"
+                " are sorted by length within steps of one size. Set data.rows to windows or"
+                " packed, or data.growing_steps and data.first_sequences_per_step to 0."
             )
         self.masking = masking
         self.rows = rows

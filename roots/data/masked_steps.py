@@ -99,7 +99,7 @@ class MaskedSteps(Dataset[MaskedBatch]):
 
     def __getitem__(self, step: int) -> MaskedBatch:
         """Reads the share of a step."""
-        mine = np.ascontiguousarray(self.order.positions(step)[self.share.places])
+        mine = np.ascontiguousarray(self.share.of(self.order.positions(step)))
         samples, epochs = self.stream.draw(mine)
         return self.hider.batch(samples, epochs, seed=self.seed, step=step)
 

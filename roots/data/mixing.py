@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from roots.data.blending import Blend
-from roots.data.mixture import Size
+from roots.data.opened_corpus import Size
 from roots.data.streams import Blended, Order
 from roots.errors import CheckpointError
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 from roots.data.blending import FOREVER, Blend, exact
-from roots.data.opened_corpus import OpenedCorpus
+from roots.data.opened_corpus import OpenedCorpus, Size
+from roots.data.streams import Order
 from roots.errors import ConfigError, nearest
 from roots.shards import ShardMaker
 
@@ -17,20 +19,6 @@ RAREST = Fraction(1, 10**6)
 """No corpus may have less of the rows: a block, which has one of each, is kept in memory."""
 
 UNITS = ("tokens", "documents")
-
-
-class Size(NamedTuple):
-    """How much there is of a corpus to train on.
-
-    Args:
-        rows: Rows of `seq_len` tokens.
-        documents: Documents.
-        tokens: Tokens.
-    """
-
-    rows: int
-    documents: int
-    tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,32 +99,36 @@ class Mixture:
         self._check_numbers()
         self._check_phases()
 
-    def blend(self, sizes: Mapping[str, Size], *, total_steps: int, rows_per_step: int) -> Blend:
+    def blend(
+        self, sizes: Mapping[str, Size], *, total_steps: int, order: Order, unit: int
+    ) -> Blend:
         """Says which corpus each row of a run is drawn from.
 
         Args:
             sizes: Of each corpus.
             total_steps: Optimizer steps of the run.
-            rows_per_step: S.
+            order: Says how many rows there are until a step.
+            unit: Rows of a full step: a block has so many, or a multiple.
 
         Raises:
             ConfigError: A corpus is too rare, phases do not follow on each other in a run of that
                 length, or `max_epochs` leaves too little for it.
         """
         each = [
-            (step * rows_per_step, self._relative(weights, sizes))
+            (order.before(step), self._relative(weights, sizes))
             for step, weights in self._changes(total_steps)
         ]
         limits = [
             max(int(self.max_epochs[name] * size.rows), 1) if name in self.max_epochs else FOREVER
             for name, size in sizes.items()
         ]
-        blend = Blend(each, limits=limits, unit=rows_per_step)
-        if blend.end < total_steps * rows_per_step:
+        blend = Blend(each, limits=limits, unit=unit)
+        if blend.end < (n_rows := order.before(total_steps)):
+            fits = bisect.bisect_right(range(total_steps), blend.end, key=order.before) - 1
             raise ConfigError(
-                f"The run's {total_steps:,} steps need {total_steps * rows_per_step:,} rows, and"
+                f"The run's {total_steps:,} steps need {n_rows:,} rows, and"
                 f" max_epochs leaves {blend.end:,}: {_listed(self.max_epochs)}. Raise it, or set"
-                f" trainer.max_steps to at most {blend.end // rows_per_step:,}."
+                f" trainer.max_steps to at most {fits:,}."
             )
         return blend
 

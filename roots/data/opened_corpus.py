@@ -5,11 +5,26 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from roots.data.windows import TokenSpan
 from roots.errors import DataError
 from roots.shards import Shard, ShardFolder, ShardMaker
 from roots.tokenizer import Tokenizer
+
+
+class Size(NamedTuple):
+    """How much there is of a corpus to train on.
+
+    Args:
+        rows: Rows of `seq_len` tokens.
+        documents: Documents.
+        tokens: Tokens.
+    """
+
+    rows: int
+    documents: int
+    tokens: int
 
 
 class OpenedCorpus:
@@ -78,6 +93,11 @@ class OpenedCorpus:
         boundary = last_part(shard, self.val_fraction)
         start, stop = (0, boundary) if split == "train" else (boundary, shard.n_tokens)
         return TokenSpan(shard, start, stop)
+
+    def size(self, n_rows: int) -> Size:
+        """Tells how much there is to train on, in `n_rows` rows."""
+        span = self.span("train")
+        return Size(n_rows, span.n_documents, len(span))
 
 
 def last_part(shard: Shard, fraction: float) -> int:

@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Int64
 from torch.utils.data import DataLoader
 
-from roots.data.base import StepData, at_least, first_few
+from roots.data.base import at_least, first_few
 from roots.data.corpora import Corpora
-from roots.data.joined import Batches, Joined, Sequences
+from roots.data.growing_data import GrowingData
+from roots.data.joined import Batches, Joined, Sequences, in_turn
 from roots.data.mixing import Mixing
-from roots.data.mixture import Mixture, Size
-from roots.data.streams import InTurn, Order, Shuffled, Stream
+from roots.data.mixture import Mixture
+from roots.data.streams import Shuffled, Stream
 from roots.data.windows import TokenSpan
 from roots.errors import ConfigError
 from roots.records import Vocabulary
@@ -24,7 +25,7 @@ from roots.shards import ShardFolder, ShardMaker
 from roots.tokenizer import Tokenizer
 
 
-class ShardData(StepData):
+class ShardData(GrowingData):
     """Reads token shards.
 
     Args:
@@ -37,6 +38,9 @@ class ShardData(StepData):
             split of its own: the last documents, or the end of the text where there is only one.
         max_val_sequences: Validate on at most so many rows of each corpus, the first ones; 0 means
             all.
+        first_sequences_per_step: Rows of the first steps, a divisor of `sequences_per_step`, to
+            which it grows in equal strides; 0 begins with all.
+        growing_steps: Optimizer steps until then.
 
     Raises:
         ConfigError: A length or number that cannot work, or too little text for one row.
@@ -48,6 +52,8 @@ class ShardData(StepData):
         "sequences_per_step",
         "val_fraction",
         "max_val_sequences",
+        "first_sequences_per_step",
+        "growing_steps",
     )
 
     def __init__(
@@ -58,8 +64,15 @@ class ShardData(StepData):
         sequences_per_step: int = 32,
         val_fraction: float = 0.05,
         max_val_sequences: int = 0,
+        first_sequences_per_step: int = 0,
+        growing_steps: int = 0,
     ) -> None:
-        super().__init__(seq_len=seq_len, sequences_per_step=sequences_per_step)
+        super().__init__(
+            seq_len=seq_len,
+            sequences_per_step=sequences_per_step,
+            first_sequences_per_step=first_sequences_per_step,
+            growing_steps=growing_steps,
+        )
         self.shards = shards
         self.max_val_sequences = at_least("max_val_sequences", max_val_sequences, 0)
         if not 0 <= val_fraction < 1:
@@ -162,19 +175,12 @@ class ShardData(StepData):
         """Says in which documents training samples start."""
         rows, names = self.sequences("train"), list(self.corpora.opened)
         found = {int(sample) for sample in samples if sample >= 0}
-        of = {
-            (names[rows.part_of(each)] if self.mixture else "", rows.document_of(each))
-            for each in found
-        }
-        documents = [f"{name} {number}".strip() for name, number in sorted(of)]
-        return f"Its sequences start in the documents {first_few(documents)}."
+        parts = {each: names[rows.part_of(each)] if self.mixture else "" for each in found}
+        documents = sorted({(part, rows.document_of(each)) for each, part in parts.items()})
+        words = [f"{part} {number}".strip() for part, number in documents]
+        return f"Its sequences start in the documents {first_few(words)}."
 
     # -- which row comes when ----------------------------------------------------------------
-
-    @property
-    def order(self) -> Order:
-        """Which places of the stream each step has."""
-        return InTurn(self.sequences_per_step)
 
     @property
     def stream(self) -> Stream:
@@ -191,15 +197,11 @@ class ShardData(StepData):
 
     def _mix(self, total_steps: int) -> Mixing:
         assert self.mixture is not None
-        spans = {name: corpus.span("train") for name, corpus in self.corpora.opened.items()}
-        sizes = {
-            name: Size(len(rows), spans[name].n_documents, len(spans[name]))
-            for name, rows in self.parts("train").items()
-        }
-        blend = self.mixture.blend(
-            sizes, total_steps=total_steps, rows_per_step=self.sequences_per_step
-        )
-        return Mixing(sizes, blend, order=self.order, seq_len=self.seq_len)
+        opened, parts = self.corpora.opened, self.parts("train")
+        sizes = {name: opened[name].size(len(rows)) for name, rows in parts.items()}
+        order, unit = self.order, self.sequences_per_step
+        blend = self.mixture.blend(sizes, total_steps=total_steps, order=order, unit=unit)
+        return Mixing(sizes, blend, order=order, seq_len=self.seq_len)
 
     def forecast(self, total_steps: int) -> list[tuple[str, str]]:
         """Tells what a run would draw from each corpus of a mixture, as lines of a plan."""
@@ -279,23 +281,12 @@ class ShardData(StepData):
 
     def batches(self, split: str) -> Batches:
         """Cuts a split into batches of one corpus each, in the order of its rows."""
-        groups, first = [], 0
-        for rows in self.parts(split).values():
-            groups.append(np.arange(first, first + self.at_most(len(rows)), dtype=np.int64))
-            first += len(rows)
-        return Batches(groups, self._share.rows * self._ranks)
+        counts = [len(rows) for rows in self.parts(split).values()]
+        return in_turn(counts, self.at_most, self._share.rows * self._ranks)
 
     def at_most(self, n_rows: int) -> int:
         """Gives how many of the rows of an evaluation are read."""
         return min(n_rows, self.max_val_sequences) if self.max_val_sequences else n_rows
-
-    def span(self, split: str) -> TokenSpan:
-        """Finds the tokens of a split, of the first corpus where there are several.
-
-        Raises:
-            DataError: The corpus has no test split.
-        """
-        return self.corpora.first.span(split)
 
     def _check_there_is_a_row(self) -> None:
         for name, rows in self.parts("train").items():

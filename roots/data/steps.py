@@ -24,20 +24,35 @@ class Share:
 
     Args:
         rank: Which share, from 0.
-        rows: Rows in each share.
+        rows: Rows in each share of a full step.
+        ranks: How many shares there are.
     """
 
     rank: int
     rows: int
+    ranks: int = 1
 
     @property
     def places(self) -> slice:
         """The rows' places in the step."""
         return slice(self.rank * self.rows, (self.rank + 1) * self.rows)
 
+    def of(self, rows: Int64[np.ndarray, " S"]) -> Int64[np.ndarray, " B"]:
+        """Gives this rank's part of the rows of a step, which may have fewer than a full one."""
+        n_mine = len(rows) // self.ranks
+        return rows[self.rank * n_mine : (self.rank + 1) * n_mine]
 
-def share_of(sequences_per_step: int, *, rank: int, ranks: int) -> Share:
+
+def share_of(
+    sequences_per_step: int, *, rank: int, ranks: int, name: str = "sequences_per_step"
+) -> Share:
     """Cuts the sequences of a step into one equal share per rank.
+
+    Args:
+        sequences_per_step: How many there are.
+        rank: Which share.
+        ranks: How many shares.
+        name: The setting that says how many there are, for the message.
 
     Raises:
         ConfigError: The ranks do not divide them.
@@ -46,10 +61,10 @@ def share_of(sequences_per_step: int, *, rank: int, ranks: int) -> Share:
         below = sequences_per_step // ranks * ranks
         nearest = f"{below:,} or {below + ranks:,}" if below else f"{ranks:,}"
         raise ConfigError(
-            f"sequences_per_step={sequences_per_step:,} cannot be shared by {ranks} ranks without"
-            f" a rest. Set data.sequences_per_step to {nearest}."
+            f"{name}={sequences_per_step:,} cannot be shared by {ranks} ranks without"
+            f" a rest. Set data.{name} to {nearest}."
         )
-    return Share(rank, sequences_per_step // ranks)
+    return Share(rank, sequences_per_step // ranks, ranks)
 
 
 class TrainSteps(Dataset[TokenBatch]):
@@ -72,7 +87,7 @@ class TrainSteps(Dataset[TokenBatch]):
 
     def samples(self, step: int) -> Int64[np.ndarray, " B"]:
         """Gives the rows of this rank's share of a step."""
-        return self.stream.draw(self.order.positions(step)[self.share.places]).samples
+        return self.stream.draw(self.share.of(self.order.positions(step))).samples
 
     def __getitem__(self, step: int) -> TokenBatch:
         """Reads the share of a step."""

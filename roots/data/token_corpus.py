@@ -34,6 +34,9 @@ class TokenCorpus(ShardData):
             split of its own: the last documents, or the end of the text where there is only one.
         max_val_sequences: Validate on at most so many sequences of each corpus, the first ones; 0
             means all.
+        first_sequences_per_step: Sequences of the first steps, a divisor of `sequences_per_step`,
+            to which they grow in equal strides; 0 begins with all.
+        growing_steps: Optimizer steps until then.
         packing: How documents become rows: `chop` cuts the stream of them every `seq_len` tokens;
             `best_fit` puts whole ones together where they fit best, so that only those longer than
             a row are cut, and fills up what is left (counted among the tokens; on real text few in
@@ -62,6 +65,8 @@ class TokenCorpus(ShardData):
         sequences_per_step: int = 32,
         val_fraction: float = 0.05,
         max_val_sequences: int = 0,
+        first_sequences_per_step: int = 0,
+        growing_steps: int = 0,
         packing: str = "chop",
         attend_across_documents: bool = True,
     ) -> None:
@@ -71,6 +76,8 @@ class TokenCorpus(ShardData):
             sequences_per_step=sequences_per_step,
             val_fraction=val_fraction,
             max_val_sequences=max_val_sequences,
+            first_sequences_per_step=first_sequences_per_step,
+            growing_steps=growing_steps,
         )
         if packing not in PACKINGS:
             raise ConfigError(

@@ -165,6 +165,8 @@ FIXED = (
     "data.init_args.val_fraction",
     "data.init_args.rows",
     "data.init_args.packing",
+    "data.init_args.first_sequences_per_step",
+    "data.init_args.growing_steps",
     "data.init_args.like_lengths",
 )
 """What cannot change within a run: it decides the shapes of the state, or which data is behind."""

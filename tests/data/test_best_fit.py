@@ -124,7 +124,7 @@ def test_parts_packed_one_by_one_are_joined(
     assert not mapped.starts.flags.writeable  # a file
     for one, two in zip(in_memory, mapped, strict=True):
         assert np.array_equal(one, two)
-    assert int(mapped.sizes.sum()) == len(corpus.span("train"))
+    assert int(mapped.sizes.sum()) == len(corpus.corpora.first.span("train"))
 
 
 def test_a_plan_is_made_once_and_for_its_corpus_and_length(
@@ -136,7 +136,7 @@ def test_a_plan_is_made_once_and_for_its_corpus_and_length(
     monkeypatch.setattr(packing_plan, "pack_span", lambda *_: pytest.fail("packed again"))
     corpus_of(shards).prepare_data()
     monkeypatch.undo()
-    spans = [corpus_of(folder).span("train") for folder in (shards, plays)]
+    spans = [corpus_of(folder).corpora.first.span("train") for folder in (shards, plays)]
     assert len({plan_folder(s, n) for s in spans for n in (16, 32)}) == 4
 
 
@@ -146,7 +146,7 @@ def test_a_plan_that_was_cut_short_is_refused_and_made_again(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     corpus = corpus_of(shards)
     corpus.prepare_data()
-    folder = plan_folder(corpus.span("train"), 32)
+    folder = plan_folder(corpus.corpora.first.span("train"), 32)
     n = (folder / "starts").stat().st_size // 8
     os.truncate(folder / "starts", 8 * (n - 1))
     with pytest.raises(DataError, match=rf"{folder} is damaged: {n - 1:,} starts, {n:,} sizes"):
@@ -183,7 +183,7 @@ def test_ranks_and_mixtures_read_them_as_one(shards: Path, plays: Path, ranks: i
 def test_the_plan_of_a_run_says_how_full_rows_are(shards: Path) -> None:
     corpus = corpus_of(shards)
     rows = corpus.sequences("train")
-    filled = len(corpus.span("train")) / (32 * len(rows))
+    filled = len(corpus.corpora.first.span("train")) / (32 * len(rows))
     assert f"rows are filled to {filled:.2%}" in corpus.describe()
 
 

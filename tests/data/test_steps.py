@@ -80,7 +80,7 @@ def test_rows_that_the_ranks_do_not_divide_are_refused(
     with pytest.raises(ConfigError, match=rf"={rows} .* by {ranks} ranks .*_per_step to {named}\."):
         share_of(rows, rank=0, ranks=ranks)
     for cure in cures:
-        assert share_of(cure, rank=0, ranks=ranks) == Share(0, cure // ranks)
+        assert share_of(cure, rank=0, ranks=ranks) == Share(0, cure // ranks, ranks)
 
 
 # -- training steps ---------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_windows_are_only_read_when_a_step_is(corpus: TokenCorpus) -> None:
         corpus.token_bytes,
         stream=Shuffled(len(windows), 1),
         order=InTurn(12),
-        share=Share(1, 3),
+        share=Share(1, 3, 4),
     )
     steps[10**6]
     assert Counting.n_read == 3
