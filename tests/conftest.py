@@ -115,3 +115,11 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_tasks import write_encoder
 
     return write_encoder(tmp_path_factory.mktemp("networks") / "tiny-bert")
+
+
+@pytest.fixture(scope="session")
+def plays(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second corpus, with the tokenizer of the tiny one."""
+    from tiny_mixture import write_plays
+
+    return write_plays(tmp_path_factory.mktemp("plays"), shards)

@@ -66,6 +66,7 @@ def write_windows(wanted: dict[str, Any]) -> None:
     from roots.batch import IGNORE
     from roots.data import TokenCorpus, share_of
     from roots.data.steps import TrainSteps
+    from roots.data.streams import InTurn, Shuffled
 
     rows, length = wanted["sequences_per_step"], wanted["seq_len"]
     data = TokenCorpus(
@@ -75,9 +76,9 @@ def write_windows(wanted: dict[str, Any]) -> None:
     steps = TrainSteps(
         data.train_windows(),
         data.token_bytes,
+        stream=Shuffled(data.n_train, seed=1),
+        order=InTurn(rows),
         share=share_of(rows, rank=0, ranks=1),
-        sequences_per_step=rows,
-        seed=1,
     )
     windows = np.empty((wanted["steps"], rows, length + 1), dtype=np.int32)
     for step in range(wanted["steps"]):

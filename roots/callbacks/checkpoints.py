@@ -156,7 +156,9 @@ class Checkpoints(CheckpointBase):
         with weights_to_use(trainer):
             write_folder(network, trainer.datamodule.tokenizer, folder, weights)
         files = file_sums(folder, written_files(folder), to_disk=True)
-        record = {"step": trainer.global_step, "metrics": self._measured, "files": files}
+        read = trainer.datamodule.read_until(trainer.global_step, trainer.max_steps)
+        noted = {"data": read} if read else {}
+        record = {"step": trainer.global_step, "metrics": self._measured, "files": files, **noted}
         (folder / CHECKPOINT_FILE).write_text(json.dumps(record, indent=2) + "\n")
         replace_folder(folder, final)
         for checkpoint in self._superfluous(trainer.run.checkpoints()):

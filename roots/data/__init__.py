@@ -7,6 +7,7 @@ from roots.data.base import StepData
 from roots.data.conversations import Conversations
 from roots.data.labelled_texts import LabelledTexts
 from roots.data.masked_corpus import MaskedCorpus
+from roots.data.mixture import Mixture, Phase
 from roots.data.order import permute, samples_at
 from roots.data.parallel_texts import ParallelTexts
 from roots.data.question_split import QuestionSplit
@@ -23,7 +24,9 @@ __all__ = [
     "Conversations",
     "LabelledTexts",
     "MaskedCorpus",
+    "Mixture",
     "ParallelTexts",
+    "Phase",
     "QuestionSplit",
     "Questions",
     "RelationTexts",

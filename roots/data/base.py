@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,17 +105,50 @@ class StepData(L.LightningDataModule, ABC):
         return 1.0
 
     @property
+    def growth(self) -> str:
+        """Says how the rows of a step grow, behind a comma; nothing where they do not."""
+        return ""
+
+    @property
     def packed_by(self) -> str:
         """The setting that keeps the documents of a row apart; nothing where none does."""
         return ""
 
     def tokens_until(self, step: int) -> int:
         """Counts the input tokens of the steps before `step`, over all ranks."""
-        return step * self.seq_len * self.sequences_per_step
+        return self.rows_until(step) * self.seq_len
+
+    def rows_until(self, step: int) -> int:
+        """Counts the rows of the steps before `step`, over all ranks."""
+        return step * self.sequences_per_step
+
+    def steps_for(self, n_rows: float) -> int:
+        """Gives the fewest steps that have so many rows."""
+        return bisect.bisect_left(range(math.ceil(n_rows)), n_rows, key=self.rows_until)
 
     def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:  # noqa: ARG002
         """Measures the steps from `first` to before `stop`, cut into micro-batches of `rows`."""
         return {}
+
+    def forecast(self, total_steps: int) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Tells what a run of so many steps would read, as lines of a plan."""
+        return []
+
+    def read_until(self, step: int, total_steps: int) -> dict[str, Any]:  # noqa: ARG002
+        """Notes for a checkpoint what was read before `step`, where settings may change that."""
+        return {}
+
+    def check_past(self, noted: Mapping[str, Any], total_steps: int) -> None:
+        """Checks that a run goes on where it was: that it would have read what was noted."""
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """What a validation reports by itself as well, by its name."""
+        return ()
+
+    def group_of(self, split: str, batch: int) -> str:  # noqa: ARG002
+        """Gives the group that a batch of `val` or `test` is of."""
+        return ""
 
     @abstractmethod
     def whence(self, samples: Any) -> str:

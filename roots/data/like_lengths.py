@@ -49,6 +49,10 @@ class LikeLengths:
         """Gives the rows of a step, the longest first where they are sorted."""
         return self._rows_at(self.positions(step))
 
+    def before(self, step: int) -> int:
+        """Counts the rows of all steps before `step`."""
+        return step * self.rows_per_step
+
     def positions(self, step: int) -> Int64[np.ndarray, " S"]:
         """Gives where in the shuffled stream the rows of a step are; every R are one epoch."""
         if not self.sorts:

@@ -12,9 +12,13 @@ from torch.utils.data import DataLoader
 from roots.batch import MaskedBatch
 from roots.data.base import at_least
 from roots.data.framed_rows import DocumentRows, Frame, FramedRows, PackedRows, StreamRows
+from roots.data.joined import Batches, JoinedFramed
 from roots.data.like_lengths import LikeLengths, padding_fraction
-from roots.data.masked_steps import Hider, InTurn, MaskedEvaluation, MaskedSteps, Order
+from roots.data.masked_steps import Hider, MaskedEvaluation, MaskedSteps
+from roots.data.mixture import Mixture
 from roots.data.shard_data import ShardData
+from roots.data.streams import Order
+from roots.data.windows import TokenSpan
 from roots.errors import ConfigError, nearest
 from roots.objectives import Masker, Masking
 from roots.shards import ShardMaker
@@ -44,7 +48,11 @@ class MaskedCorpus(ShardData):
             filled up.
         val_fraction: Share of the tokens kept for validation when the corpus made no validation
             split of its own: the last documents, or the end of the text where there is only one.
-        max_val_sequences: Validate on at most so many rows, the first ones; 0 means all.
+        max_val_sequences: Validate on at most so many rows of each corpus, the first ones; 0 means
+            all.
+        first_sequences_per_step: Rows of the first steps, a divisor of `sequences_per_step`, to
+            which they grow in equal strides; 0 begins with all. With `windows` or `packed`.
+        growing_steps: Optimizer steps until then.
 
     Raises:
         ConfigError: A length, number or name that cannot work, too little text for one row, or a
@@ -58,7 +66,7 @@ class MaskedCorpus(ShardData):
     def __init__(
         self,
         *,
-        shards: str | ShardMaker,
+        shards: str | ShardMaker | Mixture,
         masking: Masking = Masking(),  # noqa: B008 - never changed
         rows: str = "windows",
         seq_len: int = 512,
@@ -66,6 +74,8 @@ class MaskedCorpus(ShardData):
         like_lengths: bool = True,
         val_fraction: float = 0.05,
         max_val_sequences: int = 0,
+        first_sequences_per_step: int = 0,
+        growing_steps: int = 0,
     ) -> None:
         super().__init__(
             shards=shards,
@@ -73,18 +83,30 @@ class MaskedCorpus(ShardData):
             sequences_per_step=sequences_per_step,
             val_fraction=val_fraction,
             max_val_sequences=max_val_sequences,
+            first_sequences_per_step=first_sequences_per_step,
+            growing_steps=growing_steps,
         )
         if rows not in KINDS:
             raise ConfigError(
                 f"There are no rows {rows!r}{nearest(rows, KINDS)}."
                 f" Set data.rows to one of {', '.join(KINDS)}."
             )
+        if rows == "documents" and isinstance(shards, Mixture):
+            raise ConfigError(
+                "A mixture is of rows of one length, so that weights are shares of the tokens."
+                " Set data.rows to windows or packed."
+            )
+        if rows == "documents" and growing_steps:
+            raise ConfigError(
+                f"growing_steps={growing_steps:,} is for rows of one length: those of `documents`"
+                " are sorted by length within steps of one size. Set data.rows to windows or"
+                " packed, or data.growing_steps and data.first_sequences_per_step to 0."
+            )
         self.masking = masking
         self.rows = rows
         self.like_lengths = like_lengths
         self.same_lengths = rows != "documents"
-        self._sequences: dict[str, FramedRows] = {}
-        self._order: LikeLengths | None = None
+        self._by_length: LikeLengths | None = None
 
     @property
     def labelled_fraction(self) -> float:
@@ -105,13 +127,15 @@ class MaskedCorpus(ShardData):
 
     def tokens_until(self, step: int) -> int:
         """Counts the input tokens of the steps before `step`, over all ranks."""
-        return super().tokens_until(step) if self.same_lengths else self.order.tokens_until(step)
+        if self.same_lengths:
+            return super().tokens_until(step)
+        return self.by_length.tokens_until(step)
 
     def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:
         """Tells which share of the places in the micro-batches was filled up."""
         if self.same_lengths or first == stop:
-            return {}
-        share = padding_fraction(self.order, first, stop, rows=rows, ranks=self._ranks)
+            return super().step_metrics(first, stop, rows)
+        share = padding_fraction(self.by_length, first, stop, rows=rows, ranks=self._ranks)
         return {"train/padding_fraction": share}
 
     # -- rows --------------------------------------------------------------------------------
@@ -131,18 +155,16 @@ class MaskedCorpus(ShardData):
         """
         return Masker(self.masking, self.tokenizer)
 
-    def sequences(self, split: str) -> FramedRows:
-        """Cuts a split into rows."""
-        if split not in self._sequences:
-            self._sequences[split] = self._cut(split)
-        return self._sequences[split]
-
-    def _cut(self, split: str) -> FramedRows:
-        span = self.span(split)
+    def rows_of(self, span: TokenSpan, split: str) -> FramedRows:
+        """Cuts the text of one corpus into rows."""
         if self.rows == "documents":
             return DocumentRows(span, seq_len=self.seq_len, frame=self.frame)
         kind = PackedRows if self.rows == "packed" else StreamRows
         return kind(span, seq_len=self.seq_len, keep_last=split != "train", frame=self.frame)
+
+    def joined(self, parts: Sequence[FramedRows]) -> JoinedFramed:
+        """Puts the rows of several corpora together."""
+        return JoinedFramed(parts)
 
     def _lengths(self, split: str) -> Any:
         rows = self.sequences(split)
@@ -150,42 +172,56 @@ class MaskedCorpus(ShardData):
         return rows.lengths
 
     @property
-    def order(self) -> LikeLengths:
+    def order(self) -> Order:
+        """Which places of the stream each step has."""
+        return super().order if self.same_lengths else self.by_length
+
+    @property
+    def by_length(self) -> LikeLengths:
         """Which rows each step has, where they are documents."""
-        if self._order is None:
-            self._order = LikeLengths(
+        if self._by_length is None:
+            self._by_length = LikeLengths(
                 self._lengths("train"),
                 rows_per_step=self.sequences_per_step,
                 seed=self.trainer.seed,  # type: ignore[union-attr]
                 sorts=self.like_lengths,
             )
-        return self._order
+        return self._by_length
 
     # -- Lightning's hooks -------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
         """Checks, before anything is built, that there is enough text and a mask token."""
-        self._order = None
+        self._by_length = None
         super().setup(stage)
         _ = self.masker
 
     def train_dataloader(self) -> DataLoader[MaskedBatch]:
         """Yields one batch per optimizer step, from the first that is not done."""
-        order: Order = InTurn(self.sequences_per_step) if self.same_lengths else self.order
         seed: int = self.trainer.seed  # type: ignore[union-attr]
-        return self._training(
-            MaskedSteps(self._hider("train"), order, share=self._share, seed=seed)
+        steps = MaskedSteps(
+            self._hider("train"),
+            stream=self.stream,
+            order=self.order,
+            share=self._share,
+            seed=seed,
         )
+        return self._training(steps)
 
     def all_of(self, split: str) -> DataLoader[MaskedBatch]:
         """Yields every row of a split once, with the same tokens hidden in every run."""
-        n_rows = self.at_most(len(self.sequences(split)))
-        order = np.arange(n_rows, dtype=np.int64)
-        if not self.same_lengths:  # the longest first
-            order = np.argsort(-self._lengths(split)[:n_rows], kind="stable")
         return self._evaluation(
-            MaskedEvaluation(self._hider(split), order, share=self._share, ranks=self._ranks)
+            MaskedEvaluation(self._hider(split), batches=self.batches(split), share=self._share)
         )
+
+    def batches(self, split: str) -> Batches:
+        """Cuts a split into batches; where rows are documents, the longest come first."""
+        batches = super().batches(split)
+        if self.same_lengths:
+            return batches
+        n_rows = self.at_most(len(self.sequences(split)))
+        longest = np.argsort(-self._lengths(split)[:n_rows], kind="stable")
+        return Batches([longest], batches.size)
 
     def _hider(self, split: str) -> Hider:
         return Hider(

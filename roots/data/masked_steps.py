@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import Protocol, runtime_checkable
-
 import numpy as np
 import torch
 from jaxtyping import Int64
@@ -12,36 +9,13 @@ from torch.utils.data import Dataset
 
 from roots.batch import MaskedBatch
 from roots.data.framed_rows import FramedRows, Laid
-from roots.data.order import samples_at
+from roots.data.joined import Batches
 from roots.data.steps import Share, labelled_bytes
+from roots.data.streams import Order, Stream
 from roots.objectives import Key, Masker, row_places
 
 VALIDATION_SEED = -1
 """What is hidden in a validation is the same in every run and at every step, of any seed."""
-
-
-@runtime_checkable
-class Order(Protocol):
-    """Which places of the shuffled stream of rows a step has."""
-
-    def positions(self, step: int) -> Int64[np.ndarray, " S"]:
-        """Gives the places of a step; every R are one epoch."""
-
-
-class InTurn:
-    """Takes the shuffled stream as it comes.
-
-    Args:
-        rows_per_step: S.
-    """
-
-    def __init__(self, rows_per_step: int) -> None:
-        self.rows_per_step = rows_per_step
-
-    def positions(self, step: int) -> Int64[np.ndarray, " S"]:
-        """Gives the places of a step."""
-        first = step * self.rows_per_step
-        return np.arange(first, first + self.rows_per_step, dtype=np.int64)
 
 
 class Hider:
@@ -114,51 +88,43 @@ class Hider:
 class MaskedSteps(Dataset[MaskedBatch]):
     """Item n is this rank's share of the n-th optimizer step, a pure function of (seed, n)."""
 
-    def __init__(self, hider: Hider, order: Order, *, share: Share, seed: int) -> None:
+    def __init__(
+        self, hider: Hider, *, stream: Stream, order: Order, share: Share, seed: int
+    ) -> None:
         self.hider = hider
+        self.stream = stream
         self.order = order
         self.share = share
         self.seed = seed
 
     def __getitem__(self, step: int) -> MaskedBatch:
         """Reads the share of a step."""
-        mine = np.ascontiguousarray(self.order.positions(step)[self.share.places])
-        n_rows = len(self.hider.rows)
-        samples = samples_at(mine, n_samples=n_rows, seed=self.seed)
-        return self.hider.batch(samples, mine // n_rows, seed=self.seed, step=step)
+        mine = np.ascontiguousarray(self.share.of(self.order.positions(step)))
+        samples, epochs = self.stream.draw(mine)
+        return self.hider.batch(samples, epochs, seed=self.seed, step=step)
 
 
 class MaskedEvaluation(Dataset[MaskedBatch]):
-    """Rows of a split in a given order, in as many equal batches on every rank.
+    """Rows of a split, in as many equal batches on every rank.
 
     Args:
         hider: Reads and hides.
-        order: The rows.
-        share: This rank's part of a batch.
-        ranks: How many ranks share one.
+        batches: The rows of each batch.
+        share: This rank's part of one.
     """
 
-    def __init__(
-        self, hider: Hider, order: Int64[np.ndarray, " R"], *, share: Share, ranks: int
-    ) -> None:
+    def __init__(self, hider: Hider, *, batches: Batches, share: Share) -> None:
         self.hider = hider
-        self.order = order
+        self.batches = batches
         self.share = share
-        self.ranks = ranks
 
     def __len__(self) -> int:
         """Counts the batches, the same on every rank."""
-        return math.ceil(len(self.order) / (self.share.rows * self.ranks))
+        return len(self.batches)
 
     def __getitem__(self, index: int) -> MaskedBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
-        if index >= len(self):
-            raise IndexError(index)
-        size = self.share.rows * self.ranks
-        here = np.full(size, -1, dtype=np.int64)
-        found = self.order[index * size : (index + 1) * size]
-        here[: len(found)] = found
-        mine = np.ascontiguousarray(here[self.share.places])
+        mine = np.ascontiguousarray(self.batches.rows(index)[self.share.places])
         epochs = np.zeros_like(mine)
         return self.hider.batch(mine, epochs, seed=VALIDATION_SEED, step=index)
 

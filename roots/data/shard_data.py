@@ -1,47 +1,46 @@
-"""What data modules over token shards share: the shards, the tokenizer, which text is for what."""
+"""What data modules over token shards share: the corpora, the tokenizer, which row comes when."""
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Int64
 from torch.utils.data import DataLoader
 
-from roots.data.base import StepData, at_least, first_few
+from roots.data.base import at_least, first_few
+from roots.data.corpora import Corpora
+from roots.data.growing_data import GrowingData
+from roots.data.joined import Batches, Joined, Sequences, in_turn
+from roots.data.mixing import Mixing
+from roots.data.mixture import Mixture
+from roots.data.streams import Shuffled, Stream
 from roots.data.windows import TokenSpan
-from roots.errors import ConfigError, DataError
+from roots.errors import ConfigError
 from roots.records import Vocabulary
-from roots.shards import Shard, ShardFolder, ShardMaker
+from roots.shards import ShardFolder, ShardMaker
 from roots.tokenizer import Tokenizer
 
 
-@runtime_checkable
-class Sequences(Protocol):
-    """The rows that a stretch of tokens is cut into."""
-
-    def __len__(self) -> int:
-        """Counts them."""
-
-    def document_of(self, index: int) -> int:
-        """Gives the number of the document that row `index` starts in."""
-
-
-class ShardData(StepData):
+class ShardData(GrowingData):
     """Reads token shards.
 
     Args:
         shards: A folder of shards, as `roots corpus` writes it, or the corpus that makes one: it
-            is made before the first step when it is not there yet.
+            is made before the first step when it is not there yet. Or several of them, as a
+            `roots.data.Mixture`.
         seq_len: Tokens in a row, T.
         sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
         val_fraction: Share of the tokens kept for validation when the corpus made no validation
             split of its own: the last documents, or the end of the text where there is only one.
-        max_val_sequences: Validate on at most so many rows, the first ones; 0 means all.
+        max_val_sequences: Validate on at most so many rows of each corpus, the first ones; 0 means
+            all.
+        first_sequences_per_step: Rows of the first steps, a divisor of `sequences_per_step`, to
+            which it grows in equal strides; 0 begins with all.
+        growing_steps: Optimizer steps until then.
 
     Raises:
         ConfigError: A length or number that cannot work, or too little text for one row.
@@ -53,18 +52,27 @@ class ShardData(StepData):
         "sequences_per_step",
         "val_fraction",
         "max_val_sequences",
+        "first_sequences_per_step",
+        "growing_steps",
     )
 
     def __init__(
         self,
         *,
-        shards: str | ShardMaker,
+        shards: str | ShardMaker | Mixture,
         seq_len: int = 512,
         sequences_per_step: int = 32,
         val_fraction: float = 0.05,
         max_val_sequences: int = 0,
+        first_sequences_per_step: int = 0,
+        growing_steps: int = 0,
     ) -> None:
-        super().__init__(seq_len=seq_len, sequences_per_step=sequences_per_step)
+        super().__init__(
+            seq_len=seq_len,
+            sequences_per_step=sequences_per_step,
+            first_sequences_per_step=first_sequences_per_step,
+            growing_steps=growing_steps,
+        )
         self.shards = shards
         self.max_val_sequences = at_least("max_val_sequences", max_val_sequences, 0)
         if not 0 <= val_fraction < 1:
@@ -72,14 +80,20 @@ class ShardData(StepData):
                 f"val_fraction={val_fraction:g} is no share. Set it to at least 0 and less than 1."
             )
         self.val_fraction = val_fraction
-        self._folder: ShardFolder | None = None
-        self._tokenizer: Tokenizer | None = None
+        self.corpora = Corpora(shards, val_fraction)
+        self._mixing: Mixing | None = None
+        self._parts: dict[str, dict[str, Any]] = {}
+        self._batches: dict[str, Batches] = {}
 
     # -- what a subclass says ----------------------------------------------------------------
 
     @abstractmethod
-    def sequences(self, split: str) -> Sequences:
-        """Cuts `train`, `val` or `test` into rows; of the last two, nothing is left over."""
+    def rows_of(self, span: TokenSpan, split: str) -> Sequences:
+        """Cuts the text of one corpus into rows; of what is not `train`, nothing is left over."""
+
+    @abstractmethod
+    def joined(self, parts: Sequence[Any]) -> Joined:
+        """Puts the rows of several corpora together."""
 
     @abstractmethod
     def all_of(self, split: str) -> DataLoader[Any]:
@@ -88,50 +102,57 @@ class ShardData(StepData):
     # -- what it is made of ------------------------------------------------------------------
 
     @property
+    def mixture(self) -> Mixture | None:
+        """What mixes several corpora; None where there is one."""
+        return self.shards if isinstance(self.shards, Mixture) else None
+
+    @property
     def path(self) -> Path:
-        """The folder of shards."""
-        return self.shards.folder if isinstance(self.shards, ShardMaker) else Path(self.shards)
+        """The folder of shards, or the folders with commas between them."""
+        return self.corpora.path
 
     @property
     def is_ready(self) -> bool:
         """Whether the shards are there."""
-        if isinstance(self.shards, ShardMaker):
-            return self.shards.is_ready()
-        return self.path.exists()
+        return self.corpora.is_ready
 
     @property
     def folder(self) -> ShardFolder:
-        """The opened shards."""
-        if self._folder is None:
-            self._folder = ShardFolder.open(self.path)
-        return self._folder
+        """The opened shards, of the first corpus where there are several."""
+        return self.corpora.first.folder
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the shards were encoded with."""
-        if self._tokenizer is None:
-            self._tokenizer = Tokenizer.load(self.folder.tokenizer_path)
-        return self._tokenizer
+        return self.corpora.tokenizer
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The tokens that occur; for shards that are not there yet, as they are planned."""
-        if not self.is_ready and isinstance(self.shards, ShardMaker):
-            size = self.shards.planned_vocab_size()
-            return Vocabulary(size=size, eos_id=0, bos_id=0, pad_id=0)
-        tokenizer = self.tokenizer
-        return Vocabulary(
-            size=tokenizer.vocab_size,
-            eos_id=tokenizer.eos_id,
-            bos_id=tokenizer.bos_id,
-            pad_id=tokenizer.pad_id,
-            mask_id=tokenizer.mask_id,
-        )
+        return self.corpora.vocabulary
 
     @property
     def fingerprint(self) -> str:
         """Changes when a token or the tokenizer changes."""
-        return hashlib.sha256((self.path / "manifest.json").read_bytes()).hexdigest()
+        return self.corpora.fingerprint
+
+    def sequences(self, split: str) -> Any:
+        """Cuts a split into rows: those of all corpora, one behind the other."""
+        parts = list(self.parts(split).values())
+        return self.joined(parts) if self.mixture else parts[0]
+
+    def parts(self, split: str) -> dict[str, Any]:
+        """Gives the rows of each corpus that has such a split, by its name.
+
+        Raises:
+            DataError: None has.
+        """
+        if split not in self._parts:
+            self._parts[split] = {
+                name: self.rows_of(corpus.span(split), split)
+                for name, corpus in self.corpora.with_split(split).items()
+            }
+        return self._parts[split]
 
     @property
     def n_train(self) -> int:
@@ -140,8 +161,8 @@ class ShardData(StepData):
 
     def describe(self) -> str:
         """Says in one line what is read, and how much of it."""
-        if not self.is_ready and isinstance(self.shards, ShardMaker):
-            return self.shards.describe()
+        if coming := self.corpora.to_be_made():
+            return coming
         train, val = self.n_train, len(self.sequences("val"))
         return f"{self.path}: {train:,} sequences to train on, {val:,} to validate on"
 
@@ -161,27 +182,83 @@ class ShardData(StepData):
         return {**super().card(), "splits": splits, "corpus": corpus}
 
     def documents_of(self, samples: Int64[np.ndarray, " B"]) -> list[int]:
-        """Gives the number of the document that each training sample starts in."""
+        """Gives the number, in its corpus, of the document that each training row starts in."""
         rows = self.sequences("train")
         return [rows.document_of(int(sample)) for sample in samples if sample >= 0]
 
     def whence(self, samples: Int64[np.ndarray, " B"]) -> str:
         """Says in which documents training samples start."""
-        documents = sorted(set(self.documents_of(samples)))
-        return f"Its sequences start in the documents {first_few(documents)}."
+        rows, names = self.sequences("train"), list(self.corpora.opened)
+        found = {int(sample) for sample in samples if sample >= 0}
+        parts = {each: names[rows.part_of(each)] if self.mixture else "" for each in found}
+        documents = sorted({(part, rows.document_of(each)) for each, part in parts.items()})
+        words = [f"{part} {number}".strip() for part, number in documents]
+        return f"Its sequences start in the documents {first_few(words)}."
+
+    # -- which row comes when ----------------------------------------------------------------
+
+    @property
+    def stream(self) -> Stream:
+        """Which row comes at which place."""
+        seed: int = self.trainer.seed  # type: ignore[union-attr]
+        return self.mixing.stream(seed) if self.mixture else Shuffled(self.n_train, seed)
+
+    @property
+    def mixing(self) -> Mixing:
+        """What is drawn from each corpus of a mixture, in this run."""
+        if self._mixing is None:
+            self._mixing = self._mix(self.trainer.max_steps)  # type: ignore[union-attr]
+        return self._mixing
+
+    def _mix(self, total_steps: int) -> Mixing:
+        assert self.mixture is not None
+        opened, parts = self.corpora.opened, self.parts("train")
+        sizes = {name: opened[name].size(len(rows)) for name, rows in parts.items()}
+        order, unit = self.order, self.sequences_per_step
+        blend = self.mixture.blend(sizes, total_steps=total_steps, order=order, unit=unit)
+        return Mixing(sizes, blend, order=order, seq_len=self.seq_len)
+
+    def forecast(self, total_steps: int) -> list[tuple[str, str]]:
+        """Tells what a run would draw from each corpus of a mixture, as lines of a plan."""
+        if not self.mixture:
+            return []
+        if not self.is_ready:
+            return [("mixture", "its shares are known once the corpora are made")]
+        lines = self._mix(total_steps).table(total_steps)
+        return [("mixture" if number == 0 else "", line) for number, line in enumerate(lines)]
+
+    def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:
+        """Tells of each corpus of a mixture how many tokens were read, and how often."""
+        own = self.mixing.metrics(stop) if self.mixture else {}
+        return {**super().step_metrics(first, stop, rows), **own}
+
+    def read_until(self, step: int, total_steps: int) -> dict[str, Any]:
+        """Notes in a checkpoint what was drawn from each corpus of a mixture."""
+        return self._mix(total_steps).state(step) if self.mixture else {}
+
+    def check_past(self, noted: Mapping[str, Any], total_steps: int) -> None:
+        """Checks that a mixture would have drawn what was drawn until the checkpoint.
+
+        Raises:
+            CheckpointError: It would not: some rows would come twice, and others never.
+        """
+        if self.mixture and noted:
+            self._mix(total_steps).check(noted)
 
     # -- Lightning's hooks -------------------------------------------------------------------
 
     def prepare_data(self) -> None:
         """Makes the shards where they are to be made; runs once per machine."""
-        if isinstance(self.shards, ShardMaker):
-            self.shards.prepare()
+        self.corpora.prepare()
 
     def setup(self, stage: str) -> None:
         """Checks, before anything is built, that there is enough text."""
+        self._mixing, self._parts, self._batches = None, {}, {}
         super().setup(stage)
         if stage == "fit":
             self._check_there_is_a_row()
+            if self.mixture:
+                self.remarks += self.mixing.remarks(self.trainer.max_steps)  # type: ignore[union-attr]
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Yields every validation row once; no loader where there is no validation text."""
@@ -197,7 +274,7 @@ class ShardData(StepData):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Yields the test rows, or the validation rows where there are none."""
-        return self.all_of("test" if "test" in self.folder.splits else "val")
+        return self.all_of("test" if self.corpora.has("test") else "val")
 
     # -- how -----------------------------------------------------------------------------------
 
@@ -206,53 +283,33 @@ class ShardData(StepData):
         """UTF-8 bytes that each token stands for."""
         return np.asarray(self.tokenizer.byte_lengths(), dtype=np.int64)
 
+    @property
+    def groups(self) -> Sequence[str]:
+        """What a validation reports by itself as well: each corpus of a mixture."""
+        return list(self.corpora.opened) if self.mixture else ()
+
+    def group_of(self, split: str, batch: int) -> str:
+        """Gives the corpus that a batch of `val` or `test` is of."""
+        if split not in self._batches:
+            self._batches[split] = self.batches(split)
+        return list(self.parts(split))[self._batches[split].group_of(batch)]
+
+    def batches(self, split: str) -> Batches:
+        """Cuts a split into batches of one corpus each, in the order of its rows."""
+        counts = [len(rows) for rows in self.parts(split).values()]
+        return in_turn(counts, self.at_most, self._share.rows * self._ranks)
+
     def at_most(self, n_rows: int) -> int:
         """Gives how many of the rows of an evaluation are read."""
         return min(n_rows, self.max_val_sequences) if self.max_val_sequences else n_rows
 
-    def span(self, split: str) -> TokenSpan:
-        """Finds the tokens of a split.
-
-        Raises:
-            DataError: The corpus has no test split.
-        """
-        if split in self.folder.splits and (split != "train" or "val" in self.folder.splits):
-            shard = self.folder.shard(split)
-            return TokenSpan(shard, 0, shard.n_tokens)
-        if split == "test":
-            raise DataError(
-                f"{self.path} has no test split. Build the corpus with test_fraction above 0, or"
-                " use `roots validate`."
-            )
-        shard = self.folder.shard("train")
-        boundary = last_part(shard, self.val_fraction)
-        start, stop = (0, boundary) if split == "train" else (boundary, shard.n_tokens)
-        return TokenSpan(shard, start, stop)
-
     def _check_there_is_a_row(self) -> None:
-        if len(self.sequences("train")) == 0:
-            n_tokens = len(self.span("train"))
-            raise ConfigError(
-                f"The training text has {n_tokens:,} tokens: not one sequence of seq_len="
-                f"{self.seq_len:,}. Set data.seq_len to at most {max(n_tokens - 1, 1):,},"
-                " or give more text."
-            )
-
-
-def last_part(shard: Shard, fraction: float) -> int:
-    """Finds where the last `fraction` of a shard starts: at a document, where one is near.
-
-    In a single document of n tokens it is token `int(n * (1 - fraction))`, as nanoGPT divides its
-    texts; the eos that closes the document is none of the n.
-
-    Returns:
-        A token position: the first start of a document at or behind the cut, or the cut itself
-        where no document starts before half of the asked tokens are lost.
-    """
-    if shard.n_documents == 1 and fraction:
-        return int((shard.n_tokens - 1) * (1 - fraction))
-    asked = round(shard.n_tokens * fraction)
-    cut = shard.n_tokens - asked
-    starts = shard.document_ends(cut - 1, shard.n_tokens - 1) + 1
-    near = len(starts) and starts[0] - cut <= asked // 2
-    return int(starts[0]) if near else cut
+        for name, rows in self.parts("train").items():
+            if len(rows) == 0:
+                n_tokens = len(self.corpora.opened[name].span("train"))
+                text = f"The training text of {name}" if name else "The training text"
+                raise ConfigError(
+                    f"{text} has {n_tokens:,} tokens: not one sequence of seq_len="
+                    f"{self.seq_len:,}. Set data.seq_len to at most {max(n_tokens - 1, 1):,},"
+                    " or give more text."
+                )

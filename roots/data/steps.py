@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,9 +11,10 @@ from jaxtyping import Int64
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from roots.batch import IGNORE, TokenBatch
-from roots.data.order import samples_at
+from roots.data.joined import Batches
 from roots.data.read_ahead import AheadLoader
-from roots.data.windows import Windows
+from roots.data.streams import Order, Stream
+from roots.data.windows import TokenRows
 from roots.errors import ConfigError
 
 
@@ -24,20 +24,35 @@ class Share:
 
     Args:
         rank: Which share, from 0.
-        rows: Rows in each share.
+        rows: Rows in each share of a full step.
+        ranks: How many shares there are.
     """
 
     rank: int
     rows: int
+    ranks: int = 1
 
     @property
     def places(self) -> slice:
         """The rows' places in the step."""
         return slice(self.rank * self.rows, (self.rank + 1) * self.rows)
 
+    def of(self, rows: Int64[np.ndarray, " S"]) -> Int64[np.ndarray, " B"]:
+        """Gives this rank's part of the rows of a step, which may have fewer than a full one."""
+        n_mine = len(rows) // self.ranks
+        return rows[self.rank * n_mine : (self.rank + 1) * n_mine]
 
-def share_of(sequences_per_step: int, *, rank: int, ranks: int) -> Share:
+
+def share_of(
+    sequences_per_step: int, *, rank: int, ranks: int, name: str = "sequences_per_step"
+) -> Share:
     """Cuts the sequences of a step into one equal share per rank.
+
+    Args:
+        sequences_per_step: How many there are.
+        rank: Which share.
+        ranks: How many shares.
+        name: The setting that says how many there are, for the message.
 
     Raises:
         ConfigError: The ranks do not divide them.
@@ -46,10 +61,10 @@ def share_of(sequences_per_step: int, *, rank: int, ranks: int) -> Share:
         below = sequences_per_step // ranks * ranks
         nearest = f"{below:,} or {below + ranks:,}" if below else f"{ranks:,}"
         raise ConfigError(
-            f"sequences_per_step={sequences_per_step:,} cannot be shared by {ranks} ranks without"
-            f" a rest. Set data.sequences_per_step to {nearest}."
+            f"{name}={sequences_per_step:,} cannot be shared by {ranks} ranks without"
+            f" a rest. Set data.{name} to {nearest}."
         )
-    return Share(rank, sequences_per_step // ranks)
+    return Share(rank, sequences_per_step // ranks, ranks)
 
 
 class TrainSteps(Dataset[TokenBatch]):
@@ -57,61 +72,52 @@ class TrainSteps(Dataset[TokenBatch]):
 
     def __init__(
         self,
-        windows: Windows,
+        rows: TokenRows,
         token_bytes: Int64[np.ndarray, " V"],
         *,
+        stream: Stream,
+        order: Order,
         share: Share,
-        sequences_per_step: int,
-        seed: int,
     ) -> None:
-        self.windows = windows
+        self.rows = rows
         self.token_bytes = token_bytes
+        self.stream = stream
+        self.order = order
         self.share = share
-        self.sequences_per_step = sequences_per_step
-        self.seed = seed
 
     def samples(self, step: int) -> Int64[np.ndarray, " B"]:
-        """Gives the windows of this rank's share of a step."""
-        first = step * self.sequences_per_step
-        positions = np.arange(first, first + self.sequences_per_step, dtype=np.int64)
-        mine = positions[self.share.places]
-        return samples_at(mine, n_samples=len(self.windows), seed=self.seed)
+        """Gives the rows of this rank's share of a step."""
+        return self.stream.draw(self.share.of(self.order.positions(step))).samples
 
     def __getitem__(self, step: int) -> TokenBatch:
         """Reads the share of a step."""
-        return _batch(self.windows, self.token_bytes, self.samples(step), step)
+        return _batch(self.rows, self.token_bytes, self.samples(step), step)
 
 
 class ValidationSteps(Dataset[TokenBatch]):
-    """All validation windows in order, in as many equal batches on every rank."""
+    """Rows of a split, in as many equal batches on every rank."""
 
     def __init__(
         self,
-        windows: Windows,
+        rows: TokenRows,
         token_bytes: Int64[np.ndarray, " V"],
         *,
+        batches: Batches,
         share: Share,
-        ranks: int,
-        n_windows: int,
     ) -> None:
-        self.windows = windows
+        self.rows = rows
         self.token_bytes = token_bytes
+        self.batches = batches
         self.share = share
-        self.ranks = ranks
-        self.n_windows = n_windows
 
     def __len__(self) -> int:
         """Counts the batches, the same on every rank."""
-        return math.ceil(self.n_windows / (self.share.rows * self.ranks))
+        return len(self.batches)
 
     def __getitem__(self, index: int) -> TokenBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
-        if index >= len(self):
-            raise IndexError(index)
-        rows = self.share.rows * self.ranks
-        here = np.arange(index * rows, (index + 1) * rows, dtype=np.int64)[self.share.places]
-        here[here >= self.n_windows] = -1
-        return _batch(self.windows, self.token_bytes, here, index)
+        mine = self.batches.rows(index)[self.share.places]
+        return _batch(self.rows, self.token_bytes, mine, index)
 
 
 class StepsFrom(Sampler[int]):
@@ -138,17 +144,20 @@ def step_loader(
 
 
 def _batch(
-    windows: Windows, token_bytes: Int64[np.ndarray, " V"], rows: Int64[np.ndarray, " B"], step: int
+    rows: TokenRows,
+    token_bytes: Int64[np.ndarray, " V"],
+    samples: Int64[np.ndarray, " B"],
+    step: int,
 ) -> TokenBatch:
-    inputs, labels = windows.read(rows)
+    inputs, labels = rows.read(samples)
     n_bytes = labelled_bytes(labels, token_bytes)
     return TokenBatch(
         input_ids=torch.from_numpy(inputs),
         labels=torch.from_numpy(labels),
-        samples=torch.from_numpy(rows),
+        samples=torch.from_numpy(samples),
         step=step,
         n_bytes=torch.from_numpy(n_bytes),
-        document_ids=torch.from_numpy(windows.document_ids(rows)) if windows.apart else None,
+        document_ids=torch.from_numpy(rows.document_ids(samples)) if rows.apart else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -28,6 +29,38 @@ class TokenSpan:
     def __len__(self) -> int:
         """Counts the tokens."""
         return self.stop - self.start
+
+    @property
+    def n_documents(self) -> int:
+        """Counts the documents, those that begin before the stretch or end behind it included."""
+        if not len(self):
+            return 0
+        return self.shard.document_of(self.stop - 1) + 1 - self.shard.document_of(self.start)
+
+
+@runtime_checkable
+class TokenRows(Protocol):
+    """Rows of T tokens, each with its target."""
+
+    seq_len: int
+    """T."""
+
+    apart: bool
+    """Whether the documents of a row are kept apart."""
+
+    def __len__(self) -> int:
+        """Counts the rows."""
+
+    def read(
+        self, indices: Int64[np.ndarray, " B"]
+    ) -> tuple[Int64[np.ndarray, "B T"], Int64[np.ndarray, "B T"]]:
+        """Reads rows: the inputs and the target of each; a negative index is all filler."""
+
+    def document_ids(self, indices: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, "B T"]:
+        """Numbers the documents within each row, in its inputs; -1 is filler."""
+
+    def document_of(self, index: int) -> int:
+        """Gives the number of the document that row `index` starts in."""
 
 
 class Windows:

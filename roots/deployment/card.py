@@ -60,13 +60,18 @@ def how_to_load(folder: str, base: str = "") -> str:
 
 def tokens_seen(config_file: Path, step: int) -> int | None:
     """Multiplies a run's steps by the tokens of each; None where its data says no fixed length."""
+    from roots.data.growing import growing
+
     try:
         config: Any = yaml.safe_load(config_file.read_text(encoding="utf-8"))
         data = config["data"]["init_args"]
-        per_step = data["sequences_per_step"] * data["seq_len"]
+        full, first = data["sequences_per_step"], data.get("first_sequences_per_step", 0)
+        grown = growing(first, full, data.get("growing_steps", 0))
+        rows = grown.before(step) if grown else step * full
+        tokens = rows * data["seq_len"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return None
-    return step * per_step if isinstance(per_step, int) else None
+    return tokens if isinstance(tokens, int) else None
 
 
 def _tokens_seen(source: Source) -> str:

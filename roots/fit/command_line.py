@@ -82,7 +82,7 @@ class CommandLine(LightningCLI):
         _refuse_lightnings_own(self.given, args)
         for part in ("trainer", "model", "data"):
             _refuse_misplaced(self.given.get(part), part)
-        files = ["--config", yaml.safe_dump(self.given)] if self.given else []
+        files = ["--config", yaml.safe_dump(self.given, sort_keys=False)] if self.given else []
         try:
             self.config: Namespace = parser.parse_args([*files, *args])
         except ArgumentError as error:

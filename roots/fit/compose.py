@@ -118,6 +118,9 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     composed.checkpoint = composed.trainer.resume(run)
     _refuse_other_data(run, composed.data)
     composed.trainer.settle(composed.data)
+    if composed.data.is_ready:
+        noted = run.checkpoint(str(composed.trainer.resumed_from)).data
+        composed.data.check_past(noted, composed.trainer.max_steps)
     return composed, changes
 
 
@@ -161,6 +164,9 @@ FIXED = (
     "data.init_args.sequences_per_step",
     "data.init_args.val_fraction",
     "data.init_args.rows",
+    "data.init_args.packing",
+    "data.init_args.first_sequences_per_step",
+    "data.init_args.growing_steps",
     "data.init_args.like_lengths",
 )
 """What cannot change within a run: it decides the shapes of the state, or which data is behind."""

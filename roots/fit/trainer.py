@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -210,7 +209,7 @@ class Trainer(L.Trainer):
                 " first (roots corpus), or set trainer.max_steps and val_every_steps."
             )
         if self.epochs:
-            steps = math.ceil(self.epochs * data.n_train / data.sequences_per_step)
+            steps = data.steps_for(self.epochs * data.n_train)
             self.fit_loop.epoch_loop.max_steps = max(steps, 1)
         if self.val_every_epochs:
             every = round(self.val_every_epochs * data.n_train / data.sequences_per_step)

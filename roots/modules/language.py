@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -71,6 +72,7 @@ class LanguageModule(StepModule):
         check_compile(compile)
         self.compiled = compile  # nn.Module has a method of the name
         self._sums: Tensor | None = None
+        self._groups: Sequence[str] = ()
         self._packed_by = ""
 
     @abstractmethod
@@ -98,6 +100,7 @@ class LanguageModule(StepModule):
                 f" {'roots.data.TokenCorpus' if data.masks else 'roots.data.MaskedCorpus'}."
             )
         self._packed_by = data.packed_by
+        self._groups = data.groups
 
     def build(
         self, *, seed: int, device: torch.device, strategy: StepStrategy | None = None
@@ -144,27 +147,43 @@ class LanguageModule(StepModule):
     # -- validation ----------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Starts the sums."""
+        """Starts the sums: of each group that the data report by themselves, or of one."""
         exact = torch.float32 if self.device.type == "mps" else torch.float64
-        self._sums = torch.zeros(5, dtype=exact, device=self.device)
+        n_groups = max(len(self._groups), 1)
+        self._sums = torch.zeros(n_groups, 5, dtype=exact, device=self.device)
 
-    def validation_step(self, batch: TokenBatch, _index: int) -> None:
+    def validation_step(self, batch: TokenBatch, index: int) -> None:
         """Adds a batch to the sums of labels, loss, nats, bytes and hits."""
         assert self._sums is not None
+        group = self._group_of(index)
         for part, score in self.score_without_training(batch):
             assert isinstance(part, TokenBatch)
             hits = score.nats.new_zeros(()) if score.outputs is None else score.outputs.sum()
             sums = (score.n_labels, score.loss, score.nats, part.n_bytes.sum(), hits)
-            self._sums += torch.stack([s.to(self._sums) for s in sums])
+            self._sums[group] += torch.stack([s.to(self._sums) for s in sums])
 
     def on_validation_epoch_end(self) -> None:
-        """Adds the ranks up, divides once, and reports."""
+        """Adds the ranks up, divides once, and reports; the whole has all labels of all groups."""
         assert self._sums is not None
-        count, *sums = self._strategy.reduce(self._sums, reduce_op="sum").tolist()
+        sums = self._strategy.reduce(self._sums, reduce_op="sum").cpu()
+        metrics = self._means(sums.sum(0), self.stage)
+        for name, own in zip(self._groups, sums, strict=False):
+            metrics |= self._means(own, f"{self.stage}/{name}")
+        if metrics:
+            self.report(metrics)
+
+    def _means(self, sums: Tensor, prefix: str) -> dict[str, float]:
+        count, *others = sums.tolist()
         if not count:
-            return
-        metrics = self.validation_metrics(PerLabel(*(each / count for each in sums)))
-        self.report({f"{self.stage}/{name}": value for name, value in metrics.items()})
+            return {}
+        named = self.validation_metrics(PerLabel(*(each / count for each in others)))
+        return {f"{prefix}/{name}": value for name, value in named.items()}
+
+    def _group_of(self, index: int) -> int:
+        if not self._groups:
+            return 0
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        return self._groups.index(data.group_of(self.stage, index))
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step

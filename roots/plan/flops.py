@@ -37,7 +37,8 @@ def work_of(network: Any, trainer: Any, model: Any, data: Any) -> list[tuple[str
     if flops.not_understood:
         parts = ", ".join(flops.not_understood)
         return [("FLOPs", f"not counted, so no share of the peak is reported: {parts}")]
-    total = flops.per_trained_token * data.tokens_per_step * trainer.max_steps
+    n_full_steps = data.rows_until(trainer.max_steps) / data.sequences_per_step
+    total = flops.per_trained_token * data.tokens_per_step * n_full_steps
     words = f"{in_flop(flops.per_trained_token)} per token ({_parts(flops)})"
     lines = [("FLOPs", f"{words}, {in_flop(total)} in all")]
     device = trainer.strategy.root_device

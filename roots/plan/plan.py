@@ -54,6 +54,7 @@ def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
             ("computes", _computes(trainer)),
             *work_of(network, trainer, model, data),
             ("data", data.describe()),
+            *data.forecast(trainer.max_steps),
             ("writes", _writes(trainer)),
         ]
     )
@@ -79,15 +80,17 @@ def _step(data: Any, model: Any, rows: int, ranks: int) -> str:
     return (
         f"{data.sequences_per_step:,} sequences of {length} = {about}{data.tokens_per_step:,.0f}"
         f" tokens, in {passes} forward pass{plural} of {min(model.micro_batch_size, rows)}{over}"
+        f"{data.growth}"
     )
 
 
 def _run(trainer: Any, data: Any) -> str:
-    total = round(trainer.max_steps * data.tokens_per_step)
+    n_rows = data.rows_until(trainer.max_steps)
+    total = round(n_rows / data.sequences_per_step * data.tokens_per_step)
     about = "" if data.same_lengths else "about "
     words = f"{trainer.max_steps:,} steps = {about}{short(total)} tokens ({total:,})"
     if data.is_ready and data.n_train:
-        words += f", {trainer.max_steps * data.sequences_per_step / data.n_train:.2f} epochs"
+        words += f", {n_rows / data.n_train:.2f} epochs"
     return words
 
 

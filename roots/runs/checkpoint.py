@@ -26,12 +26,14 @@ class Checkpoint:
         step: Optimizer steps completed.
         metrics: The newest validation metrics when it was written; may be empty.
         files: The sha256 of each file, by its path within; empty in folders of older versions.
+        data: What the data module noted of what was read until then; may be empty.
     """
 
     path: Path
     step: int
     metrics: dict[str, float]
     files: dict[str, str] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
 
     @property
     def trainer_file(self) -> Path:
@@ -61,8 +63,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     try:
         record: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text())
-        files = record.get("files", {})
-        return Checkpoint(folder, record["step"], record["metrics"], files)
+        files, data = record.get("files", {}), record.get("data", {})
+        return Checkpoint(folder, record["step"], record["metrics"], files, data)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder / CHECKPOINT_FILE} is damaged ({error!r}). Move {folder} away; the run's"

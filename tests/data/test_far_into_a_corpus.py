@@ -9,6 +9,7 @@ import numpy as np
 
 from roots.data import share_of
 from roots.data.steps import StepsFrom, TrainSteps, step_loader
+from roots.data.streams import InTurn, Shuffled
 from roots.data.windows import TokenSpan, Windows
 from roots.shards import Shard
 from roots.shards.layout import Layout
@@ -41,9 +42,9 @@ def test_the_first_batch_at_sample_ten_to_the_eight_comes_within_five_seconds(
     dataset = TrainSteps(
         windows,
         np.ones(1, dtype=np.int64),
+        stream=Shuffled(len(windows), seed=1),
+        order=InTurn(ROWS),
         share=share_of(ROWS, rank=0, ranks=1),
-        sequences_per_step=ROWS,
-        seed=1,
     )
     done = SAMPLE // ROWS
     loader = step_loader(dataset, StepsFrom(lambda: done, done + 10), pin=False)

@@ -12,7 +12,9 @@ import torch
 
 from roots.batch import IGNORE, TokenBatch
 from roots.data import Share, TokenCorpus, Windows, samples_at, share_of
+from roots.data.joined import Batches
 from roots.data.steps import StepsFrom, TrainSteps, ValidationSteps, step_loader
+from roots.data.streams import InTurn, Shuffled
 from roots.errors import ConfigError
 
 
@@ -25,9 +27,9 @@ def train_steps(corpus: TokenCorpus, rank: int = 0, ranks: int = 1, seed: int = 
     return TrainSteps(
         corpus.train_windows(),
         corpus.token_bytes,
+        stream=Shuffled(len(corpus.train_windows()), seed),
+        order=InTurn(12),
         share=share_of(12, rank=rank, ranks=ranks),
-        sequences_per_step=12,
-        seed=seed,
     )
 
 
@@ -38,9 +40,8 @@ def validation_steps(
     return ValidationSteps(
         windows,
         corpus.token_bytes,
+        batches=Batches([np.arange(len(windows) if n_windows is None else n_windows)], 12),
         share=share_of(12, rank=rank, ranks=ranks),
-        ranks=ranks,
-        n_windows=len(windows) if n_windows is None else n_windows,
     )
 
 
@@ -79,7 +80,7 @@ def test_rows_that_the_ranks_do_not_divide_are_refused(
     with pytest.raises(ConfigError, match=rf"={rows} .* by {ranks} ranks .*_per_step to {named}\."):
         share_of(rows, rank=0, ranks=ranks)
     for cure in cures:
-        assert share_of(cure, rank=0, ranks=ranks) == Share(0, cure // ranks)
+        assert share_of(cure, rank=0, ranks=ranks) == Share(0, cure // ranks, ranks)
 
 
 # -- training steps ---------------------------------------------------------------------------
@@ -213,7 +214,11 @@ def test_windows_are_only_read_when_a_step_is(corpus: TokenCorpus) -> None:
     span = corpus.train_windows().span
     windows = Counting(span, seq_len=16, keep_last=False, filler=0)
     steps = TrainSteps(
-        windows, corpus.token_bytes, share=Share(1, 3), sequences_per_step=12, seed=1
+        windows,
+        corpus.token_bytes,
+        stream=Shuffled(len(windows), 1),
+        order=InTurn(12),
+        share=Share(1, 3, 4),
     )
     steps[10**6]
     assert Counting.n_read == 3

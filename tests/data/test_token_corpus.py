@@ -13,7 +13,7 @@ import pytest
 from roots.batch import IGNORE, TokenBatch
 from roots.corpus import BytePairs, Corpus
 from roots.data import TokenCorpus
-from roots.data.shard_data import last_part
+from roots.data.opened_corpus import last_part
 from roots.errors import ConfigError, DataError
 from roots.shards import Shard, ShardWriter
 from roots.sources import Text

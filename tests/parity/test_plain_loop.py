@@ -17,6 +17,7 @@ import roots
 from roots.batch import TokenBatch
 from roots.data import TokenCorpus, share_of
 from roots.data.steps import TrainSteps
+from roots.data.streams import InTurn, Shuffled
 
 STEPS, WARMUP, PEAK, FLOOR, CLIP, DECAY = 20, 4, 3e-3, 0.1, 1.2, 0.1
 NETWORKS = {
@@ -46,9 +47,9 @@ def steps_of(data: TokenCorpus) -> Iterator[TokenBatch]:
     dataset = TrainSteps(
         data.train_windows(),
         data.token_bytes,
+        stream=Shuffled(len(data.train_windows()), seed=1),
+        order=InTurn(8),
         share=share_of(8, rank=0, ranks=1),
-        sequences_per_step=8,
-        seed=1,
     )
     return (dataset[step] for step in range(STEPS))
 
