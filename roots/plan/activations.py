@@ -53,6 +53,9 @@ class Recomputation:
     every_blocks: int = 1
 
 
+NOTHING = Recomputation()
+
+
 @dataclass(frozen=True)
 class Conditions:
     """Under which a micro-batch is run.
@@ -69,7 +72,7 @@ class Conditions:
     kind: str
     precision: Any
     gathered: torch.dtype | None = None
-    recomputation: Recomputation = Recomputation()
+    recomputation: Recomputation = NOTHING
     gradients_there: bool = True
 
 
@@ -145,7 +148,8 @@ def _trainable(model: Any, network: Any, conditions: Conditions) -> Any:
     _presume_forward(trainable)
     conditions.precision.convert_module(trainable)
     if conditions.gathered is not None:
-        trainable.to(conditions.gathered)
+        for parameter in trainable.parameters():
+            parameter.data = parameter.data.to(conditions.gathered)
     if isinstance(model, TaskModule) and conditions.kind == "cpu":
         quicken_dropout(network, CPU)
     how = conditions.recomputation

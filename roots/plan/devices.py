@@ -67,8 +67,8 @@ MEMORIES: dict[str, Memory] = {
     "Tesla T4": Memory(16, "NVIDIA T4 Tensor Core GPU datasheet, 2019"),
     "AMD Instinct MI300X": Memory(192, "AMD Instinct MI300X accelerator data sheet, 2023"),
 }
-"""By the exact name that `torch.cuda.get_device_name` gives: the names of `precision.PEAKS`. A slice
-of a device (MIG) has its own name and is not here."""
+"""By the exact name that `torch.cuda.get_device_name` gives, as in `precision.PEAKS`. A slice of a
+device (MIG) has its own name and is not here."""
 
 
 def device_meant(words: str) -> str:

@@ -41,7 +41,8 @@ def composed_of(family: str, shards: Path, masked_shards: Path, folder: Path, **
 
 
 def empty(model: Any) -> Any:
-    return model.builder.empty(model.builder.network_config(model.vocabulary, model.head), model.head)
+    config = model.builder.network_config(model.vocabulary, model.head)
+    return model.builder.empty(config, model.head)
 
 
 def plugin(name: str) -> Any:
@@ -142,9 +143,8 @@ def profiled_peak(trainable: Any, batch: Any, precision: str) -> int:
     """The peak of forward and backward by what the host's allocator was asked for."""
     from torch.profiler import profile
 
-    with profile(profile_memory=True) as profiled:
-        with plugin(precision).forward_context():
-            trainable(batch).loss.backward()
+    with profile(profile_memory=True) as profiled, plugin(precision).forward_context():
+        trainable(batch).loss.backward()
     now = peak = 0
     for event in profiled.profiler.kineto_results.events():
         if event.name() == "[memory]":
@@ -165,7 +165,9 @@ def test_the_peak_is_within_a_tenth_of_what_the_allocator_was_asked_for(
     assert sum(found.at_peak.values()) == pytest.approx(measured, rel=0.1)
 
 
-def test_twice_the_rows_keep_twice_as_much(shards: Path, masked_shards: Path, tmp_path: Path) -> None:
+def test_twice_the_rows_keep_twice_as_much(
+    shards: Path, masked_shards: Path, tmp_path: Path
+) -> None:
     composed = composed_of("llama", shards, masked_shards, tmp_path)
     how = Conditions("cpu", plugin("32"))
     kept = [
