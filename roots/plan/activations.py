@@ -11,23 +11,19 @@ CPU (its output and a number per row) where torch has a kernel of the flash kind
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensor,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
+from torch._subclasses import fake_tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from roots.batch import StepBatch, each
 from roots.errors import ConfigError
-from roots.modules import TaskModule
+from roots.modules import Seq2Seq, TaskModule
 from roots.networks import MaskedTrainable, blocks_of, recompute
 from roots.networks.dropout import quicken_dropout
 from roots.networks.mlm_heads import in_two
@@ -109,26 +105,23 @@ def passage(model: Any, data: Any, network: Any, rows: int, conditions: Conditio
     _set_attention(network, model.builder.attention)
     batch = widest_batch(model, data, rows)
     mode = _Numberless(allow_non_fake_inputs=True)
+    logging.getLogger(fake_tensor.__name__).setLevel(logging.CRITICAL)  # it is told below
     try:
         with mode, torch.compiler.set_stance("force_eager"), rows_for(conditions.kind):
             trainable = _trainable(model, network, conditions)
             return _run(trainable, _on(mode, batch), conditions)
-    except (
-        DataDependentOutputException,
-        DynamicOutputShapeException,
-        UnsupportedOperatorException,
-    ) as error:
+    except RuntimeError as error:  # numbers are asked for, or a kernel has no form without them
+        first = str(error).strip().splitlines()[:1] or [""]
         raise Unknown(
-            f"{type(network).__name__} cannot be run without numbers: {type(error).__name__}"
+            f"{type(network).__name__} cannot be run without numbers ({type(error).__name__}:"
+            f" {first[0]})"
         ) from error
 
 
 class _Numberless(FakeTensorMode):
     """Tensors without content, but for those that only the host reads: they keep theirs."""
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         if tensors and not any(isinstance(t, FakeTensor) or t.is_meta for t in tensors):
             return func(*args, **(kwargs or {}))
@@ -150,7 +143,7 @@ def _trainable(model: Any, network: Any, conditions: Conditions) -> Any:
     if conditions.gathered is not None:
         for parameter in trainable.parameters():
             parameter.data = parameter.data.to(conditions.gathered)
-    if isinstance(model, TaskModule) and conditions.kind == "cpu":
+    if isinstance(model, TaskModule | Seq2Seq) and conditions.kind == "cpu":
         quicken_dropout(network, CPU)
     how = conditions.recomputation
     recompute(blocks_of(network), how.mode, every_blocks=how.every_blocks)

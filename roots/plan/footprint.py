@@ -18,7 +18,14 @@ from typing import Any
 
 import torch
 
-from roots.plan.activations import NOTHING, Conditions, Passage, Recomputation, passage
+from roots.plan.activations import (
+    NOTHING,
+    Conditions,
+    Passage,
+    Recomputation,
+    Unknown,
+    passage,
+)
 from roots.plan.depth import DEPTHS, alike, cut_to, on_a_line
 from roots.plan.held import Held, groups_of, held_by
 from roots.plan.ledger import COPIES, GRADIENTS
@@ -105,7 +112,7 @@ class Planner:
 
     def share(self, ranks: int) -> int:
         """Rows of a step on one rank."""
-        return -(-self.data.sequences_per_step // ranks)
+        return -(-int(self.data.sequences_per_step) // ranks)
 
     def footprint(self, way: Way, rows: int, *, between: tuple[int, ...] = ()) -> Footprint:
         """Finds the footprint of a way with micro-batches of `rows` rows.
@@ -116,8 +123,9 @@ class Planner:
             between: Two sizes that were run, between which others lie on a line; empty runs it.
 
         Raises:
-            Unknown: The network cannot be run without numbers.
+            Unknown: The network cannot be run without numbers, or has weights of few bits.
         """
+        self._check_countable()
         held, n_passes = self.held(way.shards), -(-self.share(way.ranks) // rows)
         buffers = self._buffers(way, n_passes)
         gradients = held.gradients + buffers.whole_gradients
@@ -132,6 +140,11 @@ class Planner:
         if sum(step.values()) > sum(backward.values()):
             return Footprint(_some(step), OPTIMIZER_STEP, buffers.sent, crossing)
         return Footprint(_some(backward), BACKWARD_PASS, buffers.sent, crossing)
+
+    def _check_countable(self) -> None:
+        """Raises Unknown for weights of few bits, which an empty network does not have."""
+        if packs := self.model.builder.quantise:
+            raise Unknown(f"quantise: {type(packs).__name__} packs weights when they are loaded")
 
     def held(self, shards: int) -> Held:
         """Finds what lies on a device between micro-batches."""

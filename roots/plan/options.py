@@ -11,11 +11,13 @@ from roots.errors import ConfigError
 from roots.modules.building import check_together
 from roots.plan.activations import Recomputation
 from roots.plan.footprint import Footprint, Planner, Way
+from roots.plan.target import Target
 from roots.strategies import DDP, FSDP, SingleDevice
 
 ORDER = (
-    "Best first, each way with its largest micro-batch that fits: what sends least in a step"
-    " (between machines, then in all), then what computes least again, then the largest micro-batch."
+    "Best first, each way with its largest micro-batch that fits: what sends gradients alone"
+    " (single_device, ddp), then what sends least in a step (between machines, then in all), then"
+    " what computes least again, then the largest micro-batch."
 )
 MODES = ("none", "selective", "full")
 MOST_SIZES = 8
@@ -41,18 +43,21 @@ class Option:
         return max(fitting, default=0)
 
 
-def options_of(planner: Planner, *, also: int = 0) -> list[Option]:
+def options_of(planner: Planner, *, also: int = 0, only: int = 0) -> list[Option]:
     """Finds every way to split a run over the planner's devices, best first.
 
     Args:
         planner: Finds footprints.
         also: Rows of a micro-batch to look at beside powers of two.
+        only: The rows of a micro-batch, where they are given.
 
     Raises:
         Unknown: The network cannot be run without numbers.
     """
     ways = list(_ways(planner))
-    options = [_option(planner, way, also) for way in ways]
+    share = planner.share(planner.target.ranks)
+    sizes = [min(only, share)] if only else sizes_for(share, also)
+    options = [_option(planner, way, sizes) for way in ways]
     usable = planner.target.usable_bytes
     return sorted(options, key=lambda option: _rank(option, usable))
 
@@ -63,13 +68,13 @@ def _rank(option: Option, usable: int | None) -> tuple[float, ...]:
         return (2 if option.refused else 1,)
     best = option.sizes[rows]
     again = MODES.index(option.way.recomputation.mode)
-    return (0, best.crossing, best.sent, again, -rows)
+    return (0, option.way.cuts, best.crossing, best.sent, again, -rows)
 
 
-def best_of(options: Sequence[Option], usable: int | None) -> tuple[Option, int] | None:
+def best_of(options: Sequence[Option], target: Target) -> tuple[Option, int] | None:
     """Gives the best option that fits and its largest micro-batch; None where none fits."""
     for option in options:
-        if rows := option.largest(usable):
+        if rows := option.largest(target.usable_bytes):
             return option, rows
     return None
 
@@ -110,10 +115,9 @@ def _ways(planner: Planner) -> Iterator[Way]:
                 )
 
 
-def _option(planner: Planner, way: Way, also: int) -> Option:
+def _option(planner: Planner, way: Way, sizes: list[int]) -> Option:
     if refused := refusal(planner, way):
         return Option(way, refused=refused)
-    sizes = sizes_for(planner.share(way.ranks), also)
     ends = (sizes[0], sizes[-1]) if len(sizes) > 1 else ()
     found = {n: planner.footprint(way, n, between=ends) for n in sizes}
     return Option(way, found)

@@ -39,10 +39,10 @@ def widest_batch(model: Any, data: Any, rows: int) -> StepBatch:
         rows: Rows of the micro-batch.
     """
     samples = torch.arange(rows)
-    if isinstance(model, TaskModule):
+    if isinstance(model, TaskModule | Seq2Seq):
         return _of_task(model, data, samples)
     tokens = torch.zeros((rows, data.seq_len), dtype=torch.long)
-    shared = {
+    shared: dict[str, Any] = {
         "samples": samples,
         "step": 0,
         "input_ids": tokens,
@@ -64,11 +64,11 @@ def _of_task(model: Any, data: Any, samples: Any) -> StepBatch:
     size = (len(samples), data.seq_len)
     tokens = torch.zeros(size, dtype=torch.long)
     inputs = {"input_ids": tokens, "token_type_ids": tokens, "attention_mask": tokens}
-    shared = {"samples": samples, "step": 0, "lengths": torch.full((size[0],), size[1])}
+    lengths = torch.full((size[0],), size[1])
+    shared: dict[str, Any] = {"samples": samples, "step": 0, "lengths": lengths}
     if isinstance(model, Seq2Seq):
         del inputs["token_type_ids"]
-        targets = shared["lengths"]
-        return PairBatch(inputs=inputs, labels=tokens, target_lengths=targets, **shared)
+        return PairBatch(inputs=inputs, labels=tokens, target_lengths=lengths, **shared)
     if isinstance(model, TokenClassifier):
         return TaskBatch(inputs=inputs, labels=tokens, per_token=True, **shared)
     labels = _labels_of_rows(model, samples)

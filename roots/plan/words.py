@@ -78,7 +78,7 @@ def _cell(footprint: Footprint | None, unit: int, usable: int | None) -> str:
 
 
 def _best(options: Sequence[Option], target: Target) -> str:
-    best = best_of(options, target.usable_bytes)
+    best = best_of(options, target)
     if best is None:
         assert target.usable_bytes is not None
         return (
