@@ -11,6 +11,7 @@ from roots.errors import ConfigError
 VERBS = {
     "corpus": "make token shards of text: roots corpus --config configs/corpus/text.yaml",
     "fit": "train a model: roots fit --config configs/run/quickstart.yaml",
+    "plan": "tell memory, time and what fits: roots plan --config FILE --gpus 8 --gpu H100-80GB",
     "profile": "tell where a training step's time and memory go: roots profile --config FILE",
     "validate": "measure a model on validation text: roots validate --run RUN",
     "test": "measure a model on test text: roots test --run RUN",
@@ -71,6 +72,10 @@ def _answers(verb: str) -> Callable[[list[str]], int]:
         from roots.fit.command import main as fit
 
         return lambda rest: fit(verb, rest)
+    if verb == "plan":
+        from roots.fit.planning import main as plan
+
+        return plan
     if verb == "profile":
         # torch, when imported, reads whether to warn of memory that its profiler saw only released
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

@@ -76,7 +76,7 @@ def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> i
     if _is_first():
         if not own.dry_run:
             composed.data.prepare_data()
-        plan = plan_run(composed.trainer, composed.model, composed.data)
+        plan = plan_run(composed.trainer, composed.model, composed.data, memory=own.dry_run)
         _say(f"{composed.trainer.name}\n{plan}\n")
     if own.dry_run:
         _say("dry run: nothing was trained or written")

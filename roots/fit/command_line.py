@@ -12,6 +12,7 @@ from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from roots.errors import ConfigError, nearest
+from roots.fit.choosing import choose_strategy
 from roots.fit.trainer import REFUSED, Trainer
 from roots.modules import StepModule
 from roots.modules.building import check_together
@@ -98,7 +99,7 @@ class CommandLine(LightningCLI):
             self.config_init = self.parser.instantiate(self.config)
             self.datamodule = self.config_init["data"]
             self.model = self.config_init["model"]
-            trainer = self.instantiate_trainer()
+            trainer = self.instantiate_trainer(**self._chosen())
         except (ArgumentError, ValueError, TypeError) as error:
             cause = error.__cause__ or error
             if isinstance(cause, ConfigError):
@@ -108,6 +109,11 @@ class CommandLine(LightningCLI):
         self.trainer = trainer
         check_together(self.model, trainer)
         trainer.set_spec(self.resolved)
+
+    def _chosen(self) -> dict[str, Any]:
+        """Gives the strategy that the plan chose for `auto`."""
+        strategy = choose_strategy(self.config_init["trainer"], self.model, self.datamodule)
+        return {"strategy": strategy} if strategy else {}
 
 
 def _take_paths_as_they_are(parser: LightningArgumentParser) -> None:

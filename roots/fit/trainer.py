@@ -26,6 +26,7 @@ from roots.callbacks import (
 )
 from roots.errors import ConfigError
 from roots.fit.devices import resolve_devices
+from roots.fit.micro_batch_size import MicroBatchSize
 from roots.precision import StepPrecision, precision_named
 from roots.records import plain
 from roots.runs import Run, check_name
@@ -71,7 +72,8 @@ class Trainer(L.Trainer):
         monitor_mode: Whether the best has the `min` or the `max` of it.
         precision: `32`, `bf16-mixed`, `bf16-true`, `16-mixed`, or a precision of roots; `auto`
             takes bf16-mixed where the device has units for it, else 32.
-        strategy: `auto` (one device, or `ddp`), `single_device`, `ddp`; `fsdp`, which cuts weights,
+        strategy: `auto` (one device; on several GPUs what the plan says fits best, `ddp` first; on
+            several CPUs `ddp`), `single_device`, `ddp`; `fsdp`, which cuts weights,
             gradients and optimizer state over the devices; `hsdp`, the same within each machine; or
             a strategy of roots by its class_path.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
@@ -228,6 +230,11 @@ class Trainer(L.Trainer):
         return last.trainer_file
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """What this trainer was made with, before names became objects."""
+        return self._arguments
+
+    @property
     def spec(self) -> dict[str, Any]:
         """The plain form of the whole run: what config.yaml holds."""
         if self._spec is not None:
@@ -256,6 +263,11 @@ class Trainer(L.Trainer):
         if self._spec is not None:
             network = self._spec["model"]["init_args"]["network"]
             network["init_args"]["attention"] = attention
+
+    def write_down_rows(self, rows: int) -> None:
+        """Takes the size of micro-batches that was found for this run into its configuration."""
+        if self._spec is not None:
+            self._spec["model"]["init_args"]["micro_batch_size"] = rows
 
     def logs_after(self, step: int) -> bool:
         """Tells whether the step that completes `step` steps is reported."""
@@ -293,6 +305,7 @@ class Trainer(L.Trainer):
 
     def _callbacks(self, given: list[L.Callback], *, progress: bool) -> list[L.Callback]:
         before: list[L.Callback] = [
+            MicroBatchSize(),
             self._recorder,
             Compilation(),
             NonFinite(action=self.on_non_finite),

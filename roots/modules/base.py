@@ -21,6 +21,7 @@ from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
 from roots.modules.building import build_sharded, check_together
 from roots.modules.judged import judged
+from roots.modules.micro_batch import USUAL_ROWS, micro_batch_rows
 from roots.modules.randomness import seed_micro_batch
 from roots.modules.step_report import StepReport
 from roots.networks import Head, NetworkBuilder, check_trained, trained_names
@@ -40,7 +41,8 @@ class StepModule(L.LightningModule, ABC):
         optimizer: Builds the optimizer.
         schedule: The learning rate of each step, as a fraction of the optimizer's.
         micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
-            the numbers as they are. Fewer rows mean more passes per step.
+            the numbers as they are. Fewer rows mean more passes per step. `auto` takes the most
+            that fit into memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
 
     Raises:
@@ -56,16 +58,12 @@ class StepModule(L.LightningModule, ABC):
         network: NetworkBuilder,
         optimizer: OptimizerBuilder,
         schedule: Schedule,
-        micro_batch_size: int = 8,
+        micro_batch_size: int | str = 8,
         clip_norm: float = 1.0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        if micro_batch_size < 1:
-            raise ConfigError(
-                f"micro_batch_size={micro_batch_size} is no number of rows."
-                " Set model.micro_batch_size to 1 or more."
-            )
+        rows = micro_batch_rows(micro_batch_size)
         if not clip_norm > 0:
             raise ConfigError(
                 f"clip_norm={clip_norm:g} would stop all learning."
@@ -75,7 +73,9 @@ class StepModule(L.LightningModule, ABC):
         self.builder = rebuild(network, NetworkBuilder)  # type: ignore[type-abstract]
         self.optimizer_builder = rebuild(optimizer, OptimizerBuilder)  # type: ignore[type-abstract]
         self.schedule = rebuild(schedule, Schedule)  # type: ignore[type-abstract]
-        self.micro_batch_size = micro_batch_size
+        self.micro_batch_size = rows or USUAL_ROWS
+        self.seeks_rows = not rows
+        """Whether a run has still to find out how many rows fit."""
         self.clip_norm = clip_norm
         self.trainable: Any = None
         """The network with its loss, one forward pass: `TaskTrainable` or a kind of it."""
@@ -123,7 +123,7 @@ class StepModule(L.LightningModule, ABC):
             "network": plain(self.builder),
             "optimizer": plain(self.optimizer_builder),
             "schedule": plain(self.schedule),
-            "micro_batch_size": self.micro_batch_size,
+            "micro_batch_size": "auto" if self.seeks_rows else self.micro_batch_size,
             "clip_norm": self.clip_norm,
         }
 

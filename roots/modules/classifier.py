@@ -26,7 +26,8 @@ class Classifier(TaskModule):
         optimizer: Builds the optimizer.
         schedule: The learning rate of each step, as a fraction of the optimizer's.
         micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
-            the numbers as they are. Fewer rows mean more passes per step.
+            the numbers as they are. Fewer rows mean more passes per step. `auto` takes the most
+            that fit into memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
         label_smoothing: Share of the target's probability that is spread evenly over the classes.
         class_weights: Weight of each class, in the order of the labels; empty weighs all alike.
@@ -42,7 +43,7 @@ class Classifier(TaskModule):
         network: NetworkBuilder,
         optimizer: OptimizerBuilder,
         schedule: Schedule,
-        micro_batch_size: int,
+        micro_batch_size: int | str,
         clip_norm: float,
         label_smoothing: float,
         class_weights: Sequence[float],

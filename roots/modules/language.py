@@ -44,7 +44,8 @@ class LanguageModule(StepModule):
         optimizer: Builds the optimizer.
         schedule: The learning rate of each step, as a fraction of the optimizer's.
         micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
-            the numbers as they are. Fewer rows mean more passes per step.
+            the numbers as they are. Fewer rows mean more passes per step. `auto` takes the most
+            that fit into memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
         compile: What torch compiles: `none`, `blocks` or `network`.
 
@@ -58,7 +59,7 @@ class LanguageModule(StepModule):
         network: NetworkBuilder,
         optimizer: OptimizerBuilder,
         schedule: Schedule,
-        micro_batch_size: int = 8,
+        micro_batch_size: int | str = 8,
         clip_norm: float = 1.0,
         compile: str = "none",
     ) -> None:

@@ -24,7 +24,8 @@ class MaskedLM(LanguageModule):
         optimizer: Builds the optimizer.
         schedule: The learning rate of each step, as a fraction of the optimizer's.
         micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
-            the numbers as they are. Fewer rows mean more passes per step.
+            the numbers as they are. Fewer rows mean more passes per step. `auto` takes the most
+            that fit into memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
         label_smoothing: Share of the target's probability that is spread evenly over the
             vocabulary, 0 to 1.
@@ -46,7 +47,7 @@ class MaskedLM(LanguageModule):
         network: NetworkBuilder,
         optimizer: OptimizerBuilder,
         schedule: Schedule,
-        micro_batch_size: int = 8,
+        micro_batch_size: int | str = 8,
         clip_norm: float = 1.0,
         label_smoothing: float = 0.0,
         z_loss: float = 0.0,

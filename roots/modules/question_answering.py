@@ -36,7 +36,8 @@ class QuestionAnswering(TaskModule):
         optimizer: Builds the optimizer; 3e-5 to 1e-4 are usual learning rates.
         schedule: The learning rate of each step, as a fraction of the optimizer's.
         micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
-            the numbers as they are. Fewer rows mean more passes per step.
+            the numbers as they are. Fewer rows mean more passes per step. `auto` takes the most
+            that fit into memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
         max_answer_tokens: Tokens of a predicted answer at most.
         n_best: Candidates that a prediction lists, and whose probabilities add up to 1 with that of
@@ -55,7 +56,7 @@ class QuestionAnswering(TaskModule):
         network: NetworkBuilder,
         optimizer: OptimizerBuilder,
         schedule: Schedule,
-        micro_batch_size: int = 16,
+        micro_batch_size: int | str = 16,
         clip_norm: float = 1.0,
         max_answer_tokens: int = 30,
         n_best: int = 20,

@@ -88,7 +88,7 @@ class Seq2Seq(StepModule):
         network: NetworkBuilder,
         optimizer: OptimizerBuilder,
         schedule: Schedule,
-        micro_batch_size: int = 32,
+        micro_batch_size: int | str = 32,
         clip_norm: float = 1.0,
         label_smoothing: float = 0.0,
         loss: str = "fused",

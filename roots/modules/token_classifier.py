@@ -33,7 +33,8 @@ class TokenClassifier(Classifier):
         optimizer: Builds the optimizer; 2e-5 to 1e-4 are usual learning rates.
         schedule: The learning rate of each step, as a fraction of the optimizer's.
         micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
-            the numbers as they are. Fewer rows mean more passes per step.
+            the numbers as they are. Fewer rows mean more passes per step. `auto` takes the most
+            that fit into memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
         label_smoothing: Share of the target's probability that is spread evenly over the tags.
         class_weights: Weight of each tag, in the order of the labels; empty weighs all alike.
@@ -53,7 +54,7 @@ class TokenClassifier(Classifier):
         network: NetworkBuilder,
         optimizer: OptimizerBuilder,
         schedule: Schedule,
-        micro_batch_size: int = 32,
+        micro_batch_size: int | str = 32,
         clip_norm: float = 1.0,
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] = (),

@@ -59,7 +59,7 @@ def split_mlm_head(network: PreTrainedModel) -> tuple[MLMHead | None, str]:
         states, own = _probe(network)
         if states is None:
             return None, "its forward does not run its base_model"
-        split = _in_two(network)
+        split = in_two(network)
         reason = "it has no output embeddings" if split is None else _difference(split, states, own)
         if not reason:
             return split, ""
@@ -83,7 +83,8 @@ class _OnRows(nn.Module):
         return made
 
 
-def _in_two(network: PreTrainedModel) -> MLMHead | None:
+def in_two(network: PreTrainedModel) -> MLMHead | None:
+    """Finds the head by its place alone, in a network that may be without weights; no proof."""
     projection = network.get_output_embeddings()
     paths = [name for name, module in network.named_modules() if module is projection]
     if type(projection) is not nn.Linear or not paths:

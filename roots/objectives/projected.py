@@ -10,7 +10,9 @@ Shape letters: N labelled or unlabelled positions, n of them in a chunk, D width
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -28,6 +30,23 @@ ROWS_ON_CPU = 512
 
 ROWS_ON_ACCELERATOR = 4096
 """Rows of a chunk where a small product would leave most of the device idle."""
+
+
+_planned_kind: ContextVar[str] = ContextVar("planned_kind", default="")
+
+
+@contextmanager
+def rows_for(kind: str) -> Iterator[None]:
+    """Takes chunks as on another kind of device while the block runs, for who only plans.
+
+    Args:
+        kind: `cpu`, `cuda`, ….
+    """
+    token = _planned_kind.set(kind)
+    try:
+        yield
+    finally:
+        _planned_kind.reset(token)
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,8 @@ def projected_loss(
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-    rows = rows or (ROWS_ON_CPU if device == "cpu" else ROWS_ON_ACCELERATOR)
+    kind = _planned_kind.get() or device
+    rows = rows or (ROWS_ON_CPU if kind == "cpu" else ROWS_ON_ACCELERATOR)
     settings = _Settings(weights, dtype, rows, compiled, with_gradient=torch.is_grad_enabled())
     with torch.autocast(device, enabled=False):
         loss, nats = _Projected.apply(

@@ -7,14 +7,24 @@ from typing import Any
 import torch
 
 from roots.networks import TokenFLOPs, count_flops
-from roots.precision import device_peak
+from roots.plan.target import Target
+from roots.precision import device_peak, peak_of
 
 USUAL_MFU = 0.4
 """Share of the peak that well-tuned dense training reaches on one GPU; the plan says that it is
 assumed."""
 
 
-def work_of(network: Any, trainer: Any, model: Any, data: Any) -> list[tuple[str, str]]:
+def work_of(
+    network: Any,
+    trainer: Any,
+    model: Any,
+    data: Any,
+    *,
+    target: Target | None = None,
+    products: torch.dtype = torch.bfloat16,
+    mfu: float = USUAL_MFU,
+) -> list[tuple[str, str]]:
     """Words the operations of a run, and the hours on GPUs whose peak rate is known.
 
     Args:
@@ -22,6 +32,9 @@ def work_of(network: Any, trainer: Any, model: Any, data: Any) -> list[tuple[str
         trainer: Says on what it is trained, and for how long.
         model: Says whether a position sees what is behind it.
         data: Says on how many tokens.
+        target: Devices other than the trainer's.
+        products: The format of the products there.
+        mfu: Share of the peak that is reached, over 0 to 1.
 
     Returns:
         Lines of a plan.
@@ -42,14 +55,28 @@ def work_of(network: Any, trainer: Any, model: Any, data: Any) -> list[tuple[str
     words = f"{in_flop(flops.per_trained_token)} per token ({_parts(flops)})"
     lines = [("FLOPs", f"{words}, {in_flop(total)} in all")]
     device = trainer.strategy.root_device
-    if device.type == "cuda":
+    if target is not None:
+        peak, name, ranks = _peak_there(target, products), target.name, target.ranks
+    elif device.type == "cuda":
         peak = device_peak(device, trainer.precision_plugin.products)
-        name = torch.cuda.get_device_name(device)
-        lines.append(("time", hours(total, peak, name, trainer.world_size)))
+        name, ranks = torch.cuda.get_device_name(device), trainer.world_size
+    else:
+        return lines
+    lines.append(("time", hours(total, peak, name, ranks, mfu)))
+    if peak is not None:
+        rate = mfu * peak * ranks / flops.per_trained_token
+        lines.append(("speed", f"{rate:,.0f} tokens/s at {mfu:.0%} MFU"))
     return lines
 
 
-def hours(total: float, peak: float | None, device_name: str, ranks: int) -> str:
+def _peak_there(target: Target, products: torch.dtype) -> float | None:
+    """Gives the rate of products; float32 ones are taken as they are, without TF32."""
+    return peak_of(target.name, str(products).removeprefix("torch."))
+
+
+def hours(
+    total: float, peak: float | None, device_name: str, ranks: int, mfu: float = USUAL_MFU
+) -> str:
     """Words the time of `total` operations at a usual share of the peak.
 
     Args:
@@ -57,6 +84,7 @@ def hours(total: float, peak: float | None, device_name: str, ranks: int) -> str
         peak: Operations per second of one device; None where they are not known.
         device_name: The device.
         ranks: How many of them there are.
+        mfu: Share of the peak that is reached.
     """
     if peak is None:
         return (
@@ -64,9 +92,9 @@ def hours(total: float, peak: float | None, device_name: str, ranks: int) -> str
             " so no MFU is reported"
         )
     many = f"{ranks} x " if ranks > 1 else ""
-    needed = total / (USUAL_MFU * peak * ranks) / 3600
+    needed = total / (mfu * peak * ranks) / 3600
     return (
-        f"{needed:.3g} hours if {USUAL_MFU:.0%} MFU are reached"
+        f"{needed:.3g} hours if {mfu:.0%} MFU are reached"
         f" ({many}{device_name}, {peak / 1e12:,.4g} TFLOP/s dense)"
     )
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from roots.data import share_of
 from roots.optim import Schedule
-from roots.plan.flops import work_of
+from roots.plan.flops import USUAL_MFU, work_of
+from roots.plan.footprint import Planner
+from roots.plan.memory import memory_of, planner_of
+from roots.plan.target import Target
 from roots.precision import multiplies_bfloat16
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -19,18 +22,37 @@ class Plan:
 
     Args:
         lines: Name and words, in the order to be read.
+        table: The ways to split the run, where that was asked.
     """
 
     lines: list[tuple[str, str]]
+    table: str = ""
 
     def __str__(self) -> str:
-        """Lays the lines out as two columns."""
+        """Lays the lines out as two columns, the table below them."""
         width = max(len(name) for name, _ in self.lines)
-        return "\n".join(f"  {name:<{width}}  {words}" for name, words in self.lines)
+        lines = "\n".join(f"  {name:<{width}}  {words}" for name, words in self.lines)
+        return f"{lines}\n\n{self.table}" if self.table else lines
 
 
-def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
+def plan_run(
+    trainer: Any,
+    model: Any,
+    data: Any,
+    *,
+    target: Target | None = None,
+    mfu: float = USUAL_MFU,
+    memory: bool = False,
+) -> Plan:
     """Checks that a run can start and says what it will be; builds the network without memory.
+
+    Args:
+        trainer: The run's.
+        model: The run's.
+        data: The run's.
+        target: Devices to plan for other than the trainer's.
+        mfu: Share of the peak that is reached.
+        memory: Find out what it needs, and how it could be split; it takes seconds.
 
     Raises:
         ConfigError: The schedule does not fit into the steps, the ranks do not divide the
@@ -39,25 +61,36 @@ def plan_run(trainer: Any, model: Any, data: Any) -> Plan:
     data.take_tokenizer_of(model.builder)
     trainer.settle(data)
     model.schedule.check(trainer.max_steps)
-    ranks = trainer.strategy.data_parallel_size if trainer.world_size > 1 else 1
+    ranks = _ranks(trainer, target)
     share = share_of(data.sequences_per_step, rank=0, ranks=ranks)
     model.learn_of(data)
     config = model.builder.network_config(model.vocabulary, model.head)
     model.builder.check_seq_len(config, data.seq_len)
     network = model.builder.empty(config, model.head)
+    planner = planner_of(trainer, model, data, target)
+    needs, table = memory_of(planner, trainer) if memory else ([], "")
+    products = planner.precision.products
     return Plan(
         [
             ("network", _network(network, config)),
             ("step", _step(data, model, share.rows, ranks)),
             ("run", _run(trainer, data)),
             ("learning rate", _rates(model, trainer.max_steps)),
-            ("computes", _computes(trainer)),
-            *work_of(network, trainer, model, data),
+            ("computes", _there(planner) if target else _computes(trainer)),
+            *work_of(network, trainer, model, data, target=target, products=products, mfu=mfu),
+            *needs,
             ("data", data.describe()),
             *data.forecast(trainer.max_steps),
             ("writes", _writes(trainer)),
-        ]
+        ],
+        table,
     )
+
+
+def _ranks(trainer: Any, target: Target | None) -> int:
+    if target is not None:
+        return target.ranks
+    return trainer.strategy.data_parallel_size if trainer.world_size > 1 else 1
 
 
 def _network(network: Any, config: Any) -> str:
@@ -72,6 +105,9 @@ def _network(network: Any, config: Any) -> str:
 
 
 def _step(data: Any, model: Any, rows: int, ranks: int) -> str:
+    if model.seeks_rows:
+        size = f"{data.sequences_per_step:,} sequences of {data.seq_len:,}"
+        return f"{size}, in forward passes of as many rows as fit (micro_batch_size: auto)"
     passes = -(-rows // model.micro_batch_size)
     length = f"{data.seq_len:,}" if data.same_lengths else f"up to {data.seq_len:,}"
     about = "" if data.same_lengths else "about "
@@ -106,6 +142,13 @@ def rate_curve(schedule: Schedule, total_steps: int, width: int = 32) -> str:
     points = [round(i * (total_steps - 1) / (width - 1)) for i in range(width)]
     factors = [schedule.factor(step, total_steps) for step in points]
     return "".join(BARS[round(f * (len(BARS) - 1))] for f in factors)
+
+
+def _there(planner: Planner) -> str:
+    target, precision = planner.target, planner.precision
+    many = f"{target.ranks} x " if target.ranks > 1 else ""
+    on = f" on {target.nodes} machines" if target.nodes > 1 else ""
+    return f"{many}{target.name}{on}, {precision.precision}: {precision.summary}"
 
 
 def _computes(trainer: Any) -> str:

@@ -170,7 +170,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
         )
         policy = POLICIES[type(self.precision_plugin)]
         again = self.reshard_after_forward
-        for block in reversed(_separable(network)):  # blocks within blocks come first
+        for block in reversed(separable(network)):  # blocks within blocks come first
             fully_shard(block, mesh=self.mesh, mp_policy=policy, reshard_after_forward=again)
         fully_shard(trainable, mesh=self.mesh, mp_policy=policy)
         register_fsdp_forward_method(trainable, "within")
@@ -282,7 +282,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
             load_optimizer(optimizer, state)
 
 
-def _separable(network: Any) -> list[nn.Module]:
+def separable(network: Any) -> list[nn.Module]:
     """Gives the blocks that share no weight with what is outside of them."""
     blocks = blocks_of(network)
     uses: dict[int, int] = {}

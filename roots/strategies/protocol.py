@@ -88,6 +88,10 @@ class StepStrategy(Strategy, ABC):
         torch.distributed.all_gather_object(lists, mine)
         return [entry for part in lists for entry in part]
 
+    def smallest(self, mine: int) -> int:
+        """Gives the smallest number that a rank has; all ranks come here at once."""
+        return int(min(self.joined([mine])))
+
     def check(self, *, optimizer: OptimizerBuilder, precision: Precision, compiled: str) -> None:
         """Raises ConfigError when these do not work together, with what does."""
 

@@ -1,0 +1,92 @@
+"""The memory of a run as it is set, and the table of the ways to split it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from roots.plan.activations import Recomputation, Unknown
+from roots.plan.footprint import Planner, Way
+from roots.plan.options import best_of, options_of
+from roots.plan.rows import planned_rows
+from roots.plan.target import Target, target_of
+from roots.plan.words import footprint_words, table_of, way_words
+from roots.precision import PEAKS, PRECISIONS, StepPrecision
+from roots.strategies import DDP, FSDP
+
+
+def planner_of(trainer: Any, model: Any, data: Any, target: Target | None = None) -> Planner:
+    """Makes what finds footprints of a run.
+
+    Args:
+        trainer: Says how the run is split and in which precision.
+        model: The LightningModule, which has learned of its data.
+        data: Its data.
+        target: Devices other than the trainer's.
+    """
+    config = model.builder.network_config(model.vocabulary, model.head)
+    return Planner(
+        model=model,
+        data=data,
+        empty=partial(model.builder.empty, config, model.head),
+        precision=precision_for(trainer, target),
+        target=target or target_of(trainer),
+    )
+
+
+def precision_for(trainer: Any, target: Target | None) -> StepPrecision:
+    """Makes the precision of a run anew, on the host; `auto` is what the target would take."""
+    kind = type(trainer.precision_plugin)
+    if target is not None and trainer.arguments["precision"] == "auto":
+        kind = PRECISIONS["bf16-mixed" if PEAKS[target.name].bfloat16 else "32"]
+    precision: StepPrecision = kind()
+    precision.use_device(torch.device("cpu"))
+    return precision
+
+
+def way_of(strategy: Any, target: Target) -> Way:
+    """Reads from a strategy how it splits a run over some devices."""
+    if isinstance(strategy, FSDP):
+        copies = strategy.replicas or target.nodes
+        return Way(
+            "hsdp" if copies > 1 else "fsdp",
+            target.ranks,
+            target.ranks // copies,
+            Recomputation(strategy.activation_checkpointing, strategy.checkpoint_every_blocks),
+            reshard_after_forward=strategy.reshard_after_forward,
+            reduce_every_micro_batch=strategy.reduce_every_micro_batch,
+        )
+    if isinstance(strategy, DDP) or target.ranks > 1:
+        return Way("ddp", target.ranks)
+    return Way("single_device", 1)
+
+
+def memory_of(planner: Planner, trainer: Any) -> tuple[list[tuple[str, str]], str]:
+    """Words what a run needs as it is set, and every way to split it.
+
+    Returns:
+        Lines of a plan, and a table; empty where the network cannot be run without numbers.
+    """
+    target, model = planner.target, planner.model
+    try:
+        options = options_of(planner, also=0 if model.seeks_rows else model.micro_batch_size)
+        way = way_of(trainer.strategy, target)
+        if trainer.arguments["strategy"] == "auto" and (best := best_of(options, target)):
+            way = best[0].way
+        rows, why = _rows(planner, way)
+        footprint = planner.footprint(way, rows)
+    except Unknown as error:
+        return [("memory", f"not known: {error}")], ""
+    words = f"{way_words(way)}, micro-batches of {rows}{why}: {footprint_words(footprint, target)}"
+    return [("memory", words)], table_of(options, target)
+
+
+def _rows(planner: Planner, way: Way) -> tuple[int, str]:
+    """Gives the rows of a micro-batch, and where they come from if they are not given."""
+    model = planner.model
+    if not model.seeks_rows:
+        return min(model.micro_batch_size, planner.share(way.ranks)), ""
+    rows, why = planned_rows(planner, way)
+    return rows, f" ({why})"
