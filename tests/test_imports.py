@@ -79,6 +79,7 @@ OFFERED = {
     },
     "roots.modules": {
         "CausalLM",
+        "Distiller",
         "LanguageModule",
         "MaskedLM",
         "QuestionAnswering",

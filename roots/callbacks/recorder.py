@@ -65,7 +65,9 @@ class Recorder(L.Callback):
         module.remarks.append(in_words(formats))
         if trainer.is_global_zero:
             self._write_config(ours)
-            self._write_environment(ours, number_formats=formats, remarks=module.remarks)
+            teacher = {"teacher": module.distiller.record} if module.distiller else {}
+            decided = {"number_formats": formats, "remarks": module.remarks, **teacher}
+            self._write_environment(ours, **decided)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the stopwatch, once it is known what the device can do."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from roots.batch import TokenBatch
 from roots.errors import ConfigError
 from roots.modules.base import StepModule
+from roots.modules.distiller import Distiller
 from roots.modules.make_fast import make_fast
 from roots.networks import NetworkBuilder, check_compile, check_packing, is_quantised
 from roots.optim import OptimizerBuilder, Schedule
@@ -46,6 +47,7 @@ class LanguageModule(StepModule):
             the numbers as they are. Fewer rows mean more passes per step.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
         compile: What torch compiles: `none`, `blocks` or `network`.
+        distiller: Learn from a teacher as well.
 
     Raises:
         ConfigError: `micro_batch_size` or `clip_norm` is not positive, or `compile` names nothing.
@@ -60,6 +62,7 @@ class LanguageModule(StepModule):
         micro_batch_size: int = 8,
         clip_norm: float = 1.0,
         compile: str = "none",
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__(
             network=network,
@@ -67,6 +70,7 @@ class LanguageModule(StepModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            distiller=distiller,
         )
         check_compile(compile)
         self.compiled = compile  # nn.Module has a method of the name
@@ -145,8 +149,7 @@ class LanguageModule(StepModule):
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums."""
-        exact = torch.float32 if self.device.type == "mps" else torch.float64
-        self._sums = torch.zeros(5, dtype=exact, device=self.device)
+        self._sums = self.start_sums(5)
 
     def validation_step(self, batch: TokenBatch, _index: int) -> None:
         """Adds a batch to the sums of labels, loss, nats, bytes and hits."""
@@ -164,6 +167,7 @@ class LanguageModule(StepModule):
         if not count:
             return
         metrics = self.validation_metrics(PerLabel(*(each / count for each in sums)))
+        metrics |= self.loss_parts.per_label(count, self._strategy)
         self.report({f"{self.stage}/{name}": value for name, value in metrics.items()})
 
     on_test_epoch_start = on_validation_epoch_start
