@@ -16,6 +16,7 @@ OFFERED = {
     "roots.callbacks": {
         "Checkpoints",
         "Compilation",
+        "EarlyStopping",
         "LossSpikes",
         "GeneratedTexts",
         "MetricsCSV",

@@ -152,6 +152,7 @@ def _closing(run: Run, composed: Composed, seconds: float) -> str:
     for name in ("val/loss", "val/bits_per_byte"):
         if name in measured:
             words.append(f"{name} {measured[name]:.4f}")
+    words += [f"stopped early: {trainer.stopped_early}"] if trainer.stopped_early else []
     where = os.path.relpath(run.path)
     more = 2 * trainer.max_steps
     writes = [
