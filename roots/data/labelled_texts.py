@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 from torch.utils.data import DataLoader
 
-from roots.batch import StepBatch
+from roots.batch import IGNORE, StepBatch
 from roots.data.augment import Augment
 from roots.data.augmented import AugmentedSteps
 from roots.data.ragged import Ragged
@@ -56,6 +56,8 @@ class LabelledTexts(TaskData):
     KEPT_AS: ClassVar = {**TaskData.KEPT_AS, "labels": "given_labels"}
     FIELDS: ClassVar[Sequence[str]] = ("text", "label")
     OPTIONAL: ClassVar[Sequence[str]] = ("text_pair",)
+    LABELS: ClassVar[Sequence[str]] = ("label",)
+    LINE: ClassVar[str] = "text"
 
     def __init__(
         self,
@@ -125,6 +127,10 @@ class LabelledTexts(TaskData):
         }
         return [HasText("text"), _pair_is_text, label[self.kind]]
 
+    def checks_when_asked(self) -> Sequence[Check]:
+        """A text."""
+        return self.checks()[:-1]
+
     def learn(self, rows: Sequence[Row]) -> None:
         """Takes the classes, where they are not given."""
         if self.kind == "value":
@@ -182,15 +188,19 @@ class LabelledTexts(TaskData):
         return self._training(steps)
 
     def _numbers(self, rows: Sequence[Row]) -> Shaped[np.ndarray, "R ..."]:
+        """Gives the labels as numbers; a row that is only asked about has none."""
         found: list[Any] = [row.fields["label"] for row in rows]
         if self.kind == "value":
-            return np.array(found, dtype=np.float32)
+            return np.array([np.nan if each is None else each for each in found], dtype=np.float32)
         if self.kind == "one":
-            return np.array(found, dtype=np.int64)
+            return np.array([IGNORE if each is None else each for each in found], dtype=np.int64)
         assert self._labels is not None
         chosen = np.zeros((len(rows), len(self._labels)), dtype=np.float32)
         for row, numbers in zip(chosen, found, strict=True):
-            row[list(numbers)] = 1
+            if numbers is None:
+                row[:] = np.nan
+            else:
+                row[list(numbers)] = 1
         return chosen
 
 

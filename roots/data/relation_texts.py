@@ -56,6 +56,7 @@ class RelationTexts(LabelledTexts):
     ARGUMENTS: ClassVar[Sequence[str]] = ("markers", "labels")
     FIELDS: ClassVar[Sequence[str]] = ("text", "head", "tail", "label")
     OPTIONAL: ClassVar[Sequence[str]] = ()
+    LINE: ClassVar[str] = ""
 
     def __init__(
         self,
