@@ -229,12 +229,15 @@ class Score(NamedTuple):
         nats: The plain cross-entropy (or squared error), summed, without gradient.
         n_labels: How much was labelled.
         outputs: What the network says of each row, without gradient, where that is measured.
+        parts: What else is summed over the labels and reported beside the loss, by its name,
+            without gradient: what a teacher adds (`hard_loss`, `soft_loss`, `agreement`).
     """
 
     loss: Float[Tensor, ""]
     nats: Float[Tensor, ""]
     n_labels: Int[Tensor, ""]
     outputs: Float[Tensor, "B ..."] | None = None
+    parts: Mapping[str, Tensor] = {}
 
 
 def labelled(labels: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ VERBS = {
 }
 
 ROOMS = {
+    "plan": "roots.fit.planning:main",
     "report": "roots.evaluation.command:main",
     "corpus": "roots.evaluation.command:corpus",
     "generate": "roots.inference.command:main",
@@ -72,10 +73,6 @@ def _answers(verb: str) -> Callable[[list[str]], int]:
         from roots.fit.command import main as fit
 
         return lambda rest: fit(verb, rest)
-    if verb == "plan":
-        from roots.fit.planning import main as plan
-
-        return plan
     if verb == "profile":
         # torch, when imported, reads whether to warn of memory that its profiler saw only released
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

@@ -152,6 +152,15 @@ class Labels:
     kind: str
     names: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Labels:
+        """Reads them from a network's configuration: `config` of theirs, or a config.json."""
+        kinds = {"regression": "value", "multi_label_classification": "many"}
+        kind = kinds.get(config.get("problem_type") or "", "one")
+        by_number = {int(n): name for n, name in (config.get("id2label") or {}).items()}
+        names = () if kind == "value" else tuple(by_number[n] for n in sorted(by_number))
+        return cls(kind=kind, names=names)
+
     @property
     def config(self) -> dict[str, Any]:
         """The keys of a network's configuration that say so, by Hugging Face's names."""

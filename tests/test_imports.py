@@ -16,6 +16,7 @@ OFFERED = {
     "roots.callbacks": {
         "Checkpoints",
         "Compilation",
+        "EarlyStopping",
         "LossSpikes",
         "GeneratedTexts",
         "MetricsCSV",
@@ -91,6 +92,7 @@ OFFERED = {
     },
     "roots.modules": {
         "CausalLM",
+        "Distiller",
         "LanguageModule",
         "MaskedLM",
         "QuestionAnswering",

@@ -2,6 +2,7 @@
 
 from roots.callbacks.checkpoints import Checkpoints
 from roots.callbacks.compilation import Compilation
+from roots.callbacks.early_stopping import EarlyStopping
 from roots.callbacks.generated_texts import GeneratedTexts
 from roots.callbacks.loss_spikes import LossSpikes
 from roots.callbacks.metrics_csv import MetricsCSV
@@ -18,6 +19,7 @@ from roots.callbacks.weight_average import WeightAverage
 __all__ = [
     "Checkpoints",
     "Compilation",
+    "EarlyStopping",
     "GeneratedTexts",
     "LossSpikes",
     "MetricsCSV",

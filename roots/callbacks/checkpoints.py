@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -176,6 +177,10 @@ class Checkpoints(CheckpointBase):
         known = sorted(self._rank(value) for value in measured if value is not None)
         worst = known[self.keep_best - 1] if len(known) >= self.keep_best else float("inf")
         return self._rank(self._measured[self.monitor]) < worst
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Compares two values of the monitored metric; any number is better than none (NaN)."""
+        return not math.isnan(value) and not self._rank(value) >= self._rank(than)
 
     def _rank(self, value: float) -> float:
         return value if self.mode == "min" else -value

@@ -71,7 +71,9 @@ class Recorder(L.Callback):
         module.remarks.append(in_words(formats))
         if trainer.is_global_zero:
             self._write_config(ours)
-            self._write_environment(ours, number_formats=formats, remarks=module.remarks)
+            teacher = {"teacher": module.distiller.record} if module.distiller else {}
+            decided = {"number_formats": formats, "remarks": module.remarks, **teacher}
+            self._write_environment(ours, **decided)
             self._write_data_card(ours)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -3,6 +3,7 @@
 Shape letters: B sequences, T tokens, S sequences of one optimizer step over all ranks.
 """
 
+from roots.data.augment import Augment
 from roots.data.base import StepData
 from roots.data.conversations import Conversations
 from roots.data.labelled_texts import LabelledTexts
@@ -21,6 +22,7 @@ from roots.data.token_corpus import TokenCorpus
 from roots.data.windows import TokenSpan, Windows
 
 __all__ = [
+    "Augment",
     "Conversations",
     "LabelledTexts",
     "MaskedCorpus",

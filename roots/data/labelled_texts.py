@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int64, Shaped
+from torch.utils.data import DataLoader
 
+from roots.batch import IGNORE, StepBatch
+from roots.data.augment import Augment
+from roots.data.augmented import AugmentedSteps
 from roots.data.ragged import Ragged
 from roots.data.splits import Split
 from roots.data.task_data import TaskData
 from roots.errors import ConfigError
 from roots.objectives import balanced
-from roots.records import Labels, Row
+from roots.records import Labels, Row, rebuild
 from roots.sources.rows import Check, HasText, LabelSet, ManyLabels, Number, OneLabel, RowSource
 from roots.tokenizer import Framed, Framing
 
@@ -29,6 +34,8 @@ class LabelledTexts(TaskData):
             `value`, a number.
         labels: The classes in the order of their numbers, or a file that names one a line; empty
             takes those that occur in the training rows, sorted.
+        augment: Change the training texts a little in each epoch: `{class_path:
+            roots.data.Augment, init_args: {drop: 0.1, swap: 0.1}}`.
         tokenizer: A folder or hub name with the tokenizer; empty takes that of the network.
         seq_len: Tokens of a row at most; longer ones are cut, and how many is said.
         sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
@@ -45,10 +52,12 @@ class LabelledTexts(TaskData):
         ConfigError: A number that cannot work, or labels beside `kind: value`.
     """
 
-    ARGUMENTS: ClassVar = ("kind", "labels")
+    ARGUMENTS: ClassVar[Sequence[str]] = ("kind", "labels", "augment")
     KEPT_AS: ClassVar = {**TaskData.KEPT_AS, "labels": "given_labels"}
     FIELDS: ClassVar[Sequence[str]] = ("text", "label")
     OPTIONAL: ClassVar[Sequence[str]] = ("text_pair",)
+    LABELS: ClassVar[Sequence[str]] = ("label",)
+    LINE: ClassVar[str] = "text"
 
     def __init__(
         self,
@@ -58,6 +67,7 @@ class LabelledTexts(TaskData):
         test: str | list[str] | RowSource = "",
         kind: Literal["one", "many", "value"] = "one",
         labels: str | list[str] = "",
+        augment: Augment | None = None,
         tokenizer: str = "",
         seq_len: int = 128,
         sequences_per_step: int = 32,
@@ -88,6 +98,7 @@ class LabelledTexts(TaskData):
             raise ConfigError("data.labels names classes, and data.kind: value has none. Drop one.")
         self.kind = kind
         self.given_labels = labels
+        self.augment = None if augment is None else rebuild(augment, Augment)
         self._labels = LabelSet.given(labels) if labels else None
 
     @property
@@ -116,6 +127,10 @@ class LabelledTexts(TaskData):
         }
         return [HasText("text"), _pair_is_text, label[self.kind]]
 
+    def checks_when_asked(self) -> Sequence[Check]:
+        """A text."""
+        return self.checks()[:-1]
+
     def learn(self, rows: Sequence[Row]) -> None:
         """Takes the classes, where they are not given."""
         if self.kind == "value":
@@ -138,23 +153,54 @@ class LabelledTexts(TaskData):
     def make_split(self, rows: Sequence[Row]) -> Split:
         """Tokenizes the texts, with the special tokens that the network expects."""
         framing = Framing(self.tokenizer, max_tokens=self.seq_len)
-        return framed_split(
-            framing.frame([_text(row) for row in rows]),
+        texts = [_text(row) for row in rows]
+        split = framed_split(
+            framing.frame(texts),
             labels=self._numbers(rows),
             where=[row.where for row in rows],
             pad_id=self.tokenizer.pad_id,
         )
+        if self.augment is None:
+            return split
+        self.augment.check()
+        return replace(split, texts=texts)
+
+    def train_dataloader(self) -> DataLoader[StepBatch]:
+        """Yields one batch per optimizer step, its texts changed where that is asked for."""
+        if self.augment is None:
+            return super().train_dataloader()
+        split, framing = self.split("train"), Framing(self.tokenizer, max_tokens=self.seq_len)
+
+        def framed(texts: Sequence[str | tuple[str, str]], rows: Int64[np.ndarray, " B"]) -> Split:
+            labels, where = split.labels[rows], [split.where[row] for row in rows]  # type: ignore[index]
+            return framed_split(
+                framing.frame(texts), labels=labels, where=where, pad_id=split.pad_id
+            )
+
+        steps = AugmentedSteps(
+            split,
+            self.order,
+            self._share,
+            augment=self.augment,
+            framed=framed,
+            seed=self.trainer.seed,  # type: ignore[union-attr]
+        )
+        return self._training(steps)
 
     def _numbers(self, rows: Sequence[Row]) -> Shaped[np.ndarray, "R ..."]:
+        """Gives the labels as numbers; a row that is only asked about has none."""
         found: list[Any] = [row.fields["label"] for row in rows]
         if self.kind == "value":
-            return np.array(found, dtype=np.float32)
+            return np.array([np.nan if each is None else each for each in found], dtype=np.float32)
         if self.kind == "one":
-            return np.array(found, dtype=np.int64)
+            return np.array([IGNORE if each is None else each for each in found], dtype=np.int64)
         assert self._labels is not None
         chosen = np.zeros((len(rows), len(self._labels)), dtype=np.float32)
         for row, numbers in zip(chosen, found, strict=True):
-            row[list(numbers)] = 1
+            if numbers is None:
+                row[:] = np.nan
+            else:
+                row[list(numbers)] = 1
         return chosen
 
 

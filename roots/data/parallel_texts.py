@@ -59,6 +59,8 @@ class ParallelTexts(TaskData):
     ARGUMENTS: ClassVar = ("prefix", "max_source_tokens", "max_target_tokens")
     KEPT_AS: ClassVar = {"tokenizer": "given_tokenizer"}
     FIELDS: ClassVar = ("source", "target")
+    LABELS: ClassVar = ("target",)
+    LINE: ClassVar = "source"
 
     def __init__(
         self,
@@ -124,6 +126,15 @@ class ParallelTexts(TaskData):
     def checks(self) -> Sequence[Check]:
         """Two texts, and a target that is short enough."""
         return [HasText("source"), HasText("target"), self._target_fits]
+
+    def checks_when_asked(self) -> Sequence[Check]:
+        """A text to write a target for."""
+        return [HasText("source")]
+
+    def without_labels(self, row: Row) -> dict[str, object]:
+        """Gives an empty target."""
+        del row
+        return {"target": ""}
 
     def texts_of(self, row: Row) -> str:
         """The source: rows that have it in common stay together."""

@@ -55,6 +55,7 @@ class Questions(TaskData):
     ARGUMENTS: ClassVar = ("stride", "max_question_tokens", "threshold_fraction", "hold_out_by")
     FIELDS: ClassVar = ("id", "question", "context", "answers")
     OPTIONAL: ClassVar = ("title", "is_impossible")
+    LABELS: ClassVar = ("answers", "is_impossible")
 
     def __init__(
         self,
@@ -110,6 +111,11 @@ class Questions(TaskData):
     def checks(self) -> Sequence[Check]:
         """Asks for an answer where it says that it is, and for an id of its own."""
         return [check_answers, partial(given_once, places={})]
+
+    def without_labels(self, row: Row) -> Mapping[str, object]:
+        """Gives no answer."""
+        del row
+        return {"answers": [], "is_impossible": True}
 
     def learn(self, rows: Sequence[Row]) -> None:
         """Finds out whether there are questions without an answer."""
@@ -178,10 +184,6 @@ class Questions(TaskData):
         )
 
     # -- how -----------------------------------------------------------------------------------
-
-    @property
-    def _predicted(self) -> str:
-        return "test" if self.test else "val"
 
     def _train_and_val(self) -> tuple[list[Row], list[Row]]:
         train, val = super()._train_and_val()

@@ -53,9 +53,10 @@ class RelationTexts(LabelledTexts):
         they found no worse than new tokens.
     """
 
-    ARGUMENTS: ClassVar = ("markers", "labels")
+    ARGUMENTS: ClassVar[Sequence[str]] = ("markers", "labels")
     FIELDS: ClassVar[Sequence[str]] = ("text", "head", "tail", "label")
     OPTIONAL: ClassVar[Sequence[str]] = ()
+    LINE: ClassVar[str] = ""
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class Split:
         others: What else the network reads of each token, by its argument's name: filled up by 0.
         about: What a metric needs to know of each row beside its labels.
         n_cut: How many rows lost tokens because they were too long.
+        texts: What was tokenized, where it is read again in each epoch.
     """
 
     input_ids: Ragged
@@ -39,6 +40,7 @@ class Split:
     others: Mapping[str, Ragged] = field(default_factory=dict)
     about: Sequence[object] = ()
     n_cut: int = 0
+    texts: Sequence[str | tuple[str, str]] = ()
 
     def __len__(self) -> int:
         """Counts the rows."""

@@ -62,6 +62,8 @@ class TaggedWords(TaskData):
     ARGUMENTS: ClassVar = ("label_tokens", "labels")
     KEPT_AS: ClassVar = {**TaskData.KEPT_AS, "labels": "given_labels"}
     FIELDS: ClassVar = ("words", "tags")
+    LABELS: ClassVar = ("tags",)
+    LINE: ClassVar = "words"
 
     def __init__(
         self,
@@ -123,6 +125,11 @@ class TaggedWords(TaskData):
     def checks(self) -> Sequence[Check]:
         """Words, and as many tags."""
         return [WordsAndTags(labels=self._labels)]
+
+    def without_labels(self, row: Row) -> Mapping[str, object]:
+        """Gives each word the tag of words in no entity."""
+        words = row.fields.get("words")
+        return {"tags": [OUTSIDE] * len(words) if isinstance(words, (list, tuple)) else []}
 
     def learn(self, rows: Sequence[Row]) -> None:
         """Takes the tags, where they are not given."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from torch.utils.data import DataLoader
 
 from roots.batch import StepBatch
+from roots.data.asked import asked_rows
 from roots.data.base import StepData, first_few
 from roots.data.cards import quotation, split_card
 from roots.data.like_lengths import LikeLengths, padding_fraction
@@ -75,6 +76,10 @@ class TaskData(StepData):
     """What a row may have."""
     TEXTS: ClassVar[Sequence[str]] = ()
     """What makes the text of a checked row, to find it in two splits; empty takes `FIELDS`."""
+    LABELS: ClassVar[Sequence[str]] = ()
+    """What a row that is only asked about need not have."""
+    LINE: ClassVar[str] = ""
+    """The field that a line of text is, where one is enough to be asked about."""
 
     same_lengths = False
 
@@ -110,6 +115,8 @@ class TaskData(StepData):
         self.max_bad_fraction = max_bad_fraction
         self.rejected_file = rejected_file
         self._read_as = Columns(self.columns, fields=self.FIELDS, optional=self.OPTIONAL)
+        self.predict_from = ""
+        """The file of the rows to predict, without labels; empty takes `test`, or `val`."""
         self._of_network = ""
         self._splits: dict[str, Split] = {}
         self._texts: dict[str, list[str]] = {}
@@ -127,6 +134,14 @@ class TaskData(StepData):
     @abstractmethod
     def make_split(self, rows: Sequence[Row]) -> Split:
         """Turns checked rows into what the network reads."""
+
+    def checks_when_asked(self) -> Sequence[Check]:
+        """Gives what is asked of a row without labels."""
+        return self.checks()
+
+    def without_labels(self, row: Row) -> Mapping[str, object]:  # noqa: ARG002 - for a subclass
+        """Gives the fields that stand for labels where there are none."""
+        return dict.fromkeys(self.LABELS)
 
     def texts_of(self, row: Row) -> str:
         """Gives the text of a row: rows of the same text stay together when some are held out."""
@@ -189,15 +204,17 @@ class TaskData(StepData):
         return float(self.split("train").lengths.mean()) * self.sequences_per_step
 
     def split(self, name: str) -> Split:
-        """Gives `train`, `val` or `test`, read and tokenized once.
+        """Gives `train`, `val`, `test` or `predict`, read and tokenized once.
 
         Raises:
             DataError: A row is bad, or there is no such split.
         """
         if name not in self._splits:
-            if name == "test":
+            if name in ("test", "predict"):
                 self.split("train")  # which tells the labels
-                self._keep("test", self._rows("test"))
+                asked = name == "predict"
+                rows = asked_rows(self, self.predict_from) if asked else self._rows("test")
+                self._keep(name, rows)
             else:
                 train, val = self._train_and_val()
                 self._splits["train"] = self.make_split(train)
@@ -218,7 +235,7 @@ class TaskData(StepData):
 
     def told(self, prediction: dict[str, Any]) -> dict[str, Any]:
         """Adds where the row stands."""
-        split = self.split("test" if self.test else "val")
+        split = self.split(self._predicted)
         where = split.where[prediction["sample"]]
         return {"where": where, **{k: v for k, v in prediction.items() if k != "sample"}}
 
@@ -288,10 +305,14 @@ class TaskData(StepData):
         return self._all_of("test")
 
     def predict_dataloader(self) -> DataLoader[StepBatch]:
-        """Yields the test rows, or the validation rows where there are none."""
-        return self._all_of("test" if self.test else "val")
+        """Yields the rows of `predict_from`, else the test rows, else the validation rows."""
+        return self._all_of(self._predicted)
 
     # -- how -----------------------------------------------------------------------------------
+
+    @property
+    def _predicted(self) -> str:
+        return "predict" if self.predict_from else ("test" if self.test else "val")
 
     def _all_of(self, name: str) -> DataLoader[StepBatch]:
         dataset = TaskEvaluation(self.split(name), share=self._share, ranks=self._ranks)

@@ -12,7 +12,7 @@ from typing import Any
 
 from roots.callbacks.recorder import write_details
 from roots.callbacks.utilization import share_in_words
-from roots.data import Conversations
+from roots.data import Conversations, TaskData
 from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.predictions import check_ending, gathered, write_rows
@@ -64,6 +64,13 @@ def _own_arguments(verb: str) -> argparse.ArgumentParser:
     )
     if verb == "predict":
         parser.add_argument("--to", metavar="FILE", help="where to write (default: in the run)")
+        parser.add_argument(
+            "--from",
+            dest="asked",
+            metavar="FILE",
+            help="what to predict: rows need no labels, a .txt has a text on each line (default:"
+            " the configuration's test rows, else its validation rows)",
+        )
     return parser
 
 
@@ -109,20 +116,37 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
     if verb == "predict" and not (own.run or own.to):
         raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
     if verb == "predict":
+        if own.asked:
+            _ask(composed.data, own.asked)
         _predict(composed, Path(own.to or f"{own.run}/predictions.jsonl"))
         return 0
     composed.evaluate(verb)
-    if not composed.trainer.is_global_zero:
-        return 0
-    for name, value in composed.trainer.latest.items():
-        print(f"{name:<24} {value:.6g}")
-    if own.run:
-        record = {"checkpoint": own.checkpoint, **composed.trainer.latest}
-        write_atomically(Path(own.run) / f"{verb}.json", json.dumps(record, indent=2) + "\n")
-        if details := composed.trainer.details:
-            stage = "test" if verb == "test" else "val"
-            write_details(Run(own.run), stage, {"checkpoint": own.checkpoint, **details})
+    if composed.trainer.is_global_zero:
+        _tell(composed.trainer, verb, own)
     return 0
+
+
+def _tell(trainer: Any, verb: str, own: argparse.Namespace) -> None:
+    """Prints what was measured, and keeps it with the run that it was measured of."""
+    for name, value in trainer.latest.items():
+        print(f"{name:<24} {value:.6g}")
+    if not own.run:
+        return
+    record = {"checkpoint": own.checkpoint, **trainer.latest}
+    write_atomically(Path(own.run) / f"{verb}.json", json.dumps(record, indent=2) + "\n")
+    if details := trainer.details:
+        stage = "test" if verb == "test" else "val"
+        write_details(Run(own.run), stage, {"checkpoint": own.checkpoint, **details})
+
+
+def _ask(data: Any, path: str) -> None:
+    """Sets the file of the rows to predict."""
+    if not isinstance(data, TaskData):
+        raise ConfigError(
+            f"--from {path}: {type(data).__name__} reads tokens, not rows of a task. Leave it out;"
+            " a language model continues a text by `roots generate`."
+        )
+    data.predict_from = path
 
 
 def _predict(composed: Composed, path: Path) -> None:
@@ -153,21 +177,18 @@ def _closing(run: Run, composed: Composed, seconds: float) -> str:
     words = [f"{trainer.global_step:,} steps in {seconds:.0f} s"]
     words += [f"{measured['train/tokens_per_second_median']:,.0f} tokens/s (median)"]
     words += [share] if (share := share_in_words(measured)) else []
-    for name in ("val/loss", "val/bits_per_byte"):
+    for name in dict.fromkeys(("val/loss", "val/bits_per_byte", trainer.checkpoints.monitor)):
         if name in measured:
             words.append(f"{name} {measured[name]:.4f}")
+    words += [f"stopped early: {trainer.stopped_early}"] if trainer.stopped_early else []
     where = os.path.relpath(run.path)
     more = 2 * trainer.max_steps
-    writes = [
-        f"  roots generate --run {where} {_asked(composed)}",
-        f"  roots export --run {where}{_merged(composed)} --to exported/{trainer.name}",
-    ]
     return "\n".join(
         [
             f"\n{' · '.join(words)}",
             f"\nrun directory: {where}{_pictures(run)}",
             "\nnext:",
-            *(writes if composed.model.causal else []),
+            *_uses(composed, where),
             f"  roots fit --resume {where} --trainer.max_steps {more}",
         ]
     )
@@ -176,6 +197,20 @@ def _closing(run: Run, composed: Composed, seconds: float) -> str:
 def _pictures(run: Run) -> str:
     page = run.path / "report.html"
     return f"   (page: {os.path.relpath(page)})" if page.is_file() else ""
+
+
+def _uses(composed: Composed, where: str) -> list[str]:
+    """Words what can be done with the network now: it writes on, or says what it thinks of rows."""
+    data = composed.data
+    if composed.model.causal:
+        name = composed.trainer.name
+        return [
+            f"  roots generate --run {where} {_asked(composed)}",
+            f"  roots export --run {where}{_merged(composed)} --to exported/{name}",
+        ]
+    if not isinstance(data, TaskData):
+        return []
+    return [f"  roots predict --run {where} --from {'texts.txt' if data.LINE else 'rows.jsonl'}"]
 
 
 def _asked(composed: Composed) -> str:

@@ -117,6 +117,7 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     _refuse_other_shapes(changes)
     composed.checkpoint = composed.trainer.resume(run)
     _refuse_other_data(run, composed.data)
+    _refuse_other_teacher(run, composed.model)
     composed.trainer.settle(composed.data)
     if composed.data.is_ready:
         noted = run.checkpoint(str(composed.trainer.resumed_from)).data
@@ -185,16 +186,28 @@ def _refuse_other_shapes(changes: list[str]) -> None:
 
 
 def _refuse_other_data(run: Run, data: Any) -> None:
-    file = run.path / "environment.json"
-    if not file.is_file() or not data.is_ready:
+    if not data.is_ready:
         return
-    before = json.loads(file.read_text(encoding="utf-8")).get("data", {}).get("fingerprint")
+    before = _environment(run).get("data", {}).get("fingerprint")
     if before and before != data.fingerprint:
         raise CheckpointError(
             f"The data in {data.path} are not those that {run.path} was trained on (fingerprint"
             f" {data.fingerprint[:12]}, then {before[:12]}). Bring the old ones back, or start a"
             " new run."
         )
+
+
+def _refuse_other_teacher(run: Run, model: StepModule) -> None:
+    """Refuses another teacher before anything is written; its folder may have moved."""
+    before = _environment(run).get("teacher")
+    if before and model.distiller:
+        model.distiller.check_saved(before)
+
+
+def _environment(run: Run) -> dict[str, Any]:
+    file = run.path / "environment.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found
 
 
 def _flag(value: Any) -> str:

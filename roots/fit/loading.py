@@ -45,11 +45,7 @@ class _Remembered:
     @property
     def labels(self) -> Labels:
         """What a classifier tells, as its configuration says it."""
-        kinds = {"regression": "value", "multi_label_classification": "many"}
-        kind = kinds.get(self.config.get("problem_type", ""), "one")
-        by_number = self.config.get("id2label", {})
-        names = () if kind == "value" else tuple(by_number[n] for n in sorted(by_number, key=int))
-        return Labels(kind=kind, names=names)
+        return Labels.of(self.config)
 
     @property
     def framed_by(self) -> dict[str, int]:

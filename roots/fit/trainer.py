@@ -15,6 +15,7 @@ import torch
 from roots.callbacks import (
     Checkpoints,
     Compilation,
+    EarlyStopping,
     NonFinite,
     Progress,
     Recorder,
@@ -70,6 +71,8 @@ class Trainer(L.Trainer):
         keep_best: How many checkpoints to keep of the best, beside the newest.
         monitor: The validation metric that says which is best.
         monitor_mode: Whether the best has the `min` or the `max` of it.
+        early_stopping: Validations in a row without a better one after which the run ends; 0 trains
+            to the end.
         precision: `32`, `bf16-mixed`, `bf16-true`, `16-mixed`, or a precision of roots; `auto`
             takes bf16-mixed where the device has units for it, else 32.
         strategy: `auto` (one device; on several GPUs what the plan says fits best, `ddp` first; on
@@ -113,6 +116,7 @@ class Trainer(L.Trainer):
         keep_best: int = 1,
         monitor: str = "val/loss",
         monitor_mode: str = "min",
+        early_stopping: int = 0,
         precision: str | StepPrecision = "auto",
         strategy: str | StepStrategy = "auto",
         accelerator: str = "auto",
@@ -138,6 +142,7 @@ class Trainer(L.Trainer):
             val_every_steps=val_every_steps,
             checkpoint_every_steps=checkpoint_every_steps,
             keep_best=keep_best,
+            early_stopping=early_stopping,
         )
         _check_one_of(max_steps=max_steps, max_epochs=max_epochs)
         if val_every_epochs:
@@ -159,6 +164,9 @@ class Trainer(L.Trainer):
         self.run: Run | None = None
         self.resumed_from = 0
         self.passed_over: dict[Path, str] = {}
+        self.stopped_early = ""
+        """Why the run ended before its last step, in words."""
+        self._patience = early_stopping
         self.latest: dict[str, float] = {}
         self.details: dict[str, Any] = {}  # of the newest evaluation, beside its numbers
         self.throughput = Throughput()
@@ -316,6 +324,8 @@ class Trainer(L.Trainer):
         sent: list[L.Callback] = []
         if self.wandb:
             sent.append(WandbRun(checkpoints=self.wandb_checkpoints))
+        if self._patience:
+            before.append(EarlyStopping(patience=self._patience))
         samples = [c for c in given if isinstance(c, Samples)]
         others = [c for c in given if not isinstance(c, Samples)]
         return [*before, *others, *shown, *samples, self.checkpoints, StopSignals(), *sent]

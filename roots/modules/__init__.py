@@ -5,6 +5,7 @@ Shape letters: B sequences, T tokens, V vocabulary, D model width.
 
 from roots.modules.base import StepModule
 from roots.modules.causal_lm import CausalLM
+from roots.modules.distiller import Distiller
 from roots.modules.language import LanguageModule
 from roots.modules.masked_lm import MaskedLM
 from roots.modules.question_answering import QuestionAnswering
@@ -16,6 +17,7 @@ from roots.modules.token_classifier import TokenClassifier
 
 __all__ = [
     "CausalLM",
+    "Distiller",
     "LanguageModule",
     "MaskedLM",
     "QuestionAnswering",

@@ -19,12 +19,15 @@ from transformers import PreTrainedModel
 
 from roots.batch import Score, StepBatch
 from roots.errors import ConfigError
-from roots.modules.building import build_sharded, check_together
+from roots.modules.building import build_sharded, check_clip_norm, check_together
+from roots.modules.distiller import Distiller
 from roots.modules.judged import judged
+from roots.modules.loss_parts import LossParts, over_ranks, summed
 from roots.modules.micro_batch import USUAL_ROWS, micro_batch_rows
+from roots.modules.named_weights import check_weights, name_weights
 from roots.modules.randomness import seed_micro_batch
 from roots.modules.step_report import StepReport
-from roots.networks import Head, NetworkBuilder, check_trained, trained_names
+from roots.networks import Head, NetworkBuilder
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped, left_out
 from roots.precision import StepPrecision
 from roots.records import Vocabulary, plain, rebuild
@@ -44,6 +47,7 @@ class StepModule(L.LightningModule, ABC):
             the numbers as they are. Fewer rows mean more passes per step. `auto` takes the most
             that fit into memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
+        distiller: Learn from a teacher as well.
 
     Raises:
         ConfigError: `micro_batch_size` or `clip_norm` is not positive.
@@ -60,15 +64,12 @@ class StepModule(L.LightningModule, ABC):
         schedule: Schedule,
         micro_batch_size: int | str = 8,
         clip_norm: float = 1.0,
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         rows = micro_batch_rows(micro_batch_size)
-        if not clip_norm > 0:
-            raise ConfigError(
-                f"clip_norm={clip_norm:g} would stop all learning."
-                " Set model.clip_norm above 0; 1.0 is usual, .inf clips nothing."
-            )
+        check_clip_norm(clip_norm)
         # builders are no modules, and their names are free for what is built of them
         self.builder = rebuild(network, NetworkBuilder)  # type: ignore[type-abstract]
         self.optimizer_builder = rebuild(optimizer, OptimizerBuilder)  # type: ignore[type-abstract]
@@ -77,6 +78,7 @@ class StepModule(L.LightningModule, ABC):
         self.seeks_rows = not rows
         """Whether a run has still to find out how many rows fit."""
         self.clip_norm = clip_norm
+        self.distiller = None if distiller is None else rebuild(distiller, Distiller)
         self.trainable: Any = None
         """The network with its loss, one forward pass: `TaskTrainable` or a kind of it."""
         self.vocabulary: Vocabulary | None = None
@@ -87,6 +89,7 @@ class StepModule(L.LightningModule, ABC):
         """What was decided when the network was built, in words."""
         # where adapters are trained, a checkpoint has no other weights; which, is checked by name
         self.strict_loading = self.builder.adapter is None
+        self.loss_parts = LossParts(torch.float32)  # of the present evaluation
         self.asks_to_stop = False  # of this rank; all learn of it with the step's report
 
     # -- what a subclass says ----------------------------------------------------------------
@@ -119,13 +122,14 @@ class StepModule(L.LightningModule, ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """The plain form of the constructor's arguments."""
-        return {
+        settings = {
             "network": plain(self.builder),
             "optimizer": plain(self.optimizer_builder),
             "schedule": plain(self.schedule),
             "micro_batch_size": "auto" if self.seeks_rows else self.micro_batch_size,
             "clip_norm": self.clip_norm,
         }
+        return settings | ({"distiller": plain(self.distiller)} if self.distiller else {})
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -136,14 +140,24 @@ class StepModule(L.LightningModule, ABC):
 
     def configure_model(self) -> None:
         """Builds the network where the strategy wants it; outside a run, a checkpoint builds it."""
-        if self.trainable is not None or self._trainer is None:
+        if self._trainer is None:
             return
+        if self.trainable is None:
+            self._build_for_run()
+        if self.distiller and self.trainer.state.fn != "predict":
+            self.remarks.append(self.distiller.engage(self, self.trainer))
+
+    def teardown(self, stage: str) -> None:  # noqa: ARG002
+        """Lets the teacher go."""
+        if self.trainable is not None:
+            self.trainable.teacher = None
+
+    def _build_for_run(self) -> None:
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]
-        seed: int = self.trainer.seed  # type: ignore[attr-defined]
         check_together(self, self.trainer)
         self.learn_of(data)
         self.remarks += data.remarks
-        trainable = self.build(seed=seed, device=strategy.root_device, strategy=strategy)
+        trainable = self.build(seed=self._seed, device=strategy.root_device, strategy=strategy)
         self.builder.check_seq_len(trainable.network.config, data.seq_len)
         if self.trainer.state.fn == "fit":
             self.make_ready(data)
@@ -165,7 +179,6 @@ class StepModule(L.LightningModule, ABC):
 
     def configure_optimizers(self) -> Optimizer:
         """Builds the optimizer, over float32 copies where the network has lower precision."""
-        assert self.trainable is not None
         optimizer = self.optimizer_builder.build(self.trainable)
         low = any(p.dtype.itemsize < 4 for g in optimizer.param_groups for p in g["params"])
         return MasterWeights(optimizer) if low else optimizer
@@ -183,12 +196,13 @@ class StepModule(L.LightningModule, ABC):
         strategy = self._strategy
         n_labels = strategy.reduce(batch.n_labels, reduce_op="sum").clamp(min=1)
         rate = self._set_learning_rate(batch.step)
-        loss = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
+        sums = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
         self._precision.unscale(self.parameters())
         norm = strategy.grad_norm(self.parameters())
-        total, stops = self._over_ranks(loss)
-        mean = total / n_labels
+        totals, stops = over_ranks(sums, self.asks_to_stop, strategy)
+        mean = totals.pop("loss") / n_labels
         skip, others = judged(self.trainer, mean, norm)
+        others |= {f"train/{name}": total / n_labels for name, total in totals.items()}
         self.last_step = StepReport(mean, norm, stops, rate, batch.samples, batch.step, others)
         optimizer = self.optimizers()
         with clipped(self._optimizer, norm, self.clip_norm), left_out(self._optimizer, skip):
@@ -196,27 +210,19 @@ class StepModule(L.LightningModule, ABC):
         optimizer.zero_grad()  # type: ignore[union-attr]
         self._precision.after_step(skip)
 
-    def _backward(self, batch: StepBatch, *, scale: Tensor) -> Tensor:
-        """Adds up the gradients of the share; gives the share's summed loss."""
-        losses = []
+    def _backward(self, batch: StepBatch, *, scale: Tensor) -> dict[str, Tensor]:
+        """Adds up the gradients of the share; gives the share's summed loss, and its parts."""
+        scores = []
         parts = list(batch.split(self.micro_batch_size))
         for part in parts:
             with self._strategy.micro_batch(last=part is parts[-1]):
                 score = self._score(part)
                 self.manual_backward(score.loss * scale)
-            losses.append(score.loss.detach())
-        return torch.stack(losses).sum()
-
-    def _over_ranks(self, loss: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums the loss, and the ranks that ask to stop, in one collective."""
-        mine = torch.stack([loss, torch.full_like(loss, float(self.asks_to_stop))])
-        total, stops = self._strategy.reduce(mine, reduce_op="sum").unbind()
-        return total, stops
+            scores.append(score._replace(loss=score.loss.detach(), outputs=None))
+        return summed(scores)
 
     def _score(self, part: StepBatch) -> Score:
-        seed: int = self.trainer.seed  # type: ignore[attr-defined]
-        seed_micro_batch(seed, part.step, int(part.samples[0]), self.device)
-        assert self.trainable is not None
+        seed_micro_batch(self._seed, part.step, int(part.samples[0]), self.device)
         score: Score = self.trainable(part)
         return score
 
@@ -231,7 +237,15 @@ class StepModule(L.LightningModule, ABC):
     def score_without_training(self, batch: StepBatch) -> Iterator[tuple[StepBatch, Score]]:
         """Scores a batch of a validation, micro-batch by micro-batch."""
         for part in batch.split(self.micro_batch_size):
-            yield part, self.trainable(part)
+            score = self.trainable(part)
+            self.loss_parts.add(score)
+            yield part, score
+
+    def start_sums(self, *shape: int) -> Tensor:
+        """Starts the sums of an evaluation, and those of the parts of the loss."""
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        self.loss_parts = LossParts(exact)
+        return torch.zeros(shape, dtype=exact, device=self.device)
 
     @property
     def stage(self) -> str:
@@ -254,20 +268,14 @@ class StepModule(L.LightningModule, ABC):
         assert self.vocabulary is not None
         checkpoint["hyper_parameters"] = redact_values(self.settings)
         checkpoint["vocabulary"] = asdict(self.vocabulary)
-        if base := self.builder.base:
-            kept = trained_names(self)
-            state = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
-            checkpoint["base"] = base.record
+        name_weights(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds the network when the module is loaded outside a run."""
         if self.trainable is None:
             self.vocabulary = Vocabulary(**checkpoint["vocabulary"])
             self.build(seed=0, device=torch.device("cpu"))
-        if base := self.builder.base:
-            base.check(checkpoint.get("base"))
-            check_trained(trained_names(self), set(checkpoint["state_dict"]))
+        check_weights(self, checkpoint)
 
     @property
     def _strategy(self) -> StepStrategy:
@@ -279,6 +287,10 @@ class StepModule(L.LightningModule, ABC):
                 " auto, single_device, ddp, fsdp and hsdp."
             )
         return strategy
+
+    @property
+    def _seed(self) -> int:
+        return int(self.trainer.seed)  # type: ignore[attr-defined]
 
     @property
     def _precision(self) -> StepPrecision:

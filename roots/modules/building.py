@@ -30,8 +30,22 @@ def build_sharded(module: Any, *, seed: int, strategy: StepStrategy) -> Any:
     return trainable
 
 
+def check_clip_norm(clip_norm: float) -> None:
+    """Raises ConfigError when nothing would be left of a gradient."""
+    if not clip_norm > 0:
+        raise ConfigError(
+            f"clip_norm={clip_norm:g} would stop all learning."
+            " Set model.clip_norm above 0; 1.0 is usual, .inf clips nothing."
+        )
+
+
 def check_together(module: Any, trainer: Any) -> None:
-    """Raises ConfigError when the trainer's strategy cannot run the module's settings."""
+    """Raises ConfigError when settings of the module, or of the trainer, do not work together."""
+    if module.distiller and (loss := getattr(module, "loss", "plain")) not in ("fused", "plain"):
+        raise ConfigError(
+            f"loss: {loss} knows no teacher. Set model.loss to fused or plain, or leave out"
+            " model.distiller."
+        )
     strategy = trainer.strategy
     strategy.check(
         optimizer=module.optimizer_builder,
@@ -40,6 +54,11 @@ def check_together(module: Any, trainer: Any) -> None:
     )
     if strategy.builds_whole:
         return
+    if module.distiller:
+        raise ConfigError(
+            f"{type(strategy).__name__} cuts the weights over the devices, and a teacher is whole"
+            " on each. Leave out model.distiller, or set trainer.strategy to ddp or single_device."
+        )
     for name in ("quantise", "adapter"):  # they are put on a network that is whole
         if setting := getattr(module.builder, name):
             raise ConfigError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from roots.modules.distiller import Distiller
 from roots.modules.language import LanguageModule, PerLabel, perplexity
 from roots.networks import CAUSAL_LM, Head, NetworkBuilder, Trainable
 from roots.objectives import NextToken
@@ -33,6 +34,8 @@ class CausalLM(LanguageModule):
         compile: What torch compiles: `none`; `blocks`, layer by layer, with a short start; or
             `network`, all layers at once, the fastest. The first run of a network pays tens of
             seconds, the next ones find it done.
+        distiller: Learn from a teacher as well: `{class_path: roots.modules.Distiller, init_args:
+            {teacher: runs/large/0001}}`.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class CausalLM(LanguageModule):
         z_loss: float = 0.0,
         loss: str = "fused",
         compile: str = "none",
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__(
             network=network,
@@ -55,6 +59,7 @@ class CausalLM(LanguageModule):
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
             compile=compile,
+            distiller=distiller,
         )
         self.label_smoothing = label_smoothing
         self.z_loss = z_loss

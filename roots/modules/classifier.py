@@ -11,6 +11,7 @@ from roots.batch import Score, TaskBatch
 from roots.errors import ConfigError
 from roots.metrics import Calibration, Mistakes
 from roots.modules.class_details import worded
+from roots.modules.distiller import Distiller
 from roots.modules.task import Measure, TaskModule
 from roots.networks import NetworkBuilder
 from roots.objectives import Classes
@@ -32,6 +33,8 @@ class Classifier(TaskModule):
         label_smoothing: Share of the target's probability that is spread evenly over the classes.
         class_weights: Weight of each class, in the order of the labels; empty weighs all alike.
         balance: Weigh each class by how rare it is, instead of by `class_weights`.
+        distiller: Learn from a teacher as well: `{class_path: roots.modules.Distiller, init_args:
+            {teacher: runs/large/0001}}`.
 
     Raises:
         ConfigError: A number that cannot work, or `class_weights` beside `balance`.
@@ -48,6 +51,7 @@ class Classifier(TaskModule):
         label_smoothing: float,
         class_weights: Sequence[float],
         balance: bool,
+        distiller: Distiller | None,
     ) -> None:
         super().__init__(
             network=network,
@@ -55,6 +59,7 @@ class Classifier(TaskModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            distiller=distiller,
         )
         if balance and class_weights:
             raise ConfigError(

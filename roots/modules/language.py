@@ -14,6 +14,7 @@ from torch import Tensor
 from roots.batch import TokenBatch
 from roots.errors import ConfigError
 from roots.modules.base import StepModule
+from roots.modules.distiller import Distiller
 from roots.modules.make_fast import make_fast
 from roots.networks import NetworkBuilder, check_compile, check_packing, is_quantised
 from roots.optim import OptimizerBuilder, Schedule
@@ -48,6 +49,7 @@ class LanguageModule(StepModule):
             that fit into memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
         compile: What torch compiles: `none`, `blocks` or `network`.
+        distiller: Learn from a teacher as well.
 
     Raises:
         ConfigError: `micro_batch_size` or `clip_norm` is not positive, or `compile` names nothing.
@@ -62,6 +64,7 @@ class LanguageModule(StepModule):
         micro_batch_size: int | str = 8,
         clip_norm: float = 1.0,
         compile: str = "none",
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__(
             network=network,
@@ -69,6 +72,7 @@ class LanguageModule(StepModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            distiller=distiller,
         )
         check_compile(compile)
         self.compiled = compile  # nn.Module has a method of the name
@@ -149,9 +153,7 @@ class LanguageModule(StepModule):
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums: of each group that the data report by themselves, or of one."""
-        exact = torch.float32 if self.device.type == "mps" else torch.float64
-        n_groups = max(len(self._groups), 1)
-        self._sums = torch.zeros(n_groups, 5, dtype=exact, device=self.device)
+        self._sums = self.start_sums(max(len(self._groups), 1), 5)
 
     def validation_step(self, batch: TokenBatch, index: int) -> None:
         """Adds a batch to the sums of labels, loss, nats, bytes and hits."""
@@ -167,7 +169,11 @@ class LanguageModule(StepModule):
         """Adds the ranks up, divides once, and reports; the whole has all labels of all groups."""
         assert self._sums is not None
         sums = self._strategy.reduce(self._sums, reduce_op="sum").cpu()
-        metrics = self._means(sums.sum(0), self.stage)
+        whole = sums.sum(0)
+        metrics = self._means(whole, self.stage)
+        if count := float(whole[0]):
+            parts = self.loss_parts.per_label(count, self._strategy)
+            metrics |= {f"{self.stage}/{name}": value for name, value in parts.items()}
         for name, own in zip(self._groups, sums, strict=False):
             metrics |= self._means(own, f"{self.stage}/{name}")
         if metrics:

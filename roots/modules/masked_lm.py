@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from roots.errors import ConfigError
+from roots.modules.distiller import Distiller
 from roots.modules.language import LanguageModule, PerLabel, perplexity
 from roots.networks import MASKED_LM, Head, MaskedTrainable, NetworkBuilder
 from roots.objectives import MaskedToken
@@ -36,6 +37,8 @@ class MaskedLM(LanguageModule):
         compile: What torch compiles: `none`; `blocks`, layer by layer, with a short start; or
             `network`, all layers at once. Rows of one length only: `data.rows` of `windows` or
             `packed`; rows of different lengths would be compiled anew for each.
+        distiller: Learn from a teacher as well: `{class_path: roots.modules.Distiller, init_args:
+            {teacher: runs/large/0001}}`.
 
     Raises:
         ConfigError: A number that cannot work, or rows of different lengths that are compiled.
@@ -53,6 +56,7 @@ class MaskedLM(LanguageModule):
         z_loss: float = 0.0,
         loss: str = "fused",
         compile: str = "none",
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__(
             network=network,
@@ -61,6 +65,7 @@ class MaskedLM(LanguageModule):
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
             compile=compile,
+            distiller=distiller,
         )
         self.label_smoothing = label_smoothing
         self.z_loss = z_loss

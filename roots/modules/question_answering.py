@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from roots.batch import IGNORE, Score, TaskBatch
 from roots.errors import ConfigError, DataError
 from roots.metrics import Reading, SpanAnswers
+from roots.modules.distiller import Distiller
 from roots.modules.task import Measure, Tally, TaskModule, framed_batch
 from roots.networks import Head, NetworkBuilder, SpanTrainable
 from roots.objectives import Spans
@@ -42,6 +43,8 @@ class QuestionAnswering(TaskModule):
         max_answer_tokens: Tokens of a predicted answer at most.
         n_best: Candidates that a prediction lists, and whose probabilities add up to 1 with that of
             no answer.
+        distiller: Learn from a teacher as well: `{class_path: roots.modules.Distiller, init_args:
+            {teacher: runs/large/0001}}`.
 
     Raises:
         ConfigError: A number that cannot work.
@@ -60,6 +63,7 @@ class QuestionAnswering(TaskModule):
         clip_norm: float = 1.0,
         max_answer_tokens: int = 30,
         n_best: int = 20,
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__(
             network=network,
@@ -67,6 +71,7 @@ class QuestionAnswering(TaskModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            distiller=distiller,
         )
         for name, value in {"max_answer_tokens": max_answer_tokens, "n_best": n_best}.items():
             if value < 1:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from roots.batch import PairBatch
 from roots.errors import ConfigError
 from roots.modules.base import StepModule
+from roots.modules.distiller import Distiller
 from roots.modules.language import perplexity
 from roots.networks import SEQ2SEQ, Head, NetworkBuilder, Search, Seq2SeqTrainable
 from roots.networks.builder import n_positions
@@ -77,6 +78,8 @@ class Seq2Seq(StepModule):
         beams: Beginnings that are followed at once when a target is generated; 1 is greedy.
         length_penalty: Power of the length by which the log-probability of a finished target is
             divided when beams are compared: more prefers longer ones.
+        distiller: Learn from a teacher as well: `{class_path: roots.modules.Distiller, init_args:
+            {teacher: runs/large/0001}}`.
 
     Raises:
         ConfigError: A number that cannot work.
@@ -94,6 +97,7 @@ class Seq2Seq(StepModule):
         loss: str = "fused",
         beams: int = 4,
         length_penalty: float = 1.0,
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__(
             network=network,
@@ -101,6 +105,7 @@ class Seq2Seq(StepModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            distiller=distiller,
         )
         self.label_smoothing = label_smoothing
         self.loss = loss
@@ -162,8 +167,7 @@ class Seq2Seq(StepModule):
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums."""
-        exact = torch.float32 if self.device.type == "mps" else torch.float64
-        self._sums = torch.zeros(3, dtype=exact, device=self.device)
+        self._sums = self.start_sums(3)
 
     def validation_step(self, batch: PairBatch, _index: int) -> None:
         """Adds a batch to the sums of loss, nats and labels."""
@@ -181,6 +185,7 @@ class Seq2Seq(StepModule):
                 "loss": loss / count,
                 "nats_per_token": nats / count,
                 "perplexity": perplexity(nats / count),
+                **self.loss_parts.per_label(count, self._strategy),
             }
             self.report({f"{self.stage}/{name}": value for name, value in measured.items()})
 

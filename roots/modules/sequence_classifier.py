@@ -12,6 +12,7 @@ from roots.batch import IGNORE, Score, TaskBatch, labelled
 from roots.errors import ConfigError
 from roots.metrics import Classification, MultiLabel, Regression
 from roots.modules.classifier import Classifier
+from roots.modules.distiller import Distiller
 from roots.modules.task import Measure, framed_batch
 from roots.networks import Head, NetworkBuilder, TaskObjective
 from roots.objectives import ManyClasses, Values
@@ -36,6 +37,8 @@ class SequenceClassifier(Classifier):
         label_smoothing: Share of the target's probability that is spread evenly over the classes.
         class_weights: Weight of each class, in the order of the labels; empty weighs all alike.
         balance: Weigh each class by how rare it is, instead of by `class_weights`.
+        distiller: Learn from a teacher as well: `{class_path: roots.modules.Distiller, init_args:
+            {teacher: runs/large/0001}}`.
 
     Raises:
         ConfigError: A number that cannot work, or `class_weights` beside `balance`.
@@ -52,6 +55,7 @@ class SequenceClassifier(Classifier):
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] = (),
         balance: bool = False,
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__(
             network=network,
@@ -62,6 +66,7 @@ class SequenceClassifier(Classifier):
             label_smoothing=label_smoothing,
             class_weights=class_weights,
             balance=balance,
+            distiller=distiller,
         )
 
     @property

@@ -88,10 +88,8 @@ class TaskModule(StepModule):
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums."""
-        exact = torch.float32 if self.device.type == "mps" else torch.float64
-        sums = torch.zeros(2, dtype=exact, device=self.device)
         looks = [look.to(self.device) for look in self.looks()]
-        self._tally = Tally(sums, self.measure().to(self.device), looks)
+        self._tally = Tally(self.start_sums(2), self.measure().to(self.device), looks)
 
     def validation_step(self, batch: TaskBatch, _index: int) -> None:
         """Adds a batch to the sums of loss and labels, and to what is measured."""
@@ -112,7 +110,8 @@ class TaskModule(StepModule):
         loss, count = self._strategy.reduce(self._tally.sums, reduce_op="sum").tolist()
         measured = self._tally.measure.values()
         if count:
-            metrics = {"loss": loss / count, **measured}
+            parts = self.loss_parts.per_label(count, self._strategy)
+            metrics = {"loss": loss / count, **parts, **measured}
             self.report({f"{self.stage}/{name}": value for name, value in metrics.items()})
             self._keep_details(self._tally)
 

@@ -15,6 +15,7 @@ from roots.errors import DataError
 from roots.metrics import Classification, EntityF1, entities_of
 from roots.metrics.entities import OUTSIDE, check_scheme
 from roots.modules.classifier import Classifier
+from roots.modules.distiller import Distiller
 from roots.modules.task import Measure, framed_batch
 from roots.networks import Head, NetworkBuilder, TaskObjective
 from roots.optim import OptimizerBuilder, Schedule
@@ -42,6 +43,8 @@ class TokenClassifier(Classifier):
         scheme: Which tags make an entity: `conll` (lenient: wherever a type begins or changes one
             begins; seqeval's default), `iob2` (strict: B, then I of the same type) or `iobes`
             (strict: S alone; or B, I of the same type, E).
+        distiller: Learn from a teacher as well: `{class_path: roots.modules.Distiller, init_args:
+            {teacher: runs/large/0001}}`.
 
     Raises:
         ConfigError: A number that cannot work, `class_weights` beside `balance`, or a tag that is
@@ -60,6 +63,7 @@ class TokenClassifier(Classifier):
         class_weights: Sequence[float] = (),
         balance: bool = False,
         scheme: str = "conll",
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__(
             network=network,
@@ -70,6 +74,7 @@ class TokenClassifier(Classifier):
             label_smoothing=label_smoothing,
             class_weights=class_weights,
             balance=balance,
+            distiller=distiller,
         )
         self.scheme = scheme
         check_scheme(scheme)

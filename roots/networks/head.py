@@ -81,6 +81,11 @@ class Head:
         return self.kind == "sequence-to-sequence model"
 
     @property
+    def predicts_tokens(self) -> bool:
+        """Whether its logits are over the vocabulary."""
+        return self.kind.endswith("model")
+
+    @property
     def is_new(self) -> bool:
         """Whether the head may start from random weights, as a fine-tuning's does."""
         return self.kind in ("sequence classifier", "token classifier", "reader of questions")

@@ -54,14 +54,15 @@ class MaskedTrainable(Root):
 
     def forward(self, batch: MaskedBatch) -> Score:
         """Scores one micro-batch: summed loss, summed nats, number of hidden tokens."""
+        objective: MaskedObjective = self.scoring(batch)
         packed = batch.document_ids is not None
         with rows_are_packed() if packed else rows_are_unpacked():
             arguments = self.arguments(batch)
             if self.head is None:
                 logits = self.network(**arguments).logits  # B T V
-                return self.objective.from_logits(logits, batch.labels)
+                return objective.from_logits(logits, batch.labels)
             hidden = self.network.base_model(**arguments).last_hidden_state  # B T D
-        return self.objective.from_hidden(hidden, self.head, batch.labels, batch.places)
+        return objective.from_hidden(hidden, self.head, batch.labels, batch.places)
 
     def arguments(self, batch: MaskedBatch) -> dict[str, Any]:
         """Gives what the network reads of a batch.

@@ -90,6 +90,8 @@ class Pretrained(NetworkBuilder):
         self.attention = attention
         self.revision = revision
         self.trust_remote_code = trust_remote_code
+        self.drawn: frozenset[str] = frozenset()
+        """The parameters of the latest `build` that no file had."""
         self._base: BaseWeights | None = None
 
     def network_config(
@@ -238,6 +240,7 @@ class Pretrained(NetworkBuilder):
         """Refuses a body with random or misshapen weights; remarks what of the head is new."""
         kind, body = type(network).__name__, network.base_model_prefix + "."
         drawn = self._drawn(report)
+        self.drawn = frozenset(drawn)
         may_be_drawn = {
             name for name in drawn if not name.startswith(body) or name.startswith(body + "pooler.")
         }

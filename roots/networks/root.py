@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -12,6 +12,17 @@ R = TypeVar("R")
 
 class Root(nn.Module):
     """A network with its loss; weights that are sharded are whole while its forward runs."""
+
+    objective: Any
+    """Scores what the network makes of a batch."""
+
+    teacher: Callable[[Any, Any], Any] | None = None
+    """Makes, of the objective and a batch, the objective of a student; no module, so that it is in
+    no checkpoint."""
+
+    def scoring(self, batch: Any) -> Any:
+        """Gives what scores a batch: the objective, beside a teacher's word where there is one."""
+        return self.objective if self.teacher is None else self.teacher(self.objective, batch)
 
     def within(self, function: Callable[[], R]) -> R:
         """Calls a function as a forward pass, so that sharded weights are whole while it runs.

@@ -47,13 +47,14 @@ class Seq2SeqTrainable(Root):
 
     def forward(self, batch: PairBatch) -> Score:
         """Scores one micro-batch: summed loss, summed nats, number of labels."""
+        objective: Objective = self.scoring(batch)
         read = self.shifted(batch.labels)  # B U
         inputs = {"attention_mask": None, **inputs_of(batch)}
         with rows_are_unpacked():
             if self.own_forward_because:
-                return self.objective.from_logits(self.logits(inputs, read), batch.labels)
+                return objective.from_logits(self.logits(inputs, read), batch.labels)
             states = self.states(inputs, read)  # B U D
-        return self.objective.from_hidden(self.scaled(states), self.head, batch.labels)
+        return objective.from_hidden(self.scaled(states), self.head, batch.labels)
 
     def shifted(self, labels: Int[Tensor, "B U"]) -> Int[Tensor, "B U"]:
         """Gives what the decoder reads so as to predict the labels."""

@@ -39,7 +39,8 @@ class TaskTrainable(Root):
 
     def forward(self, batch: TaskBatch) -> Score:
         """Scores one micro-batch: summed loss, number of labels, what the network says."""
-        return self.objective(self.output_of(batch), batch.labels)
+        score: Score = self.scoring(batch)(self.output_of(batch), batch.labels)
+        return score
 
     def output_of(self, batch: TaskBatch) -> Any:
         """Runs the network on one micro-batch."""

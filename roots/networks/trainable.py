@@ -51,12 +51,14 @@ class Trainable(Root):
 
     def forward(self, batch: TokenBatch) -> Score:
         """Scores one micro-batch: summed loss, summed nats, number of labels."""
+        objective = self.scoring(batch)
         packed = batch.document_ids is not None
         with rows_are_packed() if packed else rows_are_unpacked():
             if self.own_forward_because:
-                return self._own_forward(batch)
+                return self._own_forward(batch, objective)
             hidden = self._states(self.arguments(batch))  # B T D
-        return self.objective.from_hidden(hidden, self.head, batch.labels)
+        score: Score = objective.from_hidden(hidden, self.head, batch.labels)
+        return score
 
     def arguments(self, batch: TokenBatch) -> dict[str, Any]:
         """Gives what the network reads of a batch; documents are kept apart where it has them."""
@@ -88,9 +90,9 @@ class Trainable(Root):
         assert isinstance(weight, Tensor)
         return weight.shape[-1]
 
-    def _own_forward(self, batch: TokenBatch) -> Score:
+    def _own_forward(self, batch: TokenBatch, objective: Objective) -> Score:
         output = self.network(**self.arguments(batch))
-        score = self.objective.from_logits(output.logits, batch.labels)
+        score = objective.from_logits(output.logits, batch.labels)
         aux = getattr(output, "aux_loss", None)
         if aux is None or not self.network.config.output_router_logits:
             return score

@@ -9,17 +9,20 @@ from roots.objectives.masked_token import MaskedToken, flat_places, row_places
 from roots.objectives.masker import Masker
 from roots.objectives.masking import Masking
 from roots.objectives.next_token import NextToken, next_token_nats
+from roots.objectives.teaching import Listener, Teaching
 
 __all__ = [
     "Classes",
     "Corrupted",
     "Key",
+    "Listener",
     "ManyClasses",
     "MaskedToken",
     "Masker",
     "Masking",
     "NextToken",
     "Spans",
+    "Teaching",
     "Values",
     "balanced",
     "corrupt",

@@ -6,19 +6,49 @@ labels all ranks have. Shape letters: B rows, T tokens, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from roots.batch import IGNORE, Score, labelled
 from roots.errors import ConfigError
+from roots.objectives.teaching import Teaching, softened
 
 
-class Classes:
+class TaskLoss(ABC):
+    """A loss of what a network says of rows; a teacher may say something of them too."""
+
+    @abstractmethod
+    def __call__(self, output: Any, labels: Tensor) -> Score:
+        """Scores a network's output against labels."""
+
+    @abstractmethod
+    def soft(self, output: Any, said: Any, labels: Tensor, temperature: float) -> list[Tensor]:
+        """Gives the soft loss of what is labelled, summed, and how many best guesses are the same.
+
+        Args:
+            output: The student's.
+            said: The teacher's.
+            labels: They tell what is labelled.
+            temperature: What the logits of both are divided by.
+        """
+
+    def beside(self, teaching: Teaching) -> Callable[[Any, Tensor], Score]:
+        """Makes the loss of a batch for which a teacher says something too."""
+
+        def both(output: Any, labels: Tensor) -> Score:
+            soft = self.soft(output, teaching.said, labels, teaching.temperature)
+            return teaching.mixed(self(output, labels), soft)
+
+        return both
+
+
+class Classes(TaskLoss):
     """One of several classes, for each row or for each token: cross-entropy.
 
     Args:
@@ -57,6 +87,12 @@ class Classes:
         loss = self._regularised(flat, targets) if self.label_smoothing or self.weights else nats
         return Score(loss, nats.detach(), labelled(labels).sum(), logits.detach())
 
+    def soft(
+        self, output: Any, said: Any, labels: Int[Tensor, "*rows"], temperature: float
+    ) -> list[Tensor]:
+        """Compares the distributions over the classes."""
+        return _softened_sums(output.logits, said.logits, labelled(labels), temperature)
+
     def _regularised(self, logits: Float[Tensor, "N C"], labels: Int[Tensor, " N"]) -> Tensor:
         """Smooths the target, then weighs each row by its label's class."""
         there = labelled(labels)
@@ -70,7 +106,7 @@ class Classes:
         return loss.masked_fill(~there, 0).sum()
 
 
-class ManyClasses:
+class ManyClasses(TaskLoss):
     """Any number of the classes at once: binary cross-entropy of each, C labels per row."""
 
     def __call__(self, output: Any, labels: Float[Tensor, "B C"]) -> Score:
@@ -82,8 +118,15 @@ class ManyClasses:
         nats = each.masked_fill(~there, 0).sum()
         return Score(nats, nats.detach(), there.sum(), logits.detach())
 
+    def soft(
+        self, output: Any, said: Any, labels: Float[Tensor, "B C"], temperature: float
+    ) -> list[Tensor]:
+        """Compares the two probabilities of each class: that it is there, and that it is not."""
+        ours, theirs = (torch.stack((o.logits, -o.logits), -1) / 2 for o in (output, said))  # B C 2
+        return _softened_sums(ours, theirs, labelled(labels), temperature)
 
-class Values:
+
+class Values(TaskLoss):
     """A number for each row: the squared error."""
 
     def __call__(self, output: Any, labels: Float[Tensor, " B"]) -> Score:
@@ -92,8 +135,24 @@ class Values:
         error = (values - labels.where(there, 0)).square().masked_fill(~there, 0).sum()
         return Score(error, error.detach(), there.sum(), values.detach())
 
+    def soft(
+        self, output: Any, said: Any, labels: Float[Tensor, " B"], temperature: float
+    ) -> list[Tensor]:
+        """Gives the squared distance to the teacher's value; there is no best guess to compare.
 
-class Spans:
+        Raises:
+            ConfigError: There is a temperature, which a value does not have.
+        """
+        if temperature != 1:
+            raise ConfigError(
+                f"A value has no distribution that temperature={temperature:g} could soften. Set"
+                " distiller.temperature to 1."
+            )
+        apart = (output.logits.float() - said.logits.float()).squeeze(-1)  # B
+        return [apart.square().masked_fill(~labelled(labels), 0).sum()]
+
+
+class Spans(TaskLoss):
     """Where an answer begins and ends in the tokens of a row: two classes among T, two labels."""
 
     def __call__(self, output: Any, labels: Int[Tensor, "B 2"]) -> Score:
@@ -103,6 +162,24 @@ class Spans:
             logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum"
         )
         return Score(nats, nats.detach(), labelled(labels).sum(), logits.detach())
+
+    def soft(
+        self, output: Any, said: Any, labels: Int[Tensor, "B 2"], temperature: float
+    ) -> list[Tensor]:
+        """Compares the distributions over the tokens of a row, for either end of the answer."""
+        ours, theirs = (torch.stack((o.start_logits, o.end_logits), 1) for o in (output, said))
+        return _softened_sums(ours, theirs, labelled(labels), temperature)  # of B 2 T
+
+
+def _softened_sums(
+    student: Float[Tensor, "*rows C"],
+    teacher: Float[Tensor, "*rows C"],
+    there: Bool[Tensor, "*rows"],
+    temperature: float,
+) -> list[Tensor]:
+    soft, _, _ = softened(student, teacher, temperature)
+    same = (student.argmax(-1) == teacher.argmax(-1)) & there
+    return [soft.masked_fill(~there, 0).sum(), same.sum()]
 
 
 def balanced(labels: Shaped[Any, " N"], n_classes: int) -> list[float]:

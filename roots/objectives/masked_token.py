@@ -6,6 +6,7 @@ V vocabulary.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from roots.batch import IGNORE, Score
 from roots.objectives.next_token import NextToken
-from roots.objectives.projected import ROWS_ON_ACCELERATOR, ROWS_ON_CPU
+from roots.objectives.projected import rows_of
+from roots.objectives.teaching import Teaching
 
 NO_PLACE = -1
 """Fills a list of places up."""
@@ -68,6 +70,12 @@ class MaskedToken:
         self.kernel = kernel
         self.compiled = compiled
 
+    def beside(self, teaching: Teaching) -> MaskedToken:
+        """Makes the same loss of a batch for which a teacher says something too."""
+        advised = copy.copy(self)
+        advised._loss = self._loss.beside(teaching)
+        return advised
+
     def from_hidden(
         self,
         hidden: Float[Tensor, "B T D"],
@@ -98,7 +106,9 @@ class MaskedToken:
         targets = labels.flatten().index_select(0, at).masked_fill(places < 0, IGNORE)[None]
         if isinstance(head, SplitHead):
             states, head = head.transform(states), head.projection  # 1 N E
-        score = self._loss.from_hidden(states, head, targets)
+        teaching, loss = self._loss.teaching, self._loss
+        loss = loss if teaching is None else loss.beside(teaching.at(at))
+        score = loss.from_hidden(states, head, targets)
         if torch.is_grad_enabled():
             return score
         return score._replace(outputs=_hits(states[0], head, targets[0]))
@@ -142,8 +152,7 @@ def _hits(
     states: Float[Tensor, "N E"], projection: nn.Module, targets: Int[Tensor, " N"]
 ) -> Float[Tensor, " N"]:
     """Tells whether the likeliest token is the target, some rows at a time."""
-    rows = ROWS_ON_CPU if states.device.type == "cpu" else ROWS_ON_ACCELERATOR
-    best = [projection(part).argmax(-1) for part in states.split(rows)]
+    best = [projection(part).argmax(-1) for part in states.split(rows_of(states.device))]
     return (torch.cat(best) == targets).float()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -9,7 +11,8 @@ from torch import Tensor, nn
 from roots.batch import IGNORE, Score
 from roots.errors import ConfigError, nearest
 from roots.objectives.kernels import KERNELS, check_kernel, kernel_loss
-from roots.objectives.projected import Weights, projected_loss
+from roots.objectives.projected import Weights, projected_loss, rows_of
+from roots.objectives.teaching import PARTS, Teaching, soft_sums
 
 
 def next_token_nats(
@@ -81,7 +84,17 @@ class NextToken:
         self.z_loss = z_loss
         self.kernel = kernel
         self.compiled = compiled
+        self.teaching: Teaching | None = None
         check_kernel(kernel, self._weights)
+
+    def beside(self, teaching: Teaching) -> NextToken:
+        """Makes the same loss of a batch for which a teacher says something too.
+
+        The kernels of other people know no teacher.
+        """
+        advised = copy.copy(self)
+        advised.teaching = teaching
+        return advised
 
     def from_hidden(
         self, hidden: Float[Tensor, "B T D"], head: nn.Module, labels: Int[Tensor, "B T"]
@@ -92,18 +105,20 @@ class NextToken:
         """
         if self.kernel == "plain" or type(head) is not nn.Linear:
             return self.from_logits(head(hidden), labels)
-        if self.kernel == "fused":
-            parts = projected_loss(
-                hidden,
-                head.weight,
-                head.bias,
-                labels,
-                weights=self._weights,
-                compiled=self.compiled,
-            )
-        else:
-            parts = kernel_loss(self.kernel, hidden, head, labels, self._weights)
-        return Score(*parts, (labels != IGNORE).sum())
+        if self.kernel != "fused":
+            sums = kernel_loss(self.kernel, hidden, head, labels, self._weights)
+            return Score(*sums, (labels != IGNORE).sum())
+        loss, nats, *parts = projected_loss(
+            hidden,
+            head.weight,
+            head.bias,
+            labels,
+            weights=self._weights,
+            teaching=self.teaching,
+            compiled=self.compiled,
+        )
+        named = dict(zip(PARTS, parts, strict=bool(parts)))
+        return Score(loss, nats, (labels != IGNORE).sum(), parts=named)
 
     def from_logits(self, logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"]) -> Score:
         """Scores the positions from the logits."""
@@ -111,7 +126,14 @@ class NextToken:
         loss = nats
         if self.label_smoothing or self.z_loss:
             loss = self._regularised(_at_least_float32(logits), labels, nats)
-        return Score(loss, nats.detach(), count)
+        score = Score(loss, nats.detach(), count)
+        if self.teaching is None:
+            return score
+        there = (labels != IGNORE).flatten()
+        flat = logits.flatten(0, -2)  # N V
+        return self.teaching.mixed(
+            score, soft_sums(flat, there, self.teaching, rows=rows_of(flat.device))
+        )
 
     @property
     def _weights(self) -> Weights:

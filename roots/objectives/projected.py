@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from roots.batch import IGNORE
+from roots.objectives.teaching import Teaching, softened
 
 ROWS_ON_CPU = 512
 """Rows of a chunk: 512 rows of 8,192 bfloat16 logits are 8 MiB, which stay in the cache."""
@@ -68,6 +69,7 @@ class _Chunk(NamedTuple):
     loss: Tensor
     nats: Tensor
     gradient: Tensor  # n V
+    parts: tuple[Tensor, ...] = ()
 
 
 def projected_loss(
@@ -77,9 +79,10 @@ def projected_loss(
     labels: Int[Tensor, " *rows"],
     *,
     weights: Weights,
+    teaching: Teaching | None = None,
     compiled: bool = False,
     rows: int = 0,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+) -> tuple[Float[Tensor, ""], ...]:
     """Gives loss and nats of `labels`, summed, as if the logits had been made and scored.
 
     Under autocast the products are made in its format; sums, softmax and the gradient of the
@@ -92,12 +95,15 @@ def projected_loss(
         bias: Added to the logits.
         labels: The target of each position; `IGNORE` counts for nothing.
         weights: The parts of the loss.
+        teaching: What a teacher says of the positions, and how much it counts. Its logits are made
+            chunk by chunk as well.
         compiled: Compile what happens to each chunk's logits into one kernel.
         rows: Rows of a chunk; 0 takes what suits the device.
 
     Returns:
         The loss, which carries the gradient, and the nats, which do not; 0-d, float32 (float64 for
-        float64 states).
+        float64 states). With a teacher, behind them the loss by the labels alone, the soft loss,
+        and of how many labelled positions both have the same best guess.
 
     Source:
         Wijmans et al., arXiv:2411.09009, and Hsu et al., arXiv:2410.10989, for the idea; gradients
@@ -105,14 +111,28 @@ def projected_loss(
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-    kind = _planned_kind.get() or device
-    rows = rows or (ROWS_ON_CPU if kind == "cpu" else ROWS_ON_ACCELERATOR)
-    settings = _Settings(weights, dtype, rows, compiled, with_gradient=torch.is_grad_enabled())
+    rows = rows or rows_of(hidden.device)
+    wanted = torch.is_grad_enabled()
+    settings = _Settings(weights, dtype, rows, compiled, with_gradient=wanted, teaching=teaching)
     with torch.autocast(device, enabled=False):
-        loss, nats = _Projected.apply(
+        loss, others = _Projected.apply(
             hidden.flatten(0, -2), weight, bias, labels.flatten(), settings
         )
-    return loss, nats
+    return (loss, *others.unbind())
+
+
+def rows_of(device: torch.device) -> int:
+    """Gives how many rows of a chunk suit a device."""
+    kind = _planned_kind.get() or device.type
+    return ROWS_ON_CPU if kind == "cpu" else ROWS_ON_ACCELERATOR
+
+
+class _Told(NamedTuple):
+    """The logits of a teacher (n V), and how much they count."""
+
+    logits: Tensor
+    alpha: float
+    temperature: float
 
 
 @dataclass(frozen=True)
@@ -122,6 +142,7 @@ class _Settings:
     rows: int
     compiled: bool
     with_gradient: bool
+    teaching: Teaching | None = None
 
 
 class _Gradients:
@@ -177,22 +198,22 @@ class _Projected(torch.autograd.Function):
         offset = None if bias is None else bias.to(settings.dtype)
         needs = [settings.with_gradient and needed for needed in ctx.needs_input_grad]
         gradients = _Gradients(hidden, weight, bias, needs, compiled=settings.compiled)
-        score, wanted = _compiled_score() if settings.compiled else _score, any(needs)
+        score, wanted = _scorer(settings), any(needs)
         sums = []
         for start in range(0, len(labels), settings.rows):
             part = slice(start, start + settings.rows)
             states = hidden[part].to(settings.dtype)  # n D
             logits = F.linear(states, matrix, offset)  # n V
-            chunk = score(logits, labels[part], settings.weights, wanted)
+            chunk = score(logits, labels[part], settings.weights, wanted, *_said(settings, part))
             if wanted:
                 gradients.add(part, chunk.gradient, states, matrix)
-            sums.append(torch.stack((chunk.loss, chunk.nats)))
+            sums.append(torch.stack((chunk.loss, chunk.nats, *chunk.parts)))
         ctx.gradients = gradients
         ctx.dtypes = (hidden.dtype, weight.dtype, weight.dtype if bias is None else bias.dtype)
-        loss, nats = torch.stack(sums).sum(0).unbind()
-        loss, nats = loss.clone(), nats.clone()
-        ctx.mark_non_differentiable(nats)
-        return loss, nats
+        summed = torch.stack(sums).sum(0)
+        loss, others = summed[0].clone(), summed[1:].clone()
+        ctx.mark_non_differentiable(others)
+        return loss, others
 
     @staticmethod
     @once_differentiable
@@ -233,6 +254,35 @@ def _score(logits: Tensor, labels: Tensor, weights: Weights, wanted: bool) -> _C
     return _Chunk(loss, nats, gradient.scatter_(1, target, own.to(logits.dtype)))
 
 
+def _advised(logits: Tensor, labels: Tensor, weights: Weights, wanted: bool, told: _Told) -> _Chunk:
+    """Scores some rows (n V) by their labels and by what a teacher says of them (n V)."""
+    said, alpha, temperature = told
+    there = labels != IGNORE  # n
+    soft, p, q = softened(logits, said, temperature)  # n, n V, n V
+    same = (logits.argmax(-1) == said.argmax(-1)) & there  # n
+    hard = _score(logits, labels, weights, wanted)
+    soft = soft.masked_fill(~there, 0).sum()
+    loss = (1 - alpha) * hard.loss + alpha * soft
+    gradient = hard.gradient
+    if wanted:
+        towards = p.sub_(q).mul_(alpha * temperature * there[:, None])
+        gradient = hard.gradient.mul_(1 - alpha).add_(towards.to(logits.dtype))
+    return _Chunk(loss, hard.nats, gradient, (hard.loss, soft, same.sum().to(loss.dtype)))
+
+
+def _said(settings: _Settings, part: slice) -> tuple[_Told, ...]:
+    """Gives what a teacher says of some rows, and how much that counts; nothing without one."""
+    teaching = settings.teaching
+    if teaching is None:
+        return ()
+    return (_Told(teaching.logits(part), teaching.alpha, teaching.temperature),)
+
+
+def _scorer(settings: _Settings) -> Callable[..., _Chunk]:
+    plain = _score if settings.teaching is None else _advised
+    return _compiled(plain) if settings.compiled else plain
+
+
 def _loss(exact: Tensor, log_z: Tensor, log_p: Tensor, rows: Tensor, weights: Weights) -> Tensor:
     """Mixes the parts of the loss; those that are off cost nothing."""
     per_row = -(1 - weights.label_smoothing) * log_p  # n 1
@@ -255,5 +305,5 @@ def _compiled_accumulate() -> Callable[..., None]:
 
 
 @cache
-def _compiled_score() -> Callable[..., _Chunk]:
-    return torch.compile(_score, dynamic=False)
+def _compiled(score: Callable[..., _Chunk]) -> Callable[..., _Chunk]:
+    return torch.compile(score, dynamic=False)

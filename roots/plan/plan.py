@@ -73,6 +73,7 @@ def plan_run(
     return Plan(
         [
             ("network", _network(network, config)),
+            *_teacher(model, data),
             ("step", _step(data, model, share.rows, ranks)),
             ("run", _run(trainer, data)),
             ("learning rate", _rates(model, trainer.max_steps)),
@@ -102,6 +103,19 @@ def _network(network: Any, config: Any) -> str:
         f"{config.model_type}, {short(n)} parameters ({n:,}; {embedding:,} of them the"
         f" {config.vocab_size:,} embeddings{some})"
     )
+
+
+def _teacher(model: Any, data: Any) -> list[tuple[str, str]]:
+    """Checks that a student's teacher fits, and says what it is."""
+    distiller = model.distiller
+    if distiller is None:
+        return []
+    config = distiller.check(model, data.tokenizer) if data.is_ready else None
+    what = f"{config.model_type}, " if config else ""
+    counts = (
+        f"{1 - distiller.alpha:g} of the loss by the labels, {distiller.alpha:g} by the teacher"
+    )
+    return [("teacher", f"{what}{distiller.teacher}: {counts}")]
 
 
 def _step(data: Any, model: Any, rows: int, ranks: int) -> str:

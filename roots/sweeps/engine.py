@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from roots.callbacks.run_lock import RunLock
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import ConfigError, TrainingError
+from roots.runs.lock import RunLock
 from roots.sweeps.checks import no_metric
 from roots.sweeps.definition import Definition
 from roots.sweeps.places import environment_of

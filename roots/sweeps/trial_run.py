@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roots.callbacks.run_lock import LOCK_FILE, RunLock
 from roots.errors import CheckpointError
 from roots.runs import Run, read_metrics
+from roots.runs.lock import LOCK_FILE, RunLock
 from roots.sweeps.checks import flag
 from roots.sweeps.definition import Definition
 from roots.sweeps.trial import Trial

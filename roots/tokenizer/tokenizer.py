@@ -159,6 +159,12 @@ class Tokenizer:
         canonical = json.dumps(definition, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @cached_property
+    def tokens(self) -> dict[int, str]:
+        """The written form of each token by its id, added tokens included."""
+        vocabulary = self._rust.get_vocab(with_added_tokens=True)
+        return {id_: token for token, id_ in vocabulary.items()}
+
     def byte_lengths(self) -> npt.NDArray[np.int64]:
         """Counts the UTF-8 bytes of text that each id stands for, to turn nats into bits per byte.
 

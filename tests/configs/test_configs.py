@@ -11,7 +11,7 @@ import yaml
 from quizzes import squad
 from tiny_chat import conversations, write_chat_network
 from tiny_tags import tagged, write_conll
-from tiny_tasks import sentence, write_jsonl
+from tiny_tasks import sentence, write_encoder, write_jsonl
 
 from roots.cli import run as roots
 from roots.fit import compose, read_run_files
@@ -77,7 +77,11 @@ def without_hub(path: Path, encoder: Path, causal: Path) -> dict[str, str]:
     if "path" not in model["init_args"]["network"]["init_args"]:
         return {}
     is_causal = model["class_path"] == "roots.modules.CausalLM"
-    return {"model.network.path": str(causal if is_causal else encoder)}
+    instead = {"model.network.path": str(causal if is_causal else encoder)}
+    if "distiller" in model["init_args"]:
+        names = {"id2label": {0: "negative", 1: "positive"}}
+        instead["model.distiller.teacher"] = str(write_encoder(encoder.parent / "teacher", **names))
+    return instead
 
 
 def named(path: Path) -> str:

@@ -31,10 +31,13 @@ class Squad(RowSource):
     Args:
         paths: Files, globs, or folders (searched for `.json` and `.json.gz`); `~` and
             `${VARIABLE}` are expanded.
+        answered: Whether questions have answers; else they are only asked, and answers that are
+            there are not looked at.
     """
 
-    def __init__(self, *, paths: str | list[str]) -> None:
+    def __init__(self, *, paths: str | list[str], answered: bool = True) -> None:
         self.paths = paths
+        self.answered = answered
 
     def files(self) -> list[Path]:
         """Lists the files that `paths` names."""
@@ -44,11 +47,11 @@ class Squad(RowSource):
         """Streams one row per question; an `id` that came before makes a bad row."""
         places: dict[str, str] = {}
         for path in self.files():
-            for row in _questions(path):
+            for row in _questions(path, self.answered):
                 yield row if isinstance(row, BadRow) else given_once(row, places)
 
 
-def _questions(path: Path) -> Iterator[Row | BadRow]:
+def _questions(path: Path, answered: bool) -> Iterator[Row | BadRow]:
     content = parse_whole(path)
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
         keys = f"an object with {', '.join(content)}" if isinstance(content, dict) else ""
@@ -59,17 +62,21 @@ def _questions(path: Path) -> Iterator[Row | BadRow]:
     for number, article in enumerate(content["data"]):
         where = f"{path} .data[{number}]"
         for paragraph, place in _listed(article, "paragraphs", where):
-            yield from _of_paragraph(article, paragraph, place)
+            yield from _of_paragraph(article, paragraph, place, answered)
 
 
-def _of_paragraph(article: Any, paragraph: Any, where: str) -> Iterator[Row | BadRow]:
+def _of_paragraph(
+    article: Any, paragraph: Any, where: str, answered: bool
+) -> Iterator[Row | BadRow]:
     if isinstance(paragraph, BadRow):
         yield paragraph
         return
     for question, place in _listed(paragraph, "qas", where):
-        yield (
-            question if isinstance(question, BadRow) else _row(article, paragraph, question, place)
-        )
+        if isinstance(question, BadRow):
+            yield question
+            continue
+        asked = question if answered else {**question, "answers": [], "is_impossible": True}
+        yield _row(article, paragraph, asked, place)
 
 
 def _listed(parent: Any, key: str, where: str) -> Iterator[tuple[Any, str]]:

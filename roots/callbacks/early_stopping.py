@@ -1,0 +1,86 @@
+"""Ends a run whose validations get no better."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+
+from roots.errors import ConfigError
+
+
+class EarlyStopping(L.Callback):
+    """Ends the run after so many validations in a row that bring no better value of its monitor.
+
+    Which metric that is, and whether more or less of it is better, the trainer says (`monitor`,
+    `monitor_mode`); its best checkpoint is the one to use. How long it has been waited is in the
+    checkpoints, so that a run that goes on stops where it would have stopped. The schedule of the
+    learning rate is still that of all `max_steps`.
+
+    Args:
+        patience: Validations, at least 1.
+
+    Raises:
+        ConfigError: `patience` is less.
+    """
+
+    def __init__(self, *, patience: int) -> None:
+        if patience < 1:
+            raise ConfigError(
+                f"early_stopping={patience} would stop before the first validation. Set"
+                " trainer.early_stopping to 1 or more, or to 0 to train to the end."
+            )
+        self.patience = patience
+        self._best = math.nan
+        self._best_step = 0
+        self._waited = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuses to go on with a run that was stopped, unless there is more patience now."""
+        if self._waited >= self.patience:
+            raise ConfigError(
+                f"The run stopped early: {self._words(trainer)}. To go on, give it more patience"
+                f" (--trainer.early_stopping {2 * self.patience}), or set that to 0."
+            )
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compares with the best so far, before a checkpoint is written; equal on all ranks."""
+        ours: Any = trainer
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        value = self._measured(ours)
+        if ours.checkpoints.is_better(value, self._best):
+            self._best, self._best_step, self._waited = value, trainer.global_step, 0
+            return
+        self._waited += 1
+        if self._waited >= self.patience and trainer.global_step < trainer.max_steps:
+            ours.stopped_early = self._words(ours)
+            ours.say(f"stopping early: {ours.stopped_early}")
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the best so far, and how long it has been waited, as plain values."""
+        return {"best": self._best, "best_step": self._best_step, "waited": self._waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on waiting."""
+        self._best, self._best_step = state_dict["best"], state_dict["best_step"]
+        self._waited = state_dict["waited"]
+
+    def _measured(self, trainer: Any) -> float:
+        name = trainer.checkpoints.monitor
+        if name not in trainer.latest:
+            there = ", ".join(sorted(n for n in trainer.latest if n.startswith("val/")))
+            raise ConfigError(
+                f"trainer.early_stopping waits for {name}, and the validation has no such metric."
+                f" Set trainer.monitor to one of {there}."
+            )
+        return float(trainer.latest[name])
+
+    def _words(self, trainer: Any) -> str:
+        name, times = trainer.checkpoints.monitor, "validation" + "s" * (self._waited > 1)
+        return (
+            f"{name} was not better than {self._best:.6g} (step {self._best_step:,}) in"
+            f" {self._waited} {times}"
+        )

@@ -1,0 +1,212 @@
+"""What a student learns from: a trained network, asked about every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from roots.errors import CheckpointError, ConfigError
+from roots.networks import BaseWeights, Head, Pretrained, check_packing
+from roots.objectives import Listener, Teaching
+from roots.records import Labels
+from roots.runs import network_folder
+from roots.tokenizer import Tokenizer, fetch_tokenizer
+
+
+class Distiller:
+    """Learns from what a teacher says of the labelled places, beside the labels.
+
+    The loss is (1 - alpha) · the module's own loss + alpha · temperature² · KL(teacher ‖ student),
+    over the vocabulary for a language model, over the classes for a classifier. Logged apart:
+    `train/hard_loss`, `train/soft_loss` and `train/agreement`, the share of the labels for which
+    teacher and student have the same best guess; the same in validations. Of several classes at
+    once each is compared by itself; of a value the soft loss is the squared distance.
+
+    The teacher is not trained, drops nothing, computes in the run's precision, and is in no
+    checkpoint; its path and the sum of its weights are, and a run goes on with no other. Its
+    attention is the usual one of its architecture. Student and teacher read the same tokens and
+    tell the same labels; their sizes and architectures may differ.
+
+    Args:
+        teacher: The directory of a run (its best checkpoint is taken), a Hugging Face folder, or a
+            name on the hub: a network with the head of the student.
+        alpha: The teacher's share of the loss, 0 to 1.
+        temperature: What the logits of both are divided by: above 1 it also tells which wrong
+            answers are nearly right. 2 to 4 are usual for classifiers, 1 for language models.
+        revision: Branch, tag or commit on the hub.
+
+    Raises:
+        ConfigError: A number that cannot work.
+
+    Source:
+        Hinton et al., arXiv:1503.02531, section 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        teacher: str,
+        alpha: float = 0.5,
+        temperature: float = 1.0,
+        revision: str = "main",
+    ) -> None:
+        if not 0 <= alpha <= 1:
+            raise ConfigError(
+                f"distiller.alpha={alpha:g} is no share. Set it from 0 (labels alone) to 1"
+                " (teacher alone)."
+            )
+        if not temperature > 0:
+            raise ConfigError(
+                f"distiller.temperature={temperature:g} softens nothing. Set it above 0; 1 leaves"
+                " the distributions as they are."
+            )
+        self.teacher = teacher
+        self.alpha = alpha
+        self.temperature = temperature
+        self.revision = revision
+        self._weights: BaseWeights | None = None
+
+    # -- before the run ----------------------------------------------------------------------
+
+    def check(self, module: Any, tokenizer: Tokenizer) -> Any:
+        """Gives the teacher's configuration, if it fits to a student.
+
+        Args:
+            module: The student's; it has learned of its data.
+            tokenizer: What the data are encoded with.
+
+        Raises:
+            ConfigError: It reads other tokens, tells other labels, has another head, or fewer
+                positions than a row has tokens.
+        """
+        self._check_tokens(tokenizer)
+        head: Head = module.head
+        builder = self._builder()
+        config = builder.network_config(module.vocabulary, Head(head.kind))
+        builder.check_seq_len(config, module.seq_len)
+        if head.config:
+            self._check_labels(Labels.of(config.to_dict()), Labels.of(head.config))
+        if head.predicts_tokens:
+            student = module.builder.network_config(module.vocabulary, head)
+            self._check_width(config, student)
+        return config
+
+    def engage(self, module: Any, trainer: Any) -> str:
+        """Builds the teacher and lets it speak of every batch that the student is scored on.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            ConfigError: It does not fit to the student, or a part of it would be random.
+        """
+        self.check(module, trainer.datamodule.tokenizer)
+        builder = self._builder()
+        device = trainer.strategy.root_device
+        network = builder.build(module.vocabulary, seed=0, device=device, head=module.head)
+        if builder.drawn:
+            some = ", ".join(sorted(builder.drawn)[:4])
+            raise ConfigError(
+                f"The teacher {self.teacher} has no weights for its {module.head.kind} ({some}):"
+                " it would teach noise. Give one that was trained for this task."
+            )
+        network.config.output_router_logits = False  # its experts' balance is nobody's loss here
+        network = trainer.precision_plugin.convert_module(network).requires_grad_(False).eval()
+        listener = Listener()
+        trainable = type(module.trainable)(network, listener)
+        own = trainable.check()
+        trainable.eval()
+        if packed_by := getattr(trainer.datamodule, "packed_by", ""):
+            check_packing(network, packed_by)
+        module.trainable.teacher = Teacher(trainable, listener, self)
+        size = sum(p.numel() for p in network.parameters())
+        because = f"; its own forward is run, because {own}" if own else ""
+        return f"teacher: {self.teacher}, {network.config.model_type}, {size:,} parameters{because}"
+
+    # -- checkpoints -------------------------------------------------------------------------
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What a checkpoint keeps of the teacher: where it lies, and the sum of its weights."""
+        return self._known().record
+
+    def check_saved(self, saved: Mapping[str, str] | None) -> None:
+        """Raises CheckpointError when a checkpoint was made with another teacher."""
+        known = self._known()
+        if saved and saved["sha256"] != known.sha256:
+            raise CheckpointError(
+                f"The checkpoint's student learned from {saved['path']} ({saved['sha256'][:12]}),"
+                f" and the teacher at {self.teacher} is another ({known.sha256[:12]}). Bring the"
+                " old one back (model.distiller.teacher), or start a new run."
+            )
+
+    def _known(self) -> BaseWeights:
+        if self._weights is None:  # reads all the files
+            self._weights = BaseWeights.of(self.teacher, self.revision)
+        return self._weights
+
+    # -- what must be equal ------------------------------------------------------------------
+
+    def _builder(self) -> Pretrained:
+        return Pretrained(path=self.teacher, revision=self.revision)
+
+    def _check_tokens(self, ours: Tokenizer) -> None:
+        theirs = fetch_tokenizer(network_folder(self.teacher))
+        if ours.fingerprint == theirs.fingerprint or ours.tokens == theirs.tokens:
+            return
+        ids = (id_ for id_ in range(max(ours.vocab_size, theirs.vocab_size)))
+        odd = next(id_ for id_ in ids if ours.tokens.get(id_) != theirs.tokens.get(id_))
+        raise ConfigError(
+            f"The teacher {self.teacher} reads other tokens than the data are made of: id {odd} is"
+            f" {theirs.tokens.get(odd)!r} for it and {ours.tokens.get(odd)!r} here (fingerprints"
+            f" {theirs.fingerprint[:12]} of {theirs.vocab_size:,} ids, {ours.fingerprint[:12]} of"
+            f" {ours.vocab_size:,}). Take a teacher with the tokenizer of the data, or make the"
+            f" data with the teacher's (tokenizer: {self.teacher})."
+        )
+
+    def _check_labels(self, theirs: Labels, ours: Labels) -> None:
+        if theirs != ours:
+            raise ConfigError(
+                f"The teacher {self.teacher} tells {_worded(theirs)}, and the student shall tell"
+                f" {_worded(ours)}. Take a teacher of the same labels in the same order:"
+                " data.labels orders them, a folder's config.json names them in id2label."
+            )
+
+    def _check_width(self, theirs: Any, ours: Any) -> None:
+        if theirs.vocab_size != ours.vocab_size:
+            raise ConfigError(
+                f"The teacher {self.teacher} has logits for {theirs.vocab_size:,} tokens and the"
+                f" student for {ours.vocab_size:,}. Set network.config.vocab_size of a student from"
+                f" scratch to {theirs.vocab_size}, or take another teacher."
+            )
+
+
+class Teacher:
+    """A network that says of a batch what it thinks; no module, so that nothing trains or saves it.
+
+    Args:
+        trainable: The network, run as the student is.
+        listener: Stands in it where a loss would be.
+        distiller: How much it counts.
+    """
+
+    def __init__(self, trainable: Any, listener: Listener, distiller: Distiller) -> None:
+        self.trainable = trainable
+        self._listener = listener
+        self._distiller = distiller
+
+    def __call__(self, objective: Any, batch: Any) -> Any:
+        """Makes the objective of a student of what the teacher says of a batch."""
+        with torch.no_grad():
+            self.trainable(batch)
+        said, self._listener.heard = self._listener.heard, None
+        how = self._distiller
+        return objective.beside(Teaching(said, how.alpha, how.temperature))
+
+
+def _worded(labels: Labels) -> str:
+    if labels.kind == "value":
+        return "a value"
+    return f"{labels.kind} of {len(labels.names)}: {', '.join(labels.names[:12])}"

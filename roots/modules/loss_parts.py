@@ -1,0 +1,52 @@
+"""The parts that a loss is reported in: summed over micro-batches and ranks, then divided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from roots.batch import Score
+from roots.strategies import StepStrategy
+
+
+def summed(scores: Sequence[Score]) -> dict[str, Tensor]:
+    """Adds up what the micro-batches of a step say: `loss`, then its parts, without gradient."""
+    each = [{"loss": score.loss.detach(), **score.parts} for score in scores]
+    return {name: torch.stack([sums[name] for sums in each]).sum() for name in each[0]}
+
+
+def over_ranks(
+    sums: dict[str, Tensor], asks_to_stop: bool, strategy: StepStrategy
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Adds up the loss, its parts, and the ranks that ask to stop, in one collective."""
+    stop = torch.full_like(sums["loss"], float(asks_to_stop))
+    mine = torch.stack([*(value.to(stop) for value in sums.values()), stop])
+    *totals, stops = strategy.reduce(mine, reduce_op="sum").unbind()
+    return dict(zip(sums, totals, strict=True)), stops
+
+
+class LossParts:
+    """The parts of the loss in an evaluation; none where a score has none.
+
+    Args:
+        dtype: What they are summed in.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, score: Score) -> None:
+        """Adds those of a micro-batch."""
+        for name, value in score.parts.items():
+            self._sums[name] = self._sums.get(name, 0) + value.to(self._dtype)
+
+    def per_label(self, count: float, strategy: StepStrategy) -> dict[str, float]:
+        """Adds the ranks up, and divides once; all ranks come here, with the same parts."""
+        if not self._sums:
+            return {}
+        mine = torch.stack(list(self._sums.values()))
+        sums = strategy.reduce(mine, reduce_op="sum").tolist()
+        return {name: value / count for name, value in zip(self._sums, sums, strict=True)}

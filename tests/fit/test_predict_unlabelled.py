@@ -1,0 +1,213 @@
+"""`roots predict --from FILE` of every task: a file without labels, and what a file lacks."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pairs import pairs_config, write_pairs
+from quizzes import quiz_config, quiz_files
+from tiny import tiny_config
+from tiny_tags import tagged, tagging_config, words_data, write_bert
+from tiny_tasks import classes, task_config, write_jsonl
+
+from roots.cli import run as roots
+from roots.errors import ConfigError, DataError
+from roots.fit import compose
+from roots.fit import load as opened
+from roots.runs import Run
+
+
+def predicted(run: Run, asked: Path, *flags: str) -> list[dict[str, Any]]:
+    """What the command writes of a file."""
+    out = asked.parent / "said.jsonl"
+    assert (
+        roots(["predict", "--run", str(run.path), "--from", str(asked), "--to", str(out), *flags])
+        == 0
+    )
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def texts_config(encoder: Path, folder: Path, rows: list[Any], **data: Any) -> dict[str, Any]:
+    arguments = {
+        "train": str(write_jsonl(folder / "train.jsonl", rows[:-12])),
+        "val": str(write_jsonl(folder / "val.jsonl", rows[-12:])),
+        "sequences_per_step": 8,
+        "seq_len": 48,
+        **data,
+    }
+    part = {"class_path": "roots.data.LabelledTexts", "init_args": arguments}
+    return task_config("SequenceClassifier", part, encoder, folder / "runs", max_steps=3)
+
+
+@pytest.fixture(scope="module")
+def classifier(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("classifier")
+    return compose(texts_config(encoder, folder, classes(60, 0))).fit()
+
+
+def test_texts_without_a_label_column_are_told_as_in_a_notebook(
+    classifier: Run, tmp_path: Path
+) -> None:
+    texts = ["the cat sat", "a dog ran under it", "on the mat"]
+    files = {
+        "rows.jsonl": "".join(json.dumps({"text": text, "id": 7}) + "\n" for text in texts),
+        "rows.csv": "text\n" + "".join(f"{text}\n" for text in texts),
+        "rows.txt": texts[0] + "\n\n" + "\n".join(texts[1:]) + "\n",
+        "labelled.jsonl": "".join(
+            json.dumps({"text": text, "label": "of no class"}) + "\n" for text in texts
+        ),
+    }
+    expected = opened(classifier.path).predict(texts)
+    lines = {"rows.jsonl": "123", "rows.csv": "234", "rows.txt": "134", "labelled.jsonl": "123"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+        said = predicted(classifier, tmp_path / name)
+        assert [row["where"] for row in said] == [f"{tmp_path / name}:{n}" for n in lines[name]]
+        for ours, theirs in zip(said, expected, strict=True):
+            assert ours["label"] == theirs["label"]
+            assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)
+
+
+def test_what_was_set_for_the_training_rows_holds_for_these(encoder: Path, tmp_path: Path) -> None:
+    rows = classes(60, 0)
+    for name, part in (("train", rows[:-12]), ("val", rows[-12:])):
+        with (tmp_path / f"{name}.data").open("w") as file:
+            table = csv.writer(file, delimiter=";")
+            table.writerow(["sentence", "class"])
+            table.writerows([row["text"], row["label"]] for row in part)
+
+    def reader(name: str) -> dict[str, Any]:
+        settings = {"paths": str(tmp_path / f"{name}.data"), "delimiter": ";"}
+        return {"class_path": "roots.sources.rows.Delimited", "init_args": settings}
+
+    config = texts_config(encoder, tmp_path, rows)
+    config["data"]["init_args"] |= {
+        "train": reader("train"),
+        "val": reader("val"),
+        "columns": {"text": "sentence", "label": "class"},
+    }
+    run = compose(config).fit()
+    asked = tmp_path / "asked.data"
+    asked.write_text("sentence;more\nthe cat sat;1\na dog ran;2\n")
+    assert [row["where"][-1] for row in predicted(run, asked)] == ["2", "3"]
+
+
+@pytest.mark.parametrize("kind", ["many", "value"])
+def test_several_classes_and_values_are_told_without_labels(
+    kind: str, encoder: Path, tmp_path: Path
+) -> None:
+    def label(row: dict[str, Any]) -> Any:
+        words = row["text"].split()
+        return len(words) / 4 if kind == "value" else [w for w in ("cat", "the") if w in words]
+
+    rows = [{"text": row["text"], "label": label(row)} for row in classes(60, 1)]
+    run = compose(texts_config(encoder, tmp_path, rows, kind=kind)).fit()
+    asked = write_jsonl(tmp_path / "asked.jsonl", [{"text": "the cat"}, {"text": "it ran"}])
+    said = predicted(run, asked)
+    assert len(said) == 2
+    assert all(("value" if kind == "value" else "probabilities") in row for row in said)
+
+
+def test_words_alone_are_tagged(tmp_path: Path) -> None:
+    words = words_data(tmp_path, tagged(60, 0))
+    run = compose(tagging_config(write_bert(tmp_path / "bert"), tmp_path / "runs", words)).fit()
+    sentences = [["the", "cat", "sat"], ["it", "ran"]]
+    asked = tmp_path / "asked.conll"
+    asked.write_text("\n\n".join("\n".join(words) for words in sentences) + "\n")
+    assert [row["words"] for row in predicted(run, asked)] == sentences
+    asked = tmp_path / "asked.txt"
+    asked.write_text("the cat sat\nit ran\n")
+    assert [row["words"] for row in predicted(run, asked)] == sentences
+    asked = write_jsonl(tmp_path / "asked.jsonl", [{"words": words} for words in sentences])
+    said = predicted(run, asked)
+    assert [row["words"] for row in said] == sentences
+    expected = opened(run.path).predict(sentences)
+    assert [row["tags"] for row in said] == [row["tags"] for row in expected]
+
+
+def test_questions_without_answers_are_answered(tmp_path: Path) -> None:
+    folder = quiz_files(tmp_path)
+    run = compose(quiz_config(folder, tmp_path / "runs")).fit()
+    question = {"id": "q1", "question": "the cat ?", "context": "the dog sat on the mat . it ran ."}
+    asked = write_jsonl(tmp_path / "asked.jsonl", [question])
+    assert [row["id"] for row in predicted(run, asked)] == ["q1"]
+    qas = [{"id": "q2", "question": "the mat ?"}]
+    article = {"paragraphs": [{"context": question["context"], "qas": qas}]}
+    squad = tmp_path / "asked.json"
+    squad.write_text(json.dumps({"version": "2.0", "data": [article]}))
+    assert [row["id"] for row in predicted(run, squad)] == ["q2"]
+    (tmp_path / "asked.txt").write_text("the mat ?\n")
+    with pytest.raises(ConfigError, match=r"reads id, question, context\. Give a \.jsonl file"):
+        predicted(run, tmp_path / "asked.txt")
+
+
+def test_sources_alone_are_translated(tmp_path: Path) -> None:
+    run = compose(pairs_config(write_pairs(tmp_path), tmp_path / "runs", callbacks=[])).fit()
+    asked = tmp_path / "asked.txt"
+    asked.write_text("the cat\na dog ran\n")
+    said = predicted(run, asked)
+    assert [row["text"] for row in said] == opened_pairs(run).predict(["the cat", "a dog ran"])
+    asked = write_jsonl(tmp_path / "asked.jsonl", [{"source": "the cat"}, {"source": "a dog ran"}])
+    assert [row["text"] for row in predicted(run, asked)] == [row["text"] for row in said]
+
+
+def opened_pairs(run: Run) -> Any:
+    from roots.modules import Seq2Seq
+
+    return Seq2Seq.load_from_checkpoint(run.best().trainer_file, weights_only=True).eval()
+
+
+# -- what is lacking -------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_asked_about_says_what_it_lacks(
+    classifier: Run, tmp_path: Path
+) -> None:
+    asked = write_jsonl(tmp_path / "asked.jsonl", [{"sentence": "the cat sat"}])
+    lacks = r"asked\.jsonl:1 has no column 'text'.*are: sentence\. Name it as the training rows do"
+    with pytest.raises(DataError, match=lacks):
+        predicted(classifier, asked)
+    asked = write_jsonl(tmp_path / "asked.jsonl", [{"text": "the cat sat"}])
+    assert len(predicted(classifier, asked)) == 1
+    with pytest.raises(DataError, match=r"nowhere\.jsonl"):
+        predicted(classifier, tmp_path / "nowhere.jsonl")
+    (tmp_path / "asked.xyz").write_text("the cat sat\n")
+    with pytest.raises(ConfigError, match=r"asked\.xyz does not say how its rows are read"):
+        predicted(classifier, tmp_path / "asked.xyz")
+    asked = write_jsonl(tmp_path / "asked.jsonl", [{"text": " "}, {"text": "the cat"}])
+    with pytest.raises(DataError, match=r"asked\.jsonl:1: 'text' is empty.*on_bad_row to skip"):
+        predicted(classifier, asked)
+    skip = ("--data.on_bad_row=skip", "--data.max_bad_fraction=0.5")
+    assert len(predicted(classifier, asked, *skip)) == 1
+
+
+def test_data_without_rows_of_a_task_are_refused(shards: Path, tmp_path: Path) -> None:
+    run = compose(tiny_config(shards, tmp_path / "runs", max_steps=3)).fit()
+    (tmp_path / "asked.txt").write_text("the cat\n")
+    with pytest.raises(ConfigError, match=r"TokenCorpus reads tokens.*roots generate"):
+        predicted(run, tmp_path / "asked.txt")
+
+
+def test_a_run_closes_with_what_can_be_done_with_it(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shlex
+
+    import yaml
+
+    file = tmp_path / "run.yaml"
+    config = texts_config(encoder, tmp_path, classes(60, 0))
+    file.write_text(yaml.safe_dump(config))
+    assert roots(["fit", "--config", str(file), "--trainer.monitor", "val/accuracy"]) == 0
+    said = capsys.readouterr().out
+    assert "val/accuracy 0." in said
+    assert "roots generate" not in said
+    line = next(line for line in said.splitlines() if "roots predict" in line)
+    arguments = shlex.split(line)[1:]
+    (tmp_path / "texts.txt").write_text("the cat sat\n")
+    arguments[-1] = str(tmp_path / arguments[-1])
+    assert roots(arguments) == 0
