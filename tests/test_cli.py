@@ -55,7 +55,7 @@ def test_help_imports_nothing_heavy_and_the_module_is_the_command() -> None:
     module = [sys.executable, "-m", "roots", "frobnicate"]
     done = subprocess.run(module, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("roots: There is no verb 'frobnicate'. The verbs are fit,")
+    assert done.stderr.startswith("roots: There is no verb 'frobnicate'. The verbs are corpus,")
 
 
 @pytest.mark.parametrize("flag", ["--version", "-V"])
@@ -70,7 +70,7 @@ def test_the_version_is_the_installed_one(flag: str, capsys: pytest.CaptureFixtu
 
 def test_an_unknown_verb_is_refused_with_those_there_are() -> None:
     with pytest.raises(
-        ConfigError, match=r"no verb 'trian'\. The verbs are fit, .*export"
+        ConfigError, match=r"no verb 'trian'\. The verbs are corpus, fit, .*export"
     ) as refused:
         run(["trian"])
     assert refused.value.exit_code == 2
