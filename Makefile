@@ -4,6 +4,10 @@
 # ARGS="…" is handed on to the command of the target.
 ARGS =
 
+# Processes that share the tests, file by file; each takes up to 2 GB. JOBS=0 runs them in one.
+JOBS = 2
+PYTEST = $(VENV_PYTHON) -m pytest -n $(JOBS) --dist loadfile
+
 VENV_PYTHON = .venv/bin/python
 PIP = $(VENV_PYTHON) -m pip install --quiet --no-input --disable-pip-version-check
 
@@ -43,6 +47,7 @@ help:
 	@echo 'make clean        remove .venv and caches; runs/ and corpora/ stay'
 	@echo
 	@echo 'ARGS="…"          is handed on:  make quickstart ARGS="--trainer.max_steps 50"'
+	@echo 'JOBS=2            processes that share the tests'
 	@echo 'PYTHON=…          the Python to use, where the first suitable one is not the right one'
 	@echo 'TORCH_INDEX=…     the index to take torch from, and nothing else'
 
@@ -54,10 +59,10 @@ setup: venv
 	@$(MAKE) -s .venv/.dev
 
 test: setup
-	$(VENV_PYTHON) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-full: setup
-	$(VENV_PYTHON) -m pytest -m '' $(ARGS)
+	$(PYTEST) -m '' $(ARGS)
 
 # All four, whatever the first one says.
 check: setup
