@@ -1,4 +1,4 @@
-"""What a run asks of a device: operations per token, in all, and the hours they take."""
+"""What a run asks of a device: operations per token, in all, and the time they take."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from roots.evaluation.run_page import duration
 from roots.networks import TokenFLOPs, count_flops
 from roots.plan.target import Target
 from roots.precision import device_peak, peak_of
@@ -92,9 +93,9 @@ def hours(
             " so no MFU is reported"
         )
     many = f"{ranks} x " if ranks > 1 else ""
-    needed = total / (mfu * peak * ranks) / 3600
+    needed = total / (mfu * peak * ranks)
     return (
-        f"{needed:.3g} hours if {mfu:.0%} MFU are reached"
+        f"{duration(needed)} if {mfu:.0%} MFU are reached"
         f" ({many}{device_name}, {peak / 1e12:,.4g} TFLOP/s dense)"
     )
 
