@@ -57,6 +57,7 @@ def describe_environment(trainer: Any, data: Any) -> dict[str, Any]:
         "data": {
             "path": str(data.path),
             "fingerprint": data.fingerprint if data.is_ready else "",
+            "validated_on": data.validated_on if data.is_ready else "",
         },
     }
 

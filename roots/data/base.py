@@ -79,6 +79,11 @@ class StepData(L.LightningDataModule, ABC):
         """Changes when a row or the tokenizer changes."""
 
     @property
+    def validated_on(self) -> str:
+        """Changes when a row that is validated on changes; empty where `fingerprint` tells it."""
+        return ""
+
+    @property
     @abstractmethod
     def n_train(self) -> int:
         """Counts the training rows, one epoch."""

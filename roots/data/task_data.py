@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
@@ -120,6 +121,7 @@ class TaskData(StepData):
         self._of_network = ""
         self._splits: dict[str, Split] = {}
         self._texts: dict[str, list[str]] = {}
+        self._validated_on = ""
         self._order: LikeLengths | None = None
 
     # -- what a subclass says ----------------------------------------------------------------
@@ -194,6 +196,12 @@ class TaskData(StepData):
         return found.hexdigest()
 
     @property
+    def validated_on(self) -> str:
+        """Changes when a validation row changes; the same for every tokenizer."""
+        self.split("val")
+        return self._validated_on
+
+    @property
     def n_train(self) -> int:
         """Counts the training rows."""
         return len(self.split("train"))
@@ -219,6 +227,7 @@ class TaskData(StepData):
                 train, val = self._train_and_val()
                 self._splits["train"] = self.make_split(train)
                 self._keep("val", val)
+                self._validated_on = sum_of_rows(val)
         return self._splits[name]
 
     def describe(self) -> str:
@@ -370,3 +379,12 @@ def _passed(row: Row, checks: Sequence[Check]) -> Row:
             raise DataError(checked.message)
         row = checked
     return row
+
+
+def sum_of_rows(rows: Sequence[Row]) -> str:
+    """Gives the sha256 of the rows' fields, in their order."""
+    found = hashlib.sha256()
+    for row in rows:
+        fields = json.dumps(dict(row.fields), sort_keys=True, ensure_ascii=False, default=str)
+        found.update(fields.encode() + b"\n")
+    return found.hexdigest()

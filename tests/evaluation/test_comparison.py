@@ -188,6 +188,21 @@ def test_runs_on_other_data_are_not_comparable(root: Path) -> None:
     assert found.differences == {}
 
 
+def test_runs_on_other_training_rows_are_comparable_on_the_same_validation_rows(root: Path) -> None:
+    rows = {"a": ("1", "v"), "b": ("2", "v"), "c": ("1", "w")}
+    for name, (trained, validated) in rows.items():
+        data = {"fingerprint": trained * 64, "validated_on": validated * 64}
+        for seed in (1, 2):
+            make_run(root / name / f"000{seed}", seed=seed, data=data)
+    found = compare(["a", "b", "c"])
+    assert set(found.apart) == {"C"}
+    assert (
+        "c/0001 was validated on other rows (fingerprint wwwwwwwwwwww) than a/0001"
+        in (found.apart["C"])
+    )
+    assert [len(found.spreads[letter]["final"].values) for letter in "AB"] == [2, 2]
+
+
 def test_another_metric_can_be_chosen_and_a_misspelt_one_is_refused(root: Path) -> None:
     a_group(root / "a", [1.0, 1.1])
     assert compare(["a"], metric="train/loss").spreads["A"]["final"].mean == 1.25

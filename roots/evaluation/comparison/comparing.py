@@ -177,15 +177,8 @@ class Comparison:
                 f"{other.name} trains {other.objective}, {first.name} {first.objective}:"
                 f" {self.metric} is not the same quantity."
             )
-        if first.fingerprint != other.fingerprint:
-            return (
-                f"{other.name} has other data (fingerprint {_short(other.fingerprint)}) than"
-                f" {first.name} ({_short(first.fingerprint)}): what was validated on differs too."
-            )
-        for name in SPLIT:
-            mine, its = (run.settings.get(name, MISSING) for run in (first, other))
-            if mine != its:
-                return f"{name} is {its}, and {mine} in {first.name}: other text is validated on."
+        if unlike := _other_validation(first, other):
+            return unlike
         if self.metric not in other.metrics.names:
             return f"{other.name} did not report {self.metric}."
         return ""
@@ -251,6 +244,27 @@ def _left_out(group: Group) -> list[str]:
 
 def _differ(values: Sequence[Any]) -> bool:
     return any(value != values[0] for value in values)
+
+
+def _other_validation(first: ComparedRun, other: ComparedRun) -> str:
+    """Says in which way another text was validated on; empty where it was the same."""
+    if first.validated_on and other.validated_on:
+        if first.validated_on == other.validated_on:
+            return ""
+        return (
+            f"{other.name} was validated on other rows (fingerprint {_short(other.validated_on)})"
+            f" than {first.name} ({_short(first.validated_on)})."
+        )
+    if first.fingerprint != other.fingerprint:
+        return (
+            f"{other.name} has other data (fingerprint {_short(other.fingerprint)}) than"
+            f" {first.name} ({_short(first.fingerprint)}): what was validated on differs too."
+        )
+    for name in SPLIT:
+        mine, its = (run.settings.get(name, MISSING) for run in (first, other))
+        if mine != its:
+            return f"{name} is {its}, and {mine} in {first.name}: other text is validated on."
+    return ""
 
 
 def _short(fingerprint: str) -> str:

@@ -97,7 +97,7 @@ def grouped(runs: Sequence[ComparedRun]) -> list[Group]:
 
 def _key(run: ComparedRun) -> str:
     settings = {k: v for k, v in run.settings.items() if k not in ASIDE}
-    return json.dumps([run.fingerprint, settings], sort_keys=True, default=str)
+    return json.dumps([run.fingerprint, run.validated_on, settings], sort_keys=True, default=str)
 
 
 def _letter(number: int) -> str:

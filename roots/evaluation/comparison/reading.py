@@ -23,6 +23,8 @@ class ComparedRun:
         state: running, finished, failed or interrupted.
         settings: Its configuration by dotted names.
         fingerprint: That of its data; empty where it was not recorded.
+        validated_on: The fingerprint of the rows that it was validated on; empty where that of its
+            data tells it.
         metrics: What it reported.
         monitor: The metric that tells its best checkpoint.
         mode: Whether the best has the `min` or the `max` of it.
@@ -33,6 +35,7 @@ class ComparedRun:
     state: str
     settings: dict[str, Any]
     fingerprint: str
+    validated_on: str
     metrics: Metrics
     monitor: str
     mode: str
@@ -85,11 +88,13 @@ def read_run(path: Path | str) -> ComparedRun:
     run = open_run(path)
     monitor, mode = run.monitor
     state = state_of(run)
+    data = _environment(run).get("data", {})
     return ComparedRun(
         run=run,
         state=state.state,
         settings=flat(run.config()),
-        fingerprint=_environment(run).get("data", {}).get("fingerprint") or "",
+        fingerprint=data.get("fingerprint") or "",
+        validated_on=data.get("validated_on") or "",
         metrics=load_metrics(run.metrics_file),
         monitor=monitor,
         mode=mode,
