@@ -18,6 +18,7 @@ from roots.fit.trainer import Trainer
 from roots.modules import StepModule
 from roots.records import plain
 from roots.runs import TRAINER_FILE, Run, newest, open_run
+from roots.runs.checkpoint import read_checkpoint
 
 
 @dataclass
@@ -120,8 +121,8 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     _refuse_other_teacher(run, composed.model)
     composed.trainer.settle(composed.data)
     if composed.data.is_ready:
-        noted = run.checkpoint(str(composed.trainer.resumed_from)).data
-        composed.data.check_past(noted, composed.trainer.max_steps)
+        noted = read_checkpoint(run.checkpoint_folder(composed.trainer.resumed_from))
+        composed.data.check_past(noted.data, composed.trainer.max_steps)
     return composed, changes
 
 
