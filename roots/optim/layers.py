@@ -62,7 +62,7 @@ _LAYER = re.compile(r"(?:.*\.)?(?:layers?|h|blocks?)\.(\d+)\.").match
 
 
 def by_layer(groups: list[dict[str, Any]], distances: dict[int, int]) -> list[dict[str, Any]]:
-    """Divides groups by how far their parameters are below the head, and names them so: `decayed@3`."""
+    """Divides groups by how far their parameters are below the head, and calls them `decayed@3`."""
     divided = []
     for group in groups:
         for distance in sorted({distances[id(p)] for p in group["params"]}):
