@@ -158,16 +158,19 @@ class TaskData(TaskRows, StepData):
             DataError: A row is bad, or there is no such split.
         """
         if name not in self._splits:
-            if name in ("test", "predict"):
-                self.split("train")  # which tells the labels
-                asked = name == "predict"
-                rows = asked_rows(self, self.predict_from) if asked else self._rows("test")
-                self._keep(name, rows)
-            else:
-                train, val = self._train_and_val()
-                self._splits["train"] = self.make_split(train)
-                self._keep("val", val)
+            self._read(name)
         return self._splits[name]
+
+    def recall(self, told: Any) -> None:
+        """Takes from a trained network what the training rows would tell.
+
+        Rows that have a file of their own are read without the training rows from then on.
+
+        Args:
+            told: Has its `tokenizer` and `labels`, and knows whether `some_have_no_answer`.
+        """
+        self._is_told = True
+        self.tokenizer = told.tokenizer
 
     def describe(self) -> str:
         """Says in one line what is read, and how much of it."""
@@ -265,6 +268,18 @@ class TaskData(TaskRows, StepData):
     def _all_of(self, name: str) -> DataLoader[StepBatch]:
         dataset = TaskEvaluation(self.split(name), share=self._share, ranks=self._ranks)
         return self._evaluation(dataset)
+
+    def _read(self, name: str) -> None:
+        """Reads a split; the training rows come first where they tell the labels."""
+        if name in ("test", "predict") or (name == "val" and self.val and self._is_told):
+            if not self._is_told:
+                self.split("train")
+            asked = name == "predict"
+            self._keep(name, asked_rows(self, self.predict_from) if asked else self._rows(name))
+            return
+        train, val = self._train_and_val()
+        self._splits["train"] = self.make_split(train)
+        self._keep("val", val)
 
     def _keep(self, name: str, rows: Sequence[Row]) -> None:
         """Keeps a split that is evaluated, and the beginnings of its texts, to quote them."""
