@@ -11,8 +11,15 @@ import pytest
 from pairs import pairs_config, write_pairs
 from quizzes import quiz_config, quiz_files
 from tiny import tiny_config
-from tiny_tags import tagged, tagging_config, words_data, write_bert
-from tiny_tasks import classes, task_config, write_jsonl
+from tiny_tasks import (
+    classes,
+    tagged,
+    tagging_config,
+    task_config,
+    words_data,
+    write_bert,
+    write_jsonl,
+)
 
 from roots.cli import run as roots
 from roots.errors import ConfigError, DataError
