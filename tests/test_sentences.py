@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_tags import DROPPED, write_wordpiece
+from tiny_tasks import DROPPED, write_wordpiece
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 

@@ -1,4 +1,4 @@
-"""A tiny encoder with a WordPiece tokenizer, labelled rows, and a tiny fine-tuning's run file."""
+"""Tiny encoders with WordPiece tokenizers, labelled rows and sentences, and run files of both."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import Any
 from tiny import WORDS
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+DROPPED = "\ufe0f"
+"""A word (in tweets, behind an emoji) of which BERT's normaliser leaves nothing."""
+TAGS = {"cat": "animal", "dog": "animal", "tree": "place", "mat": "place"}
 BERT = {
     "model_type": "bert",
     "hidden_size": 32,
@@ -25,13 +28,27 @@ BERT = {
 
 def write_tokenizer(folder: Path, words: Sequence[str] = WORDS) -> Path:
     """Writes a WordPiece tokenizer that frames texts as a BERT does; words fall into pieces."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
     letters = sorted({letter for word in words for letter in word})
     pieces = [*SPECIALS, ".", ",", *letters, *(f"##{letter}" for letter in letters)]
-    pieces += [word for word in words if len(word) in (2, 3)]
+    return _write_pieces(folder, [*pieces, *(word for word in words if len(word) in (2, 3))])
+
+
+def write_wordpiece(folder: Path) -> Path:
+    """Writes a BERT's tokenizer: every second word is one token, the others fall into letters."""
+    from tokenizers import normalizers
+
+    letters = sorted({letter for word in WORDS for letter in word} | set("@#.,!?"))
+    pieces = [*SPECIALS, *letters, *(f"##{letter}" for letter in letters), *WORDS[::2]]
+    return _write_pieces(folder, pieces, normalizers.BertNormalizer())
+
+
+def _write_pieces(folder: Path, pieces: Sequence[str], normalizer: Any = None) -> Path:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -49,12 +66,20 @@ def write_tokenizer(folder: Path, words: Sequence[str] = WORDS) -> Path:
 
 def write_encoder(folder: Path, **keys: Any) -> Path:
     """Writes a BERT without a head, as published encoders have none, and its tokenizer."""
+    return _write_network(write_tokenizer(folder), **keys)
+
+
+def write_bert(folder: Path) -> Path:
+    """Writes a BERT without a head, and the tokenizer that knows whole words."""
+    return _write_network(write_wordpiece(folder), max_position_embeddings=128)
+
+
+def _write_network(folder: Path, **keys: Any) -> Path:
     import torch
     from transformers import BertConfig, BertModel
 
     from roots.tokenizer import Tokenizer
 
-    write_tokenizer(folder)
     config = {k: v for k, v in {**BERT, **keys}.items() if k != "model_type"}
     torch.manual_seed(0)
     size = Tokenizer.load(folder).vocab_size
@@ -122,3 +147,51 @@ def task_config(
             **trainer,
         },
     }
+
+
+def tagged(n: int, seed: int) -> list[dict[str, Any]]:
+    """Sentences of 2 to 12 words whose tags can be seen: `dog` is an animal, `tree` a place."""
+    rng = random.Random(seed)
+    return [_tagged(rng) for _ in range(n)]
+
+
+def _tagged(rng: random.Random) -> dict[str, Any]:
+    words = [rng.choice([*WORDS, *TAGS]) for _ in range(rng.randint(2, 12))]
+    tags = [f"B-{TAGS[word]}" if word in TAGS else "O" for word in words]
+    for here in range(1, len(words)):
+        if words[here - 1] == "the" and tags[here] != "O":
+            tags[here - 1 : here + 1] = [tags[here], "I" + tags[here][1:]]
+    return {"words": words, "tags": tags}
+
+
+def write_conll(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """Writes a word and its tag on each line, a blank line between sentences."""
+    sentences = (
+        "".join(f"{word}\t{tag}\n" for word, tag in zip(row["words"], row["tags"], strict=True))
+        for row in rows
+    )
+    path.write_text("\n".join(sentences), encoding="utf-8")
+    return path
+
+
+def words_data(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> dict[str, Any]:
+    """The data part of a run file: the last twelve rows are for validation."""
+    arguments = {
+        "train": str(write_conll(folder / "train.conll", rows[:-12])),
+        "val": str(write_conll(folder / "val.conll", rows[-12:])),
+        "sequences_per_step": 8,
+        "seq_len": 64,
+        **settings,
+    }
+    return {"class_path": "roots.data.TaggedWords", "init_args": arguments}
+
+
+def tagging_config(
+    bert: Path, runs: Path, data: dict[str, Any], *, module: str = "TokenClassifier", **trainer: Any
+) -> dict[str, Any]:
+    """The run file of a tiny fine-tuning on words: in micro-batches of 3."""
+    config = task_config(module, data, bert, runs, **trainer)
+    config["name"] = "tagging"
+    config["model"]["init_args"]["optimizer"]["init_args"]["learning_rate"] = 5e-3
+    config["model"]["init_args"]["micro_batch_size"] = 3
+    return config

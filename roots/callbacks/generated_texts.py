@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -36,6 +36,9 @@ class GeneratedTexts(L.Callback):
     Raises:
         ConfigError: A negative number, or a choice that there is not.
     """
+
+    writes_with_whole_network: ClassVar[bool] = True
+    """It is refused beside a strategy that cuts the weights: see `check_together` of modules."""
 
     def __init__(
         self,

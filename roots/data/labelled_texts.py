@@ -112,9 +112,18 @@ class LabelledTexts(TaskData):
         return Labels(kind=self.kind, names=self._labels.names)
 
     def balanced_weights(self) -> list[float]:
-        """Weighs each class by how rare it is among the training rows."""
+        """Weighs each class by how rare it is among the training rows; not where none is read."""
+        if self._is_told:
+            return []
         labels = self.split("train").labels
         return balanced(labels, len(self.labels.names))
+
+    def recall(self, told: Any) -> None:
+        """Takes the labels as well."""
+        super().recall(told)
+        if self.kind != "value":
+            names = told.labels.names
+            self._labels = LabelSet(names, by_number=bool(self.given_labels))
 
     # -- rows --------------------------------------------------------------------------------
 

@@ -151,8 +151,14 @@ class Questions(TaskData):
     @property
     def some_have_no_answer(self) -> bool:
         """Whether a training question has no answer."""
-        self.split("train")
+        if not self._is_told:
+            self.split("train")
         return self._some_have_no_answer
+
+    def recall(self, told: Any) -> None:
+        """Takes whether some have no answer as well."""
+        super().recall(told)
+        self._some_have_no_answer = told.some_have_no_answer
 
     def split(self, name: str) -> QuestionSplit:
         """Gives `train`, `val`, `test`, or `threshold`: the questions that choose the threshold."""

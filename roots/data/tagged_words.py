@@ -114,11 +114,21 @@ class TaggedWords(TaskData):
         return Labels(kind="one", names=self._labels.names)
 
     def balanced_weights(self) -> list[float]:
-        """Weighs each tag by how rare it is among the labelled tokens; 1 where it never is."""
+        """Weighs each tag by how rare it is among the labelled tokens; 1 where it never is.
+
+        There are no weights where no training rows are read.
+        """
+        if self._is_told:
+            return []
         labels = self.split("train").labels.values  # type: ignore[union-attr]
         found, numbers = np.unique(labels[labels != IGNORE], return_inverse=True)
         weights = dict(zip(found.tolist(), balanced(numbers, len(found)), strict=True))
         return [weights.get(tag, 1.0) for tag in range(len(self.labels.names))]
+
+    def recall(self, told: Any) -> None:
+        """Takes the labels as well."""
+        super().recall(told)
+        self._labels = LabelSet(told.labels.names, by_number=bool(self.given_labels))
 
     # -- rows --------------------------------------------------------------------------------
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,22 +16,15 @@ from roots.data.base import StepData, first_few
 from roots.data.cards import quotation, split_card
 from roots.data.like_lengths import LikeLengths, padding_fraction
 from roots.data.splits import Split, TaskEvaluation, TaskSteps
-from roots.errors import ConfigError, DataError
-from roots.records import BadRow, Row, Vocabulary
+from roots.data.task_rows import TaskRows, sum_of_rows
+from roots.errors import ConfigError
+from roots.records import Row, Vocabulary
 from roots.runs import network_folder
-from roots.sources.rows import (
-    Check,
-    CheckedRows,
-    Columns,
-    RowSource,
-    hold_out,
-    rows_from,
-    shared_texts,
-)
+from roots.sources.rows import Columns, RowSource, rows_from
 from roots.tokenizer import Tokenizer, fetch_tokenizer
 
 
-class TaskData(StepData):
+class TaskData(TaskRows, StepData):
     """Reads labelled rows, tokenizes them, and yields steps of rows of like length.
 
     Args:
@@ -71,17 +62,6 @@ class TaskData(StepData):
         "rejected_file",
     )
     KEPT_AS: ClassVar[Mapping[str, str]] = {"tokenizer": "tokenizer_path"}
-    FIELDS: ClassVar[Sequence[str]] = ()
-    """What every row must have."""
-    OPTIONAL: ClassVar[Sequence[str]] = ()
-    """What a row may have."""
-    TEXTS: ClassVar[Sequence[str]] = ()
-    """What makes the text of a checked row, to find it in two splits; empty takes `FIELDS`."""
-    LABELS: ClassVar[Sequence[str]] = ()
-    """What a row that is only asked about need not have."""
-    LINE: ClassVar[str] = ""
-    """The field that a line of text is, where one is enough to be asked about."""
-
     same_lengths = False
 
     def __init__(
@@ -123,39 +103,6 @@ class TaskData(StepData):
         self._texts: dict[str, list[str]] = {}
         self._validated_on = ""
         self._order: LikeLengths | None = None
-
-    # -- what a subclass says ----------------------------------------------------------------
-
-    @abstractmethod
-    def checks(self) -> Sequence[Check]:
-        """Gives what is asked of a row; once `learn` was called, with what was learned."""
-
-    def learn(self, rows: Sequence[Row]) -> None:
-        """Takes from the training rows what the others must fit to: the labels."""
-
-    @abstractmethod
-    def make_split(self, rows: Sequence[Row]) -> Split:
-        """Turns checked rows into what the network reads."""
-
-    def checks_when_asked(self) -> Sequence[Check]:
-        """Gives what is asked of a row without labels."""
-        return self.checks()
-
-    def without_labels(self, row: Row) -> Mapping[str, object]:  # noqa: ARG002 - for a subclass
-        """Gives the fields that stand for labels where there are none."""
-        return dict.fromkeys(self.LABELS)
-
-    def texts_of(self, row: Row) -> str:
-        """Gives the text of a row: rows of the same text stay together when some are held out."""
-        return "\0".join(str(row.fields.get(name, "")) for name in (*self.FIELDS, *self.OPTIONAL))
-
-    def shown(self, row: Row) -> str:
-        """Gives the text of a row for a person."""
-        return self.texts_of(row).strip("\0").replace("\0", " ⏐ ")
-
-    def class_of(self, row: Row) -> Hashable:  # noqa: ARG002 - for a subclass
-        """Gives the class whose share a held-out part keeps."""
-        return None
 
     # -- what it is made of ------------------------------------------------------------------
 
@@ -218,17 +165,19 @@ class TaskData(StepData):
             DataError: A row is bad, or there is no such split.
         """
         if name not in self._splits:
-            if name in ("test", "predict"):
-                self.split("train")  # which tells the labels
-                asked = name == "predict"
-                rows = asked_rows(self, self.predict_from) if asked else self._rows("test")
-                self._keep(name, rows)
-            else:
-                train, val = self._train_and_val()
-                self._splits["train"] = self.make_split(train)
-                self._keep("val", val)
-                self._validated_on = sum_of_rows(val)
+            self._read(name)
         return self._splits[name]
+
+    def recall(self, told: Any) -> None:
+        """Takes from a trained network what the training rows would tell.
+
+        Rows that have a file of their own are read without the training rows from then on.
+
+        Args:
+            told: Has its `tokenizer` and `labels`, and knows whether `some_have_no_answer`.
+        """
+        self._is_told = True
+        self.tokenizer = told.tokenizer
 
     def describe(self) -> str:
         """Says in one line what is read, and how much of it."""
@@ -327,64 +276,21 @@ class TaskData(StepData):
         dataset = TaskEvaluation(self.split(name), share=self._share, ranks=self._ranks)
         return self._evaluation(dataset)
 
+    def _read(self, name: str) -> None:
+        """Reads a split; the training rows come first where they tell the labels."""
+        if name in ("test", "predict") or (name == "val" and self.val and self._is_told):
+            if not self._is_told:
+                self.split("train")
+            asked = name == "predict"
+            self._keep(name, asked_rows(self, self.predict_from) if asked else self._rows(name))
+            return
+        train, val = self._train_and_val()
+        self._splits["train"] = self.make_split(train)
+        self._keep("val", val)
+
     def _keep(self, name: str, rows: Sequence[Row]) -> None:
         """Keeps a split that is evaluated, and the beginnings of its texts, to quote them."""
         self._splits[name] = self.make_split(rows)
+        if name == "val":
+            self._validated_on = sum_of_rows(rows)
         self._texts[name] = [quotation(self.shown(row)) for row in rows]
-
-    def _train_and_val(self) -> tuple[list[Row], list[Row]]:
-        rows = self._rows("train", rejected_file=self.rejected_file)
-        self.learn(rows)
-        checks = self.checks()  # again, with what was learned of all
-        rows = [_passed(row, checks) for row in rows]
-        if self.val:
-            val = self._rows("val")
-            texts = self.TEXTS or self.FIELDS
-            leak = shared_texts(rows, val, fields=texts, names=("train", "val"))
-            self.remarks += [leak.remark()] if leak.remark() else []
-            return rows, val
-        if not self.val_fraction:
-            return rows, []
-        train, held = hold_out(
-            len(rows),
-            fraction=self.val_fraction,
-            seed=1,
-            by=[self.texts_of(row) for row in rows],
-            strata=[self.class_of(row) for row in rows],
-        )
-        return [rows[n] for n in train], [rows[n] for n in held]
-
-    def _rows(self, name: str, rejected_file: str = "") -> list[Row]:
-        source = {"train": self.train, "val": self.val, "test": self.test}[name]
-        if not source:
-            raise DataError(f"There are no {name} rows. Set data.{name} to a file of them.")
-        checked = CheckedRows(
-            rows_from(source),
-            checks=[self._read_as, *self.checks()],
-            on_bad_row=self.on_bad_row,  # type: ignore[arg-type]
-            max_bad_fraction=self.max_bad_fraction,
-            rejected_file=rejected_file,
-        )
-        rows = list(checked)
-        if remark := checked.books.remark():
-            self.remarks.append(f"{name}: {remark}")
-        return rows
-
-
-def _passed(row: Row, checks: Sequence[Check]) -> Row:
-    """Gives a row as the checks leave it; raises DataError when one refuses it."""
-    for check in checks:
-        checked = check(row)
-        if isinstance(checked, BadRow):
-            raise DataError(checked.message)
-        row = checked
-    return row
-
-
-def sum_of_rows(rows: Sequence[Row]) -> str:
-    """Gives the sha256 of the rows' fields, in their order."""
-    found = hashlib.sha256()
-    for row in rows:
-        fields = json.dumps(dict(row.fields), sort_keys=True, ensure_ascii=False, default=str)
-        found.update(fields.encode() + b"\n")
-    return found.hexdigest()

@@ -42,7 +42,14 @@ def choose_strategy(settings: Mapping[str, Any], model: Any, data: Any) -> StepS
         kind = precision_named(precision, torch.device(target.kind))
     on_host = type(kind)()
     on_host.use_device(torch.device("cpu"))
-    planner = Planner(model, data, lambda: model.builder.empty(config, model.head), on_host, target)
+    planner = Planner(
+        model,
+        data,
+        lambda: model.builder.empty(config, model.head),
+        on_host,
+        target,
+        callbacks=settings.get("callbacks") or (),
+    )
     rows = 0 if model.seeks_rows else model.micro_batch_size
     way, why = chosen(planner, rows)
     model.remarks.append(f"strategy: {way_words(way)}, chosen by the plan: {why}")

@@ -15,6 +15,7 @@ from roots.callbacks.utilization import share_in_words
 from roots.data import Conversations, TaskData
 from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
+from roots.fit.loading import remembered
 from roots.fit.predictions import check_ending, gathered, write_rows
 from roots.fit.run_files import read_run_files
 from roots.plan import plan_run
@@ -116,6 +117,7 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
     if verb == "predict" and not (own.run or own.to):
         raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
     if verb == "predict":
+        _recall(composed)
         if own.asked:
             _ask(composed.data, own.asked)
         _predict(composed, Path(own.to or f"{own.run}/predictions.jsonl"))
@@ -137,6 +139,13 @@ def _tell(trainer: Any, verb: str, own: argparse.Namespace) -> None:
     if details := trainer.details:
         stage = "test" if verb == "test" else "val"
         write_details(Run(own.run), stage, {"checkpoint": own.checkpoint, **details})
+
+
+def _recall(composed: Composed) -> None:
+    """Lets rows be read by what the checkpoint knows, so that the training rows may be gone."""
+    if composed.checkpoint is not None and isinstance(composed.data, TaskData):
+        arguments = composed.config["data"]["init_args"]
+        composed.data.recall(remembered(composed.checkpoint.parent, arguments))
 
 
 def _ask(data: Any, path: str) -> None:

@@ -13,7 +13,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from roots.errors import ConfigError, nearest
 from roots.fit.choosing import choose_strategy
-from roots.fit.trainer import REFUSED, Trainer
+from roots.fit.trainer import Trainer
+from roots.fit.trainer_settings import REFUSED
 from roots.modules import StepModule
 from roots.modules.building import check_together
 

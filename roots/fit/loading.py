@@ -19,7 +19,7 @@ from roots.tokenizer import FRAMED_BY, Tokenizer
 
 
 @dataclass(frozen=True)
-class _Remembered:
+class Remembered:
     """What a module learns of its data, from the folder of a checkpoint.
 
     Args:
@@ -84,14 +84,25 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
     arguments = {**spec["init_args"], "network": network}
     module = rebuild({**spec, "init_args": arguments}, StepModule)  # type: ignore[type-abstract]
     assert isinstance(module, StepModule)
+    module.learn_of(remembered(folder, config["data"]["init_args"]))
+    module.build(seed=0, device=torch.device(device))
+    return module.to(device).eval()
+
+
+def remembered(folder: Path, arguments: dict[str, Any]) -> Remembered:
+    """Reads what a checkpoint's folder knows of the data.
+
+    Args:
+        folder: The checkpoint's.
+        arguments: Those of the run's data module.
+
+    Raises:
+        CheckpointError: The folder has no configuration that can be read.
+    """
     try:
         told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{folder / 'config.json'} cannot be read: {error}. Use another checkpoint of the run."
         ) from error
-    arguments = config["data"]["init_args"]
-    tokenizer, seq_len = Tokenizer.load(folder), arguments.get("seq_len", 128)
-    module.learn_of(_Remembered(tokenizer, seq_len, told, arguments))
-    module.build(seed=0, device=torch.device(device))
-    return module.to(device).eval()
+    return Remembered(Tokenizer.load(folder), arguments.get("seq_len", 128), told, arguments)

@@ -2,58 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 
-from roots.callbacks import (
-    Checkpoints,
-    Compilation,
-    EarlyStopping,
-    NonFinite,
-    Progress,
-    Recorder,
-    Samples,
-    SkippedSteps,
-    StopSignals,
-    Throughput,
-    WandbRun,
-)
+from roots.callbacks import Checkpoints, NonFinite, Progress, Recorder, SkippedSteps, Throughput
 from roots.errors import ConfigError
 from roots.fit.devices import resolve_devices
-from roots.fit.micro_batch_size import MicroBatchSize
-from roots.precision import StepPrecision, precision_named
+from roots.fit.named import step_precision, step_strategy
+from roots.fit.quiet import quieten_lightning
+from roots.fit.run_callbacks import run_callbacks
+from roots.fit.trainer_settings import (
+    check_counts,
+    check_one_of,
+    check_tracked,
+    refuses_lightnings_own,
+)
+from roots.precision import StepPrecision
 from roots.records import plain
 from roots.runs import Run, check_name
-from roots.strategies import StepStrategy, strategy_named
-
-REFUSED = {
-    "accumulate_grad_batches": "a loader item is a whole optimizer step here; set"
-    " model.micro_batch_size to cut it into forward passes that fit into memory",
-    "gradient_clip_val": "it is clipped by its norm over all ranks; set model.clip_norm",
-    "gradient_clip_algorithm": "it is clipped by norm; set model.clip_norm",
-    "val_check_interval": "set trainer.val_every_steps, in optimizer steps",
-    "log_every_n_steps": "set trainer.log_every_steps",
-}
-"""Lightning's arguments that would count something else here, and what to set instead."""
-
-
-def _refuses_lightnings_own(init: Callable[..., None]) -> Callable[..., None]:
-    """Says what to set instead of Lightning's arguments that would count something else."""
-
-    @functools.wraps(init)
-    def checked(self: Trainer, **arguments: Any) -> None:
-        for name in REFUSED.keys() & arguments.keys():
-            raise ConfigError(f"trainer.{name} is not used: {REFUSED[name]}.")
-        init(self, **arguments)
-
-    return checked
+from roots.strategies import StepStrategy
 
 
 class Trainer(L.Trainer):
@@ -103,7 +72,7 @@ class Trainer(L.Trainer):
         ConfigError: A number that cannot work, or names that do not fit together.
     """
 
-    @_refuses_lightnings_own
+    @refuses_lightnings_own
     def __init__(
         self,
         *,
@@ -135,8 +104,8 @@ class Trainer(L.Trainer):
         on_failed_save: str = "stop",
         callbacks: list[L.Callback] | None = None,
     ) -> None:
-        _check_counts(1, log_every_steps=log_every_steps)
-        _check_counts(
+        check_counts(1, log_every_steps=log_every_steps)
+        check_counts(
             0,
             max_steps=max_steps,
             val_every_steps=val_every_steps,
@@ -144,10 +113,10 @@ class Trainer(L.Trainer):
             keep_best=keep_best,
             early_stopping=early_stopping,
         )
-        _check_one_of(max_steps=max_steps, max_epochs=max_epochs)
+        check_one_of(max_steps=max_steps, max_epochs=max_epochs)
         if val_every_epochs:
-            _check_one_of(val_every_steps=val_every_steps, val_every_epochs=val_every_epochs)
-        _check_tracked(wandb=wandb, wandb_checkpoints=wandb_checkpoints)
+            check_one_of(val_every_steps=val_every_steps, val_every_epochs=val_every_epochs)
+        check_tracked(wandb=wandb, wandb_checkpoints=wandb_checkpoints)
         check_name(name)
         self._arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.epochs = max_epochs
@@ -166,7 +135,6 @@ class Trainer(L.Trainer):
         self.passed_over: dict[Path, str] = {}
         self.stopped_early = ""
         """Why the run ended before its last step, in words."""
-        self._patience = early_stopping
         self.latest: dict[str, float] = {}
         self.details: dict[str, Any] = {}  # of the newest evaluation, beside its numbers
         self.throughput = Throughput()
@@ -182,17 +150,23 @@ class Trainer(L.Trainer):
             on_failed_save=on_failed_save,
         )
         self._recorder = Recorder()
-        _quieten_lightning()
+        quieten_lightning()
         super().__init__(
             max_steps=max_steps or 1,  # until the data tell how long an epoch is
             val_check_interval=val_every_steps or max_steps or 1,
             check_val_every_n_epoch=None,
-            strategy=self._strategy(strategy, device, n_local * num_nodes),
-            plugins=[self._precision(precision, device)],
+            strategy=step_strategy(strategy, device, n_local * num_nodes),
+            plugins=[step_precision(precision, device)],
             accelerator=device.type,
             devices=devices if isinstance(devices, list) else n_local,
             num_nodes=num_nodes,
-            callbacks=self._callbacks(callbacks or [], progress=progress),
+            callbacks=run_callbacks(
+                self,
+                callbacks or [],
+                recorder=self._recorder,
+                patience=early_stopping,
+                progress=progress,
+            ),
             logger=False,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
@@ -308,96 +282,3 @@ class Trainer(L.Trainer):
             if isinstance(callback, NonFinite):
                 callback.check(self, self.lightning_module)
                 callback.check_weights(self, self.lightning_module)
-
-    # -- how ---------------------------------------------------------------------------------
-
-    def _callbacks(self, given: list[L.Callback], *, progress: bool) -> list[L.Callback]:
-        before: list[L.Callback] = [
-            MicroBatchSize(),
-            self._recorder,
-            Compilation(),
-            NonFinite(action=self.on_non_finite),
-            self.skipped_steps,
-            _StopAfterLastStep(),
-        ]
-        shown: list[L.Callback] = [Progress()] if progress else []
-        sent: list[L.Callback] = []
-        if self.wandb:
-            sent.append(WandbRun(checkpoints=self.wandb_checkpoints))
-        if self._patience:
-            before.append(EarlyStopping(patience=self._patience))
-        samples = [c for c in given if isinstance(c, Samples)]
-        others = [c for c in given if not isinstance(c, Samples)]
-        return [*before, *others, *shown, *samples, self.checkpoints, StopSignals(), *sent]
-
-    def _strategy(
-        self, strategy: str | StepStrategy, device: torch.device, n_processes: int
-    ) -> StepStrategy:
-        if isinstance(strategy, StepStrategy):
-            return strategy
-        if not isinstance(strategy, str):
-            raise ConfigError(
-                f"{type(strategy).__name__} is a strategy of Lightning, without the step protocol"
-                " of roots. Take the one of the same name from roots.strategies, or a name."
-            )
-        return strategy_named(strategy, device, n_processes)
-
-    def _precision(self, precision: str | StepPrecision, device: torch.device) -> StepPrecision:
-        if isinstance(precision, str):
-            return precision_named(precision, device)
-        if not isinstance(precision, StepPrecision):
-            raise ConfigError(
-                f"{type(precision).__name__} is a precision of Lightning, which the step by hand"
-                " does not know. Take the one of the same name from roots.precision, or a name."
-            )
-        precision.use_device(device)
-        return precision
-
-
-class _StopAfterLastStep(L.Callback):
-    """Lets Lightning validate after the last step, whatever the interval says."""
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
-        if trainer.global_step >= trainer.max_steps:
-            trainer.should_stop = True
-
-
-def _check_counts(least: int, **counts: int) -> None:
-    for name, value in counts.items():
-        if value < least:
-            raise ConfigError(
-                f"{name}={value} is too small. Set trainer.{name} to {least} or more."
-            )
-
-
-def _check_one_of(**given: float) -> None:
-    """Raises ConfigError unless exactly one of two lengths is given, and none is negative."""
-    names = [f"trainer.{name}" for name in given]
-    values = ", ".join(f"{name}={value:g}" for name, value in given.items())
-    if any(value < 0 for value in given.values()) or sum(map(bool, given.values())) != 1:
-        raise ConfigError(f"{values}: set one of {' and '.join(names)} above 0, and not the other.")
-
-
-def _check_tracked(*, wandb: bool, wandb_checkpoints: bool) -> None:
-    if wandb_checkpoints and not wandb:
-        raise ConfigError(
-            "wandb_checkpoints=true sends checkpoints to W&B, but wandb=false tracks nothing there."
-            " Set trainer.wandb true as well, or leave trainer.wandb_checkpoints out."
-        )
-
-
-def _quieten_lightning() -> None:
-    """Silences advice that does not hold here: there are no workers to add, no loops to shorten."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for advice in (
-        ".*does not have many workers.*",
-        ".*ended before the epoch ended and your dataloader is.*",
-        ".*is smaller than the logging interval.*",
-        ".*found in eval mode at the start of training.*",
-        ".*is not resumable.*",
-        ".*Total length of `list` across ranks is zero.*",  # there is no validation text
-        ".*logging on epoch level in distributed setting.*",  # what is logged is summed over ranks
-        ".*LeafSpec.*is deprecated.*",  # Lightning 2.6 with torch 2.13
-    ):
-        warnings.filterwarnings("ignore", message=advice)

@@ -59,6 +59,15 @@ def check_together(module: Any, trainer: Any) -> None:
             f"{type(strategy).__name__} cuts the weights over the devices, and a teacher is whole"
             " on each. Leave out model.distiller, or set trainer.strategy to ddp or single_device."
         )
+    for callback in trainer.callbacks:
+        if getattr(callback, "writes_with_whole_network", False):
+            raise ConfigError(
+                f"{type(callback).__name__} lets every rank write targets of its own rows, and"
+                f" {type(strategy).__name__} cuts the weights over the devices: none has a network"
+                " that could. Leave it out of trainer.callbacks and write when the run is done"
+                " (roots predict --run RUN --trainer.strategy auto), or set trainer.strategy to"
+                " ddp or single_device."
+            )
     for name in ("quantise", "adapter"):  # they are put on a network that is whole
         if setting := getattr(module.builder, name):
             raise ConfigError(

@@ -195,6 +195,19 @@ class Seq2Seq(StepModule):
 
     # -- targets -------------------------------------------------------------------------------
 
+    def setup(self, stage: str) -> None:
+        """Refuses to predict where no device has the whole network.
+
+        Raises:
+            ConfigError: The strategy cuts the weights.
+        """
+        if stage == "predict" and not self._strategy.builds_whole:
+            raise ConfigError(
+                f"{type(self._strategy).__name__} cuts the weights over the devices, and a target"
+                " is written by one that has them all. Set trainer.strategy to ddp, or to auto with"
+                " trainer.devices 1: a checkpoint fits any."
+            )
+
     def write(self, batch: PairBatch) -> list[str]:
         """Generates a target for each row of a batch, fillers included."""
         assert self.format is not None

@@ -11,9 +11,10 @@ from transformers import PreTrainedModel
 
 from roots.batch import IGNORE, PairBatch, Score
 from roots.errors import ConfigError
+from roots.networks.large_states import logits_apart, logits_of_large_states
 from roots.networks.root import Root
 from roots.networks.task import inputs_of
-from roots.networks.trainable import Objective, _compare, _States
+from roots.networks.trainable import Objective
 from roots.networks.unpacked import rows_are_unpacked
 
 
@@ -159,7 +160,9 @@ class Seq2SeqTrainable(Root):
         tokens = torch.arange(8, device=device).remainder(self.network.config.vocab_size)[None]
         mask = torch.tensor([[1] * 7 + [0]], device=device)
         inputs: dict[str, Tensor | None] = {"input_ids": tokens, "attention_mask": mask}
-        own, states = self._logits_of_large_states(inputs, tokens)
+        own, states = logits_of_large_states(
+            self.network.get_decoder(), lambda: self.logits(inputs, tokens)
+        )
         if states is None:
             return "its forward does not run its decoder"
         if not torch.equal(states.received, self.states(inputs, tokens)):
@@ -168,21 +171,4 @@ class Seq2SeqTrainable(Root):
         assert isinstance(weight, Tensor)
         if weight.shape[-1] != states.given.shape[-1]:
             return "its head does not take what its decoder gives"
-        return _compare(own, self.head(self.scaled(states.given)))
-
-    def _logits_of_large_states(
-        self, inputs: dict[str, Tensor | None], read: Int[Tensor, "1 U"]
-    ) -> tuple[Float[Tensor, "1 U V"], _States | None]:
-        caught: list[_States] = []
-
-        def replace(_module: nn.Module, _args: Any, output: Any) -> Any:
-            caught.append(_States(output.last_hidden_state))
-            output.last_hidden_state = caught[-1].given
-            return output
-
-        hook = self.network.get_decoder().register_forward_hook(replace)
-        try:
-            own = self.logits(inputs, read)
-        finally:
-            hook.remove()
-        return own, caught[-1] if caught else None
+        return logits_apart(own, self.head(self.scaled(states.given)))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from roots.batch import Score, TokenBatch
+from roots.networks.large_states import logits_apart, logits_of_large_states
 from roots.networks.packing import packed_arguments
 from roots.networks.root import Root
 from roots.networks.unpacked import rows_are_packed, rows_are_unpacked
@@ -123,7 +124,9 @@ class Trainable(Root):
         mode = self.network.training
         self.network.eval()
         try:
-            own, states = _logits_of_large_states(self.network, tokens)
+            own, states = logits_of_large_states(
+                self.network.base_model, lambda: self.logits(tokens)
+            )
             if states is None:
                 return "its forward does not run its base_model"
             if not torch.equal(states.received, self.body(tokens)):
@@ -133,42 +136,4 @@ class Trainable(Root):
             ours = self.head(states.given)
         finally:
             self.network.train(mode)
-        return _compare(own, ours)
-
-
-class _States:
-    """The hidden states that the body made, and the large ones that were given to the head."""
-
-    def __init__(self, received: Tensor) -> None:
-        self.received = received
-        wave = torch.arange(received.numel(), device=received.device, dtype=torch.float32)
-        self.given = (30 * torch.sin(wave * 12.9898)).view_as(received).to(received.dtype)
-
-
-def _logits_of_large_states(
-    network: PreTrainedModel, tokens: Int[Tensor, "1 T"]
-) -> tuple[Float[Tensor, "1 T V"], _States | None]:
-    caught: list[_States] = []
-
-    def replace(_module: nn.Module, _args: Any, output: Any) -> Any:
-        caught.append(_States(output.last_hidden_state))
-        output.last_hidden_state = caught[-1].given
-        return output
-
-    hook = network.base_model.register_forward_hook(replace)
-    try:
-        own = network(input_ids=tokens, use_cache=False).logits
-    finally:
-        hook.remove()
-    return own, caught[-1] if caught else None
-
-
-def _compare(own: Float[Tensor, "1 T V"], ours: Float[Tensor, "1 T V"]) -> str:
-    if own.shape != ours.shape:
-        return f"its logits are {tuple(own.shape)}, those of its head {tuple(ours.shape)}"
-    apart = (own.float() - ours.float()).abs().max()
-    scale = own.float().abs().max().clamp(min=1e-6)
-    tolerance = 1e-4 if own.dtype == torch.float32 else 2e-2
-    if apart > tolerance * scale:
-        return f"its logits differ from those of its head by {float(apart / scale):.1%}"
-    return ""
+        return logits_apart(own, ours)

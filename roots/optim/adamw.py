@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from roots.errors import ConfigError
-from roots.optim.builder import OptimizerBuilder, check_decay_rates, check_not_negative
-from roots.optim.groups import (
-    check_group_names,
-    distances_from_the_top,
-    owned,
-    parameter_groups,
+from roots.optim.builder import (
+    OptimizerBuilder,
+    check_decay_rates,
+    check_layer_decay,
+    check_not_negative,
 )
+from roots.optim.groups import check_group_names, owned, parameter_groups
+from roots.optim.layers import by_layer, distances_from_the_top, kind_of, layers_below
 
 
 class AdamW(OptimizerBuilder):
@@ -52,11 +52,7 @@ class AdamW(OptimizerBuilder):
         layer_decay: float = 1.0,
     ) -> None:
         check_not_negative(learning_rate=learning_rate, weight_decay=weight_decay, eps=eps)
-        if not 0 < layer_decay <= 1:
-            raise ConfigError(
-                f"layer_decay={layer_decay:g} is no fraction of the rate of the layer above."
-                " Set it over 0 and at most to 1; 0.9 is usual, 1 trains all layers alike."
-            )
+        check_layer_decay(layer_decay)
         check_decay_rates(beta1=beta1, beta2=beta2)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -69,7 +65,7 @@ class AdamW(OptimizerBuilder):
         """Builds torch's AdamW over the two parameter groups, or over two for each layer."""
         groups = parameter_groups(network, weight_decay=self.weight_decay)
         if self.layer_decay < 1:
-            groups = _by_layer(groups, distances_from_the_top(network))
+            groups = by_layer(groups, distances_from_the_top(network))
         return fastest_adamw(
             groups,
             lr=self.learning_rate,
@@ -79,13 +75,12 @@ class AdamW(OptimizerBuilder):
 
     def settings(self, group: dict[str, Any]) -> dict[str, Any]:
         """Gives a group's settings, the rate aside."""
-        decay = self.weight_decay if group["name"].split("@")[0] == "decayed" else 0.0
+        decay = self.weight_decay if kind_of(group) == "decayed" else 0.0
         return {"weight_decay": decay, "betas": (self.beta1, self.beta2), "eps": self.eps}
 
     def peak_rate(self, group: dict[str, Any]) -> float:
         """Gives the peak rate of a layer, by how far it is below the head."""
-        _, _, distance = group["name"].partition("@")
-        return self.learning_rate * self.layer_decay ** int(distance or 0)
+        return self.learning_rate * self.layer_decay ** layers_below(group)
 
     def state_bytes(self, network: nn.Module) -> int:
         """Two float32 values per parameter: the running means of the gradient and its square."""
@@ -107,16 +102,6 @@ def fastest_adamw(groups: list[dict[str, Any]], **settings: Any) -> Optimizer:
     adamw = torch.optim.AdamW(groups, fused=fused or None, **settings)
     adamw.register_load_state_dict_pre_hook(_adapted)
     return adamw
-
-
-def _by_layer(groups: list[dict[str, Any]], distances: dict[int, int]) -> list[dict[str, Any]]:
-    """Divides groups by how far their parameters are below the head, and names them so."""
-    divided = []
-    for group in groups:
-        for distance in sorted({distances[id(p)] for p in group["params"]}):
-            here = [p for p in group["params"] if distances[id(p)] == distance]
-            divided.append({**group, "params": here, "name": f"{group['name']}@{distance}"})
-    return divided
 
 
 @functools.cache

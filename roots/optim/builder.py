@@ -61,6 +61,15 @@ def check_not_negative(**settings: float) -> None:
             raise ConfigError(f"{name}={value:g} is negative. Set it to 0 or more.")
 
 
+def check_layer_decay(layer_decay: float) -> None:
+    """Raises ConfigError for what is no fraction of a rate."""
+    if not 0 < layer_decay <= 1:
+        raise ConfigError(
+            f"layer_decay={layer_decay:g} is no fraction of the rate of the layer above."
+            " Set it over 0 and at most to 1; 0.9 is usual, 1 trains all layers alike."
+        )
+
+
 def check_decay_rates(**settings: float) -> None:
     """Raises ConfigError for a setting that is no decay rate of a running mean."""
     for name, value in settings.items():

@@ -11,7 +11,7 @@ after the last micro-batch, gradients lie whole on each device until then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -100,6 +100,7 @@ class Planner:
         empty: Makes the network on the meta device, anew each time.
         precision: The precision plugin, which computes on the host.
         target: The devices.
+        callbacks: Those of the run: some work with some strategies only.
     """
 
     model: Any
@@ -107,6 +108,7 @@ class Planner:
     empty: Callable[[], Any]
     precision: Any
     target: Target
+    callbacks: Sequence[Any] = ()
     _held: dict[int, Held] = field(default_factory=dict)
     _passages: dict[Any, Passage] = field(default_factory=dict)
 

@@ -33,6 +33,7 @@ def planner_of(trainer: Any, model: Any, data: Any, target: Target | None = None
         empty=partial(model.builder.empty, config, model.head),
         precision=precision_for(trainer, target),
         target=target or target_of(trainer),
+        callbacks=trainer.callbacks,
     )
 
 

@@ -127,7 +127,9 @@ def refusal(planner: Planner, way: Way) -> str:
     """Says why a run cannot be split so; empty where it can."""
     strategies: dict[str, Any] = {"single_device": SingleDevice, "ddp": DDP}
     strategy = strategies.get(way.strategy, FSDP)()
-    trainer = SimpleNamespace(strategy=strategy, precision_plugin=planner.precision)
+    trainer = SimpleNamespace(
+        strategy=strategy, precision_plugin=planner.precision, callbacks=planner.callbacks
+    )
     try:
         check_together(planner.model, trainer)
     except ConfigError as error:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from roots.errors import DataError
 from roots.records import Vocabulary
+from roots.tokenizer.token_bytes import byte_length_of
 
 _DEFINITION = "tokenizer.json"
 _SETTINGS = "tokenizer_config.json"
@@ -34,8 +34,6 @@ _ROLES = (
     "sep_token",
     "cls_token",
 )
-_WORD_START = "\u2581"
-_BYTE = re.compile("<0x[0-9A-F]{2}>")
 _EVERY_CHARACTER = ({"Regex": r"[\s\S]"}, "Isolated", False)
 _LACKING_SHOWN = 10
 
@@ -181,7 +179,7 @@ class Tokenizer:
             (V,) int64.
         """
         lengths = np.zeros(self.vocab_size, dtype=np.int64)
-        measure = _measure(json.loads(self.definition))
+        measure = byte_length_of(json.loads(self.definition))
         for token, id_ in self._rust.get_vocab(with_added_tokens=True).items():
             lengths[id_] = measure(token)
         for id_, added in self._rust.get_added_tokens_decoder().items():
@@ -286,33 +284,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise DataError(f"{path.name} holds no JSON object. Fetch or save it again.")
     return read
-
-
-def _measure(definition: dict[str, Any]) -> Callable[[str], int]:
-    """Chooses how many bytes a token of this kind of tokenizer stands for."""
-    model = definition["model"]
-    kinds = _kinds(definition.get("pre_tokenizer")) | _kinds(definition.get("decoder"))
-    if "ByteLevel" in kinds:
-        return len  # each character of such a token is one byte in disguise
-    if model.get("type") == "WordLevel" and "Metaspace" not in kinds:
-        return lambda token: len(token.encode())
-    if model.get("type") == "WordPiece":
-        prefix = model.get("continuing_subword_prefix", "##")
-        return lambda token: len(token.removeprefix(prefix).encode())
-    suffix = model.get("end_of_word_suffix") or ""
-    has_bytes = bool(model.get("byte_fallback"))
-
-    def measure(token: str) -> int:
-        if has_bytes and _BYTE.fullmatch(token):
-            return 1
-        return len(token.removesuffix(suffix).replace(_WORD_START, " ").encode())
-
-    return measure
-
-
-def _kinds(part: dict[str, Any] | None) -> set[str]:
-    """Collects the types in a pre-tokenizer or decoder, those inside a Sequence too."""
-    if part is None:
-        return set()
-    inner = part.get("pretokenizers", []) + part.get("decoders", [])
-    return {part["type"]}.union(*(_kinds(each) for each in inner))

@@ -10,8 +10,7 @@ import pytest
 import yaml
 from quizzes import squad
 from tiny_chat import conversations, write_chat_network
-from tiny_tags import tagged, write_conll
-from tiny_tasks import sentence, write_encoder, write_jsonl
+from tiny_tasks import sentence, tagged, write_conll, write_encoder, write_jsonl
 
 from roots.cli import run as roots
 from roots.fit import compose, read_run_files

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_tags import tagging_config, write_bert, write_wordpiece
+from tiny_tasks import tagging_config, write_bert, write_wordpiece
 
 from roots.data import RelationTexts, mark_relation
 from roots.errors import ConfigError, DataError

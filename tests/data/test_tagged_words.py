@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_tags import DROPPED, tagged, write_conll, write_wordpiece
+from tiny_tasks import DROPPED, tagged, write_conll, write_wordpiece
 
 from roots.batch import IGNORE
 from roots.data import TaggedWords

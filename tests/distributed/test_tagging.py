@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ranks import run_ranks
-from tiny_tags import tagged, tagging_config, words_data, write_bert
+from tiny_tasks import tagged, tagging_config, words_data, write_bert
 
 from roots.fit import compose
 

@@ -11,8 +11,15 @@ import pytest
 from pairs import pairs_config, write_pairs
 from quizzes import quiz_config, quiz_files
 from tiny import tiny_config
-from tiny_tags import tagged, tagging_config, words_data, write_bert
-from tiny_tasks import classes, task_config, write_jsonl
+from tiny_tasks import (
+    classes,
+    tagged,
+    tagging_config,
+    task_config,
+    words_data,
+    write_bert,
+    write_jsonl,
+)
 
 from roots.cli import run as roots
 from roots.errors import ConfigError, DataError
@@ -72,6 +79,42 @@ def test_texts_without_a_label_column_are_told_as_in_a_notebook(
             assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)
 
 
+def test_the_training_rows_may_be_gone(
+    classifier: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = write_jsonl(tmp_path / "asked.jsonl", [{"text": "the cat"}, {"text": "a dog ran"}])
+    out = str(tmp_path / "said.jsonl")
+    validation = ["predict", "--run", str(classifier.path), "--to", out]
+    before = predicted(classifier, asked)
+    assert roots(validation) == 0
+    of_validation = Path(out).read_text()
+    train = classifier.path.parents[2] / "train.jsonl"
+    kept = train.rename(tmp_path / "kept.jsonl")
+    try:
+        assert predicted(classifier, asked) == before
+        assert roots(validation) == 0
+        assert Path(out).read_text() == of_validation
+        config = ["--config", str(classifier.config_file)]
+        with pytest.raises(DataError, match=r"train\.jsonl does not exist"):  # nothing to recall
+            roots(["predict", *config, "--to", out])
+        part = ["--data.val", "", "--data.val_fraction", "0.2"]  # a part of the rows that are gone
+        with pytest.raises(DataError, match=r"train\.jsonl does not exist"):
+            roots([*validation, *part])
+    finally:
+        kept.rename(train)
+    assert roots([*validation, *part]) == 0
+
+
+def test_other_training_rows_do_not_change_what_is_told(classifier: Run, tmp_path: Path) -> None:
+    asked = write_jsonl(tmp_path / "asked.jsonl", [{"text": "the cat"}, {"text": "a dog ran"}])
+    others = write_jsonl(
+        tmp_path / "others.jsonl", [{"text": f"the {n}", "label": "ab"[n % 2]} for n in range(8)]
+    )
+    said = predicted(classifier, asked, f"--data.train={others}")
+    assert said == predicted(classifier, asked)
+    assert set(said[0]["probabilities"]) == {"cat", "dog", "none"}
+
+
 def test_what_was_set_for_the_training_rows_holds_for_these(encoder: Path, tmp_path: Path) -> None:
     rows = classes(60, 0)
     for name, part in (("train", rows[:-12]), ("val", rows[-12:])):
@@ -106,6 +149,7 @@ def test_several_classes_and_values_are_told_without_labels(
 
     rows = [{"text": row["text"], "label": label(row)} for row in classes(60, 1)]
     run = compose(texts_config(encoder, tmp_path, rows, kind=kind)).fit()
+    (tmp_path / "train.jsonl").unlink()  # the labels are the checkpoint's
     asked = write_jsonl(tmp_path / "asked.jsonl", [{"text": "the cat"}, {"text": "it ran"}])
     said = predicted(run, asked)
     assert len(said) == 2
@@ -114,7 +158,10 @@ def test_several_classes_and_values_are_told_without_labels(
 
 def test_words_alone_are_tagged(tmp_path: Path) -> None:
     words = words_data(tmp_path, tagged(60, 0))
-    run = compose(tagging_config(write_bert(tmp_path / "bert"), tmp_path / "runs", words)).fit()
+    config = tagging_config(write_bert(tmp_path / "bert"), tmp_path / "runs", words)
+    config["model"]["init_args"]["balance"] = True
+    run = compose(config).fit()
+    (tmp_path / "train.conll").unlink()  # the tags are the checkpoint's
     sentences = [["the", "cat", "sat"], ["it", "ran"]]
     asked = tmp_path / "asked.conll"
     asked.write_text("\n\n".join("\n".join(words) for words in sentences) + "\n")
@@ -132,6 +179,7 @@ def test_words_alone_are_tagged(tmp_path: Path) -> None:
 def test_questions_without_answers_are_answered(tmp_path: Path) -> None:
     folder = quiz_files(tmp_path)
     run = compose(quiz_config(folder, tmp_path / "runs")).fit()
+    (folder / "train.json").unlink()  # whether some have no answer is the checkpoint's
     question = {"id": "q1", "question": "the cat ?", "context": "the dog sat on the mat . it ran ."}
     asked = write_jsonl(tmp_path / "asked.jsonl", [question])
     assert [row["id"] for row in predicted(run, asked)] == ["q1"]
@@ -147,6 +195,8 @@ def test_questions_without_answers_are_answered(tmp_path: Path) -> None:
 
 def test_sources_alone_are_translated(tmp_path: Path) -> None:
     run = compose(pairs_config(write_pairs(tmp_path), tmp_path / "runs", callbacks=[])).fit()
+    for side in ("en", "de"):
+        (tmp_path / f"train.{side}").unlink()  # the tokenizer that was trained is the checkpoint's
     asked = tmp_path / "asked.txt"
     asked.write_text("the cat\na dog ran\n")
     said = predicted(run, asked)

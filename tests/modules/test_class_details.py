@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tiny_tags import TAGS, tagged, tagging_config, words_data, write_bert
+from tiny_tasks import TAGS, tagged, tagging_config, words_data, write_bert
 
 from roots.fit import compose
 from roots.modules.class_details import MOST_CLASSES, MOST_PAIRS, confusion_of, worded

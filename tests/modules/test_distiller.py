@@ -14,8 +14,16 @@ from quizzes import quiz_config, quiz_files
 from tiny import LLAMA, tiny_config
 from tiny_masked import encoder as encoder_config
 from tiny_masked import masked_config
-from tiny_tags import tagged, tagging_config, words_data, write_bert
-from tiny_tasks import classes, task_config, write_encoder, write_jsonl
+from tiny_tasks import (
+    classes,
+    tagged,
+    tagging_config,
+    task_config,
+    words_data,
+    write_bert,
+    write_encoder,
+    write_jsonl,
+)
 
 import roots
 from roots.cli import run as command

@@ -12,7 +12,7 @@ import lightning as L
 import pytest
 import torch
 import yaml
-from tiny_tags import DROPPED, tagged, tagging_config, words_data, write_bert
+from tiny_tasks import DROPPED, tagged, tagging_config, words_data, write_bert
 
 import roots
 from roots.cli import run as command

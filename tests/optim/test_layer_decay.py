@@ -13,10 +13,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from roots.errors import ConfigError
+from roots.errors import CheckpointError, ConfigError
 from roots.networks.freezing import freeze
-from roots.optim import AdamW
-from roots.optim.groups import distances_from_the_top
+from roots.optim import AdamW, Muon, OptimizerBuilder
+from roots.optim.layers import distances_from_the_top
 
 SMALL = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
 
@@ -67,6 +67,54 @@ def test_each_layer_has_its_share_of_the_rate() -> None:
         assert moved == pytest.approx(rate, rel=1e-3), name
 
 
+def test_muon_moves_the_matrices_of_a_layer_and_the_rest_by_its_share_of_the_rate() -> None:
+    moved = []
+    for layer_decay in (1.0, 0.5):
+        torch.manual_seed(0)
+        net = network("bert")
+        builder = Muon(
+            learning_rate=0.1,
+            adamw_learning_rate=0.01,
+            weight_decay=0.0,
+            layer_decay=layer_decay,
+        )
+        optimizer = builder.build(net)
+        before = {name: p.detach().clone() for name, p in net.named_parameters()}
+        for group in optimizer.param_groups:
+            group["lr"] = builder.peak_rate(group)
+        generator = torch.Generator().manual_seed(1)
+        for parameter in net.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        optimizer.step()
+        after = dict(net.named_parameters())
+        moved.append({name: (before[name] - after[name]).abs().mean().item() for name in before})
+    alike, falling = moved
+    for name, share in (
+        ("classifier.weight", 1.0),
+        ("bert.encoder.layer.2.output.dense.weight", 0.5),  # Muon's
+        ("bert.encoder.layer.2.output.dense.bias", 0.5),  # AdamW's
+        ("bert.encoder.layer.0.output.dense.weight", 0.125),
+        ("bert.embeddings.word_embeddings.weight", 0.0625),
+    ):
+        assert falling[name] == pytest.approx(share * alike[name], rel=1e-3), name
+
+
+def test_muons_groups_by_layer_keep_their_settings_and_take_their_own_state_alone() -> None:
+    net, builder = network("bert"), Muon(weight_decay=0.3, layer_decay=0.9)
+    optimizer = builder.build(net)
+    groups = optimizer.param_groups
+    kinds = {group["name"].split("@")[0] for group in groups}
+    assert kinds == {"matrices", "decayed", "undecayed"}
+    assert sum(len(group["params"]) for group in groups) == len(list(net.parameters()))
+    for group in groups:
+        settings = builder.settings(group)
+        assert {name: group[name] for name in settings} == settings
+        assert group["weight_decay"] == (0.0 if group["name"].startswith("undecayed") else 0.3)
+    optimizer.load_state_dict(optimizer.state_dict())
+    with pytest.raises(CheckpointError, match=r"groups matrices, .*has matrices@1, matrices@2"):
+        optimizer.load_state_dict(Muon().build(net).state_dict())
+
+
 def test_decay_falls_on_matrices_alone_in_each_layer() -> None:
     net, builder = network("bert"), AdamW(weight_decay=0.3, layer_decay=0.9)
     groups = builder.build(net).param_groups
@@ -84,9 +132,11 @@ def test_one_trains_all_alike_in_the_groups_of_old_checkpoints() -> None:
 
 
 @pytest.mark.parametrize("layer_decay", [0.0, 1.5, -1])
-def test_what_is_no_fraction_is_refused(layer_decay: float) -> None:
-    with pytest.raises(ConfigError, match=r"no fraction of the rate.*0\.9 is usual"):
-        AdamW(layer_decay=layer_decay)
+@pytest.mark.parametrize("kind", [AdamW, Muon])
+def test_what_is_no_fraction_is_refused(kind: type[OptimizerBuilder], layer_decay: float) -> None:
+    said = rf"layer_decay={layer_decay:g} is no fraction of the rate.*0\.9 is usual"
+    with pytest.raises(ConfigError, match=said):
+        kind(layer_decay=layer_decay)  # type: ignore[call-arg]
 
 
 def test_a_module_without_layers_is_refused() -> None:

@@ -11,8 +11,15 @@ from pairs import pairs_config, write_pairs
 from quizzes import quiz_config, quiz_files
 from test_activations import ROWS, empty, plugin
 from tiny import LLAMA, tiny_config
-from tiny_tags import tagged, tagging_config, words_data, write_bert
-from tiny_tasks import classes, task_config, write_jsonl
+from tiny_tasks import (
+    classes,
+    tagged,
+    tagging_config,
+    task_config,
+    words_data,
+    write_bert,
+    write_jsonl,
+)
 from torch import Tensor
 from torch.distributed._tools.mem_tracker import MemTracker
 

@@ -1,0 +1,145 @@
+"""What a row of a task is, how the rows of a split are read, and which are held out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from typing import ClassVar
+
+from roots.data.splits import Split
+from roots.errors import DataError
+from roots.records import BadRow, Row
+from roots.sources.rows import (
+    Check,
+    CheckedRows,
+    Columns,
+    RowSource,
+    hold_out,
+    rows_from,
+    shared_texts,
+)
+
+
+class TaskRows(ABC):
+    """Says what a row is, and reads rows; a data module of rows is one.
+
+    It has no arguments of its own: those that it reads by are the data module's.
+    """
+
+    train: str | list[str] | RowSource
+    val: str | list[str] | RowSource
+    test: str | list[str] | RowSource
+    val_fraction: float
+    on_bad_row: str
+    max_bad_fraction: float
+    rejected_file: str
+    remarks: list[str]
+    _read_as: Columns
+    _is_told: bool = False
+    """Whether a trained network told what else is learned of the training rows."""
+
+    FIELDS: ClassVar[Sequence[str]] = ()
+    """What every row must have."""
+    OPTIONAL: ClassVar[Sequence[str]] = ()
+    """What a row may have."""
+    TEXTS: ClassVar[Sequence[str]] = ()
+    """What makes the text of a checked row, to find it in two splits; empty takes `FIELDS`."""
+    LABELS: ClassVar[Sequence[str]] = ()
+    """What a row that is only asked about need not have."""
+    LINE: ClassVar[str] = ""
+    """The field that a line of text is, where one is enough to be asked about."""
+
+    # -- what a subclass says ----------------------------------------------------------------
+
+    @abstractmethod
+    def checks(self) -> Sequence[Check]:
+        """Gives what is asked of a row; once `learn` was called, with what was learned."""
+
+    def learn(self, rows: Sequence[Row]) -> None:
+        """Takes from the training rows what the others must fit to: the labels."""
+
+    @abstractmethod
+    def make_split(self, rows: Sequence[Row]) -> Split:
+        """Turns checked rows into what the network reads."""
+
+    def checks_when_asked(self) -> Sequence[Check]:
+        """Gives what is asked of a row without labels."""
+        return self.checks()
+
+    def without_labels(self, row: Row) -> Mapping[str, object]:  # noqa: ARG002 - for a subclass
+        """Gives the fields that stand for labels where there are none."""
+        return dict.fromkeys(self.LABELS)
+
+    def texts_of(self, row: Row) -> str:
+        """Gives the text of a row: rows of the same text stay together when some are held out."""
+        return "\0".join(str(row.fields.get(name, "")) for name in (*self.FIELDS, *self.OPTIONAL))
+
+    def shown(self, row: Row) -> str:
+        """Gives the text of a row for a person."""
+        return self.texts_of(row).strip("\0").replace("\0", " ⏐ ")
+
+    def class_of(self, row: Row) -> Hashable:  # noqa: ARG002 - for a subclass
+        """Gives the class whose share a held-out part keeps."""
+        return None
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _train_and_val(self) -> tuple[list[Row], list[Row]]:
+        rows = self._rows("train", rejected_file=self.rejected_file)
+        if not self._is_told:
+            self.learn(rows)
+            checks = self.checks()  # again, with what was learned of all
+            rows = [_passed(row, checks) for row in rows]
+        if self.val:
+            val = self._rows("val")
+            texts = self.TEXTS or self.FIELDS
+            leak = shared_texts(rows, val, fields=texts, names=("train", "val"))
+            self.remarks += [leak.remark()] if leak.remark() else []
+            return rows, val
+        if not self.val_fraction:
+            return rows, []
+        train, held = hold_out(
+            len(rows),
+            fraction=self.val_fraction,
+            seed=1,
+            by=[self.texts_of(row) for row in rows],
+            strata=[self.class_of(row) for row in rows],
+        )
+        return [rows[n] for n in train], [rows[n] for n in held]
+
+    def _rows(self, name: str, rejected_file: str = "") -> list[Row]:
+        source = {"train": self.train, "val": self.val, "test": self.test}[name]
+        if not source:
+            raise DataError(f"There are no {name} rows. Set data.{name} to a file of them.")
+        checked = CheckedRows(
+            rows_from(source),
+            checks=[self._read_as, *self.checks()],
+            on_bad_row=self.on_bad_row,  # type: ignore[arg-type]
+            max_bad_fraction=self.max_bad_fraction,
+            rejected_file=rejected_file,
+        )
+        rows = list(checked)
+        if remark := checked.books.remark():
+            self.remarks.append(f"{name}: {remark}")
+        return rows
+
+
+def _passed(row: Row, checks: Sequence[Check]) -> Row:
+    """Gives a row as the checks leave it; raises DataError when one refuses it."""
+    for check in checks:
+        checked = check(row)
+        if isinstance(checked, BadRow):
+            raise DataError(checked.message)
+        row = checked
+    return row
+
+
+def sum_of_rows(rows: Sequence[Row]) -> str:
+    """Gives the sha256 of the rows' fields, in their order."""
+    found = hashlib.sha256()
+    for row in rows:
+        fields = json.dumps(dict(row.fields), sort_keys=True, ensure_ascii=False, default=str)
+        found.update(fields.encode() + b"\n")
+    return found.hexdigest()

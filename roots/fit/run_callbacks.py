@@ -1,0 +1,66 @@
+"""Which callbacks a run has, and in which order they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+
+from roots.callbacks import (
+    Compilation,
+    EarlyStopping,
+    NonFinite,
+    Progress,
+    Samples,
+    StopSignals,
+    WandbRun,
+)
+from roots.fit.micro_batch_size import MicroBatchSize
+
+
+def run_callbacks(
+    trainer: Any,
+    given: Sequence[L.Callback],
+    *,
+    recorder: L.Callback,
+    patience: int,
+    progress: bool,
+) -> list[L.Callback]:
+    """Puts the callbacks that every run has around those that were given.
+
+    What counts or refuses comes before the given ones, which may read it; what writes down comes
+    behind them.
+
+    Args:
+        trainer: Has the callbacks that others ask by name, and says what is tracked.
+        given: The user's.
+        recorder: Keeps the books of the run.
+        patience: Validations without a better one after which the run ends; 0 for no end.
+        progress: Whether progress is shown.
+    """
+    before: list[L.Callback] = [
+        MicroBatchSize(),
+        recorder,
+        Compilation(),
+        NonFinite(action=trainer.on_non_finite),
+        trainer.skipped_steps,
+        _StopAfterLastStep(),
+    ]
+    if patience:
+        before.append(EarlyStopping(patience=patience))
+    shown: list[L.Callback] = [Progress()] if progress else []
+    sent: list[L.Callback] = []
+    if trainer.wandb:
+        sent.append(WandbRun(checkpoints=trainer.wandb_checkpoints))
+    samples = [c for c in given if isinstance(c, Samples)]
+    others = [c for c in given if not isinstance(c, Samples)]
+    return [*before, *others, *shown, *samples, trainer.checkpoints, StopSignals(), *sent]
+
+
+class _StopAfterLastStep(L.Callback):
+    """Lets Lightning validate after the last step, whatever the interval says."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+        if trainer.global_step >= trainer.max_steps:
+            trainer.should_stop = True

@@ -1,0 +1,57 @@
+"""Settings of a trainer that cannot work, and what to set instead."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from roots.errors import ConfigError
+
+REFUSED = {
+    "accumulate_grad_batches": "a loader item is a whole optimizer step here; set"
+    " model.micro_batch_size to cut it into forward passes that fit into memory",
+    "gradient_clip_val": "it is clipped by its norm over all ranks; set model.clip_norm",
+    "gradient_clip_algorithm": "it is clipped by norm; set model.clip_norm",
+    "val_check_interval": "set trainer.val_every_steps, in optimizer steps",
+    "log_every_n_steps": "set trainer.log_every_steps",
+}
+"""Lightning's arguments that would count something else here, and what to set instead."""
+
+
+def refuses_lightnings_own(init: Callable[..., None]) -> Callable[..., None]:
+    """Says what to set instead of Lightning's arguments that would count something else."""
+
+    @functools.wraps(init)
+    def checked(self: Any, **arguments: Any) -> None:
+        for name in REFUSED.keys() & arguments.keys():
+            raise ConfigError(f"trainer.{name} is not used: {REFUSED[name]}.")
+        init(self, **arguments)
+
+    return checked
+
+
+def check_counts(least: int, **counts: int) -> None:
+    """Raises ConfigError for a number that is less than the least that works."""
+    for name, value in counts.items():
+        if value < least:
+            raise ConfigError(
+                f"{name}={value} is too small. Set trainer.{name} to {least} or more."
+            )
+
+
+def check_one_of(**given: float) -> None:
+    """Raises ConfigError unless exactly one of two lengths is given, and none is negative."""
+    names = [f"trainer.{name}" for name in given]
+    values = ", ".join(f"{name}={value:g}" for name, value in given.items())
+    if any(value < 0 for value in given.values()) or sum(map(bool, given.values())) != 1:
+        raise ConfigError(f"{values}: set one of {' and '.join(names)} above 0, and not the other.")
+
+
+def check_tracked(*, wandb: bool, wandb_checkpoints: bool) -> None:
+    """Raises ConfigError when checkpoints are to be sent where nothing is tracked."""
+    if wandb_checkpoints and not wandb:
+        raise ConfigError(
+            "wandb_checkpoints=true sends checkpoints to W&B, but wandb=false tracks nothing there."
+            " Set trainer.wandb true as well, or leave trainer.wandb_checkpoints out."
+        )

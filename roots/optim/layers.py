@@ -1,0 +1,83 @@
+"""Rates that fall from layer to layer below the head: which parameters are how far down."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import nn
+
+from roots.errors import ConfigError
+from roots.optim.groups import owned
+
+
+def distances_from_the_top(network: nn.Module) -> dict[int, int]:
+    """Tells how far each trainable parameter is below the head, in layers.
+
+    Heads are at 0, the highest layer of the body at 1, the embeddings below the lowest layer. What
+    of the body is in no layer and no embedding (a last norm, a pooler) is at 1.
+
+    Args:
+        network: A `transformers` network, or a module that holds one.
+
+    Returns:
+        The distance by the parameter's id.
+
+    Raises:
+        ConfigError: There is no `transformers` network, or its layers cannot be told.
+    """
+    for module in network.modules():
+        body = getattr(module, "base_model", None)
+        if isinstance(body, nn.Module):
+            return {id(p): 0 for _, p in owned(network)} | _distances_in(body)
+    raise ConfigError(
+        f"layer_decay needs a network of transformers, whose layers are known; this is a"
+        f" {type(network).__name__}. Set model.optimizer.layer_decay to 1."
+    )
+
+
+def _distances_in(body: nn.Module) -> dict[int, int]:
+    numbers = {
+        name: int(found[1]) for name, _ in body.named_parameters() if (found := _LAYER(name))
+    }
+    n_layers = 1 + max(numbers.values(), default=-1)
+    if not n_layers:
+        raise ConfigError(
+            f"layer_decay finds no numbered layers in {type(body).__name__}."
+            " Set model.optimizer.layer_decay to 1."
+        )
+    embeddings = {
+        id(p) for m in body.modules() if isinstance(m, nn.Embedding) for p in m.parameters()
+    }
+    distances = {}
+    for name, parameter in body.named_parameters():
+        below = id(parameter) in embeddings or "embed" in name
+        lowest = n_layers + 1 if below else 1
+        distances[id(parameter)] = n_layers - numbers[name] if name in numbers else lowest
+    return distances
+
+
+_LAYER = re.compile(r"(?:.*\.)?(?:layers?|h|blocks?)\.(\d+)\.").match
+"""How transformers numbers the layers of a body: `encoder.layer.3.…`, `layers.3.…`, `h.3.…`."""
+
+
+def by_layer(groups: list[dict[str, Any]], distances: dict[int, int]) -> list[dict[str, Any]]:
+    """Divides groups by how far their parameters are below the head, and calls them `decayed@3`."""
+    divided = []
+    for group in groups:
+        for distance in sorted({distances[id(p)] for p in group["params"]}):
+            here = [p for p in group["params"] if distances[id(p)] == distance]
+            divided.append({**group, "params": here, "name": f"{group['name']}@{distance}"})
+    return divided
+
+
+def kind_of(group: dict[str, Any]) -> str:
+    """Gives the kind of a group that may be that of one layer: `decayed` of `decayed@3`."""
+    kind, _, _ = group["name"].partition("@")
+    return str(kind)
+
+
+def layers_below(group: dict[str, Any]) -> int:
+    """Tells how far below the head a group's parameters are: 3 of `decayed@3`; else 0."""
+    _, _, distance = group["name"].partition("@")
+    return int(distance or 0)

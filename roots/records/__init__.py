@@ -1,0 +1,31 @@
+"""The torch-free records that flow between rooms, and the plain form of a configured object.
+
+documents.py   documents, and the verdicts on them
+rows.py        labelled rows, bad rows, questions and their windows
+vocabulary.py  what a network must know of its tokens and labels
+plain_form.py  plain, rebuild: objects as plain values, and back
+"""
+
+from roots.records.documents import KEEP, Document, Drop, Edit, Keep, Reject, Verdict
+from roots.records.plain_form import class_path, plain, rebuild
+from roots.records.rows import BadRow, Question, QuestionWindow, Row
+from roots.records.vocabulary import Labels, Vocabulary
+
+__all__ = [
+    "KEEP",
+    "BadRow",
+    "Document",
+    "Drop",
+    "Edit",
+    "Keep",
+    "Labels",
+    "Question",
+    "QuestionWindow",
+    "Reject",
+    "Row",
+    "Verdict",
+    "Vocabulary",
+    "class_path",
+    "plain",
+    "rebuild",
+]
