@@ -16,6 +16,7 @@ from roots.callbacks import (
     Checkpoints,
     Compilation,
     EarlyStopping,
+    LiveCurves,
     NonFinite,
     Progress,
     Recorder,
@@ -25,6 +26,7 @@ from roots.callbacks import (
     Throughput,
     WandbRun,
 )
+from roots.callbacks.notebook import in_notebook
 from roots.errors import ConfigError
 from roots.fit.devices import resolve_devices
 from roots.fit.micro_batch_size import MicroBatchSize
@@ -90,7 +92,7 @@ class Trainer(L.Trainer):
             artifacts with the aliases `last` and `best`.
         trackio: Track with trackio's local dashboard (`trackio show`), without an account.
         tensorboard: Track with TensorBoard.
-        progress: Show progress.
+        progress: Show progress; in a notebook the curves as well.
         deterministic: Refuse torch operations that are not repeatable.
         on_non_finite: What to do when loss or gradient is not finite: `stop`, or `skip` to leave
             the step out; 16-mixed always skips, with a smaller loss scale. `optim/steps_skipped`
@@ -321,6 +323,8 @@ class Trainer(L.Trainer):
             _StopAfterLastStep(),
         ]
         shown: list[L.Callback] = [Progress()] if progress else []
+        if progress and in_notebook() and not any(isinstance(c, LiveCurves) for c in given):
+            shown.append(LiveCurves())
         sent: list[L.Callback] = []
         if self.wandb:
             sent.append(WandbRun(checkpoints=self.wandb_checkpoints))
