@@ -60,7 +60,9 @@ def test_they_add_up_to_the_loss_of_the_run(config: dict) -> None:
     ids = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(text)]])
     own = network.eval()(input_ids=ids, labels=ids).loss  # transformers' mean over the tokens
     read = surprisals(network, tokenizer, text)
-    assert sum(token.nats for token in read) == pytest.approx(float(own.detach()) * n_tokens, rel=1e-5)
+    assert sum(token.nats for token in read) == pytest.approx(
+        float(own.detach()) * n_tokens, rel=1e-5
+    )
 
 
 def test_bad_texts_and_networks_are_refused_with_their_sizes(
