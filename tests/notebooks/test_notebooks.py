@@ -126,3 +126,84 @@ def test_01_quickstart(desk: Path, shards: Path) -> None:
     progress = next(text for text in shown(notebook, "text/plain") if "step 12/12" in text)
     assert "validated after step 6" in progress
     assert (desk / "runs" / "quickstart" / "0001" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_02_data(desk: Path, text_folder: Path) -> None:
+    notebook = read("02")
+    source = {"class_path": "roots.sources.Text", "init_args": {"paths": [str(text_folder)]}}
+    plan = {"class_path": "roots.corpus.BytePairs", "init_args": {"vocab_size": 300}}
+    shards = "data.init_args.shards.init_args"
+    settings = {f"{shards}.source": source, f"{shards}.tokenizer": plan, f"{shards}.out": "shards"}
+    execute(notebook, desk, {"SETTINGS": settings, "SEQ_LEN": 32, "LIMIT": 30})
+    said = printed(notebook)
+    assert re.search(r"\n    exact_duplicate +[3-9]\n", said)
+    assert "'Questions? Write to <EMAIL>, please.'" in shown(notebook, "text/plain")[0]
+    assert "no document that fits is cut" in said
+    assert len(shown(notebook, "image/png")) == 2
+    assert (desk / "shards" / "report.html").is_file()
+
+
+def test_03_finetune_bert(desk: Path) -> None:
+    notebook = read("03")
+    corpus = {"data.init_args.sequences_per_step": 8, "data.init_args.seq_len": 32}
+    settings = {
+        "MOST_ROWS": 1000,
+        "PRETRAINING": {"trainer.max_steps": 10, **corpus},
+        "FINE_TUNING": {"trainer.max_steps": 20, "trainer.val_every_steps": 10},
+    }
+    execute(notebook, desk, settings)
+    said = printed(notebook)
+    assert said.startswith("1,000 rows Counter({'function': ")
+    assert re.search(r"(class|module|function) +Return the number of items\.", said)
+    assert said.count("took it for a") == 8
+    assert len(shown(notebook, "image/png")) == 2 + 2  # curves, confusion and calibration
+    runs = desk.parent / "runs"
+    assert (runs / "docstrings_mlm" / "0001" / "report.html").is_file()
+    assert (runs / "docstrings" / "0001" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_04_attention_and_embeddings(desk: Path, shards: Path) -> None:
+    notebook = read("04")
+    execute(notebook, desk, {"SETTINGS": tiny(shards)})
+    assert re.search(r"\d+ bits for 109 bytes: \d\.\d\d bits per byte", printed(notebook))
+    assert all("<span title=" in html for html in shown(notebook, "text/html"))
+    assert len(shown(notebook, "text/html")) == 2
+    assert len(shown(notebook, "image/png")) == 1 + 1 + 1  # curves, heads, embeddings
+
+
+@pytest.mark.slow
+def test_05_sweep_and_compare(desk: Path, shards: Path) -> None:
+    notebook = read("05")
+    settings = tiny(shards, **{"trainer.callbacks": []})
+    execute(notebook, desk, {"SETTINGS": settings, "TRIALS": 2, "SEEDS": (11, 12)})
+    said = printed(notebook)
+    assert "the best of 2: " in said
+    assert re.search(r"p = \S+, n = 2 and 2: ", said)
+    assert said.count("finished  step   12  val/loss") == 4
+    assert len(shown(notebook, "image/png")) == 3 + 4 + 1
+    assert (desk.parent / "sweeps" / "learning_rate" / "0001" / "best.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_the_stop_button_ends_a_fit_and_the_network_still_writes(desk: Path, shards: Path) -> None:
+    """A kernel is interrupted by SIGINT, which is what the button sends."""
+    settings = tiny(shards, **{"trainer.max_steps": 100_000, "trainer.val_every_steps": 0})
+    press = "threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()"
+    fit = f"import os, signal, threading\n{press}\ncomposed.fit()"
+    path = str(ROOT / "configs" / "run" / "quickstart.yaml")
+    notebook = new_notebook(
+        cells=[
+            new_code_cell(f"import roots\ncomposed = roots.compose({path!r}, {settings!r})"),
+            new_code_cell(fit, metadata={"tags": ["raises-exception"]}),
+            new_code_cell("print(repr(composed.generate('the cat', max_tokens=8)))"),
+        ]
+    )
+    execute(notebook, desk)
+    (error,) = [o for o in notebook.cells[1].outputs if o.output_type == "error"]
+    assert error.ename == "Interrupted"
+    assert len(error.traceback) == 1
+    assert re.fullmatch(r"Interrupted: Stopped at step [\d,]+ by SIGINT\. .*", error.traceback[0])
+    assert len(shown(notebook, "image/png")) == 1
+    assert len(printed(notebook)) > 4
