@@ -46,13 +46,20 @@ def draw_attention(
         axes.set_visible(number < n)
         if number < n:
             title = names[number] if names else f"head {number}"
-            image = axes.imshow(maps[number], cmap="Greys", vmin=0, vmax=1, aspect="equal")
+            image = axes.imshow(maps[number], cmap="Greys", norm=_shades(), aspect="equal")
             axes.set_title(title, fontsize=9, loc="left")
             _tick(axes, tokens)
     figure.supxlabel("position that is looked at", fontsize=9)
     figure.supylabel("position that looks", fontsize=9)
     figure.colorbar(image, ax=grid, shrink=0.8, label="share of the attention")
     return figure
+
+
+def _shades() -> Any:
+    """Makes small shares visible too: half of the blackness at a quarter."""
+    from matplotlib.colors import PowerNorm
+
+    return PowerNorm(0.5, vmin=0, vmax=1)
 
 
 def principal_components(
@@ -101,7 +108,7 @@ def draw_projection(
 
     Args:
         vectors: (N, D).
-        names: What is written beside the points; empty writes nothing.
+        names: What is written beside the points, where the font has it; empty writes nothing.
         groups: The group of each point, told by colour and shape; empty draws all alike.
         most_names: Write so many names at most, evenly chosen.
 
@@ -130,9 +137,9 @@ def _write_names(axes: Any, points: Any, names: Sequence[str], most: int) -> Non
     labels = labels_of(_shown(names), longest=16)
     step = -(-len(labels) // most) if labels else 1
     for row in range(0, len(labels), step):
-        axes.annotate(
-            labels[row], points[row], xytext=(3, 2), textcoords="offset points", fontsize=7
-        )
+        if not labels[row].startswith("#") and "\ufffd" not in labels[row]:
+            place = {"xytext": (3, 2), "textcoords": "offset points"}
+            axes.annotate(labels[row], points[row], fontsize=7, **place)
 
 
 def _shown(tokens: Sequence[str]) -> list[str]:
