@@ -59,7 +59,7 @@ OFFERED = {
         "adopt",
         "split_of",
     },
-    "roots.plan": {"Plan", "plan_run"},
+    "roots.plan": {"Plan", "Target", "device_meant", "plan_run", "target_named"},
     "roots.sweeps": {
         "Definition",
         "Hyperband",
