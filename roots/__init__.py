@@ -11,8 +11,12 @@ What the package offers is loaded when it is first asked for: `import roots` imp
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# A notebook without ipywidgets is told so by tqdm; roots draws none of its bars there.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 _OFFERED = {
     "DataLoader": "roots.quick",

@@ -20,6 +20,10 @@ class RootsError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Gives what IPython shows in place of a traceback: what the command line would say."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UserError(RootsError):
     """A mistake in what the user wrote or gave. The command line prints it in one paragraph."""

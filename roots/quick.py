@@ -13,7 +13,6 @@ Each class holds a part of a run file; `Trainer` puts them together and calls `r
 from __future__ import annotations
 
 import hashlib
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,24 +149,11 @@ class Model:
         Raises:
             ConfigError: The model has no weights yet.
         """
-        from roots.inference import generate
-
         if self.composed is None or self.composed.model.trainable is None:
             raise ConfigError("The model is not trained yet. Call Trainer(model, data).train().")
-        trainable = self.composed.model.trainable
-        text: str = trainable.within(
-            partial(
-                generate,
-                trainable.network,
-                self.composed.data.tokenizer,
-                prompt,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                top_p=top_p,
-                seed=seed,
-            )
+        return self.composed.generate(
+            prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
         )
-        return text
 
     def _network(self) -> dict[str, Any]:
         if self.pretrained:
@@ -236,10 +222,8 @@ class Trainer:
         """Trains; the model can then generate. Gives the run's directory."""
         from roots.fit import compose
 
-        composed = compose(self.config, self.overrides)
-        run = composed.fit()
-        self.model.composed = composed
-        return run
+        self.model.composed = compose(self.config, self.overrides)
+        return self.model.composed.fit()
 
 
 def vocabulary_for(n_bytes: int) -> int:

@@ -4,6 +4,7 @@ from roots.callbacks.checkpoints import Checkpoints
 from roots.callbacks.compilation import Compilation
 from roots.callbacks.early_stopping import EarlyStopping
 from roots.callbacks.generated_texts import GeneratedTexts
+from roots.callbacks.live_curves import LiveCurves
 from roots.callbacks.loss_spikes import LossSpikes
 from roots.callbacks.metrics_csv import MetricsCSV
 from roots.callbacks.progress import Progress
@@ -21,6 +22,7 @@ __all__ = [
     "Compilation",
     "EarlyStopping",
     "GeneratedTexts",
+    "LiveCurves",
     "LossSpikes",
     "MetricsCSV",
     "NonFinite",

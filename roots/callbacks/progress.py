@@ -9,9 +9,13 @@ from typing import Any, TextIO
 
 import lightning as L
 
+from roots.callbacks.notebook import LINES_KEPT, Place, in_notebook
+
 
 class Progress(L.Callback):
-    """One line that is written over on a terminal; one line per logged step elsewhere.
+    """One line that is written over on a terminal or in a notebook; elsewhere one per logged step.
+
+    In a notebook the lines that stay are above it, the newest ones.
 
     Args:
         now: The clock, in seconds.
@@ -22,6 +26,8 @@ class Progress(L.Callback):
         self._began = 0.0
         self._first_step = 0
         self._open = False
+        self._place = Place() if in_notebook() else None
+        self._stayed: list[str] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock, and says what was decided when the network was built."""
@@ -48,7 +54,7 @@ class Progress(L.Callback):
     ) -> None:
         """Shows how far a validation is, on a terminal."""
         total = sum(trainer.num_val_batches) if trainer.num_val_batches else 0
-        if trainer.is_global_zero and sys.stderr.isatty():
+        if trainer.is_global_zero and (sys.stderr.isatty() or self._place):
             self._show(f"validating {batch_idx + 1:,}/{total:,}", stay=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -93,6 +99,11 @@ class Progress(L.Callback):
         )
 
     def _show(self, text: str, *, stay: bool) -> None:
+        if self._place is not None:
+            lines = [*self._stayed, text]
+            self._stayed = lines[-LINES_KEPT:] if stay else self._stayed
+            self._place.show({"text/plain": "\n".join(lines)})
+            return
         write_line(sys.stderr, text, stay=stay)
         self._open = sys.stderr.isatty() and not stay
 

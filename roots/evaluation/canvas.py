@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ LONGEST_LABEL = 22
 def new_figure(width: float = 8.0, height: float = 4.8) -> Any:
     """Gives an empty matplotlib figure that no window and no global state knows.
 
+    A notebook shows it where it is the value of a cell, or is given to `display`.
+
     Args:
         width: In inches, at 120 points each.
         height: In inches.
@@ -32,6 +34,7 @@ def new_figure(width: float = 8.0, height: float = 4.8) -> Any:
 
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
+    figure._repr_png_ = partial(png_of, figure)  # type: ignore[attr-defined]
     return figure
 
 

@@ -6,15 +6,18 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from roots.errors import CheckpointError
+from roots.callbacks.stop_signals import Interrupted
+from roots.errors import CheckpointError, ConfigError
 from roots.fit.command_line import CommandLine
 from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
+from roots.inference import generate
 from roots.modules import StepModule
 from roots.records import plain
 from roots.runs import TRAINER_FILE, Run, newest, open_run
@@ -41,15 +44,83 @@ class Composed:
     checkpoint: Path | None = None
 
     def fit(self) -> Run:
-        """Trains; gives the run's directory."""
-        self.trainer.fit(
-            self.model,
-            datamodule=self.data,
-            ckpt_path=str(self.checkpoint) if self.checkpoint else None,
-            weights_only=True,
-        )
+        """Trains; gives the run's directory.
+
+        A fit that is interrupted leaves the module with its weights, ready to be used.
+
+        Raises:
+            Interrupted: It was asked to stop, by Ctrl-C or a notebook's stop button: after the step
+                and with a checkpoint; asked twice, at once and without one.
+        """
+        try:
+            self.trainer.fit(
+                self.model,
+                datamodule=self.data,
+                ckpt_path=str(self.checkpoint) if self.checkpoint else None,
+                weights_only=True,
+            )
+        except SystemExit as ended:  # what Lightning makes of a KeyboardInterrupt
+            if not isinstance(ended.__context__, KeyboardInterrupt):
+                raise
+            raise Interrupted(self._stopped_at_once()) from ended.__context__
         assert self.trainer.run is not None
         return self.trainer.run
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 200,
+        temperature: float = 0.8,
+        top_k: int = 0,
+        top_p: float = 0.95,
+        seed: int = 1,
+    ) -> str:
+        """Continues a text with the network as it is now; of a fit that was interrupted too.
+
+        Args:
+            prompt: The beginning.
+            max_tokens: Tokens to write at most.
+            temperature: Sharpness of the choice; 0 takes the likeliest token.
+            top_k: Choose among so many likeliest tokens; 0 is off.
+            top_p: Choose among the likeliest tokens that hold this share of the probability.
+            seed: The same seed gives the same text.
+
+        Returns:
+            The continuation, without the prompt.
+
+        Raises:
+            ConfigError: There is no network yet, or it does not write texts from left to right.
+        """
+        if self.model.trainable is None:
+            raise ConfigError("The run has no network yet. Call its fit().")
+        if not self.model.causal:
+            raise ConfigError(
+                f"{type(self.model).__name__} does not continue texts. Train a"
+                " roots.modules.CausalLM, or ask this one by evaluate('predict')."
+            )
+        write = partial(
+            generate,
+            self.model.trainable.network,
+            self.data.tokenizer,
+            prompt,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+        text: str = self.model.trainable.within(write)
+        return text
+
+    def _stopped_at_once(self) -> str:
+        run = self.trainer.run
+        steps = [c.step for c in run.checkpoints()] if run else []
+        words = f"Stopped at once, in the step after {self.trainer.global_step:,}"
+        if run is None or not steps:
+            return f"{words}. There is no checkpoint to go on from: fit anew."
+        newest_one = f"the newest checkpoint, step {max(steps):,}"
+        return f"{words}. Go on from {newest_one}, with: roots fit --resume {run.path}"
 
     def evaluate(self, verb: str) -> Any:
         """Runs Lightning's `validate`, `test` or `predict` on the checkpoint's weights."""

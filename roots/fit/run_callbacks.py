@@ -10,12 +10,14 @@ import lightning as L
 from roots.callbacks import (
     Compilation,
     EarlyStopping,
+    LiveCurves,
     NonFinite,
     Progress,
     Samples,
     StopSignals,
     WandbRun,
 )
+from roots.callbacks.notebook import in_notebook
 from roots.fit.micro_batch_size import MicroBatchSize
 
 
@@ -37,7 +39,7 @@ def run_callbacks(
         given: The user's.
         recorder: Keeps the books of the run.
         patience: Validations without a better one after which the run ends; 0 for no end.
-        progress: Whether progress is shown.
+        progress: Whether progress is shown; in a notebook the curves as well.
     """
     before: list[L.Callback] = [
         MicroBatchSize(),
@@ -50,6 +52,8 @@ def run_callbacks(
     if patience:
         before.append(EarlyStopping(patience=patience))
     shown: list[L.Callback] = [Progress()] if progress else []
+    if progress and in_notebook() and not any(isinstance(c, LiveCurves) for c in given):
+        shown.append(LiveCurves())
     sent: list[L.Callback] = []
     if trainer.wandb:
         sent.append(WandbRun(checkpoints=trainer.wandb_checkpoints))

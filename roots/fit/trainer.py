@@ -59,7 +59,7 @@ class Trainer(L.Trainer):
             artifacts with the aliases `last` and `best`.
         trackio: Track with trackio's local dashboard (`trackio show`), without an account.
         tensorboard: Track with TensorBoard.
-        progress: Show progress.
+        progress: Show progress; in a notebook the curves as well.
         deterministic: Refuse torch operations that are not repeatable.
         on_non_finite: What to do when loss or gradient is not finite: `stop`, or `skip` to leave
             the step out; 16-mixed always skips, with a smaller loss scale. `optim/steps_skipped`

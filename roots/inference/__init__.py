@@ -2,7 +2,7 @@
 
 `load` opens a run, a checkpoint or a Hugging Face folder; `tokens` is the loop with the key-value
 cache; `stream` and `generate` put text around it, `chat` a conversation; `write_folder` writes what
-`load` opens.
+`load` opens. `surprisals` and `attention_maps` tell how a network reads a text.
 The names are imported when they are first used, because `roots --help` must not import torch.
 """
 
@@ -10,35 +10,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from roots.inference.attention import AttentionMaps, attention_maps
     from roots.inference.chatting import chat
     from roots.inference.folder import write_folder
     from roots.inference.generation import generate, stream, tokens
     from roots.inference.loading import Loaded, load
     from roots.inference.sampling import Sampling, next_token
     from roots.inference.streaming import TextStream
+    from roots.inference.surprisal import ReadToken, surprisals
 
 _HOMES = {
+    "AttentionMaps": "attention",
     "Loaded": "loading",
+    "ReadToken": "surprisal",
     "Sampling": "sampling",
     "TextStream": "streaming",
+    "attention_maps": "attention",
     "chat": "chatting",
     "generate": "generation",
     "load": "loading",
     "next_token": "sampling",
     "stream": "generation",
+    "surprisals": "surprisal",
     "tokens": "generation",
     "write_folder": "folder",
 }
 
 __all__ = [
+    "AttentionMaps",
     "Loaded",
+    "ReadToken",
     "Sampling",
     "TextStream",
+    "attention_maps",
     "chat",
     "generate",
     "load",
     "next_token",
     "stream",
+    "surprisals",
     "tokens",
     "write_folder",
 ]

@@ -206,7 +206,7 @@ class _Context:
         fed = self.ids if self.cache is None else ids
         input_ids = torch.tensor([fed], device=self.device)  # 1 T
         mask = torch.ones(1, len(self.ids), dtype=torch.long, device=self.device)
-        with _evaluating(self.network):
+        with evaluating(self.network):
             output = self.network(
                 input_ids=input_ids, attention_mask=mask, **self._cached(), **self.only_last
             )
@@ -220,7 +220,7 @@ class _Context:
 
 
 @contextmanager
-def _evaluating(network: PreTrainedModel) -> Iterator[None]:
+def evaluating(network: PreTrainedModel) -> Iterator[None]:
     """Switches dropout off; afterwards each part is in the mode that it was in."""
     training = [module for module in network.modules() if module.training]
     network.eval()

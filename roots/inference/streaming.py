@@ -67,3 +67,15 @@ class TextStream:
         if head and kept and apart:
             self._window = tail
             self._given -= whole - kept
+
+
+def pieces_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+    """Gives the text that is whole with each id; together they are the decoded text.
+
+    A character of several ids is with its last one; those before have an empty piece.
+    """
+    stream = TextStream(tokenizer)
+    pieces = [stream.push(id_) for id_ in ids]
+    if pieces:
+        pieces[-1] += stream.finish()
+    return pieces

@@ -50,7 +50,13 @@ def target_of(trainer: Any) -> Target:
 
 
 def target_named(name: str, ranks: int, nodes: int) -> Target:
-    """Gives devices by their name in the table."""
+    """Gives devices by their name in the table.
+
+    Args:
+        name: As `device_meant` gives it: `NVIDIA H100 80GB HBM3`.
+        ranks: How many, over all machines.
+        nodes: Machines that they are in.
+    """
     return Target("cuda", name, MEMORIES[name].usable_bytes, ranks, nodes)
 
 

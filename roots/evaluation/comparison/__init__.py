@@ -9,5 +9,7 @@ page        … and command: what a person sees
 """
 
 from roots.evaluation.comparison.comparing import Comparison, compare
+from roots.evaluation.comparison.figure import draw
+from roots.evaluation.comparison.page import in_words
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "draw", "in_words"]
