@@ -20,6 +20,7 @@ from roots.fit import compose
 from roots.fit.compose import resumed
 from roots.modules import Seq2Seq
 from roots.runs import Run
+from roots.strategies import SingleDevice
 
 CONFIG = "model.network.config"
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "2026-11-multi30k"
@@ -115,7 +116,7 @@ def test_one_batch_is_learned_and_written_back_exactly(tmp_path: Path, name: str
 
 
 def test_writing_targets_is_refused_where_the_weights_are_cut(
-    fitted: Any, folder: Path, tmp_path: Path
+    fitted: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, cut = pairs_config(folder, tmp_path), {"trainer.strategy": "fsdp"}
     words = r"GeneratedTexts lets every rank.*FSDP cuts the weights.*Leave it out of .*to ddp or"
@@ -125,8 +126,11 @@ def test_writing_targets_is_refused_where_the_weights_are_cut(
     compose(pairs_config(folder, tmp_path, callbacks=[]), cut)
     predict = ["predict", "--run", str(fitted.trainer.run.path), "--to", str(tmp_path / "p.jsonl")]
     without = ["--trainer.callbacks", "[]"]
-    with pytest.raises(ConfigError, match=r"FSDP cuts the weights.*Set trainer\.strategy to ddp"):
-        roots([*predict, *without, "--trainer.strategy", "fsdp"])
+    with monkeypatch.context() as patch:  # FSDP itself would leave its process group behind
+        patch.setattr(SingleDevice, "builds_whole", False)
+        words = r"SingleDevice cuts the weights.*Set trainer\.strategy to ddp"
+        with pytest.raises(ConfigError, match=words):
+            roots([*predict, *without])
     assert roots([*predict, *without, "--trainer.strategy", "auto"]) == 0
     assert len(jsonl(tmp_path / "p.jsonl")) == 12
 
