@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,6 @@ def test_the_kernel_is_this_python_and_shows_our_errors_without_a_traceback(desk
     )
     with pytest.raises(CellExecutionError):
         execute(notebook, desk)
-    import sys
-
     assert printed(notebook).split() == [sys.executable, roots.__file__]
     assert notebook.cells[1].outputs[0].traceback == ["ConfigError: no <width>"]
 
@@ -184,6 +183,22 @@ def test_05_sweep_and_compare(desk: Path, shards: Path) -> None:
     assert said.count("finished  step   12  val/loss") == 4
     assert len(shown(notebook, "image/png")) == 3 + 4 + 1
     assert (desk.parent / "sweeps" / "learning_rate" / "0001" / "best.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_06_scaling_up(desk: Path, shards: Path) -> None:
+    notebook = read("06")
+    settings = tiny(shards, **{"trainer.max_steps": 4, "trainer.log_every_steps": 1})
+    step = {"data.init_args.seq_len": 16, "data.init_args.sequences_per_step": 64}
+    execute(notebook, desk, {"SETTINGS": settings, "LARGE_STEP": step})
+    said = printed(notebook)
+    apart = re.search(r"at most (\S+) apart", said)
+    assert apart is not None
+    assert float(apart[1]) < 1e-5
+    assert "step  4: " in said
+    assert "computes       NVIDIA H100 80GB HBM3" in said
+    assert "computes       8 x NVIDIA H100 80GB HBM3" in said
+    assert said.count("\nbest: ") >= 2
 
 
 @pytest.mark.slow
