@@ -91,7 +91,7 @@ def test_outside_of_a_notebook_no_run_draws_by_itself(config: dict) -> None:
 def test_in_a_notebook_every_run_draws_unless_progress_is_off(
     config: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roots.fit.trainer.in_notebook", lambda: True)
+    monkeypatch.setattr("roots.fit.run_callbacks.in_notebook", lambda: True)
     kinds = [type(c) for c in compose(config, {"trainer.progress": True}).trainer.callbacks]
     assert kinds.count(LiveCurves) == 1
     kinds = [type(c) for c in compose(config, {"trainer.progress": False}).trainer.callbacks]
