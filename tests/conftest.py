@@ -6,6 +6,7 @@ import os
 import random
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,9 +48,10 @@ def _one_thread() -> None:
 def _no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page costs a second, for hundreds of tiny fits; who tests it asks for `pages`."""
     if "pages" not in request.fixturenames:
-        import roots.evaluation
+        from roots.evaluation import draw_run
 
-        monkeypatch.setattr("roots.evaluation.run_page.report_run", roots.evaluation.draw_run)
+        only_loss = SimpleNamespace(report_run=draw_run)
+        monkeypatch.setattr("roots.callbacks.recorder.run_page", only_loss)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_after_an_epochs_steps_every_row_was_there(
     assert counts.sum() == steps * size  # and the last step begins the next epoch
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(n=st.integers(1, 40), size=st.integers(1, 12), seed=st.integers(0, 9))
 def test_tokens_are_counted_alike_from_any_step_on(n: int, size: int, seed: int) -> None:
     lengths = lengths_of(n)
