@@ -11,8 +11,9 @@ RootsError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import NoReturn
 
 
 class RootsError(Exception):
@@ -55,3 +56,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Words a suggestion: ` (did you mean 'llama'?)`, or nothing when no known word is near."""
     close = get_close_matches(word, sorted(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def refusing(prog: str) -> Callable[[str], NoReturn]:
+    """Gives what a parser of argparse does with a mistake: ConfigError, with the help to read.
+
+    Args:
+        prog: The command whose help tells its arguments: `roots fit`.
+    """
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `{prog} --help`.")
+
+    return refuse

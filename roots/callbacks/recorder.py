@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +21,7 @@ from roots.callbacks.utilization import Utilization, utilization_of
 from roots.callbacks.wandb_run import wandb_logger
 from roots.errors import CheckpointError, MissingExtra
 from roots.evaluation import run_page
-from roots.runs import Run, RunLock, claim, redact_values, write_atomically
+from roots.runs import Run, RunLock, claim, redact_values, write_atomically, write_record
 from roots.runs import state as run_state
 
 
@@ -174,14 +173,11 @@ class Recorder(L.Callback):
         assert self.run is not None
         environment = describe_environment(trainer, trainer.datamodule) | decided
         name = f"environment-from-{trainer.resumed_from:06d}.json" if trainer.resumed_from else ""
-        text = json.dumps(redact_values(environment), indent=2, ensure_ascii=False) + "\n"
-        write_atomically(self.run.path / (name or "environment.json"), text)
+        write_record(self.run.path / (name or "environment.json"), environment)
 
     def _write_data_card(self, trainer: Any) -> None:
         assert self.run is not None
-        card = redact_values(trainer.datamodule.card())
-        text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(self.run.path / "data.json", text)
+        write_record(self.run.path / "data.json", trainer.datamodule.card())
 
     def _keep_former(self, config: str, step: int) -> None:
         """Keeps the configuration that was in force until `step`, where it is another one."""
@@ -221,8 +217,7 @@ def told_if_it_fails(trainer: Any, what: str, again: str = "") -> Iterator[None]
 
 def write_details(run: Run, stage: str, details: dict[str, Any]) -> None:
     """Keeps what an evaluation found beside numbers, for the page."""
-    text = json.dumps(redact_values(details), indent=1, ensure_ascii=False) + "\n"
-    write_atomically(run.details_file(stage), text)
+    write_record(run.details_file(stage), details)
 
 
 def _config(trainer: Any) -> str:

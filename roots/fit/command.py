@@ -13,7 +13,7 @@ from typing import Any
 from roots.callbacks.recorder import write_details
 from roots.callbacks.utilization import share_in_words
 from roots.data import Conversations, TaskData
-from roots.errors import ConfigError
+from roots.errors import ConfigError, refusing
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.loading import remembered
 from roots.fit.predictions import check_ending, gathered, write_rows
@@ -47,7 +47,7 @@ def _own_arguments(verb: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
         epilog=STOPPING if verb == "fit" else None,
     )
-    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.error = refusing("roots fit")  # type: ignore[method-assign,assignment]
     parser.add_argument(
         "-c", "--config", action="append", default=[], metavar="FILE", help="run file; later win"
     )
@@ -73,10 +73,6 @@ def _own_arguments(verb: str) -> argparse.ArgumentParser:
             " the configuration's test rows, else its validation rows)",
         )
     return parser
-
-
-def _refuse(message: str) -> None:
-    raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots fit --help`.")
 
 
 def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> int:

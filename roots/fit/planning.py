@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, refusing
 
 ABOUT = """\
 Says what a run needs before a machine is rented for it: memory per device by part, tokens per
@@ -65,7 +65,7 @@ def _own_arguments() -> argparse.ArgumentParser:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.error = refusing("roots plan")  # type: ignore[method-assign,assignment]
     parser.add_argument(
         "-c", "--config", action="append", default=[], metavar="FILE", help="run file; later win"
     )
@@ -105,7 +105,3 @@ def _share(text: str) -> float:
     if not 0 < share <= 1:
         raise ConfigError(f"--mfu {text} is no share of a rate. Give a number over 0 to 1: 0.4.")
     return share
-
-
-def _refuse(message: str) -> None:
-    raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots plan --help`.")

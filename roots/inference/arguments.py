@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, refusing
 from roots.runs import open_run
 
 
@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises what argparse found."""
-        raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `{self.prog} --help`.")
+        refusing(self.prog)(message)
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:

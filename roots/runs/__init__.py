@@ -21,7 +21,7 @@ from roots.runs.checkpoint import (
 from roots.runs.listing import RunSummary, find_runs, list_runs, summary
 from roots.runs.lock import RunLock, holder
 from roots.runs.metrics import Metrics, load_metrics, read_metrics
-from roots.runs.redaction import hidden_names, redact, redact_values
+from roots.runs.redaction import hidden_names, redact, redact_values, write_record
 from roots.runs.run import (
     Run,
     atomic_folder,
@@ -63,5 +63,6 @@ __all__ = [
     "state_of",
     "summary",
     "write_atomically",
+    "write_record",
     "written_files",
 ]

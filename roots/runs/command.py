@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, refusing
 from roots.runs.listing import ORDERS, RunSummary, list_runs
 from roots.runs.state import STATES
 from roots.runs.syncing import sync
@@ -100,9 +100,5 @@ def _parser(verb: str, about: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-
-    def refuse(message: str) -> None:
-        raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots {verb} --help`.")
-
-    parser.error = refuse  # type: ignore[method-assign,assignment]
+    parser.error = refusing(parser.prog)  # type: ignore[method-assign,assignment]
     return parser

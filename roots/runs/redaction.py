@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from roots.runs.run import write_atomically
 
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
 HIDDEN = "<secret>"
@@ -56,6 +60,12 @@ def redact_values(value: Any, environment: Mapping[str, str] | None = None) -> A
     if type(value) in (list, tuple):
         return type(value)(redact_values(part, environment) for part in value)
     return value
+
+
+def write_record(path: Path, content: Any) -> None:
+    """Writes plain values as a JSON file of a run, without secrets, whole or not at all."""
+    text = json.dumps(redact_values(content), indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, text)
 
 
 def hidden_names(value: Any, prefix: str = "") -> list[str]:

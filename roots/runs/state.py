@@ -11,7 +11,7 @@ from typing import Any
 
 from roots.errors import CheckpointError
 from roots.runs.lock import holder
-from roots.runs.redaction import redact
+from roots.runs.redaction import redact, write_record
 from roots.runs.run import Run, write_atomically
 
 STATE_FILE = "state.json"
@@ -133,5 +133,4 @@ def _until_last_report(run: Run, since: float) -> float:
 
 
 def _write(run: Run, state: RunState) -> None:
-    text = json.dumps(asdict(state), indent=2, ensure_ascii=False) + "\n"
-    write_atomically(Path(run.path) / STATE_FILE, text)
+    write_record(Path(run.path) / STATE_FILE, asdict(state))

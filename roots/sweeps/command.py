@@ -7,7 +7,7 @@ import shlex
 
 import yaml
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, refusing
 from roots.sweeps.sweep import Sweep, open_sweep, read_sweep
 from roots.sweeps.with_wandb import agent_command, register, run_agents, wandb_file
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.error = refusing("roots sweep")  # type: ignore[method-assign,assignment]
     parser.add_argument("file", nargs="?", metavar="FILE", help="sweep file")
     parser.add_argument("--resume", metavar="DIR", help="go on with the sweep in this directory")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="trials at once")
@@ -91,10 +91,6 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sweeps-dir", default="sweeps", metavar="DIR", help="folder of all sweeps (sweeps)"
     )
-
-
-def _refuse(message: str) -> None:
-    raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots sweep --help`.")
 
 
 def _dry_run(sweep: Sweep, trials: int) -> int:
@@ -137,7 +133,7 @@ def _with_wandb(sweep: Sweep, given: argparse.Namespace) -> int:
 
 def _report(args: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="roots sweep report", allow_abbrev=False)
-    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.error = refusing("roots sweep")  # type: ignore[method-assign,assignment]
     parser.add_argument("folder", metavar="DIR", help="the sweep's directory")
     parser.add_argument("--storage", default="", help="where its trials are, if not there")
     given = parser.parse_args(args)

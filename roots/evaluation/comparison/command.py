@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from roots.errors import ConfigError
+from roots.errors import refusing
 from roots.evaluation.comparison.comparing import Comparison, compare
 from roots.evaluation.comparison.page import in_words, write
 from roots.runs import redact_values
@@ -32,7 +32,7 @@ def main(args: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.error = refusing("roots compare")  # type: ignore[method-assign,assignment]
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="a run, a folder of runs, a name, or a pattern"
     )
@@ -58,7 +58,3 @@ def above(comparison: Comparison) -> Path:
     """Gives the folder that holds all compared runs."""
     parents = [str(r.run.path.resolve().parent) for g in comparison.groups for r in g.runs]
     return Path(os.path.commonpath(parents))
-
-
-def _refuse(message: str) -> None:
-    raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots compare --help`.")

@@ -11,7 +11,7 @@ from roots.evaluation.canvas import save_png
 from roots.evaluation.comparison.comparing import Comparison, Outcome
 from roots.evaluation.comparison.figure import draw
 from roots.evaluation.page import Page
-from roots.runs import redact_values, write_atomically
+from roots.runs import redact_values, write_record
 
 _RUN = ("run", "group", "seed", "state", "step", "final", "best", "at step", "tokens/s", "tokens")
 TABLE = (*_RUN, "training s", "wall s")
@@ -21,8 +21,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     """Writes comparison.html, .png and .json into a folder, in place of those that lie there."""
     folder.mkdir(parents=True, exist_ok=True)
     figure = draw(comparison)
-    text = json.dumps(redact_values(comparison.plain()), indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / "comparison.json", text)
+    write_record(folder / "comparison.json", comparison.plain())
     page = as_page(comparison, figure).save(folder / "comparison.html")
     return [page, save_png(figure, folder / "comparison.png"), folder / "comparison.json"]
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from roots.errors import ConfigError, TrainingError
+from roots.errors import ConfigError, TrainingError, refusing
 from roots.runs import atomic_folder
 
 ABOUT = """\
@@ -68,7 +68,7 @@ def _own_arguments() -> argparse.ArgumentParser:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.error = refusing("roots profile")  # type: ignore[method-assign,assignment]
     parser.add_argument(
         "-c", "--config", action="append", default=[], metavar="FILE", help="run file; later win"
     )
@@ -96,10 +96,6 @@ def _count(name: str, text: str, least: int) -> int:
             f"--{name} {text} is no number of optimizer steps. Give a whole number from {least} on."
         )
     return int(text)
-
-
-def _refuse(message: str) -> None:
-    raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots profile --help`.")
 
 
 def _profile(composed: Any, out: Path, *, steps: int, warmup_steps: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from roots.errors import ConfigError
+from roots.errors import refusing
 
 ABOUT = """\
 Runs a run again, in a new directory, and says whether its numbers come again.
@@ -64,7 +64,7 @@ def _arguments() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.error = refusing("roots reproduce")  # type: ignore[method-assign,assignment]
     parser.add_argument("run", metavar="RUN", help="the run's directory")
     parser.add_argument(
         "--steps", type=int, default=0, metavar="N", help="only its first N optimizer steps"
@@ -80,7 +80,3 @@ def _arguments() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="say what differs; train nothing, write nothing"
     )
     return parser
-
-
-def _refuse(message: str) -> None:
-    raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `roots reproduce --help`.")

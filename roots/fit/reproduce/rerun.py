@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from roots.runs import (
     load_metrics,
     open_run,
     redact_values,
-    write_atomically,
+    write_record,
 )
 
 OURS = ("wandb", "wandb_checkpoints", "trackio", "tensorboard")
@@ -92,8 +91,7 @@ class Reproduction:
         if trainer.is_global_zero:
             told = {"of": str(self.run.path), "kind": verdict.kind, **asdict(verdict)}
             told |= {"differences": self.differences, "changes": self.changes}
-            text = json.dumps(redact_values(told), indent=2, ensure_ascii=False) + "\n"
-            write_atomically(run.path / "reproduction.json", text)
+            write_record(run.path / "reproduction.json", told)
         return run, verdict
 
     def _check_data(self) -> None:
