@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from roots.errors import ConfigError
 
