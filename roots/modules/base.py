@@ -150,7 +150,7 @@ class StepModule(L.LightningModule, ABC):
     def teardown(self, stage: str) -> None:  # noqa: ARG002
         """Lets the teacher go."""
         if self.trainable is not None:
-            self.trainable.teacher = None
+            self.trainable.dismiss()
 
     def _build_for_run(self) -> None:
         strategy, data = self._strategy, self.trainer.datamodule  # type: ignore[attr-defined]

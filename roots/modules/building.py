@@ -39,26 +39,40 @@ def check_clip_norm(clip_norm: float) -> None:
         )
 
 
-def check_together(module: Any, trainer: Any) -> None:
-    """Raises ConfigError when settings of the module, or of the trainer, do not work together."""
-    if module.distiller and (loss := getattr(module, "loss", "plain")) not in ("fused", "plain"):
+def _check_teaching(module: Any, strategy: Any, compiled: str) -> None:
+    """Raises ConfigError when something does not work with a teacher beside."""
+    loss = getattr(module, "loss", "plain")
+    if loss not in ("fused", "plain"):
         raise ConfigError(
             f"loss: {loss} knows no teacher. Set model.loss to fused or plain, or leave out"
             " model.distiller."
         )
-    strategy = trainer.strategy
-    strategy.check(
-        optimizer=module.optimizer_builder,
-        precision=trainer.precision_plugin,
-        compiled=getattr(module, "compiled", "none"),
-    )
-    if strategy.builds_whole:
-        return
-    if module.distiller:
+    if module.distiller.hidden_weight and compiled != "none":
+        raise ConfigError(
+            f"compile: {compiled} makes graphs of the blocks, whose states"
+            f" distiller.hidden_weight={module.distiller.hidden_weight:g} looks at. Set"
+            " model.compile to none, or hidden_weight to 0."
+        )
+    if not strategy.builds_whole:
         raise ConfigError(
             f"{type(strategy).__name__} cuts the weights over the devices, and a teacher is whole"
             " on each. Leave out model.distiller, or set trainer.strategy to ddp or single_device."
         )
+
+
+def check_together(module: Any, trainer: Any) -> None:
+    """Raises ConfigError when settings of the module, or of the trainer, do not work together."""
+    strategy = trainer.strategy
+    compiled = getattr(module, "compiled", "none")
+    if module.distiller:
+        _check_teaching(module, strategy, compiled)
+    strategy.check(
+        optimizer=module.optimizer_builder,
+        precision=trainer.precision_plugin,
+        compiled=compiled,
+    )
+    if strategy.builds_whole:
+        return
     for callback in trainer.callbacks:
         if getattr(callback, "writes_with_whole_network", False):
             raise ConfigError(

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from roots.errors import CheckpointError, ConfigError
+from roots.errors import CheckpointError, ConfigError, nearest
+from roots.modules.matching import LAYERS, Matching
 from roots.networks import BaseWeights, Head, Pretrained, check_packing
 from roots.objectives import Listener, Teaching
 from roots.records import Labels
@@ -24,6 +25,10 @@ class Distiller:
     teacher and student have the same best guess; the same in validations. Of several classes at
     once each is compared by itself; of a value the soft loss is the squared distance.
 
+    With `hidden_weight` the student's blocks learn of the teacher's as well: the loss grows by that
+    many times 1 - CKA of their states, which says how unlike both arrange the positions of a row
+    (`train/hidden_loss`, 0 to 1 for each row). No projection is learned, so the widths may differ.
+
     The teacher is not trained, drops nothing, computes in the run's precision, and is in no
     checkpoint; its path and the sum of its weights are, and a run goes on with no other. Its
     attention is the usual one of its architecture. Student and teacher read the same tokens and
@@ -35,13 +40,18 @@ class Distiller:
         alpha: The teacher's share of the loss, 0 to 1.
         temperature: What the logits of both are divided by: above 1 it also tells which wrong
             answers are nearly right. 2 to 4 are usual for classifiers, 1 for language models.
+        hidden_weight: How much the unlikeness of the states counts beside the rest; 0 compares
+            none.
+        hidden_layers: `last` compares the last blocks; `all` each block of the student with the one
+            of the teacher that lies as deep.
         revision: Branch, tag or commit on the hub.
 
     Raises:
         ConfigError: A number that cannot work.
 
     Source:
-        Hinton et al., arXiv:1503.02531, section 2.
+        Hinton et al., arXiv:1503.02531, section 2. States: linear CKA, Kornblith et al.,
+        arXiv:1905.00414, eq. 3.
     """
 
     def __init__(
@@ -50,6 +60,8 @@ class Distiller:
         teacher: str,
         alpha: float = 0.5,
         temperature: float = 1.0,
+        hidden_weight: float = 0.0,
+        hidden_layers: str = "last",
         revision: str = "main",
     ) -> None:
         if not 0 <= alpha <= 1:
@@ -62,9 +74,21 @@ class Distiller:
                 f"distiller.temperature={temperature:g} softens nothing. Set it above 0; 1 leaves"
                 " the distributions as they are."
             )
+        if not hidden_weight >= 0:
+            raise ConfigError(
+                f"distiller.hidden_weight={hidden_weight:g} would drive the states apart. Set it to"
+                " 0 to compare none, or above."
+            )
+        if hidden_layers not in LAYERS:
+            raise ConfigError(
+                f"There is no hidden_layers: {hidden_layers}{nearest(hidden_layers, LAYERS)}. Set"
+                f" distiller.hidden_layers to {' or '.join(LAYERS)}."
+            )
         self.teacher = teacher
         self.alpha = alpha
         self.temperature = temperature
+        self.hidden_weight = hidden_weight
+        self.hidden_layers = hidden_layers
         self.revision = revision
         self._weights: BaseWeights | None = None
 
@@ -120,10 +144,20 @@ class Distiller:
         trainable.eval()
         if packed_by := getattr(trainer.datamodule, "packed_by", ""):
             check_packing(network, packed_by)
-        module.trainable.teacher = Teacher(trainable, listener, self)
+        matching = self._match(module.trainable, network)
+        module.trainable.teacher = Teacher(trainable, listener, self, matching)
         size = sum(p.numel() for p in network.parameters())
         because = f"; its own forward is run, because {own}" if own else ""
-        return f"teacher: {self.teacher}, {network.config.model_type}, {size:,} parameters{because}"
+        blocks = f"; {matching.n_pairs} of its blocks are compared" if matching else ""
+        return (
+            f"teacher: {self.teacher}, {network.config.model_type},"
+            f" {size:,} parameters{because}{blocks}"
+        )
+
+    def _match(self, student: Any, teacher: Any) -> Matching | None:
+        if not self.hidden_weight:
+            return None
+        return Matching(student, teacher, layers=self.hidden_layers, weight=self.hidden_weight)
 
     # -- checkpoints -------------------------------------------------------------------------
 
@@ -190,12 +224,16 @@ class Teacher:
         trainable: The network, run as the student is.
         listener: Stands in it where a loss would be.
         distiller: How much it counts.
+        matching: Compares the states of both; None compares none.
     """
 
-    def __init__(self, trainable: Any, listener: Listener, distiller: Distiller) -> None:
+    def __init__(
+        self, trainable: Any, listener: Listener, distiller: Distiller, matching: Matching | None
+    ) -> None:
         self.trainable = trainable
         self._listener = listener
         self._distiller = distiller
+        self._matching = matching
 
     def __call__(self, objective: Any, batch: Any) -> Any:
         """Makes the objective of a student of what the teacher says of a batch."""
@@ -204,6 +242,11 @@ class Teacher:
         said, self._listener.heard = self._listener.heard, None
         how = self._distiller
         return objective.beside(Teaching(said, how.alpha, how.temperature))
+
+    def leave(self) -> None:
+        """Leaves the student as it was without a teacher."""
+        if self._matching is not None:
+            self._matching.leave()
 
 
 def _worded(labels: Labels) -> str:

@@ -16,13 +16,19 @@ class Root(nn.Module):
     objective: Any
     """Scores what the network makes of a batch."""
 
-    teacher: Callable[[Any, Any], Any] | None = None
+    teacher: Any = None
     """Makes, of the objective and a batch, the objective of a student; no module, so that it is in
     no checkpoint."""
 
     def scoring(self, batch: Any) -> Any:
         """Gives what scores a batch: the objective, beside a teacher's word where there is one."""
         return self.objective if self.teacher is None else self.teacher(self.objective, batch)
+
+    def dismiss(self) -> None:
+        """Lets the teacher go, where there is one."""
+        if self.teacher is not None:
+            self.teacher.leave()
+        self.teacher = None
 
     def within(self, function: Callable[[], R]) -> R:
         """Calls a function as a forward pass, so that sharded weights are whole while it runs.

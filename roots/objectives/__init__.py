@@ -4,6 +4,7 @@ Shape letters: B sequences, T tokens, V vocabulary, D model width, C classes, N 
 """
 
 from roots.objectives.corruption import Corrupted, Key, corrupt
+from roots.objectives.geometry import unlikeness
 from roots.objectives.labels import Classes, ManyClasses, Spans, Values, balanced
 from roots.objectives.masked_token import MaskedToken, flat_places, row_places
 from roots.objectives.masker import Masker
@@ -29,4 +30,5 @@ __all__ = [
     "flat_places",
     "next_token_nats",
     "row_places",
+    "unlikeness",
 ]

@@ -115,6 +115,8 @@ def _teacher(model: Any, data: Any) -> list[tuple[str, str]]:
     counts = (
         f"{1 - distiller.alpha:g} of the loss by the labels, {distiller.alpha:g} by the teacher"
     )
+    if distiller.hidden_weight:
+        counts += f", and {distiller.hidden_weight:g} times how unlike the states of blocks are"
     return [("teacher", f"{what}{distiller.teacher}: {counts}")]
 
 

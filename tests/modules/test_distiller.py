@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import torch
 from pairs import pairs_config, write_pairs
 from quizzes import quiz_config, quiz_files
+from taught import numbers, rows_of, taught
 from tiny import LLAMA, tiny_config
 from tiny_masked import encoder as encoder_config
 from tiny_masked import masked_config
@@ -34,25 +34,6 @@ from roots.inference import generate, load
 from roots.runs import Run
 
 COMPARED = ("train/loss", "optim/grad_norm", "val/loss")
-
-
-def rows_of(run: Run) -> list[dict[str, str]]:
-    with run.metrics_file.open() as file:
-        return list(csv.DictReader(file))
-
-
-def numbers(run: Run, *names: str) -> torch.Tensor:
-    rows = [[float(row[n] or "nan") for n in names] for row in rows_of(run)]
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def taught(config: dict[str, Any], teacher: Path | str, **settings: Any) -> dict[str, Any]:
-    """The same run with a teacher."""
-    arguments = {"teacher": str(teacher), **settings}
-    distiller = {"class_path": "roots.modules.Distiller", "init_args": arguments}
-    model = config["model"]
-    init_args = {**model["init_args"], "distiller": distiller}
-    return {**config, "model": {**model, "init_args": init_args}}
 
 
 def texts(folder: Path) -> dict[str, Any]:

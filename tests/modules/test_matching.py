@@ -1,0 +1,160 @@
+"""A student whose blocks learn of its teacher's blocks, for every objective."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pairs import pairs_config, write_pairs
+from quizzes import quiz_config, quiz_files
+from ranks import run_ranks
+from taught import numbers, rows_of, taught
+from tiny import LLAMA
+from tiny_masked import masked_config
+from tiny_tasks import tagged, tagging_config, words_data, write_bert
+
+from roots.errors import ConfigError
+from roots.fit import compose
+from roots.modules import Distiller
+
+NAMES = ("train/loss", "train/hidden_loss", "optim/grad_norm", "val/loss", "val/hidden_loss")
+
+
+@pytest.fixture
+def teacher(config: dict[str, Any]) -> Path:
+    """A run of a wider and deeper network on the tiny corpus."""
+    larger = {**LLAMA, "hidden_size": 48, "num_hidden_layers": 3}
+    settings = {"model.network.init_args.config": larger, "name": "teacher"}
+    return compose(config, settings).fit().path
+
+
+def test_the_loss_grows_by_the_weighted_unlikeness_which_is_learned_away(
+    config: dict[str, Any], teacher: Path
+) -> None:
+    config["trainer"] |= {"max_steps": 40, "val_every_steps": 20}
+    settings = {"alpha": 0.0, "hidden_weight": 2.0, "hidden_layers": "all"}
+    composed = compose(taught(config, teacher, **settings))
+    rows = rows_of(composed.fit())
+    for row in rows:
+        if row["train/loss"]:
+            parts = float(row["train/hard_loss"]) + 2 * float(row["train/hidden_loss"])
+            assert float(row["train/loss"]) == pytest.approx(parts, rel=1e-5)
+    assert "2 of its blocks are compared" in " ".join(composed.model.remarks)
+    validated = [float(row["val/hidden_loss"]) for row in rows if row["val/hidden_loss"]]
+    alone = rows_of(compose(taught(config, teacher, alpha=0.0, hidden_weight=1e-9)).fit())
+    assert validated[-1] < 0.7 * float(alone[-1]["val/hidden_loss"])
+
+
+def test_the_hooks_are_gone_after_the_run(config: dict[str, Any], teacher: Path) -> None:
+    composed = compose(taught(config, teacher, hidden_weight=1.0))
+    composed.fit()
+    trainable = composed.model.trainable
+    assert trainable.teacher is None
+    assert not any(module._forward_hooks for module in trainable.modules())
+
+
+def test_a_student_that_is_its_teacher_is_not_unlike_it(
+    config: dict[str, Any], teacher: Path
+) -> None:
+    network = {"class_path": "roots.networks.Pretrained", "init_args": {"path": str(teacher)}}
+    config["model"]["init_args"]["network"] = network
+    run = compose(taught(config, teacher, hidden_weight=1.0, hidden_layers="all")).fit()
+    assert float(rows_of(run)[0]["train/hidden_loss"]) == pytest.approx(0, abs=1e-5)
+
+
+def test_recomputing_blocks_changes_nothing(config: dict[str, Any], teacher: Path) -> None:
+    """Blocks that run again in the backward pass are not compared again."""
+    from roots.networks import blocks_of, recompute
+
+    config = taught(config, teacher, hidden_weight=1.0)
+    plain = compose(config).fit()
+    composed = compose(config)
+    build = composed.model.build
+
+    def recomputing(**arguments: Any) -> Any:
+        trainable = build(**arguments)
+        recompute(blocks_of(trainable.network), "full")
+        return trainable
+
+    composed.model.build = recomputing
+    torch.testing.assert_close(
+        numbers(composed.fit(), *NAMES), numbers(plain, *NAMES), rtol=0, atol=0, equal_nan=True
+    )
+
+
+def tokens(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
+    return masked_config(masked, folder / "runs")
+
+
+def packed(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
+    config = masked_config(masked, folder / "runs")
+    config["data"]["init_args"]["rows"] = "packed"
+    return config
+
+
+def tags(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
+    words = words_data(folder, tagged(60, 0))
+    return tagging_config(write_bert(folder / "bert"), folder / "runs", words)
+
+
+def quiz(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
+    return quiz_config(quiz_files(folder), folder / "runs")
+
+
+def pairs(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
+    return pairs_config(write_pairs(folder), folder / "runs", callbacks=[])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        tokens,
+        *(pytest.param(made, marks=pytest.mark.slow) for made in (packed, tags, quiz, pairs)),
+    ],
+)
+def test_steps_are_those_of_any_micro_batch_size_for_every_objective(
+    made: Any, shards: Path, masked_shards: Path, tmp_path: Path
+) -> None:
+    """Rows are compared each by itself, whatever fills them up beside others."""
+    config = made(shards, masked_shards, tmp_path)
+    teacher = compose(
+        config, {"seed": 2, "trainer.max_steps": 4, "trainer.val_every_steps": 4}
+    ).fit()
+    config = taught(config, teacher.path, hidden_weight=1.0, hidden_layers="all")
+    found = {}
+    for size in (3, 8):
+        settings = {"model.micro_batch_size": size, "trainer.max_steps": 4}
+        found[size] = numbers(compose(config, settings).fit(), *NAMES)
+    assert found[3][:, 1].nan_to_num().max() > 1e-4
+    torch.testing.assert_close(found[3], found[8], rtol=2e-5, atol=1e-6, equal_nan=True)
+
+
+def test_one_and_two_ranks_make_the_same_steps(config: dict[str, Any], teacher: Path) -> None:
+    config = taught(config, teacher, hidden_weight=1.0, hidden_layers="all")
+
+    def train(ranks: int) -> Any:
+        composed = compose(config, {"trainer.devices": ranks})
+        run = composed.fit()
+        return numbers(run, *NAMES).tolist() if composed.trainer.is_global_zero else []
+
+    together, _ = run_ranks(train, 2)
+    torch.testing.assert_close(
+        torch.tensor(together).double(),
+        torch.tensor(train(1)).double(),
+        rtol=1e-5,
+        atol=1e-6,
+        equal_nan=True,
+    )
+
+
+def test_settings_that_cannot_work_are_refused(config: dict[str, Any], teacher: Path) -> None:
+    with pytest.raises(ConfigError, match=r"hidden_weight=-1 would drive the states apart"):
+        Distiller(teacher="anywhere", hidden_weight=-1)
+    with pytest.raises(ConfigError, match=r"hidden_layers: lats.*last or all"):
+        Distiller(teacher="anywhere", hidden_layers="lats")
+    config = taught(config, teacher, hidden_weight=0.5)
+    with pytest.raises(ConfigError, match=r"compile: blocks .*hidden_weight=0\.5 .* to none"):
+        compose(config, {"model.compile": "blocks"}).fit()
+    compose(config, {"model.compile": "none", "trainer.max_steps": 3}).fit()  # the cure
