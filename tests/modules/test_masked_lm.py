@@ -279,3 +279,19 @@ def test_compiled_it_makes_the_same_steps_and_nothing_is_compiled_twice(
         assert float(one["train/loss"]) == pytest.approx(float(two["train/loss"]), rel=1e-4)
     assert after[0] > 0
     assert len(set(after)) == 1
+
+
+@pytest.mark.parametrize(("mode", "quick"), [("none", True), ("blocks", False)])
+def test_dropout_is_quick_where_nothing_is_compiled(
+    mode: str, quick: bool, masked_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from roots.networks.dropout import QuickDropout
+
+    monkeypatch.setattr("roots.networks.compiling.compile_network", lambda *_: None)
+    monkeypatch.setattr("roots.modules.make_fast.compile_network", lambda *_: None)
+    config = masked_config(masked_shards, tmp_path / "runs", max_steps=3)
+    composed = compose(config, {"model.compile": mode})
+    composed.fit()
+    kinds = {type(module) for module in composed.model.trainable.modules()}
+    assert (QuickDropout in kinds) is quick
+    assert (torch.nn.Dropout in kinds) is not quick
