@@ -5,7 +5,8 @@ text.py              Text: plain text, a document per file, line or paragraph
 jsonl.py             Jsonl: one JSON object per line
 csv_table.py         Csv: a table with a header line
 parquet.py           Parquet: a column of texts
-record_source.py     RecordSource: what to do with a bad record of these three
+web_pages.py         WebPages: the main text of pages, in WARC archives or HTML files
+record_source.py     RecordSource: what to do with a bad record of these four
 several.py           Several: sources by name, one after another
 folder.py            Folder: every source file below a folder
 standard_library.py  StandardLibrary: the sources of the running Python
@@ -29,6 +30,7 @@ from roots.sources.several import Several
 from roots.sources.source import Source
 from roots.sources.standard_library import StandardLibrary
 from roots.sources.text import Text
+from roots.sources.web_pages import WebPages
 
 __all__ = [
     "Csv",
@@ -41,4 +43,5 @@ __all__ = [
     "Source",
     "StandardLibrary",
     "Text",
+    "WebPages",
 ]

@@ -33,7 +33,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
         MissingExtra: The package that reads `.zst` is not installed.
     """
     number = offset = 0
-    with open_bytes(path) as file, _told(path, lambda: f" after line {number:,}"):
+    with open_bytes(path) as file, unpacking(path, lambda: f" after line {number:,}"):
         for raw in iter(lambda: file.readline(MAX_DOCUMENT_BYTES + 1), b""):
             number += 1
             yield number, offset, raw
@@ -53,7 +53,7 @@ def whole(path: Path, cure: str) -> bytes:
         DataError: It is too large, its compression is not read, or the compressed data break.
         MissingExtra: The package that reads `.zst` is not installed.
     """
-    with open_bytes(path) as file, _told(path, lambda: ""):
+    with open_bytes(path) as file, unpacking(path, lambda: ""):
         raw = file.read(MAX_DOCUMENT_BYTES + 1)
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise too_large(path, len(raw), cure)
@@ -68,7 +68,7 @@ def parts(path: Path, n_bytes: int = 2**20) -> Iterator[bytes]:
         MissingExtra: The package that reads `.zst` is not installed.
     """
     offset = 0
-    with open_bytes(path) as file, _told(path, lambda: f" after byte {offset:,}"):
+    with open_bytes(path) as file, unpacking(path, lambda: f" after byte {offset:,}"):
         while part := file.read(n_bytes):
             yield part
             offset += len(part)
@@ -104,8 +104,16 @@ def _pass_over(file: BinaryIO) -> int:
 
 
 @contextmanager
-def _told(path: Path, place: Callable[[], str]) -> Iterator[None]:
-    """Turns an error of decompression into one with the last good place and a cure."""
+def unpacking(path: Path, place: Callable[[], str]) -> Iterator[None]:
+    """Turns an error of decompression into one with the last good place and a cure.
+
+    Args:
+        path: The file.
+        place: Words where that is, behind a blank: ` after line 7`.
+
+    Raises:
+        DataError: The compressed data break.
+    """
     broken: tuple[type[Exception], ...] = (gzip.BadGzipFile, EOFError, zlib.error)
     if path.suffix == ".zst":
         broken += zst_errors()
