@@ -47,7 +47,7 @@ def describe_environment(trainer: Any, data: Any) -> dict[str, Any]:
         data: Its data module.
     """
     return {
-        "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),  # noqa: PTH119
+        "command": _command(sys.argv),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "hardware": _hardware(trainer),
@@ -60,6 +60,12 @@ def describe_environment(trainer: Any, data: Any) -> dict[str, Any]:
             "validated_on": data.validated_on if data.is_ready else "",
         },
     }
+
+
+def _command(argv: list[str]) -> str:
+    """Words what was called, so that it can be typed again; `python -m roots` is `roots`."""
+    name = Path(argv[0]).name
+    return shlex.join(["roots" if name == "__main__.py" else name, *argv[1:]])
 
 
 def _version(package: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from roots.callbacks.environment import _commit
+import pytest
+
+from roots.callbacks.environment import _command, _commit
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -32,3 +34,15 @@ def test_uncommitted_changes_are_told_apart_by_their_sum(tmp_path: Path) -> None
     assert sums[0] == sums[2] != sums[1]
     file.write_bytes(b"\xff\xfe not text")
     assert _commit(tmp_path)["diff_sha256"] not in sums
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["/clone/roots/__main__.py", "fit", "--name", "a b"], "roots fit --name 'a b'"),
+        (["/venv/bin/roots", "fit"], "roots fit"),
+        (["experiments/run.py", "--work", "w"], "run.py --work w"),
+    ],
+)
+def test_the_command_is_as_it_can_be_typed_again(argv: list[str], words: str) -> None:
+    assert _command(argv) == words
