@@ -6,6 +6,8 @@ stages/            the stages, a file each: normalise, language, quality, PII
 duplicates/        the passes: exact and near duplicates, repeated lines, contamination
 splitters.py       how a text becomes words, by name
 lowercase_words.py the words by which documents are compared
+segments.py        a pipeline cut before each pass
+spooling.py        a pipeline run into a spool, from where a killed run ended
 pipeline.py        Pipeline: a list of them, run over any source; Run
 passing.py         a pass at work: spread over the workers, its findings taken out
 staging.py         stages over a batch of documents: the job of a worker that decides
@@ -19,6 +21,9 @@ characters.py      Characters: one token per character of the documents of the t
 existing.py        Existing: a tokenizer that is already there
 splitting.py       which split a document belongs to: a pure function of its text
 building.py        Build: intake, tokenizer, shards, manifest
+journal.py         what of a build is finished, with sums, so that a killed one goes on
+identity.py        what decides which bytes a build gives: settings, files, code
+noted_writer.py    the shards of a build, which go on where a killed one was
 survey.py          the first pass: counts, splits, fingerprint; trouble shows before it costs
 cutting.py         long texts in parts whose encodings add up to that of the whole
 encoding.py        the last pass: documents to tokens, in order, with any number of workers

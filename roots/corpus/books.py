@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,12 @@ class Books:
         for (part, source), row in other._rows.items():
             self._row(first + part, source).add(row)
 
+    def only(self, parts: Container[int]) -> Books:
+        """Gives the books of some parts; the others have no rows."""
+        books = Books(self.names, self.source)
+        books._rows = {key: row for key, row in self._rows.items() if key[0] in parts}
+        return books
+
     def of(self, part: int, source: str | None = None) -> Row:
         """Sums the rows of a part, of one source or of all."""
         total = Row()
@@ -117,12 +123,12 @@ class Books:
         ]
 
     @classmethod
-    def from_plain(cls, written: Sequence[Mapping[str, Any]]) -> Books:
+    def from_plain(cls, written: Sequence[Mapping[str, Any]], source: str = "") -> Books:
         """Reads what `plain` wrote."""
-        books = cls([part["name"] for part in written])
+        books = cls([part["name"] for part in written], source)
         for index, part in enumerate(written):
-            for source, counts in part["sources"].items():
-                books._rows[index, source] = _row(counts)
+            for name, counts in part["sources"].items():
+                books._rows[index, name] = _row(counts)
         return books
 
     def __str__(self) -> str:

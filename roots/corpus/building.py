@@ -11,9 +11,13 @@ from typing import Any
 
 from roots.corpus.card_markdown import write_markdown
 from roots.corpus.cutting import parts
-from roots.corpus.encoding import encode_documents
+from roots.corpus.encoding import EncodeTexts, encode_documents
+from roots.corpus.identity import identity_of
 from roots.corpus.inputs import FileState, remember, states, with_files
-from roots.corpus.intake import REJECTS, SPOOL, Intake, RejectFile, take_in
+from roots.corpus.intake import REJECTS, Intake, RejectFile, take_in
+from roots.corpus.journal import TOKENIZER as TRAINED
+from roots.corpus.journal import Journal
+from roots.corpus.noted_writer import NotedWriter
 from roots.corpus.pipeline import Pipeline
 from roots.corpus.pool import choose_workers
 from roots.corpus.progress import Progress
@@ -22,12 +26,17 @@ from roots.corpus.survey import Survey, documents_and_bytes, drop_reason, survey
 from roots.corpus.tally import Tally
 from roots.errors import DataError
 from roots.records import Document
-from roots.shards import Manifest, ShardWriter, SplitRecord
+from roots.shards import Manifest, SplitRecord
 from roots.shards.folder import TOKENIZER
 from roots.shards.layout import token_dtype
+from roots.shards.maker import say, silent
 from roots.shards.manifest import MANIFEST
 from roots.sources import Source
 from roots.tokenizer import Tokenizer, TokenizerPlan
+from roots.tokenizer.fast_pairs import why_not
+
+WORTH_A_PROOF = 2**25
+"""Bytes of text from which on the seconds for the proof are saved again."""
 
 
 @dataclass(frozen=True)
@@ -58,29 +67,38 @@ class Build:
     recipe: Mapping[str, Any]
     show: bool
 
-    def run(self, folder: Path) -> None:
+    def run(self, folder: Path, work: Path) -> None:
         """Fills `folder`; the card, which tells what the manifest does, comes after it.
+
+        Args:
+            folder: Becomes the corpus.
+            work: For what only the build needs; what a killed one left there is taken over.
 
         Raises:
             DataError: The input cannot be read, changes meanwhile, or leaves a split empty.
         """
         files = states(self.source.files())
-        others = states(self.pipeline.files())
-        taken, found = self._take_in(folder, files)
-        manifest = replace(self, source=taken.source)._write(folder, taken, found)
-        (folder / SPOOL).unlink(missing_ok=True)
-        remember(folder, [*files, *others])
+        all_files = [*files, *states(self.pipeline.files())]
+        journal = Journal(
+            folder=folder,
+            work=work,
+            identity=identity_of(self.recipe, all_files) if files else None,
+            say=say if self.show else silent,
+        )
+        taken, found = self._take_in(journal, files)
+        manifest = replace(self, source=taken.source)._write(journal, taken, found)
+        remember(folder, all_files)
         (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8", newline="")
         write_markdown(folder)
 
-    def _take_in(self, folder: Path, files: list[FileState]) -> tuple[Intake, Survey]:
+    def _take_in(self, journal: Journal, files: list[FileState]) -> tuple[Intake, Survey]:
         """Reads the source: through the pipeline where it has parts, else as it is."""
         n_bytes = sum(size for _, size, _ in files)
         if not self.pipeline.parts:
-            return self._survey(folder, n_bytes)
+            return self._survey(journal.folder, n_bytes)
         progress = self._progress("stages", n_bytes)
         workers = self.workers
-        taken = take_in(self.source, self.pipeline, folder, workers=workers, progress=progress)
+        taken = take_in(self.source, self.pipeline, journal, workers=workers, progress=progress)
         progress.finish()
         return taken, survey(taken.source, self.divide)
 
@@ -98,21 +116,33 @@ class Build:
         )
         return taken, found
 
-    def _write(self, folder: Path, taken: Intake, found: Survey) -> Manifest:
-        self._check_splits(taken, found)
-        tokenizer = self._make_tokenizer(found)
-        tokenizer.save(folder / TOKENIZER)
+    def _write(self, journal: Journal, taken: Intake, found: Survey) -> Manifest:
+        if trouble := self._trouble(taken, found):
+            journal.forget()
+            raise DataError(trouble)
+        tokenizer = self._tokenizer(journal, found)
         tally = Tally(taken.books.source, self.seed)
-        splits = self._encode(folder, tokenizer, found, tally)
-        tally.write(folder)
+        splits = self._encode(journal, tokenizer, found, tally)
+        tally.write(journal.folder)
         return self._manifest(tokenizer, taken, splits)
 
-    def _check_splits(self, taken: Intake, found: Survey) -> None:
+    def _tokenizer(self, journal: Journal, found: Survey) -> Tokenizer:
+        folder = journal.folder / TOKENIZER
+        if journal.found(TRAINED):
+            return Tokenizer.load(folder)
+        tokenizer = self._make_tokenizer(found)
+        tokenizer.save(folder)
+        journal.note(TRAINED, [journal.record(path) for path in sorted(folder.iterdir())])
+        return tokenizer
+
+    def _trouble(self, taken: Intake, found: Survey) -> str | None:
+        """Words what is wrong when there is no text, or none for a split."""
         if not found.documents.total():
-            raise DataError(_no_text(taken))
+            return _no_text(taken)
         for split, fraction in self.fractions.items():
             if fraction > 0 and not found.documents[split]:
-                raise DataError(_empty_split(split, fraction, found, self._enough(split)))
+                return _empty_split(split, fraction, found, self._enough(split))
+        return None
 
     def _enough(self, split: str) -> float:
         """Finds the smallest fraction, in hundredths, that gives `split` a document."""
@@ -144,29 +174,42 @@ class Build:
         return (pair for pair in pairs if drop_reason(pair[0]) is None)
 
     def _encode(
-        self, folder: Path, tokenizer: Tokenizer, found: Survey, tally: Tally
+        self, journal: Journal, tokenizer: Tokenizer, found: Survey, tally: Tally
     ) -> dict[str, SplitRecord]:
         n_bytes = found.n_bytes.total()
         progress = self._progress("encode", n_bytes)
+        size = tokenizer.vocab_size
         with ExitStack() as stack:
             writers = {
-                name: stack.enter_context(
-                    ShardWriter(folder / name, vocab_size=tokenizer.vocab_size)
-                )
+                name: stack.enter_context(NotedWriter(name, vocab_size=size, journal=journal))
                 for name in self.fractions
             }
             again = encode_documents(
                 self.source,
                 divide=self.divide,
-                tokenizer_folder=folder / TOKENIZER,
+                job=EncodeTexts(journal.folder / TOKENIZER, self._is_fast(tokenizer, found)),
                 writers=writers,
                 workers=choose_workers(self.workers, n_bytes),
                 progress=progress,
                 tally=tally,
+                journal=journal,
             )
-            _check_unchanged(found, again)
+            if again.fingerprint != found.fingerprint:
+                journal.forget()
+                raise DataError(_changed(found, again))
         progress.finish()
         return {name: _record(writer, found.n_bytes[name]) for name, writer in writers.items()}
+
+    def _is_fast(self, tokenizer: Tokenizer, found: Survey) -> bool:
+        """Decides whether tiktoken encodes: it changes no byte, so the manifest is not told."""
+        if found.n_bytes.total() < WORTH_A_PROOF:
+            return False
+        why = why_not(tokenizer, found.sample)
+        if self.show and why is None:
+            say(f"encode: by tiktoken; equal ids proved, and found on {len(found.sample):,} texts")
+        elif self.show:
+            say(f"encode: by tokenizers, not by tiktoken: {why}")
+        return why is None
 
     def _manifest(
         self, tokenizer: Tokenizer, taken: Intake, splits: Mapping[str, SplitRecord]
@@ -191,7 +234,7 @@ class Build:
         return Progress(label=label, total_bytes=total_bytes, show=self.show)
 
 
-def _record(writer: ShardWriter, n_bytes: int) -> SplitRecord:
+def _record(writer: NotedWriter, n_bytes: int) -> SplitRecord:
     return SplitRecord(
         documents=writer.n_documents,
         tokens=writer.n_tokens,
@@ -200,13 +243,12 @@ def _record(writer: ShardWriter, n_bytes: int) -> SplitRecord:
     )
 
 
-def _check_unchanged(first: Survey, second: Survey) -> None:
-    if first.fingerprint != second.fingerprint:
-        raise DataError(
-            f"The source gave other documents when it was read again ({first.n_read:,}, then"
-            f" {second.n_read:,}; or other texts). Run again when nothing writes to its files; a"
-            " source of your own must give the same documents in the same order each time."
-        )
+def _changed(first: Survey, second: Survey) -> str:
+    return (
+        f"The source gave other documents when it was read again ({first.n_read:,}, then"
+        f" {second.n_read:,}; or other texts). Run again when nothing writes to its files; a"
+        " source of your own must give the same documents in the same order each time."
+    )
 
 
 def _empty_split(split: str, fraction: float, found: Survey, enough: float) -> str:

@@ -28,6 +28,9 @@ RECIPE_VERSION = 1
 class Corpus(ShardMaker):
     """Makes shards from a source of text, by documents, and keeps them while nothing changes.
 
+    A build that ended early, by Ctrl-C or otherwise, goes on from where it was when the same is
+    asked for again; with other settings, files or code it begins anew.
+
     Args:
         source: Where the documents come from.
         out: The folder to make; it holds nothing else.
@@ -122,8 +125,11 @@ class Corpus(ShardMaker):
             return "its recipe changed: " + "; ".join(changed)
         return self._input_changed(manifest)
 
-    def build(self, folder: Path, progress: bool) -> None:
-        """Writes tokenizer, shards, inputs and manifest into `folder`."""
+    def build(self, folder: Path, work: Path, progress: bool) -> None:
+        """Writes tokenizer, shards, inputs and manifest into `folder`.
+
+        What a killed build of the same settings, files and code left is taken over.
+        """
         Build(
             source=self.source,
             pipeline=self.pipeline,
@@ -135,7 +141,7 @@ class Corpus(ShardMaker):
             workers=self.workers,
             recipe=self.recipe(),
             show=progress,
-        ).run(folder)
+        ).run(folder, work)
 
     def divide(self, raw: bytes) -> str:
         """Names the split of a text, given in UTF-8."""

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from roots.corpus.cutting import parts
+from roots.corpus.journal import TOKENS, Journal
+from roots.corpus.noted_writer import NotedWriter
 from roots.corpus.pool import map_in_order
 from roots.corpus.progress import Progress
 from roots.corpus.survey import Survey, documents_and_bytes, drop_reason
 from roots.corpus.tally import Tally
-from roots.shards import ShardWriter
 from roots.sources import Source
 from roots.tokenizer import Tokenizer
+from roots.tokenizer.fast_pairs import FastPairs
 
 _BATCH_CHARACTERS = 2**18
+_BATCHES_PER_NOTE = 64
+"""So much work is lost when the build is killed."""
 
 Encoded = tuple[bytes, list[int]]
 """The int32 ids of all texts of a batch, one after another, and how many each has."""
@@ -30,13 +36,18 @@ class EncodeTexts:
 
     Args:
         folder: The folder of the tokenizer.
+        fast: Whether tiktoken encodes; it is proved to give the same ids.
     """
 
     folder: Path
+    fast: bool = False
 
     def open(self) -> Callable[[list[str]], Encoded]:
         """Loads the tokenizer."""
         tokenizer = Tokenizer.load(self.folder)
+        if self.fast:
+            pairs = FastPairs(tokenizer)
+            return lambda texts: _packed([pairs.encode(text) for text in texts])
         return lambda texts: encode(tokenizer, texts)
 
     def failed(self, texts: list[str], why: str) -> str:
@@ -49,7 +60,10 @@ class EncodeTexts:
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> Encoded:
     """Encodes a batch."""
-    ids = [np.asarray(each, dtype=np.int32) for each in tokenizer.encode_batch(texts)]
+    return _packed([np.asarray(each, np.int32) for each in tokenizer.encode_batch(texts)])
+
+
+def _packed(ids: list[npt.NDArray[np.int32]]) -> Encoded:
     return b"".join(array.tobytes() for array in ids), [len(array) for array in ids]
 
 
@@ -83,36 +97,61 @@ def encode_documents(
     source: Source,
     *,
     divide: Callable[[bytes], str],
-    tokenizer_folder: Path,
-    writers: Mapping[str, ShardWriter],
+    job: EncodeTexts,
+    writers: Mapping[str, NotedWriter],
     workers: int,
     progress: Progress,
     tally: Tally,
+    journal: Journal,
 ) -> Survey:
-    """Encodes all documents into the writers.
+    """Encodes all documents into the writers, but for those that a killed build left in them.
+
+    Documents always fall into the same batches, whoever encodes them, so that the number of
+    batches tells how far it is. All documents are read, as those before are counted again.
 
     Args:
         source: Where they come from.
         divide: Names the split of a text.
-        tokenizer_folder: Where the tokenizer was saved.
+        job: Encodes, by the tokenizer in its folder.
         writers: One per split, open.
         workers: Processes, at least 1.
         progress: Told of every document that was handed to a worker.
         tally: Counts what is written.
+        journal: Tells how far a killed build came, and is told how far this one is.
 
     Returns:
         What came in, counted anew.
     """
-    tokenizer = Tokenizer.load(tokenizer_folder)
+    tokenizer = Tokenizer.load(job.folder)
     found = Survey()
     cut = parts if tokenizer.cuts_at_lines else _whole
     batches = _batches(source, divide, found, progress, cut=cut, tally=tally)
-    job = EncodeTexts(tokenizer_folder)
-    encoded = map_in_order(batches, lambda batch: batch.texts, job, workers)
+    before = journal.found(TOKENS) or {"batches": 0, "tokens": {}}
+    done = before["batches"]
+    left = islice(batches, done, None)
+    encoded = map_in_order(left, lambda batch: batch.texts, job, workers)
+    tally.add_tokens(before["tokens"])
     with closing(encoded):
         for batch, answer in encoded:
             _write(batch, answer, writers, tokenizer.eos_id, tally)
+            done += 1
+            if done % _BATCHES_PER_NOTE == 0:
+                _note(journal, done, writers, tally)
+    if done > before["batches"] and done % _BATCHES_PER_NOTE:
+        _note(journal, done, writers, tally)
     return found
+
+
+def _note(
+    journal: Journal, n_batches: int, writers: Mapping[str, NotedWriter], tally: Tally
+) -> None:
+    journal.note(
+        TOKENS,
+        [record for writer in writers.values() for record in writer.records()],
+        batches=n_batches,
+        tokens=tally.token_counts(),
+        splits={name: writer.state() for name, writer in writers.items()},
+    )
 
 
 def _batches(
@@ -146,7 +185,7 @@ def _batches(
 def _write(
     batch: _Batch,
     answer: Encoded,
-    writers: Mapping[str, ShardWriter],
+    writers: Mapping[str, NotedWriter],
     eos_id: int,
     tally: Tally,
 ) -> None:

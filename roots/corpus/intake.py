@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from roots.corpus.books import Books
+from roots.corpus.journal import Journal
 from roots.corpus.pipeline import Pipeline
 from roots.corpus.progress import Progress
-from roots.corpus.spool import Spool
+from roots.corpus.spooling import spooled
 from roots.corpus.staging import Example
 from roots.corpus.survey import Fingerprint, documents_and_bytes
 from roots.records import Document, Reject
@@ -21,7 +22,6 @@ from roots.sources import Source
 
 DROPPED = "dropped.jsonl"
 REJECTS = "rejects.jsonl"
-SPOOL = "documents.spool"
 _LARGEST_REJECT = 2**20
 
 
@@ -47,37 +47,38 @@ class Intake:
 
 
 def take_in(
-    source: Source, pipeline: Pipeline, folder: Path, *, workers: int, progress: Progress
+    source: Source, pipeline: Pipeline, journal: Journal, *, workers: int, progress: Progress
 ) -> Intake:
-    """Runs the pipeline once, and spools what it lets through into `folder`.
+    """Runs the pipeline once, and spools what it lets through.
 
     Args:
         source: Where the documents come from.
         pipeline: The parts that decide.
-        folder: Gets the spool, the examples of drops, the rejects and what the passes found.
+        journal: Its folder gets the examples of drops, the rejects and what the passes found.
         workers: Processes; what is written does not depend on it.
         progress: Told of every document that was read.
     """
-    fingerprint = Fingerprint()
-    spool = Spool(path=folder / SPOOL)
+    fingerprint, folder = Fingerprint(), journal.folder
     with RejectFile(folder / REJECTS, pipeline.redact) as rejects:
-        read = _Watched(source, fingerprint, progress)
+
+        def what_was_read() -> dict[str, Any]:
+            rejects.flush()
+            return {
+                "fingerprint": fingerprint.hexdigest(),
+                "rejected": dict(rejects.counts),
+                "places_replaced": source.n_replaced,
+            }
+
         run = pipeline.run(
-            read, workers=workers, scratch=folder, findings=folder, on_reject=rejects.add
+            _Watched(source, fingerprint, progress),
+            workers=workers,
+            findings=folder,
+            on_reject=rejects.add,
         )
         run.books.source = type(source).__name__
-        with spool.writer() as writer:
-            for document in run:
-                writer.add(document)
+        spool, read = spooled(run, journal, what_was_read, folder / REJECTS)
     write_examples(folder / DROPPED, run.examples, pipeline.names)
-    return Intake(
-        source=spool,
-        fingerprint=fingerprint.hexdigest(),
-        books=run.books,
-        rejected=rejects.counts,
-        places_replaced=source.n_replaced,
-        findings=run.found,
-    )
+    return Intake(source=spool, books=run.books, findings=run.found, **read)
 
 
 class _Watched(Source):
@@ -136,6 +137,11 @@ class RejectFile:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+    def flush(self) -> None:
+        """Hands what was written to the operating system."""
+        if self._file is not None:
+            self._file.flush()
 
     def add(self, reject: Reject) -> None:
         """Writes a record down: where it is, what is wrong, and how it reads."""

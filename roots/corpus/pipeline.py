@@ -5,15 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import groupby, islice, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from roots.corpus.books import EMPTY, READ, Books
 from roots.corpus.passing import spread_over, take_findings
 from roots.corpus.pool import choose_workers, map_in_order
+from roots.corpus.segments import Segment, segments
 from roots.corpus.spool import Spool
 from roots.corpus.stage import Part, Pass, Stage
-from roots.corpus.staging import Example, Examples, RunStages, Staged, settled
+from roots.corpus.staging import Example, Examples, RunStages, settled
 from roots.errors import ConfigError, DataError
 from roots.records import KEEP, Document, Drop, Edit, Reject, class_path
 from roots.sources import Source
@@ -162,20 +163,49 @@ class Run:
         return self._examples.in_order()
 
     def __iter__(self) -> Iterator[Document]:
-        self.books = Books(self.pipeline.names, source=self.books.source)
-        self._examples = Examples(self.pipeline.stages)
-        stream, first = self._read(), 1
-        for kind, group in groupby(self.pipeline.parts, key=lambda part: isinstance(part, Pass)):
-            parts = tuple(group)
-            if kind:
-                for number, part in enumerate(parts):
-                    stream = self._through_pass(part, first + number, stream)  # type: ignore[arg-type]
-            else:
-                stream = self._through_stages(parts, first, stream)  # type: ignore[arg-type]
-            first += len(parts)
+        self.begin()
+        first, *others = segments(self.pipeline.parts)
+        stream = self.staged(first, self.read())
+        for segment in others:
+            stream = self.staged(segment, self._through_pass(segment, stream))
         return stream
 
-    def _read(self) -> Iterator[Document]:
+    def begin(self, books: Books | None = None, examples: Iterable[Example] = ()) -> None:
+        """Opens new books, or goes on with those of a run that was broken off."""
+        self.books = books or Books(self.pipeline.names, source=self.books.source)
+        self._examples = Examples(self.pipeline.stages)
+        self.take(examples)
+
+    def take(self, examples: Iterable[Example]) -> None:
+        """Takes examples of drops."""
+        for example in examples:
+            self._examples.take(example)
+
+    def staged(self, segment: Segment, stream: Iterator[Document]) -> Iterator[Document]:
+        """Runs the stages of a segment, if it has any."""
+        return chain.from_iterable(self.batches(segment, stream)) if segment.stages else stream
+
+    def batches(
+        self, segment: Segment, stream: Iterator[Document], done: int = 0
+    ) -> Iterator[list[Document]]:
+        """Runs the stages of a segment; yields of each batch what goes on.
+
+        Args:
+            segment: It has stages.
+            stream: What comes into the first of them. The same documents fall into the same
+                batches, whoever decides about them.
+            done: So many batches are left out, because they were decided before.
+        """
+        job = RunStages(segment.stages, segment.first_stage, redact=self.pipeline.stages)
+        left = islice(_batches(stream), done, None)
+        with closing(map_in_order(left, _itself, job, self.workers)) as batches:
+            for batch, staged in batches:
+                self.books.add(staged.books, segment.first_stage)
+                self.take(staged.examples)
+                yield list(_going_on(batch, staged.outcomes))
+
+    def read(self) -> Iterator[Document]:
+        """Streams the documents of the source, without the blank ones."""
         for document in islice(self._documents(), self.limit):
             if document.text and not document.text.isspace():
                 self.books.enter(0, document, KEEP)
@@ -194,24 +224,7 @@ class Run:
             else:
                 yield record
 
-    def _through_stages(
-        self, stages: tuple[Stage, ...], first: int, stream: Iterator[Document]
-    ) -> Iterator[Document]:
-        job = RunStages(stages, first, redact=self.pipeline.stages)
-        batches = map_in_order(_batches(stream), _itself, job, self.workers)
-        with closing(batches):
-            for batch, staged in batches:
-                self._enter(staged, first)
-                yield from _going_on(batch, staged.outcomes)
-
-    def _enter(self, staged: Staged, first: int) -> None:
-        self.books.add(staged.books, first)
-        for example in staged.examples:
-            self._examples.take(example)
-
-    def _through_pass(
-        self, part: Pass, index: int, stream: Iterator[Document]
-    ) -> Iterator[Document]:
+    def _through_pass(self, segment: Segment, stream: Iterator[Document]) -> Iterator[Document]:
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="pass-") as folder:
             spool = Spool(path=Path(folder) / "documents")
             with spool.writer() as writer:
@@ -219,11 +232,12 @@ class Run:
                     writer.add(document)
             scratch = Path(folder) / "scratch"
             scratch.mkdir()
-            yield from self._decided(part, index, spool, scratch)
-            if self.findings is not None:
-                self.found += take_findings(part, scratch, self.findings, self.pipeline.redact)
+            yield from self.decided(segment, spool, scratch)
 
-    def _decided(self, part: Pass, index: int, spool: Spool, scratch: Path) -> Iterator[Document]:
+    def decided(self, segment: Segment, spool: Spool, scratch: Path) -> Iterator[Document]:
+        """Streams what the pass of a segment keeps, and takes its findings at the end."""
+        part, index = segment.part, segment.first
+        assert part is not None
         verdicts = part.decide(spool.documents, scratch, spread_over(self.workers, part))
         for document, given in zip_longest(spool.documents(), verdicts):
             if document is None or given is None:
@@ -237,6 +251,8 @@ class Run:
                 self._examples.offer(index, document, verdict)
             else:
                 yield verdict.document if isinstance(verdict, Edit) else document
+        if self.findings is not None:
+            self.found += take_findings(part, scratch, self.findings, self.pipeline.redact)
 
 
 def _batches(stream: Iterator[Document]) -> Iterator[list[Document]]:

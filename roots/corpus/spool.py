@@ -7,10 +7,11 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from roots.errors import DataError
 from roots.records import Document
+from roots.shards.hashed_file import HashedFile
 from roots.sources import Source
 
 _HEAD = struct.Struct("<IIIQ")
@@ -25,7 +26,6 @@ class Spool(Source):
 
     def __init__(self, *, path: Path) -> None:
         self.path = path
-        self.n_bytes = 0
 
     def files(self) -> list[Path]:
         """Names the file."""
@@ -41,19 +41,18 @@ class Spool(Source):
 
     def writer(self) -> SpoolWriter:
         """Opens the file anew for writing, as a context manager."""
-        return SpoolWriter(self)
+        return SpoolWriter(HashedFile(self.path))
 
 
 class SpoolWriter:
     """Adds documents to a spool.
 
     Args:
-        spool: Where to.
+        file: The file of the spool, at the end of a document.
     """
 
-    def __init__(self, spool: Spool) -> None:
-        self.spool = spool
-        self._file: BinaryIO = spool.path.open("wb")
+    def __init__(self, file: HashedFile) -> None:
+        self.file = file
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +63,7 @@ class SpoolWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self.file.close()
 
     def add(self, document: Document) -> None:
         """Appends one document.
@@ -81,5 +80,4 @@ class SpoolWriter:
             ) from error
         extra = json.dumps(dict(document.metadata), default=str) if document.metadata else ""
         parts = (document.id.encode(), document.source.encode(), extra.encode(), raw)
-        self._file.write(_HEAD.pack(*map(len, parts)) + b"".join(parts))
-        self.spool.n_bytes += len(raw)
+        self.file.write(_HEAD.pack(*map(len, parts)) + b"".join(parts))

@@ -6,15 +6,20 @@ It costs a hundredth of the encoding, and everything that is wrong with the inpu
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from roots.corpus.books import EMPTY, READ, Books
 from roots.corpus.progress import Progress
+from roots.corpus.splitting import fraction_of
 from roots.errors import DataError
 from roots.records import KEEP, Document, Reject
 from roots.sources import Source
+
+N_DRAWN = 64
+DRAWN_CHARACTERS = 2**14
 
 
 class Fingerprint:
@@ -43,6 +48,7 @@ class Survey:
         dropped: Documents left out, by reason.
         places_replaced: Undecodable places that became U+FFFD.
         books: What came in, by source.
+        drawn: Beginnings of a few documents, drawn by their texts: a heap, the greatest draw first.
     """
 
     documents: Counter[str] = field(default_factory=Counter)
@@ -50,6 +56,7 @@ class Survey:
     dropped: Counter[str] = field(default_factory=Counter)
     places_replaced: int = 0
     books: Books = field(default_factory=lambda: Books([READ]))
+    drawn: list[tuple[float, str]] = field(default_factory=list)
     _fingerprint: Fingerprint = field(default_factory=Fingerprint)
 
     @property
@@ -70,6 +77,19 @@ class Survey:
         """Counts a document of `split`."""
         self.documents[split] += 1
         self.n_bytes[split] += len(raw)
+
+    def draw(self, text: str, raw: bytes) -> None:
+        """Takes a document into the sample, if its draw is among the least."""
+        drawn = (-fraction_of(raw, 0, "sample"), text[:DRAWN_CHARACTERS])
+        if len(self.drawn) < N_DRAWN:
+            heapq.heappush(self.drawn, drawn)
+        else:
+            heapq.heappushpop(self.drawn, drawn)
+
+    @property
+    def sample(self) -> list[str]:
+        """The same few texts for the same documents in any order."""
+        return [text for _, text in sorted(self.drawn)]
 
 
 def drop_reason(document: Document) -> str | None:
@@ -125,6 +145,7 @@ def survey(
         found.books.enter(0, document, KEEP if reason is None else EMPTY)
         if reason is None:
             found.keep(divide(raw), raw)
+            found.draw(document.text, raw)
         else:
             found.dropped[reason] += 1
         if progress is not None:

@@ -61,6 +61,15 @@ class Tally:
         """Counts tokens of a source, the eos after each document included."""
         self._of(source)["tokens"] += n
 
+    def token_counts(self) -> dict[str, int]:
+        """Gives the tokens of each source so far."""
+        return {name: counts["tokens"] for name, counts in self._counts.items()}
+
+    def add_tokens(self, counts: Mapping[str, int]) -> None:
+        """Counts the tokens that were written before, by source."""
+        for source, n in counts.items():
+            self.tokens(source, n)
+
     def plain(self) -> dict[str, Any]:
         """Gives what was counted, the same for any order of equal documents."""
         names = ("id", "source", "text")

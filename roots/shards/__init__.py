@@ -2,6 +2,7 @@
 
 layout.py     the bytes of an .idx file, and which integer type holds which vocabulary
 writer.py     ShardWriter: documents in, <prefix>.bin and <prefix>.idx out
+hashed_file.py HashedFile: a file whose sha256 is known while it is written
 reader.py     Shard: one split, memory-mapped; DocumentStarts
 manifest.py   Manifest, SplitRecord, FileRecord: what a folder of shards says of itself
 folder.py     ShardFolder: a folder of shards, checked when it is opened

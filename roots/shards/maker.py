@@ -32,8 +32,15 @@ class ShardMaker(ABC):
         """
 
     @abstractmethod
-    def build(self, folder: Path, progress: bool) -> None:
-        """Writes everything into `folder`, which is empty, the manifest last."""
+    def build(self, folder: Path, work: Path, progress: bool) -> None:
+        """Writes everything into `folder`, the manifest last.
+
+        Args:
+            folder: An empty folder.
+            work: An empty folder beside it, for what is only needed meanwhile. When the build ends
+                early and leaves `journal.json` in it, the next one finds both folders as they were.
+            progress: Show on stderr how far it is.
+        """
 
     @abstractmethod
     def describe(self) -> str:
@@ -64,15 +71,17 @@ class ShardMaker(ABC):
             publish(
                 self.folder,
                 reason=self.stale_because,
-                build=lambda folder: self.build(folder, progress),
-                say=_say if progress else _silent,
+                build=lambda folder, work: self.build(folder, work, progress),
+                say=say if progress else silent,
             )
         return self.folder
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Shows a line on stderr."""
     sys.stderr.write(line + "\n")
 
 
-def _silent(line: str) -> None:
+def silent(line: str) -> None:
+    """Shows nothing."""
     del line

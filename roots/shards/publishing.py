@@ -1,14 +1,18 @@
 """How a folder appears whole or not at all, once, with several processes asking for it.
 
-It is built beside its final name and renamed when it is complete. A lock file beside it lets one
-process build while the others wait; the operating system frees the lock of a process that dies.
+It is built beside its final name, in `<name>.building/`, and renamed when it is complete. A lock
+file beside it lets one process build while the others wait; the operating system frees the lock of
+a process that dies.
+
+    <name>.building/shards/   becomes <name>
+    <name>.building/work/     what only the build needs; with notes in it, a build that ended early
+                              is kept, and the next one finds both folders
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +24,8 @@ from roots.shards.manifest import MANIFEST, Manifest
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MARK = ".roots-building"
+_SHARDS, _WORK = "shards", "work"
+NOTES = "journal.json"
 _EXTRAS = (
     MANIFEST,
     "inputs.json",
@@ -54,7 +60,7 @@ def publish(
     folder: Path,
     *,
     reason: Callable[[], str | None],
-    build: Callable[[Path], None],
+    build: Callable[[Path, Path], None],
     say: Callable[[str], None],
 ) -> None:
     """Builds `folder` under a lock, unless another process did so in the meantime.
@@ -62,25 +68,58 @@ def publish(
     Args:
         folder: The final name.
         reason: Why it must be built, or None; asked again once the lock is held.
-        build: Fills an empty folder.
+        build: Fills a folder, with the help of a second one that is removed at the end.
         say: Shows a line to the user.
+
+    Raises:
+        DataError: The disk refuses, or where it would be built lies something of others.
     """
-    with _told_in_words(folder), _locked(folder):
+    with _told_in_words(folder), _locked(folder, say):
         why = reason()
         if why is None:
             return
         say(f"{folder}: building, because {why}")
-        _remove_leftovers(folder)
-        temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-        temporary.mkdir()
-        (temporary / _MARK).touch()
+        place = _place(folder)
         try:
-            build(temporary)
-            (temporary / _MARK).unlink()
+            build(place / _SHARDS, place / _WORK)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _leave(place, say)
             raise
-        _swap(temporary, folder, say)
+        _swap(place / _SHARDS, folder, say)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _place(folder: Path) -> Path:
+    """Makes where it is built, with what a killed build left there to go on with."""
+    place = folder.with_name(f"{folder.name}.building")
+    if place.exists() and not (place / _MARK).is_file():
+        raise DataError(
+            f"{place} is there, and no build of roots made it, so it is left as it is. Move it"
+            " away, or give another folder as out."
+        )
+    if place.exists() and not _goes_on(place):
+        shutil.rmtree(place)
+    place.mkdir(exist_ok=True)
+    (place / _MARK).touch()
+    for name in (_SHARDS, _WORK):
+        (place / name).mkdir(exist_ok=True)
+    return place
+
+
+def _goes_on(place: Path) -> bool:
+    return (place / _WORK / NOTES).is_file()
+
+
+def _leave(place: Path, say: Callable[[str], None]) -> None:
+    """Keeps what a build that ended early did, if the next one can go on with it."""
+    if not _goes_on(place):
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    say(
+        f"{place}: kept, {size / 1e6:,.1f} MB. The same command goes on from there; delete the"
+        " folder if nobody will."
+    )
 
 
 def _has_manifest(folder: Path) -> bool:
@@ -117,14 +156,6 @@ def _written_by_roots(folder: Path) -> list[str]:
     return [*shards, *findings, *_EXTRAS]
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Removes what a killed build left; under the lock no other build is alive."""
-    name = re.compile(re.escape(folder.name) + r"\.tmp-\d+")
-    for path in folder.parent.iterdir():
-        if name.fullmatch(path.name) and (path / _MARK).is_file():
-            shutil.rmtree(path, ignore_errors=True)
-
-
 @contextmanager
 def _told_in_words(folder: Path) -> Iterator[None]:
     """Turns what the disk refuses into an error with a cure."""
@@ -145,9 +176,9 @@ def _told_in_words(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     path = folder.with_name(f"{folder.name}.lock")
-    file = _acquire(path)
+    file = _acquire(path, lambda: say(f"{folder}: another process builds it; waiting for that one"))
     try:
         yield
     finally:
@@ -156,23 +187,27 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _acquire(path: Path) -> int:
+def _acquire(path: Path, on_wait: Callable[[], None]) -> int:
     """Waits for the lock; again when its last holder removed the file meanwhile."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        _wait_for(file)
+        _wait_for(file, on_wait)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), path.stat()):
                 return file
         os.close(file)
 
 
-def _wait_for(file: int) -> None:
+def _wait_for(file: int, on_wait: Callable[[], None]) -> None:
     try:
         import fcntl
     except ImportError:  # Windows
         import msvcrt
 
         msvcrt.locking(file, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        on_wait()
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from roots.errors import DataError
+from roots.shards.hashed_file import HashedFile
 from roots.shards.layout import Layout, token_dtype
 from roots.shards.manifest import FileRecord
 
@@ -38,13 +39,12 @@ class ShardWriter:
         self.n_documents = 0
         self.n_tokens = 0
         self._length = 0
-        self._sha256 = hashlib.sha256()
         self._parts = {kind: self._temporary(kind) for kind in ("bin", "idx", "lengths")}
 
     def __enter__(self) -> Self:
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
-        self._bin: BinaryIO = self._parts["bin"].open("wb")
-        self._lengths: BinaryIO = self._parts["lengths"].open("w+b")
+        self._bin = HashedFile(self._parts["bin"])
+        self._lengths = HashedFile(self._parts["lengths"])
         return self
 
     def __exit__(
@@ -81,9 +81,7 @@ class ShardWriter:
         if array.size == 0:
             return
         self._check(array)
-        raw = array.astype(self.dtype).tobytes()
-        self._sha256.update(raw)
-        self._bin.write(raw)
+        self._bin.write(array.astype(self.dtype).tobytes())
         self._length += array.size
 
     def end_document(self) -> None:
@@ -122,20 +120,20 @@ class ShardWriter:
     def _finish(self) -> None:
         if self._length:
             self.end_document()
+        self._bin_record = self._bin.record(self._final("bin").name)
         self._bin.close()
-        self._lengths.seek(0)
+        self._lengths.close()
         self._write_index()
-        self._bin_record = self._named("bin", self._sha256.hexdigest())
-        self._idx_record = self._named("idx", sha256_of(self._parts["idx"]))
+        self._idx_record = FileRecord(
+            name=self._final("idx").name,
+            size_bytes=self._parts["idx"].stat().st_size,
+            sha256=sha256_of(self._parts["idx"]),
+        )
         self._parts["idx"].replace(self._final("idx"))
         self._parts["bin"].replace(self._final("bin"))
 
     def _final(self, kind: str) -> Path:
         return self.prefix.with_name(f"{self.prefix.name}.{kind}")
-
-    def _named(self, kind: str, sha256: str) -> FileRecord:
-        size = self._parts[kind].stat().st_size
-        return FileRecord(name=self._final(kind).name, size_bytes=size, sha256=sha256)
 
     def _write_index(self) -> None:
         layout = Layout(self.dtype, self.n_documents)
@@ -153,9 +151,9 @@ class ShardWriter:
                 file.write(np.arange(first, last, dtype="<i8").tobytes())
 
     def _chunks(self) -> Iterator[npt.NDArray[np.int32]]:
-        self._lengths.seek(0)
-        while raw := self._lengths.read(4 * _CHUNK):
-            yield np.frombuffer(raw, dtype="<i4")
+        with self._parts["lengths"].open("rb") as file:
+            while raw := file.read(4 * _CHUNK):
+                yield np.frombuffer(raw, dtype="<i4")
 
 
 def sha256_of(path: Path) -> str:

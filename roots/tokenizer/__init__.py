@@ -1,6 +1,7 @@
 """Text to token ids and back, on the `tokenizers` library alone; imports no torch.
 
 tokenizer.py         one face for every tokenizer: literal text, special ids, fingerprint
+fast_pairs.py        byte-level BPE through tiktoken, where that is proved to give the same ids
 token_bytes.py       how many bytes of text a token stands for
 fetching.py          a tokenizer by its folder, or by a name on the Hugging Face hub
 framed.py            texts and pairs of texts with the special tokens that a network expects around

@@ -151,7 +151,7 @@ def test_a_script_without_a_main_guard_can_use_several_workers(tmp_path) -> None
     assert contents(tmp_path / "out") == contents(made(tmp_path, "one").prepare(progress=False))
 
 
-def test_a_worker_that_is_killed_is_told_and_leaves_no_folder(tmp_path, monkeypatch) -> None:
+def test_a_worker_that_is_killed_is_told_and_fewer_go_on(tmp_path, monkeypatch, capsys) -> None:
     put_text(tmp_path)
     started = []
     start = pool._start
@@ -164,9 +164,11 @@ def test_a_worker_that_is_killed_is_told_and_leaves_no_folder(tmp_path, monkeypa
     monkeypatch.setattr(pool, "_start", start_and_kill)
     with pytest.raises(DataError, match=r"ended with exit code -9 .*fewer workers"):
         made(tmp_path, workers=2).prepare(progress=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.building", "text.txt"]
     assert all(process.returncode is not None for process in started)
-    made(tmp_path, workers=1).prepare(progress=False)
+    made(tmp_path, workers=1).prepare()
+    assert "going on with what was done: tokenizer" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "text.txt"]
 
 
 def test_the_tokenizer_never_sees_what_is_not_train(tmp_path) -> None:
@@ -419,6 +421,20 @@ def test_the_import_brings_no_torch() -> None:
     code = "import sys, roots.corpus.command; print({'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_encoding_by_tiktoken_changes_no_byte_and_is_told(tmp_path, monkeypatch, capsys) -> None:
+    put_text(tmp_path)
+    slow = contents(made(tmp_path, "slow").prepare(progress=False))
+    monkeypatch.setattr("roots.corpus.building.WORTH_A_PROOF", 0)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "tiktoken", None)
+        made(tmp_path, "without").prepare()
+        assert "not by tiktoken: tiktoken is not installed" in capsys.readouterr().err
+    pytest.importorskip("tiktoken", reason="tiktoken is not installed: pip install -e '.[corpus]'")
+    made(tmp_path, "fast").prepare()
+    assert "by tiktoken; equal ids proved, and found on 64 texts" in capsys.readouterr().err
+    assert contents(tmp_path / "fast") == contents(tmp_path / "without") == slow
 
 
 def test_the_recipe_version_makes_old_folders_stale(tmp_path, monkeypatch) -> None:

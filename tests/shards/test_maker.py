@@ -41,7 +41,7 @@ class Trivial(ShardMaker):
         recipe = Manifest.read(self.folder).recipe
         return None if recipe == {"name": self.name} else "its name changed"
 
-    def build(self, folder: Path, progress: bool) -> None:
+    def build(self, folder: Path, work: Path, progress: bool) -> None:
         self.built += 1
         time.sleep(0.05)
         (folder / "manifest.json").write_text(manifest(self.name))
@@ -113,12 +113,88 @@ def test_a_file_is_not_replaced(tmp_path) -> None:
         Trivial(out=str(tmp_path / "c")).prepare(progress=False)
 
 
-def test_what_a_killed_build_left_is_removed_and_nothing_else(tmp_path) -> None:
-    for name in ("c.tmp-999", "c.tmp-mine", "c.tmp-998"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "c.tmp-999" / ".roots-building").touch()
+def leave(tmp_path: Path, *names: str) -> Path:
+    place = tmp_path / "c.building"
+    for name in names:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("left")
+    return place
+
+
+def test_what_a_killed_build_left_without_notes_is_removed(tmp_path) -> None:
+    leave(tmp_path, ".roots-building", "shards/half")
     Trivial(out=str(tmp_path / "c")).prepare(progress=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "c.tmp-998", "c.tmp-mine"]
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == [
+        "c",
+        "c/manifest.json",
+    ]
+
+
+def test_what_a_killed_build_left_with_notes_is_there_for_the_next(tmp_path) -> None:
+    leave(tmp_path, ".roots-building", "shards/half", "work/journal.json")
+    seen = []
+
+    class Curious(Trivial):
+        def build(self, folder: Path, work: Path, progress: bool) -> None:
+            seen.extend([(folder / "half").read_text(), (work / "journal.json").read_text()])
+            super().build(folder, work, progress)
+
+    Curious(out=str(tmp_path / "c")).prepare(progress=False)
+    assert seen == ["left", "left"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_build_that_ends_early_and_left_notes_says_that_the_next_goes_on(
+    tmp_path, capsys
+) -> None:
+    class Noting(Trivial):
+        def build(self, folder: Path, work: Path, progress: bool) -> None:
+            (work / "journal.json").write_bytes(bytes(300_000))
+            super().build(folder, work, progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        Noting(out=str(tmp_path / "c"), fail=True).prepare()
+    place = tmp_path / "c.building"
+    said = capsys.readouterr().err
+    assert f"{place}: kept, 0.3 MB. The same command goes on from there" in said
+    assert (place / "work" / "journal.json").is_file()
+    Trivial(out=str(tmp_path / "c")).prepare()
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_where_something_of_others_lies_nothing_is_built(tmp_path) -> None:
+    place = leave(tmp_path, "thesis.tex")
+    with pytest.raises(DataError, match=rf"{place} is there, and no build.*Move it away"):
+        Trivial(out=str(tmp_path / "c")).prepare(progress=False)
+    assert (place / "thesis.tex").read_text() == "left"
+    place.rename(tmp_path / "elsewhere")
+    Trivial(out=str(tmp_path / "c")).prepare(progress=False)
+
+
+def test_who_waits_for_another_build_is_told(tmp_path, capsys) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Slow(Trivial):
+        def build(self, folder: Path, work: Path, progress: bool) -> None:
+            entered.set()
+            go_on.wait(20)
+            super().build(folder, work, progress)
+
+    first, second = Slow(out=str(tmp_path / "c")), Trivial(out=str(tmp_path / "c"))
+    threads = [threading.Thread(target=first.prepare, args=(False,))]
+    threads[0].start()
+    assert entered.wait(20)
+    threads.append(threading.Thread(target=second.prepare))
+    threads[1].start()
+    said = ""
+    while "waiting" not in said:
+        said += capsys.readouterr().err
+        time.sleep(0.01)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert said == f"{tmp_path}/c: another process builds it; waiting for that one\n"
+    assert (first.built, second.built) == (1, 0)
 
 
 def test_a_folder_that_may_not_be_written_is_told_with_its_cure(tmp_path) -> None:
