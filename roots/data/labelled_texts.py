@@ -162,7 +162,7 @@ class LabelledTexts(TaskData):
         """The name of the class, where there is one."""
         if self.kind != "one" or self._labels is None:
             return None
-        number: Any = row.fields["label"]
+        number: int = row.fields["label"]  # type: ignore[assignment]
         return self._labels.names[number]
 
     def texts_of(self, row: Row) -> str:
