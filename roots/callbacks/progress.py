@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import lightning as L
 
 from roots.callbacks.notebook import LINES_KEPT, Place, in_notebook
+from roots.records import clock
 
 
 class Progress(L.Callback):
@@ -94,8 +95,7 @@ class Progress(L.Callback):
         loss = trainer.latest.get("train/loss", float("nan"))
         rate = trainer.latest.get("train/tokens_per_second", 0.0)
         return (
-            f"step {step:,}/{total:,} · loss {loss:.4f} · {rate:,.0f} tokens/s"
-            f" · {duration(left)} left"
+            f"step {step:,}/{total:,} · loss {loss:.4f} · {rate:,.0f} tokens/s · {clock(left)} left"
         )
 
     def _show(self, text: str, *, stay: bool) -> None:
@@ -115,10 +115,3 @@ def write_line(stream: TextIO, text: str, *, stay: bool) -> None:
     else:
         stream.write(text + "\n")
     stream.flush()
-
-
-def duration(seconds: float) -> str:
-    """Words a time: `0:42`, `3:07:10`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -41,6 +41,9 @@ class LabelledTexts(TaskData):
         sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
         val_fraction: Share of the training rows that is held out where `val` is empty: copies of a
             text stay together, classes keep their shares, and each run has the same.
+        fold: With `folds`, which of them is validated on, from 1.
+        folds: Divide the training rows into so many parts for a cross-validation, as `val_fraction`
+            divides them, and train on all parts but `fold`; 0 does not.
         like_lengths: Make each step of rows of like length, so that little is filled up.
         columns: The file's name for each field, where they differ: `{text: sentence}`.
         on_bad_row: `error` ends at the first bad row; `skip` leaves bad rows out and counts them.
@@ -72,6 +75,8 @@ class LabelledTexts(TaskData):
         seq_len: int = 128,
         sequences_per_step: int = 32,
         val_fraction: float = 0.1,
+        fold: int = 0,
+        folds: int = 0,
         like_lengths: bool = True,
         columns: Mapping[str, str] | None = None,
         on_bad_row: Literal["error", "skip"] = "error",
@@ -86,6 +91,8 @@ class LabelledTexts(TaskData):
             seq_len=seq_len,
             sequences_per_step=sequences_per_step,
             val_fraction=val_fraction,
+            fold=fold,
+            folds=folds,
             like_lengths=like_lengths,
             columns=columns,
             on_bad_row=on_bad_row,
@@ -152,8 +159,11 @@ class LabelledTexts(TaskData):
             self._labels.check_all_seen(set(each), "label")
 
     def class_of(self, row: Row) -> Hashable:
-        """The label, where there is one."""
-        return row.fields["label"] if self.kind == "one" else None
+        """The name of the class, where there is one."""
+        if self.kind != "one" or self._labels is None:
+            return None
+        number: int = row.fields["label"]  # type: ignore[assignment]
+        return self._labels.names[number]
 
     def texts_of(self, row: Row) -> str:
         """The text, or both of a pair."""

@@ -44,6 +44,9 @@ class ParallelTexts(TaskData):
         sequences_per_step: Pairs of one optimizer step over all ranks and micro-batches.
         val_fraction: Share of the training rows that is held out where `val` is empty: copies of a
             source stay together, and each run has the same.
+        fold: With `folds`, which of them is validated on, from 1.
+        folds: Divide the training rows into so many parts for a cross-validation, as `val_fraction`
+            divides them, and train on all parts but `fold`; 0 does not.
         like_lengths: Make each step of pairs of like length, so that little is filled up.
         columns: The file's name for each field, where they differ: `{source: en, target: de}`.
         on_bad_row: `error` ends at the first bad row; `skip` leaves bad rows out and counts them.
@@ -74,6 +77,8 @@ class ParallelTexts(TaskData):
         max_target_tokens: int = 128,
         sequences_per_step: int = 32,
         val_fraction: float = 0.1,
+        fold: int = 0,
+        folds: int = 0,
         like_lengths: bool = True,
         columns: Mapping[str, str] | None = None,
         on_bad_row: Literal["error", "skip"] = "error",
@@ -90,6 +95,8 @@ class ParallelTexts(TaskData):
             seq_len=max(max_source_tokens, max_target_tokens),
             sequences_per_step=sequences_per_step,
             val_fraction=val_fraction,
+            fold=fold,
+            folds=folds,
             like_lengths=like_lengths,
             columns=columns,
             on_bad_row=on_bad_row,
@@ -111,10 +118,9 @@ class ParallelTexts(TaskData):
         sources, targets = (lengths.mean() for lengths in train.sides)
         cut = train.n_cut
         n_cut = f", {cut:,} sources cut to {self.max_source_tokens:,} tokens" if cut else ""
-        held = "" if self.val else " (held out of the same file)"
         return (
             f"{self.path}: {len(train):,} pairs of {sources:.0f} and {targets:.0f} tokens in the"
-            f" mean to train on{n_cut}, {len(val):,} to validate on{held}"
+            f" mean to train on{n_cut}, {len(val):,} to validate on{self._held_in_words}"
         )
 
     def pairs(self, name: str) -> Sequence[tuple[str, str]]:

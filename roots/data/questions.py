@@ -41,6 +41,9 @@ class Questions(TaskData):
             where more speaks for that than for the best one.
         hold_out_by: What stays together when questions are held out: whole articles by `title`, or
             all questions on the same `context`.
+        fold: With `folds`, which of them is validated on, from 1.
+        folds: Divide the training rows into so many parts for a cross-validation, as `val_fraction`
+            divides them, and train on all parts but `fold`; 0 does not.
         like_lengths: Make each step of rows of like length, so that little is filled up.
         columns: The file's name for each field, where they differ.
         on_bad_row: `error` ends at the first bad row; `skip` leaves bad rows out and counts them.
@@ -71,6 +74,8 @@ class Questions(TaskData):
         val_fraction: float = 0.1,
         threshold_fraction: float = 0.1,
         hold_out_by: str = "title",
+        fold: int = 0,
+        folds: int = 0,
         like_lengths: bool = True,
         columns: Mapping[str, str] | None = None,
         on_bad_row: Literal["error", "skip"] = "error",
@@ -85,6 +90,8 @@ class Questions(TaskData):
             seq_len=seq_len,
             sequences_per_step=sequences_per_step,
             val_fraction=val_fraction,
+            fold=fold,
+            folds=folds,
             like_lengths=like_lengths,
             columns=columns,
             on_bad_row=on_bad_row,
@@ -181,12 +188,11 @@ class Questions(TaskData):
     def describe(self) -> str:
         """Says in one line what is read, and how much of it."""
         train, val, threshold = (self.split(name) for name in ("train", "val", "threshold"))
-        held = "" if self.val else " (held out of the same file)"
         chosen = f", {len(threshold.questions):,} to choose the threshold on" if threshold else ""
         return (
             f"{self.path}: {len(train.questions):,} questions in {len(train):,} windows of"
             f" {train.lengths.mean():.0f} tokens in the mean to train on{chosen},"
-            f" {len(val.questions):,} to validate on{held}"
+            f" {len(val.questions):,} to validate on{self._held_in_words}"
         )
 
     # -- how -----------------------------------------------------------------------------------

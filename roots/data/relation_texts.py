@@ -37,6 +37,9 @@ class RelationTexts(LabelledTexts):
         sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
         val_fraction: Share of the training rows that is held out where `val` is empty: rows of one
             text stay together, and each run has the same.
+        fold: With `folds`, which of them is validated on, from 1.
+        folds: Divide the training rows into so many parts for a cross-validation, as `val_fraction`
+            divides them, and train on all parts but `fold`; 0 does not.
         like_lengths: Make each step of rows of like length, so that little is filled up.
         columns: The file's name for each field, where they differ: `{label: relation}`.
         on_bad_row: `error` ends at the first bad row; `skip` leaves bad rows out and counts them.
@@ -70,6 +73,8 @@ class RelationTexts(LabelledTexts):
         seq_len: int = 128,
         sequences_per_step: int = 32,
         val_fraction: float = 0.1,
+        fold: int = 0,
+        folds: int = 0,
         like_lengths: bool = True,
         columns: Mapping[str, str] | None = None,
         on_bad_row: Literal["error", "skip"] = "error",
@@ -85,6 +90,8 @@ class RelationTexts(LabelledTexts):
             seq_len=seq_len,
             sequences_per_step=sequences_per_step,
             val_fraction=val_fraction,
+            fold=fold,
+            folds=folds,
             like_lengths=like_lengths,
             columns=columns,
             on_bad_row=on_bad_row,

@@ -16,7 +16,7 @@ from roots.data.base import StepData, first_few
 from roots.data.cards import quotation, split_card
 from roots.data.like_lengths import LikeLengths, padding_fraction
 from roots.data.splits import Split, TaskEvaluation, TaskSteps
-from roots.data.task_rows import TaskRows, sum_of_rows
+from roots.data.task_rows import TaskRows, check_held_out, sum_of_rows
 from roots.errors import ConfigError
 from roots.records import Row, Vocabulary
 from roots.runs import network_folder
@@ -36,6 +36,9 @@ class TaskData(TaskRows, StepData):
         sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
         val_fraction: Share of the training rows that is held out where `val` is empty: copies of a
             text stay together, classes keep their shares, and each run has the same.
+        fold: With `folds`, which of them is validated on, from 1.
+        folds: Divide the training rows into so many parts for a cross-validation, as `val_fraction`
+            divides them, and train on all parts but `fold`; 0 does not.
         like_lengths: Make each step of rows of like length, so that little is filled up.
         columns: The file's name for each field of the task, where they differ.
         on_bad_row: `error` ends at the first bad row; `skip` leaves bad rows out and counts them.
@@ -55,6 +58,8 @@ class TaskData(TaskRows, StepData):
         "seq_len",
         "sequences_per_step",
         "val_fraction",
+        "fold",
+        "folds",
         "like_lengths",
         "columns",
         "on_bad_row",
@@ -74,6 +79,8 @@ class TaskData(TaskRows, StepData):
         seq_len: int = 128,
         sequences_per_step: int = 32,
         val_fraction: float = 0.1,
+        fold: int = 0,
+        folds: int = 0,
         like_lengths: bool = True,
         columns: Mapping[str, str] | None = None,
         on_bad_row: str = "error",
@@ -81,15 +88,14 @@ class TaskData(TaskRows, StepData):
         rejected_file: str = "",
     ) -> None:
         super().__init__(seq_len=seq_len, sequences_per_step=sequences_per_step)
-        if not 0 <= val_fraction < 1:
-            raise ConfigError(
-                f"val_fraction={val_fraction:g} is no share. Set it to at least 0 and less than 1."
-            )
+        check_held_out(val, val_fraction, fold, folds)
         self.train = train
         self.val = val
         self.test = test
         self.tokenizer_path = tokenizer
         self.val_fraction = val_fraction
+        self.fold = fold
+        self.folds = folds
         self.like_lengths = like_lengths
         self.columns = dict(columns or {})
         self.on_bad_row = on_bad_row
@@ -181,14 +187,11 @@ class TaskData(TaskRows, StepData):
 
     def describe(self) -> str:
         """Says in one line what is read, and how much of it."""
-        train = self.split("train")
-        val = len(self.split("val"))
+        train, val = self.split("train"), len(self.split("val"))
         cut = f", {train.n_cut:,} of them cut to {self.seq_len:,} tokens" if train.n_cut else ""
-        mean = train.lengths.mean()
-        held = "" if self.val else " (held out of the same file)"
         return (
-            f"{self.path}: {len(train):,} rows of {mean:.0f} tokens in the mean to train on{cut},"
-            f" {val:,} to validate on{held}"
+            f"{self.path}: {len(train):,} rows of {train.lengths.mean():.0f} tokens in the mean to"
+            f" train on{cut}, {val:,} to validate on{self._held_in_words}"
         )
 
     def told(self, prediction: dict[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import ClassVar
 
 from roots.data.splits import Split
-from roots.errors import DataError
+from roots.errors import ConfigError, DataError
 from roots.records import BadRow, Row
 from roots.sources.rows import (
     Check,
     CheckedRows,
     Columns,
     RowSource,
+    fold_of_rows,
     hold_out,
     rows_from,
     shared_texts,
@@ -32,6 +33,8 @@ class TaskRows(ABC):
     val: str | list[str] | RowSource
     test: str | list[str] | RowSource
     val_fraction: float
+    fold: int
+    folds: int
     on_bad_row: str
     max_bad_fraction: float
     rejected_file: str
@@ -98,16 +101,28 @@ class TaskRows(ABC):
             leak = shared_texts(rows, val, fields=texts, names=("train", "val"))
             self.remarks += [leak.remark()] if leak.remark() else []
             return rows, val
-        if not self.val_fraction:
+        if not (self.folds or self.val_fraction):
             return rows, []
-        train, held = hold_out(
-            len(rows),
-            fraction=self.val_fraction,
-            seed=1,
-            by=[self.texts_of(row) for row in rows],
-            strata=[self.class_of(row) for row in rows],
-        )
+        train, held = self._divided_in_two(rows)
         return [rows[n] for n in train], [rows[n] for n in held]
+
+    def _divided_in_two(self, rows: Sequence[Row]) -> tuple[list[int], list[int]]:
+        """Gives which rows are for training, and which are validated on; the same in each run."""
+        by = [self.texts_of(row) for row in rows]
+        strata = [self.class_of(row) for row in rows]
+        if not self.folds:
+            fraction = self.val_fraction
+            return hold_out(len(rows), fraction=fraction, seed=1, by=by, strata=strata)
+        found = fold_of_rows(len(rows), folds=self.folds, seed=1, by=by, strata=strata)
+        train = [n for n, fold in enumerate(found) if fold != self.fold]
+        return train, [n for n, fold in enumerate(found) if fold == self.fold]
+
+    @property
+    def _held_in_words(self) -> str:
+        """Says where the validation rows come from, where they have no file."""
+        if self.folds:
+            return f" (fold {self.fold} of {self.folds} of the same file)"
+        return "" if self.val else " (held out of the same file)"
 
     def _rows(self, name: str, rejected_file: str = "") -> list[Row]:
         source = {"train": self.train, "val": self.val, "test": self.test}[name]
@@ -124,6 +139,26 @@ class TaskRows(ABC):
         if remark := checked.books.remark():
             self.remarks.append(f"{name}: {remark}")
         return rows
+
+
+def check_held_out(val: object, val_fraction: float, fold: int, folds: int) -> None:
+    """Raises ConfigError when it is not clear which rows are validated on."""
+    if not 0 <= val_fraction < 1:
+        raise ConfigError(
+            f"val_fraction={val_fraction:g} is no share. Set it to at least 0 and less than 1."
+        )
+    if not (fold or folds):
+        return
+    if folds < 2 or not 1 <= fold <= folds:
+        raise ConfigError(
+            f"fold={fold} of folds={folds} is no part of a cross-validation. Set data.folds to 2 or"
+            " more, and data.fold to one of 1 to data.folds, or leave both out."
+        )
+    if val:
+        raise ConfigError(
+            f"data.val names validation rows, and data.folds={folds} takes them out of the training"
+            " rows. Leave one of the two out."
+        )
 
 
 def _passed(row: Row, checks: Sequence[Check]) -> Row:

@@ -20,6 +20,7 @@ from roots.evaluation.figures import (
 )
 from roots.evaluation.page import Page
 from roots.evaluation.run_record import RunRecord, read_record
+from roots.records import duration
 from roots.runs import Run
 
 PAGE = "report.html"
@@ -108,16 +109,6 @@ def _how_long(record: RunRecord) -> str:
     tokens = record.last("train/tokens_seen")
     seen = f", {tokens:,.0f} tokens" if tokens is not None else ""
     return f"{steps}{seen}, {duration(record.seconds)} of training"
-
-
-def duration(seconds: float) -> str:
-    """Writes a time in the two units that say most of it: `3 min 20 s`."""
-    whole = round(seconds)
-    for unit, name, below, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"),
-                                       (60, "min", 1, "s")):  # fmt: skip
-        if whole >= unit:
-            return f"{whole // unit} {name} {whole % unit // below} {smaller}"
-    return f"{seconds:.3g} s" if seconds < 1 else f"{whole} s"
 
 
 def _figures(record: RunRecord) -> Iterator[tuple[str, Any, str]]:

@@ -13,9 +13,10 @@ from typing import Any
 from roots.callbacks.recorder import write_details
 from roots.callbacks.utilization import share_in_words
 from roots.data import Conversations, TaskData
-from roots.errors import ConfigError, refusing
+from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.loading import remembered
+from roots.fit.own_arguments import own_parser, parse_own
 from roots.fit.predictions import check_ending, gathered, write_rows
 from roots.fit.run_files import read_run_files
 from roots.plan import plan_run
@@ -24,11 +25,8 @@ from roots.runs import Run, write_atomically
 
 def main(verb: str, args: list[str]) -> int:
     """Runs one of the four verbs; gives the exit code."""
-    own, flags = _own_arguments(verb).parse_known_args(args)
+    own, flags = parse_own(_own_arguments(verb), args)
     config = read_run_files(own.config)
-    if any(flag in ("-h", "--help") for flag in flags):
-        _own_arguments(verb).print_help()
-        print("\nand every setting of trainer, model and data:\n")
     return _fit(own, config, flags) if verb == "fit" else _evaluate(verb, own, config, flags)
 
 
@@ -41,16 +39,7 @@ Kubernetes sends SIGTERM. Two processes cannot resume one run."""
 
 
 def _own_arguments(verb: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"roots {verb}",
-        add_help=False,
-        allow_abbrev=False,
-        epilog=STOPPING if verb == "fit" else None,
-    )
-    parser.error = refusing("roots fit")  # type: ignore[method-assign,assignment]
-    parser.add_argument(
-        "-c", "--config", action="append", default=[], metavar="FILE", help="run file; later win"
-    )
+    parser = own_parser(f"roots {verb}", end=STOPPING if verb == "fit" else "")
     if verb == "fit":
         parser.add_argument(
             "--resume", metavar="RUN", help="go on in this run directory, or `auto`: the newest"

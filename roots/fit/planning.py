@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
-from roots.errors import ConfigError, refusing
+from roots.errors import ConfigError
+from roots.fit.own_arguments import own_parser, parse_own, whole
 
 ABOUT = """\
 Says what a run needs before a machine is rented for it: memory per device by part, tokens per
@@ -21,10 +21,7 @@ the devices themselves. Without --gpu it plans for the devices that the run woul
 
 def main(args: list[str]) -> int:
     """Plans a run; gives the exit code."""
-    own, flags = _own_arguments().parse_known_args(args)
-    if any(flag in ("-h", "--help") for flag in flags):
-        _own_arguments().print_help()
-        print("\nand every setting of trainer, model and data:\n")  # noqa: T201
+    own, flags = parse_own(_own_arguments(), args)
     from roots.plan.devices import device_meant
 
     name = device_meant(own.gpu) if own.gpu else ""
@@ -57,26 +54,25 @@ def _plan(own: argparse.Namespace, flags: list[str], name: str) -> int:
 
 
 def _own_arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="roots plan",
+    parser = own_parser(
+        "roots plan",
         usage="roots plan --config FILE [--gpu NAME [--gpus N] [--nodes N]] [--mfu SHARE] [flags]",
-        description=ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
-    parser.error = refusing("roots plan")  # type: ignore[method-assign,assignment]
-    parser.add_argument(
-        "-c", "--config", action="append", default=[], metavar="FILE", help="run file; later win"
+        about=ABOUT,
     )
     parser.add_argument(
         "--gpu", default="", metavar="NAME", help="a device of the table: H100-80GB, H200, RTX-4090"
     )
     parser.add_argument(
-        "--gpus", type=_count("gpus"), metavar="N", help="how many, over all machines (default: 1)"
+        "--gpus",
+        type=whole("gpus", "devices"),
+        metavar="N",
+        help="how many, over all machines (default: 1)",
     )
     parser.add_argument(
-        "--nodes", type=_count("nodes"), metavar="N", help="machines they are in (default: 1)"
+        "--nodes",
+        type=whole("nodes", "machines"),
+        metavar="N",
+        help="machines they are in (default: 1)",
     )
     parser.add_argument(
         "--mfu",
@@ -86,15 +82,6 @@ def _own_arguments() -> argparse.ArgumentParser:
         help="share of the devices' peak rate that is reached, over 0 to 1 (default: 0.4)",
     )
     return parser
-
-
-def _count(name: str) -> Callable[[str], int]:
-    def count(text: str) -> int:
-        if not text.isdigit() or int(text) < 1:
-            raise ConfigError(f"--{name} {text} is no number of them. Give 1 or more.")
-        return int(text)
-
-    return count
 
 
 def _share(text: str) -> float:

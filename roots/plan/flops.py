@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from roots.evaluation.run_page import duration
 from roots.networks import TokenFLOPs, count_flops
 from roots.plan.target import Target
 from roots.precision import device_peak, peak_of
+from roots.records import duration
 
 USUAL_MFU = 0.4
 """Share of the peak that well-tuned dense training reaches on one GPU; the plan says that it is

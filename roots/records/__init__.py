@@ -4,9 +4,11 @@ documents.py   documents, and the verdicts on them
 rows.py        labelled rows, bad rows, questions and their windows
 vocabulary.py  what a network must know of its tokens and labels
 plain_form.py  plain, rebuild: objects as plain values, and back
+durations.py   duration, clock: times in words
 """
 
 from roots.records.documents import KEEP, Document, Drop, Edit, Keep, Reject, Verdict
+from roots.records.durations import clock, duration
 from roots.records.plain_form import class_path, plain, rebuild
 from roots.records.rows import BadRow, Question, QuestionWindow, Row
 from roots.records.vocabulary import Labels, Vocabulary
@@ -26,6 +28,8 @@ __all__ = [
     "Verdict",
     "Vocabulary",
     "class_path",
+    "clock",
+    "duration",
     "plain",
     "rebuild",
 ]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 
 from roots.errors import ConfigError, refusing
+from roots.records import duration
 from roots.runs.listing import ORDERS, RunSummary, list_runs
 from roots.runs.state import STATES
 from roots.runs.syncing import sync
@@ -68,21 +69,13 @@ def as_table(runs: Sequence[RunSummary]) -> str:
 def _cells(run: RunSummary) -> tuple[str, ...]:
     of = f" of {run.max_steps:,}" if run.max_steps else ""
     best = "" if run.best is None else f"{run.metric} {run.best:.4g} at {run.best_step:,}"
-    age, size = in_time(run.age_seconds), in_bytes(run.size_bytes)
+    age, size = duration(run.age_seconds, units=1), in_bytes(run.size_bytes)
     return (f"{run.name}/{run.id}", run.state, f"{run.step:,}{of}", best, age, size)
 
 
 def _note(run: RunSummary) -> str:
     why = run.why if run.state in ("failed", "running") else ""
     return " ".join(part for part in (why, run.trouble) if part)
-
-
-def in_time(seconds: float) -> str:
-    """Words a duration by its largest unit."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def in_bytes(n: int) -> str:

@@ -1,6 +1,7 @@
 """Sweeps: many runs that differ in some settings, and which of them is best.
 
 definition.py   the sweep file, in W&B's form
+fits.py         the fits of a trial: seeds and folds
 parameters.py   one parameter, its values and how they are searched
 reading.py      the parameters of a sweep file
 hyperband.py    which trials end early

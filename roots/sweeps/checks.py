@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from roots.data import TaskData
 from roots.errors import ConfigError, DataError, RootsError, nearest
 from roots.fit.compose import Composed, put_together
 from roots.modules import LanguageModule
@@ -68,6 +69,8 @@ def check(definition: Definition, *, prepare: bool = True) -> None:
 def _check_values(definition: Definition) -> Composed:
     """Tries each choice and end of range, the other parameters at their first."""
     first = {parameter.name: parameter.extremes()[0] for parameter in definition.parameters}
+    if definition.folds:
+        _check_folds(definition, first)
     try:
         composed = _composed(definition, first)
     except MISTAKES:
@@ -79,9 +82,27 @@ def _check_values(definition: Definition) -> Composed:
     return composed
 
 
+def _check_folds(definition: Definition, values: Mapping[str, Any]) -> None:
+    """Refuses folds of data that cannot be divided; other mistakes are told by what follows."""
+    flags = [flag(name, value) for name, value in values.items()]
+    try:
+        data = put_together(definition.base, flags).data
+    except MISTAKES:
+        return
+    if not isinstance(data, TaskData):
+        raise ConfigError(
+            f"folds={definition.folds} divides labelled rows, and {type(data).__name__} reads none."
+            " Leave folds out; seeds: [1, 2, 3] trains each trial several times too."
+        )
+    if data.val:
+        raise ConfigError(
+            f"folds={definition.folds} takes the validation rows out of the training rows, and the"
+            " run file names some in data.val. Leave one of the two out."
+        )
+
+
 def _composed(definition: Definition, values: Mapping[str, Any]) -> Composed:
-    flags = [flag("seed", seed) for seed in definition.seeds[:1]]
-    flags += [flag(name, value) for name, value in values.items()]
+    flags = [flag(name, value) for name, value in {**values, **definition.fits[0].settings}.items()]
     composed = put_together(definition.base, flags)
     if not composed.trainer.epochs:  # else the steps are known once the data are
         composed.model.schedule.check(composed.trainer.max_steps)
@@ -160,8 +181,8 @@ def _check_bands(definition: Definition, composed: Composed) -> None:
     if definition.early is None:
         return
     first, trainer = definition.early.bands[0], composed.trainer
-    if len(definition.seeds) > 1:
-        reports, cure = len(definition.seeds), "more seeds"
+    if (n_fits := len(definition.fits)) > 1:
+        reports, cure = n_fits, "more folds" if definition.folds else "more seeds"
     elif definition.metric.name.startswith("val/"):
         every = trainer.val_every_steps or trainer.max_steps
         reports, cure = math.ceil(trainer.max_steps / every), "a smaller trainer.val_every_steps"

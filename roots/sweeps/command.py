@@ -10,11 +10,14 @@ import yaml
 from roots.errors import ConfigError, refusing
 from roots.sweeps.sweep import Sweep, open_sweep, read_sweep
 from roots.sweeps.with_wandb import agent_command, register, run_agents, wandb_file
+from roots.sweeps.words import result
 
 EPILOG = """\
 A sweep file is a W&B sweep file (method, metric, parameters, early_terminate, run_cap, command),
 with `config:` for the run file that its trials start from, as seen from the sweep file, and, if
 wanted, `seeds: [1, 2, 3]`: each trial is then trained with each seed, and judged by their mean.
+`folds: 5` makes each trial a cross-validation over labelled rows, judged by the mean of its folds;
+the best run file then trains on all rows.
 
   roots sweep report DIR            writes the report of a sweep again, also while it runs
   roots sweep --resume DIR          goes on: killed trials go on from their checkpoints
@@ -31,10 +34,14 @@ def main(args: list[str]) -> int:
     given = _parser().parse_args(args)
     if bool(given.file) == bool(given.resume):
         raise ConfigError("Give one of a sweep file and --resume DIR. See `roots sweep --help`.")
+    if given.resume and given.folds is not None:
+        raise ConfigError("--folds is that of a new sweep. Leave it out, or give the sweep file.")
     sweep = (
         open_sweep(given.resume, storage=given.storage)
         if given.resume
-        else read_sweep(given.file, sweeps_dir=given.sweeps_dir, storage=given.storage)
+        else read_sweep(
+            given.file, sweeps_dir=given.sweeps_dir, storage=given.storage, folds=given.folds
+        )
     )
     if given.wandb:
         return _with_wandb(sweep, given)
@@ -46,8 +53,8 @@ def main(args: list[str]) -> int:
         trials=given.trials,
         say=lambda line: print(line, flush=True),
     )
-    folder, metric = sweep.folder, sweep.definition.metric.name
-    print(f"\nbest: {best.label}, {metric} {best.value:.6g}")
+    folder = sweep.folder
+    print(f"\nbest: {best.label}, {result(sweep.definition, best)}")
     print(f"report: {folder}/report.html\n\nnext:\n  roots fit --config {folder}/best.yaml")
     return 0
 
@@ -69,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--trials", type=int, default=0, metavar="N", help="trials in all, instead of run_cap"
+    )
+    parser.add_argument(
+        "--folds", type=int, metavar="K", help="folds of a cross-validation, instead of the file's"
     )
     _add_places(parser)
     parser.add_argument(
@@ -97,8 +107,8 @@ def _dry_run(sweep: Sweep, trials: int) -> int:
     sweep.check(prepare=False)
     shown = sweep.commands(3, trials)
     n_trials = sweep.n_trials(trials)
-    each = len(sweep.definition.seeds) or 1
-    runs = f", {n_trials * each} runs with {each} seeds each" if each > 1 else ""
+    n_runs, repeats = n_trials * len(sweep.definition.fits), sweep.definition.repeats
+    runs = f", {n_runs} runs with {repeats} each" if repeats else ""
     print(f"{sweep.definition.name}: {n_trials} trials ({sweep.definition.method}){runs}\n")
     for command in shown:
         print(shlex.join(command))
@@ -139,6 +149,6 @@ def _report(args: list[str]) -> int:
     given = parser.parse_args(args)
     sweep = open_sweep(given.folder, storage=given.storage)
     page = sweep.report()
-    print(f"best: {sweep.best.label}, {sweep.definition.metric.name} {sweep.best.value:.6g}")
+    print(f"best: {sweep.best.label}, {result(sweep.definition, sweep.best)}")
     print(f"report: {page}")
     return 0

@@ -16,6 +16,7 @@ import yaml
 from roots.errors import ConfigError, nearest
 from roots.fit import read_run_files
 from roots.runs import check_name
+from roots.sweeps.fits import Fit, fits_of, in_words, read_seeds
 from roots.sweeps.hyperband import Hyperband, read_hyperband
 from roots.sweeps.parameters import Parameter
 from roots.sweeps.reading import read_parameters
@@ -34,10 +35,11 @@ WANDB_KEYS = (
     "command",
     "program",
 )
-OWN_KEYS = ("config", "seeds", "draw_seed")
+OWN_KEYS = ("config", "seeds", "folds", "draw_seed")
 MACROS = ("${env}", "${interpreter}", "${args}")
 TAKEN = ("name", "seed", "trainer.name", "trainer.seed", "trainer.runs_dir", "trainer.progress")
-"""Flags that the sweep itself gives to its trials."""
+FOLDS = ("data.fold", "data.folds", "data.init_args.fold", "data.init_args.folds")
+"""Flags that the sweep itself gives to its trials; in a cross-validation also `FOLDS`."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Definition:
         run_cap: How many trials; 0 where the file does not say.
         command: How a trial is started, with W&B's macros; empty is `roots fit`.
         seeds: Each trial is trained once with each of these; empty leaves the run's own.
+        folds: Each trial is a cross-validation of so many folds; 0 for none.
         draw_seed: Decides what is drawn; the same seed draws the same.
         given: The file's content, with the paths of the run files from here.
     """
@@ -91,6 +94,7 @@ class Definition:
     run_cap: int = 0
     command: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    folds: int = 0
     draw_seed: int = 1
     given: dict[str, Any] = field(default_factory=dict)
 
@@ -98,6 +102,16 @@ class Definition:
     def searched(self) -> list[Parameter]:
         """The parameters that are not constant."""
         return [parameter for parameter in self.parameters if not parameter.is_constant]
+
+    @property
+    def fits(self) -> tuple[Fit, ...]:
+        """The fits of a trial, in their order."""
+        return fits_of(self.seeds, self.folds)
+
+    @property
+    def repeats(self) -> str:
+        """Words in what the fits of a trial differ; empty where it has one."""
+        return in_words(self.seeds, self.folds)
 
     @property
     def grid_size(self) -> int:
@@ -129,17 +143,21 @@ class Definition:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_definition(file: str | Path | Mapping[str, Any], *, base: Any = None) -> Definition:
+def read_definition(
+    file: str | Path | Mapping[str, Any], *, base: Any = None, folds: int | None = None
+) -> Definition:
     """Reads a sweep file, or what one would say.
 
     Args:
         file: The file, or its content; then the paths of run files are as seen from here.
         base: The merged run files, where they are known; None reads those that `config` names.
+        folds: Wins over the file's; None leaves that.
 
     Raises:
         ConfigError: It is no sweep file, or says something impossible.
     """
     content, folder = _load(file)
+    content |= {} if folds is None else {"folds": folds}
     for key in content:
         if key not in (*WANDB_KEYS, *OWN_KEYS):
             raise ConfigError(
@@ -164,7 +182,8 @@ def read_definition(file: str | Path | Mapping[str, Any], *, base: Any = None) -
         early=read_hyperband(content["early_terminate"]) if "early_terminate" in content else None,
         run_cap=_whole(content, "run_cap", 0, least=1),
         command=_command(content.get("command")),
-        seeds=_seeds(content.get("seeds", ())),
+        seeds=read_seeds(content.get("seeds", ())),
+        folds=_whole(content, "folds", 0, least=2),
         draw_seed=_whole(content, "draw_seed", 1, least=0),
         given={"name": _name(content, file), **content, "config": files},
     )
@@ -257,15 +276,6 @@ def _command(given: Any) -> tuple[str, ...]:
     return words
 
 
-def _seeds(given: Any) -> tuple[int, ...]:
-    seeds = list(given) if isinstance(given, (list, tuple)) else [given]
-    if any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
-        raise ConfigError(f"seeds={given!r}: make it a list of whole numbers, such as [1, 2, 3].")
-    if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds={given!r} has a seed twice. Leave one out.")
-    return tuple(seeds)
-
-
 def _whole(content: Mapping[str, Any], key: str, default: int, *, least: int) -> int:
     value = content.get(key, default)
     fits = isinstance(value, int) and not isinstance(value, bool)
@@ -279,7 +289,7 @@ def _check_names(definition: Definition) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"parameters.{name} is there twice. Leave one out.")
-        if name in TAKEN:
+        if name in (*TAKEN, *(FOLDS if definition.folds else ())):
             cure = "Set seeds: [1, 2, 3]" if name.endswith("seed") else "Leave it out"
             raise ConfigError(f"parameters.{name} is set by the sweep itself. {cure}.")
     if not definition.searched:

@@ -152,7 +152,7 @@ class Engine:
         if code is None or self._signals:
             return
         if code == 0:
-            self._seed_done(place, run)
+            self._fit_done(place, run)
         elif run.is_asked_to_stop:
             self._close(place, run, PRUNED)
         elif run.may_retry(code):
@@ -164,7 +164,7 @@ class Engine:
 
     def _falls_behind(self, run: TrialRun) -> bool:
         """Hands on what the run has measured since; tells whether it should end."""
-        if len(self.definition.seeds) > 1:
+        if len(self.definition.fits) > 1:
             return False
         known = run.trial.curve
         new = {step: value for step, value in run.curve().items() if step not in known}
@@ -172,12 +172,12 @@ class Engine:
         verdicts = [self.study.report(run.trial.number, *measured) for measured in new.items()]
         return any(verdicts)
 
-    def _seed_done(self, place: int, run: TrialRun) -> None:
+    def _fit_done(self, place: int, run: TrialRun) -> None:
         if not run.curve():
             raise ConfigError(no_metric(self.definition.metric.name, run.logged()))
         run.keep_result()
         behind = False
-        if len(self.definition.seeds) > 1:
+        if len(self.definition.fits) > 1:
             n_done = len(run.results)
             run.trial.curve[n_done] = run.mean
             behind = self.study.report(run.trial.number, n_done, run.mean)

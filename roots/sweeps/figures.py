@@ -53,9 +53,9 @@ def draw_curves(definition: Definition, trials: Sequence[Trial]) -> Any:
             label=f"{trial.label}, the best" if stands_out else None,
             zorder=3 if stands_out else 2,
         )
-    several = len(definition.seeds) > 1
+    several = len(definition.fits) > 1
     over = f"{definition.metric.name}{', mean so far' if several else ''}"
-    plain(axes, "seeds trained" if several else "optimizer steps", over)
+    plain(axes, "fits done" if several else "optimizer steps", over)
     axes.xaxis.get_major_locator().set_params(integer=True)
     if best:
         axes.legend(frameon=False, fontsize=9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from roots.sweeps.definition import Definition
 from roots.sweeps.figures import draw_curves, draw_history, draw_importances, draw_parallel
 from roots.sweeps.study import Study
 from roots.sweeps.trial import FAILED, PRUNED, Trial
-from roots.sweeps.words import number_text, ranked, short_names
+from roots.sweeps.words import number_text, ranked, result, short_names, spread
 
 
 def write_report(definition: Definition, study: Study, best: Trial, folder: Path) -> Path:
@@ -73,10 +72,12 @@ def write_best(definition: Definition, best: Trial, folder: Path) -> Path:
     config["name"] = f"{definition.name}-best"
     config["trainer"]["runs_dir"] = trainer.get("runs_dir", "runs")
     config["trainer"]["progress"] = trainer.get("progress", True)
+    whole = [_on_all_rows(config)] if definition.folds else []
     head = [
         f"# The best of the sweep {definition.name}/{folder.name}: {best.label},"
-        f" {definition.metric.name} {best.value:.6g}",
+        f" {result(definition, best)}",
         *(f"#   {name}: {number_text(value)}" for name, value in best.values.items()),
+        *whole,
         f"# roots fit --config {folder / 'best.yaml'}",
     ]
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
@@ -85,19 +86,19 @@ def write_best(definition: Definition, best: Trial, folder: Path) -> Path:
     return path
 
 
-def spread(trial: Trial) -> float | None:
-    """Gives the standard deviation over a trial's seeds; None where there is one."""
-    results = list(trial.notes.get("results", {}).values())
-    return statistics.stdev(results) if len(results) > 1 else None
+def _on_all_rows(config: dict[str, Any]) -> str:
+    """Takes the folds out of a run file; says what it trains on instead."""
+    arguments = config["data"]["init_args"]
+    del arguments["fold"], arguments["folds"]
+    if config["trainer"].get("early_stopping"):  # which needs rows to validate on
+        return f"# It trains on all rows but the held out share, {arguments['val_fraction']}."
+    arguments["val_fraction"] = 0.0
+    return "# It trains on all rows. To hold some out, set data.init_args.val_fraction."
 
 
 def _best_in_words(definition: Definition, best: Trial) -> str:
-    around = spread(best)
-    over = f" ± {around:.2g} over {len(best.notes['results'])} seeds" if around is not None else ""
     values = ", ".join(f"{name} = {number_text(v)}" for name, v in best.values.items())
-    return (
-        f"The best is {best.label}: {definition.metric.name} {best.value:.6g}{over}, with {values}."
-    )
+    return f"The best is {best.label}: {result(definition, best)}, with {values}."
 
 
 def _table(definition: Definition, trials: list[Trial]) -> tuple[list[str], list[list[object]]]:
@@ -105,13 +106,13 @@ def _table(definition: Definition, trials: list[Trial]) -> tuple[list[str], list
     order = ranked(trials, definition.metric)
     others = [trial for trial in trials if trial not in order]
     shorts = short_names([parameter.name for parameter in definition.searched])
-    seeds = len(definition.seeds) > 1
-    head = ["rank", "trial", "state", definition.metric.name, *(["±"] if seeds else [])]
+    several = len(definition.fits) > 1
+    head = ["rank", "trial", "state", definition.metric.name, *(["±"] if several else [])]
     rows: list[list[object]] = []
     for rank, trial in enumerate([*order, *others], start=1):
         row: list[object] = [rank if rank <= len(order) else None, trial.number + 1]
         row += [_state(trial), None if trial.value is None else f"{trial.value:.6g}"]
-        row += [spread(trial)] if seeds else []
+        row += [spread(trial)] if several else []
         row += [number_text(trial.values.get(name, "")) for name in shorts]
         rows.append([*row, f"{trial.notes.get('seconds', 0.0):.0f}"])
     return [*head, *shorts.values(), "seconds"], rows

@@ -178,9 +178,9 @@ class Sweep:
         study = Study(self.definition)
         files = tuple(self.definition.given["config"])
         layout = Layout(self.sweeps_dir / self.definition.name / "NEW", configs=files)
-        seed = self.definition.seeds[0] if self.definition.seeds else None
+        first = self.definition.fits[0]
         asked = (study.ask(self.n_trials(trials)) for _ in range(n))
-        return [command_of(self.definition, layout, t, seed) for t in asked if t is not None]
+        return [command_of(self.definition, layout, t, first) for t in asked if t is not None]
 
     def n_trials(self, trials: int = 0) -> int:
         """Gives how many trials there shall be, where that many are asked for; 0 asks the file."""
@@ -211,7 +211,11 @@ class Sweep:
 
 
 def read_sweep(
-    file: str | Path | Mapping[str, Any], *, sweeps_dir: str | Path = "sweeps", storage: str = ""
+    file: str | Path | Mapping[str, Any],
+    *,
+    sweeps_dir: str | Path = "sweeps",
+    storage: str = "",
+    folds: int | None = None,
 ) -> Sweep:
     """Reads a sweep file, or what one would say.
 
@@ -219,11 +223,12 @@ def read_sweep(
         file: The file, or its content.
         sweeps_dir: The folder of all sweeps.
         storage: A database's URL, or the path of a journal file, which several machines share.
+        folds: Makes each trial a cross-validation; wins over the file's `folds`.
 
     Raises:
         ConfigError: It is no sweep file, or says something impossible.
     """
-    return Sweep(read_definition(file), sweeps_dir=sweeps_dir, storage=storage)
+    return Sweep(read_definition(file, folds=folds), sweeps_dir=sweeps_dir, storage=storage)
 
 
 def open_sweep(folder: str | Path, *, storage: str = "") -> Sweep:

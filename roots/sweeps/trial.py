@@ -17,7 +17,7 @@ class Trial:
         state: `finished`, `pruned`, `failed` or `running`.
         values: The value of each parameter.
         value: Its result; None where it has none.
-        curve: What the metric was at a step, or after each seed.
+        curve: What the metric was at a step, or after each fit.
         notes: What was written down of it: where it ran, how long.
     """
 

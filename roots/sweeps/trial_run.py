@@ -1,4 +1,4 @@
-"""A trial while it runs: one launcher process per seed, and the metrics file that it writes."""
+"""A trial while it runs: one launcher process per fit, and the metrics file that it writes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from roots.runs import Run, read_metrics
 from roots.runs.lock import LOCK_FILE, RunLock
 from roots.sweeps.checks import flag
 from roots.sweeps.definition import Definition
+from roots.sweeps.fits import Fit
 from roots.sweeps.trial import Trial
 
 RETRIES = 3
@@ -45,14 +46,13 @@ class Layout:
         """The runs of the trials."""
         return self.folder / "trials"
 
-    def name(self, trial: Trial, seed: int | None) -> str:
-        """Names the run of a trial."""
-        name = f"trial-{trial.number + 1:04d}"
-        return name if seed is None else f"{name}-seed-{seed}"
+    def name(self, trial: Trial, fit: Fit) -> str:
+        """Names the run of a fit."""
+        return f"trial-{trial.number + 1:04d}{fit.ending}"
 
-    def runs(self, trial: Trial, seed: int | None) -> list[Run]:
-        """Lists the runs of a trial, oldest first."""
-        files = (self.trials / self.name(trial, seed)).glob("*/config.yaml")
+    def runs(self, trial: Trial, fit: Fit) -> list[Run]:
+        """Lists the runs of a fit, oldest first."""
+        files = (self.trials / self.name(trial, fit)).glob("*/config.yaml")
         return [Run(f.parent) for f in sorted(files) if f.parent.name.isdecimal()]
 
     def log(self, trial: Trial) -> Path:
@@ -64,26 +64,25 @@ def command_of(
     definition: Definition,
     layout: Layout,
     trial: Trial,
-    seed: int | None,
+    fit: Fit,
     resume: Run | None = None,
 ) -> list[str]:
-    """Gives the command line of a trial.
+    """Gives the command line of a fit.
 
     Args:
         definition: The sweep.
         layout: Where its trials write.
         trial: The trial.
-        seed: The run's seed; None leaves the run file's.
+        fit: Which of its fits.
         resume: A run to go on with.
     """
     if resume is not None:
         args = [f"--resume={resume.path}"]
     else:
         configs = layout.configs or (str(layout.folder / "base.yaml"),)
-        args = [*(f"--config={c}" for c in configs), f"--name={layout.name(trial, seed)}"]
+        args = [*(f"--config={c}" for c in configs), f"--name={layout.name(trial, fit)}"]
         args += [f"--trainer.runs_dir={layout.trials}"]
-        args += [flag(name, value) for name, value in trial.values.items()]
-        args += [] if seed is None else [f"--seed={seed}"]
+        args += [flag(name, value) for name, value in {**trial.values, **fit.settings}.items()]
     args.append("--trainer.progress=false")
     words = definition.command or ("${interpreter}", "-m", "roots", "fit", "${args}")
     command: list[str] = []
@@ -101,7 +100,7 @@ def _expanded(word: str) -> str:
 
 
 class TrialRun:
-    """Runs one trial: its seeds one after the other, each again from its checkpoint when killed.
+    """Runs one trial: its fits one after the other, each again from its checkpoint when killed.
 
     Args:
         definition: The sweep.
@@ -134,24 +133,23 @@ class TrialRun:
     # -- the processes -----------------------------------------------------------------------
 
     @property
-    def seed(self) -> int | None:
-        """The seed that is trained now; None is the run file's own."""
-        seeds = self.definition.seeds
-        return seeds[len(self.results)] if seeds else None
+    def fit(self) -> Fit:
+        """The fit that is trained now."""
+        return self.definition.fits[len(self.results)]
 
     @property
     def is_complete(self) -> bool:
-        """Tells whether every seed has its result."""
-        return len(self.results) >= max(len(self.definition.seeds), 1)
+        """Tells whether every fit has its result."""
+        return len(self.results) >= len(self.definition.fits)
 
     def start(self) -> None:
-        """Starts the process of the present seed, from its newest checkpoint where there is one."""
-        runs = self.layout.runs(self.trial, self.seed)
+        """Starts the process of the present fit, from its newest checkpoint where there is one."""
+        runs = self.layout.runs(self.trial, self.fit)
         for run in runs:
             end_holder(run)
         resume = runs[-1] if runs and runs[-1].checkpoints() else None
         self._runs_before = len(runs) - 1 if resume else len(runs)
-        command = command_of(self.definition, self.layout, self.trial, self.seed, resume)
+        command = command_of(self.definition, self.layout, self.trial, self.fit, resume)
         log = self.layout.log(self.trial)
         log.parent.mkdir(parents=True, exist_ok=True)
         self._since = time.monotonic()
@@ -211,8 +209,8 @@ class TrialRun:
 
     @property
     def run(self) -> Run | None:
-        """The run directory of the present seed, once there is one."""
-        runs = self.layout.runs(self.trial, self.seed)[self._runs_before :]
+        """The run directory of the present fit, once there is one."""
+        runs = self.layout.runs(self.trial, self.fit)[self._runs_before :]
         return runs[-1] if runs else None
 
     def curve(self) -> dict[int, float]:
@@ -226,11 +224,12 @@ class TrialRun:
         return {name for row in self._rows() for name, value in row.items() if value} - {"step"}
 
     def keep_result(self) -> None:
-        """Takes the last value of the metric as the result of the present seed."""
+        """Takes the last value of the metric as the result of the present fit."""
         curve, run = self.curve(), self.run
         assert run is not None
-        self.paths[str(self.seed)] = str(run.path)
-        self.results[str(self.seed)] = curve[max(curve)]
+        key = self.fit.key
+        self.paths[key] = str(run.path)
+        self.results[key] = curve[max(curve)]
 
     @property
     def mean(self) -> float:
@@ -240,7 +239,7 @@ class TrialRun:
     def notes(self) -> dict[str, Any]:
         """What the study keeps of it."""
         if not self.is_complete and (run := self.run) is not None:
-            self.paths[str(self.seed)] = str(run.path)
+            self.paths[self.fit.key] = str(run.path)
         return {"results": self.results, "runs": self.paths, "seconds": self.seconds}
 
     def _rows(self) -> list[dict[str, str]]:

@@ -32,11 +32,12 @@ def wandb_file(definition: Definition, n_trials: int = 0) -> dict[str, Any]:
     Raises:
         ConfigError: The sweep asks for what W&B's engine does not do.
     """
-    if definition.seeds:
-        raise ConfigError(
-            "seeds: W&B's engine has one run per trial, and knows no mean of several. Leave seeds"
-            " out for --wandb, or run the sweep here, without it."
-        )
+    for key in ("seeds", "folds"):
+        if getattr(definition, key):
+            raise ConfigError(
+                f"{key}: W&B's engine has one run per trial, and knows no mean of several. Leave"
+                f" {key} out for --wandb, or run the sweep here, without it."
+            )
     given = {k: v for k, v in definition.given.items() if k not in OWN_KEYS}
     ours = [f"--config={name}" for name in definition.given["config"]]
     ours += [f"--name={definition.name}", "--trainer.wandb=true", "--trainer.progress=false"]

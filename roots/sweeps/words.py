@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ def told(definition: Definition, trials: Sequence[Trial], number: int, n_trials:
     """Words how a trial ended, and which is the best so far."""
     trial = next(t for t in trials if t.number == number)
     name = definition.metric.name
-    value = "" if trial.value is None else f"{name} {trial.value:.5g}"
+    around = f" ± {deviation:.2g}" if (deviation := spread(trial)) is not None else ""
+    value = "" if trial.value is None else f"{name} {trial.value:.5g}{around}"
     best = ranked(trials, definition.metric)
     parts = [f"trial {number + 1}/{n_trials}", _ending(trial, value)]
     if trial.state != FAILED:
@@ -28,6 +30,19 @@ def told(definition: Definition, trials: Sequence[Trial], number: int, n_trials:
     if best:
         parts.append(f"best {best[0].value:.5g} ({best[0].label})")
     return " · ".join(parts)
+
+
+def spread(trial: Trial) -> float | None:
+    """Gives the standard deviation over a trial's fits; None where there is one."""
+    results = list(trial.notes.get("results", {}).values())
+    return statistics.stdev(results) if len(results) > 1 else None
+
+
+def result(definition: Definition, trial: Trial) -> str:
+    """Words what a finished trial came to, with the spread of its fits where there are several."""
+    words = f"{definition.metric.name} {trial.value:.6g}"
+    around = spread(trial)
+    return words if around is None else f"{words} ± {around:.2g} over {definition.repeats}"
 
 
 def settings(definition: Definition, trial: Trial) -> list[str]:

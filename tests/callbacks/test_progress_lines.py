@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from roots.callbacks import Progress
-from roots.callbacks.progress import duration, write_line
+from roots.callbacks.progress import write_line
 from roots.fit import compose
+from roots.records import clock
 
 
 class Terminal(io.StringIO):
@@ -95,4 +96,4 @@ def test_a_line_in_a_file_has_no_control_characters(stay: bool) -> None:
     ],
 )
 def test_a_duration_reads_like_a_clock(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+    assert clock(seconds) == words

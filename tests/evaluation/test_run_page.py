@@ -20,8 +20,8 @@ from roots.errors import CheckpointError, ConfigError
 from roots.evaluation import report_run
 from roots.evaluation.class_figures import expected_error
 from roots.evaluation.figures import heights
-from roots.evaluation.run_page import duration
 from roots.evaluation.run_record import read_record
+from roots.records import duration
 from roots.runs import Run
 
 CONFIG = {

@@ -16,8 +16,9 @@ from made_runs import make_run
 
 from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError
+from roots.records import duration
 from roots.runs import Run, RunLock, find_runs, holder, list_runs
-from roots.runs.command import in_bytes, in_time
+from roots.runs.command import in_bytes
 
 
 @pytest.fixture
@@ -256,7 +257,12 @@ def test_the_list_imports_no_torch(runs: Path) -> None:
 
 
 def test_times_and_sizes_are_worded_by_their_largest_unit() -> None:
-    assert [in_time(s) for s in (5, 90, 7200, 200_000)] == ["5 s", "2 min", "2 h", "2 d"]
+    assert [duration(s, units=1) for s in (5, 90, 7200, 200_000)] == [
+        "5 s",
+        "2 min",
+        "2 h",
+        "2 d",
+    ]
     assert [in_bytes(n) for n in (5, 2048, 3 * 2**20)] == ["5 B", "2.0 KiB", "3.0 MiB"]
 
 

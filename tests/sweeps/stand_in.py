@@ -1,8 +1,8 @@
 """Takes the place of `roots fit` in a trial: its flags, files, signals and exit codes, no torch.
 
 The loss of a trial falls towards (log10(learning rate) + 2)² + |rows - 8| / 8. What it does on the
-way is told by the environment, as `TRIAL:STEP`, each once: KILL_AT dies of SIGKILL, FAIL_AT ends
-with a message of roots; SECONDS is the time of a step.
+way is told by the environment, as `TRIAL:STEP` or `TRIAL-fold-FOLD:STEP`, each once: KILL_AT dies
+of SIGKILL, FAIL_AT ends with a message of roots; SECONDS is the time of a step.
 """
 
 import json
@@ -31,6 +31,7 @@ def begin() -> tuple[Run, int]:
     run = claim(runs_dir, flags["name"])
     spec = {
         "name": flags["name"],
+        "data": {"init_args": {"fold": flags.get("data.fold", 0), "folds": 3, "val_fraction": 0.1}},
         "trainer": {"runs_dir": runs_dir},
         "flags": flags,
     }
@@ -42,8 +43,8 @@ def begin() -> tuple[Run, int]:
 def loss(step: int, said: dict[str, str]) -> float:
     rate = float(said["model.optimizer.init_args.learning_rate"])
     rows = float(said.get("data.sequences_per_step", 8))
-    seed = float(said.get("seed", 0))
-    return (math.log10(rate) + 2) ** 2 + abs(rows - 8) / 8 + seed / 100 + 1 / step
+    more = float(said.get("seed", 0)) + 3 * float(said.get("data.fold", 0))
+    return (math.log10(rate) + 2) ** 2 + abs(rows - 8) / 8 + more / 100 + 1 / step
 
 
 def checkpoint(run: Run, step: int) -> None:

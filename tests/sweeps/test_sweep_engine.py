@@ -2,65 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from small_sweeps import RATE, ROWS, started, starts, sweep_of, wait_for, write
 
 from roots.callbacks.stop_signals import Interrupted
 from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError, TrainingError
 from roots.runs import Run, read_metrics
-from roots.sweeps import Sweep, engine, open_sweep, read_sweep
+from roots.sweeps import open_sweep, read_sweep
 from roots.sweeps.places import n_cores
 from roots.sweeps.trial import FAILED, FINISHED, PRUNED
 
-STAND_IN = str(Path(__file__).with_name("stand_in.py"))
-RATE = "model.optimizer.init_args.learning_rate"
-ROWS = "data.sequences_per_step"
 FOUR = {RATE: {"values": [0.1, 0.01, 0.001, 1e-4]}}
-
-
-@pytest.fixture
-def sweep_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Path:
-    """A sweep whose trials are stand-ins, with the checks of their flags left out."""
-    monkeypatch.setattr(Sweep, "check", lambda self, **_: None)
-    monkeypatch.setattr(engine, "POLL_SECONDS", 0.02)
-    if "report" not in request.node.name:
-        monkeypatch.setattr(Sweep, "report", lambda self: None)  # its figures take a second
-    (tmp_path / "run.yaml").write_text("trainer: {runs_dir: my-runs}\n")
-    return write(tmp_path / "tiny.yaml")
-
-
-def write(file: Path, **changes: Any) -> Path:
-    content = {
-        "config": "run.yaml",
-        "method": "grid",
-        "metric": {"name": "val/loss"},
-        "command": ["${interpreter}", STAND_IN, "${args}"],
-        "parameters": {RATE: {"values": [0.1, 0.01, 0.001, 1e-4]}, ROWS: {"values": [8, 16]}},
-        **changes,
-    }
-    file.write_text(yaml.safe_dump(content, sort_keys=False))
-    return file
-
-
-def sweep_of(file: Path) -> Sweep:
-    return read_sweep(file, sweeps_dir=file.parent / "sweeps")
-
-
-def starts(sweep: Sweep, trial: int) -> list[int]:
-    """From which steps a trial was started."""
-    assert sweep.folder is not None
-    lines = (sweep.folder / f"trials/trial-{trial:04d}/0001/starts").read_text().split()
-    return [int(line) for line in lines]
 
 
 def test_eight_trials_by_two_workers_one_of_which_is_killed_in_the_middle(
@@ -194,25 +152,6 @@ def test_a_metric_that_no_run_has_logged_ends_the_sweep_with_the_nearest_name(
 
 
 # -- stopped, killed, resumed ---------------------------------------------------------------------
-
-
-def started(file: Path) -> Any:
-    """A process with a sweep of its own."""
-
-    def work() -> None:
-        sweep_of(file).run(workers=2, say=lambda line: None)
-
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    return process
-
-
-def wait_for(file: Path, process: Any) -> None:
-    end = time.monotonic() + 60
-    while not file.exists():
-        assert process.is_alive()
-        assert time.monotonic() < end, "it did not come to this"
-        time.sleep(0.02)
 
 
 def test_a_sweep_that_was_killed_goes_on_with_the_trials_it_was_at(

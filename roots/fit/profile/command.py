@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from roots.errors import ConfigError, TrainingError, refusing
+from roots.errors import ConfigError, TrainingError
+from roots.fit.own_arguments import own_parser, parse_own, whole
 from roots.runs import atomic_folder
 
 ABOUT = """\
@@ -36,11 +37,8 @@ def main(args: list[str]) -> int:
     from roots.fit.compose import put_together
     from roots.fit.run_files import read_run_files
 
-    own, flags = _own_arguments().parse_known_args(args)
+    own, flags = parse_own(_own_arguments(), args)
     config = read_run_files(own.config)
-    if any(flag in ("-h", "--help") for flag in flags):
-        _own_arguments().print_help()
-        print("\nand every setting of trainer, model and data:\n")
     composed = put_together(config, flags)
     out = Path(own.out or Path("profiles") / composed.trainer.name)
     check_out(out)
@@ -60,42 +58,27 @@ def check_out(out: Path) -> None:
 
 
 def _own_arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="roots profile",
+    parser = own_parser(
+        "roots profile",
         usage="roots profile --config FILE [--steps N] [--warmup-steps N] [--out DIR] [flags]",
-        description=ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
-    parser.error = refusing("roots profile")  # type: ignore[method-assign,assignment]
-    parser.add_argument(
-        "-c", "--config", action="append", default=[], metavar="FILE", help="run file; later win"
+        about=ABOUT,
     )
     parser.add_argument(
         "--steps",
-        type=lambda text: _count("steps", text, 1),
+        type=whole("steps", "optimizer steps"),
         default=20,
         metavar="N",
         help="optimizer steps to profile, and to time without the profiler (default: 20)",
     )
     parser.add_argument(
         "--warmup-steps",
-        type=lambda text: _count("warmup-steps", text, 0),
+        type=whole("warmup-steps", "optimizer steps", 0),
         default=5,
         metavar="N",
         help="optimizer steps before that; compiled code is made in them (default: 5)",
     )
     parser.add_argument("--out", metavar="DIR", help="where to write (default: profiles/<name>)")
     return parser
-
-
-def _count(name: str, text: str, least: int) -> int:
-    if not text.isdigit() or int(text) < least:
-        raise ConfigError(
-            f"--{name} {text} is no number of optimizer steps. Give a whole number from {least} on."
-        )
-    return int(text)
 
 
 def _profile(composed: Any, out: Path, *, steps: int, warmup_steps: int) -> None:

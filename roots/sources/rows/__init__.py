@@ -16,6 +16,7 @@ labels.py         LabelSet: the classes and their numbers
 checks.py         what is asked of one row
 checked.py        CheckedRows: the good rows, and books of the others
 held_out.py       hold_out: a development part
+folds.py          fold_of_rows: the parts of a cross-validation
 leak.py           shared_texts: what two splits have in common
 """
 
@@ -28,6 +29,7 @@ from roots.sources.rows.checks import Check, HasText, ManyLabels, Number, OneLab
 from roots.sources.rows.columns import Columns
 from roots.sources.rows.conll import Conll
 from roots.sources.rows.delimited import Delimited
+from roots.sources.rows.folds import fold_of_rows
 from roots.sources.rows.held_out import hold_out
 from roots.sources.rows.hugging_face import HuggingFaceRows
 from roots.sources.rows.json_rows import JsonRows
@@ -61,6 +63,7 @@ __all__ = [
     "Squad",
     "TaggedWords",
     "check_answers",
+    "fold_of_rows",
     "given_once",
     "hold_out",
     "label_name",

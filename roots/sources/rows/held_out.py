@@ -40,11 +40,9 @@ def hold_out(
         ConfigError: One of the parts would be empty, or a list has not `n_rows` items.
     """
     _check(n_rows, fraction, by=by, strata=strata)
-    groups: dict[str, list[int]] = {}
-    for number, name in enumerate(map(str, range(n_rows)) if by is None else by):
-        groups.setdefault(name, []).append(number)
+    groups = grouped(n_rows, by)
     layers: dict[Hashable, list[str]] = {}
-    for name in sorted(groups, key=lambda name: (_place(name, seed), name)):
+    for name in sorted(groups, key=lambda name: (place(name, seed), name)):
         layers.setdefault(None if strata is None else strata[groups[name][0]], []).append(name)
     held = set(_chosen(layers.values(), groups, fraction))
     if not held:
@@ -77,7 +75,16 @@ def _marked(groups: dict[str, list[int]], held: set[str]) -> Iterable[tuple[int,
         yield from zip(numbers, repeat(name in held))
 
 
-def _place(name: str, seed: int) -> bytes:
+def grouped(n_rows: int, by: Sequence[str] | None) -> dict[str, list[int]]:
+    """Gives the rows of each group, in their order; without `by` each row is its own."""
+    groups: dict[str, list[int]] = {}
+    for number, name in enumerate(map(str, range(n_rows)) if by is None else by):
+        groups.setdefault(name, []).append(number)
+    return groups
+
+
+def place(name: str, seed: int) -> bytes:
+    """Gives what groups are put in an order by: as good as drawn, the same everywhere."""
     raw = name.encode("utf-8", "surrogatepass")
     return blake2b(raw, digest_size=8, key=f"hold out {seed}".encode()).digest()
 
@@ -92,6 +99,11 @@ def _check(n_rows: int, fraction: float, **lists: Sequence[Hashable] | None) -> 
         raise ConfigError(
             f"{n_rows} rows cannot be divided into two parts. Give a development file or more rows."
         )
+    check_items(n_rows, **lists)
+
+
+def check_items(n_rows: int, **lists: Sequence[Hashable] | None) -> None:
+    """Raises ConfigError when a list has not one item for each row."""
     for name, items in lists.items():
         if items is not None and len(items) != n_rows:
             raise ConfigError(
