@@ -144,7 +144,8 @@ def test_importing_roots_or_the_text_side_imports_no_torch() -> None:
     """Another process, because this one has torch already."""
     code = (
         "import sys, roots; dir(roots); roots.__version__;"
-        "import roots.errors, roots.records, roots.runs, roots.corpus, roots.sources, roots.shards;"
+        "import roots.errors, roots.records, roots.runs, roots.corpus, roots.sources, roots.shards,"
+        "roots.stores;"
         "sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

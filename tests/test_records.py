@@ -21,7 +21,7 @@ from roots.networks import NetworkBuilder, Pretrained, Scratch
 from roots.optim import AdamW, Constant, OptimizerBuilder, Schedule, WarmupCosine, WarmupLinear
 from roots.precision import BF16Mixed, BF16True, Float32, FP16Mixed
 from roots.records import class_path, plain, rebuild
-from roots.shards import ShardMaker
+from roots.shards import ShardMaker, Streamed
 from roots.sources import Folder, Jsonl, Source, StandardLibrary, Text
 from roots.strategies import DDP, SingleDevice, StepStrategy
 
@@ -60,6 +60,7 @@ CONFIGURED: dict[str, tuple[Callable[[], Any], type]] = {
     "roots.sources.Jsonl": (lambda: Jsonl(paths=["a.jsonl"], id_field="id"), Source),
     "roots.sources.Folder": (lambda: Folder(path="src", suffixes=(".py", ".md")), Source),
     "roots.sources.StandardLibrary": (StandardLibrary, Source),
+    "roots.shards.Streamed": (lambda: Streamed(url="s3://a/b", cache_gib=2.5), Streamed),
     "roots.corpus.BytePairs": (lambda: BytePairs(extra_tokens=("<a>", "<b>")), TokenizerPlan),
     "roots.corpus.Existing": (lambda: Existing(path="tokenizer"), TokenizerPlan),
     "roots.corpus.Corpus": (a_corpus, ShardMaker),

@@ -36,6 +36,8 @@ def main(args: list[str], *, then: Callable[[Path], str] | None = None) -> int:
         ConfigError: A setting is unknown, missing or out of its range.
         DataError: The text cannot be read, or `out` is not ours to replace.
     """
+    if args[:1] == ["sums"]:
+        return _write_sums(args[1:])
     parser = _parser()
     settings = _parsed(parser, args)
     corpus = _instantiated(parser, settings)
@@ -60,7 +62,8 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="roots corpus",
         description="Turns text into shards of tokens: survey, tokenizer, encoding, manifest, data"
-        " card. `roots corpus report FOLDER` draws the card of a folder again.",
+        " card. `roots corpus report FOLDER` draws the card of a folder again; `roots corpus sums"
+        " FOLDER` writes the sums of its blocks, by which who streams it notices wrong bytes.",
         exit_on_error=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="A YAML file of these settings.")
@@ -76,6 +79,25 @@ def _parser() -> ArgumentParser:
     )
     parser.add_class_arguments(Corpus, None)
     return parser
+
+
+def _write_sums(args: list[str]) -> int:
+    parser = ArgumentParser(
+        prog="roots corpus sums",
+        description="Hashes the files of a folder of shards, and writes beside each the sums of its"
+        " blocks. Upload them with it: who streams the folder then notices a block that arrives"
+        " wrong.",
+        exit_on_error=False,
+    )
+    parser.add_argument("folder", nargs="+", metavar="FOLDER", help="A folder of shards.")
+    try:
+        folders = parser.parse_args(args).folder
+    except ArgumentError as error:
+        raise ConfigError(f"roots corpus sums: {error}. See `roots corpus sums --help`.") from error
+    for folder in folders:
+        for path in ShardFolder.open(folder).write_sums():
+            print(f"wrote {path}")
+    return 0
 
 
 def _parsed(parser: ArgumentParser, args: list[str]) -> Namespace:

@@ -8,7 +8,7 @@ from pathlib import Path
 from roots.data.mixture import Mixture, check_same_tokenizer
 from roots.data.opened_corpus import OpenedCorpus
 from roots.records import Vocabulary
-from roots.shards import ShardMaker
+from roots.shards import ShardMaker, Streamed
 from roots.tokenizer import Tokenizer
 
 
@@ -16,12 +16,12 @@ class Corpora:
     """Opens one corpus, or those of a mixture.
 
     Args:
-        shards: A folder of shards, what makes one, or a mixture of them.
+        shards: A folder of shards, what makes or streams one, or a mixture of them.
         val_fraction: Share of the tokens kept for validation where a corpus has no validation
             split of its own.
     """
 
-    def __init__(self, shards: str | ShardMaker | Mixture, val_fraction: float) -> None:
+    def __init__(self, shards: str | ShardMaker | Streamed | Mixture, val_fraction: float) -> None:
         named = shards.corpora if isinstance(shards, Mixture) else {"": shards}
         self._in_turn = {name: OpenedCorpus(each, val_fraction) for name, each in named.items()}
         self.opened = dict(sorted(self._in_turn.items()))
@@ -32,7 +32,14 @@ class Corpora:
     @property
     def path(self) -> Path:
         """The folder, or the folders with commas between them."""
+        if len(self._in_turn) == 1:
+            return self.first.path
         return Path(", ".join(str(corpus.path) for corpus in self._in_turn.values()))
+
+    @property
+    def streamed(self) -> list[Streamed]:
+        """How those that lie in object stores are read."""
+        return [corpus.streamed for corpus in self._in_turn.values() if corpus.streamed]
 
     @property
     def is_ready(self) -> bool:

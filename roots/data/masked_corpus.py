@@ -21,7 +21,7 @@ from roots.data.streams import Order
 from roots.data.windows import TokenSpan
 from roots.errors import ConfigError, nearest
 from roots.objectives import Masker, Masking
-from roots.shards import ShardMaker
+from roots.shards import ShardMaker, Streamed
 
 KINDS = ("windows", "documents", "packed")
 
@@ -33,8 +33,9 @@ class MaskedCorpus(ShardData):
     survives a resume and another number of devices; in a validation it is always the same.
 
     Args:
-        shards: A folder of shards, as `roots corpus` writes it, or the corpus that makes one: it
-            is made before the first step when it is not there yet. Its tokenizer needs a mask
+        shards: A folder of shards, as `roots corpus` writes it, its URL in an object store, or
+            how to stream that (`roots.shards.Streamed`); or the corpus that makes one: it is made
+            before the first step when it is not there yet. Its tokenizer needs a mask
             token: `roots.corpus.WordPiece`, `BytePairs` with `special_tokens: roberta`, or an
             encoder's own.
         masking: What is hidden.
@@ -66,7 +67,7 @@ class MaskedCorpus(ShardData):
     def __init__(
         self,
         *,
-        shards: str | ShardMaker | Mixture,
+        shards: str | ShardMaker | Streamed | Mixture,
         masking: Masking = Masking(),  # noqa: B008 - never changed
         rows: str = "windows",
         seq_len: int = 512,

@@ -11,7 +11,7 @@ from roots.batch import MaskedBatch
 from roots.data.framed_rows import FramedRows, Laid
 from roots.data.joined import Batches
 from roots.data.steps import Share, labelled_bytes
-from roots.data.streams import Order, Stream
+from roots.data.streams import Drawn, Order, Stream
 from roots.objectives import Key, Masker, row_places
 
 VALIDATION_SEED = -1
@@ -97,11 +97,22 @@ class MaskedSteps(Dataset[MaskedBatch]):
         self.share = share
         self.seed = seed
 
+    def samples(self, step: int) -> Int64[np.ndarray, " B"]:
+        """Gives the rows of this rank's share of a step."""
+        return self._drawn(step).samples
+
+    def look_at(self, samples: Int64[np.ndarray, " B"]) -> None:
+        """Reads rows and forgets them."""
+        self.hider.rows.lay(samples)
+
     def __getitem__(self, step: int) -> MaskedBatch:
         """Reads the share of a step."""
-        mine = np.ascontiguousarray(self.share.of(self.order.positions(step)))
-        samples, epochs = self.stream.draw(mine)
+        samples, epochs = self._drawn(step)
         return self.hider.batch(samples, epochs, seed=self.seed, step=step)
+
+    def _drawn(self, step: int) -> Drawn:
+        mine = np.ascontiguousarray(self.share.of(self.order.positions(step)))
+        return self.stream.draw(mine)
 
 
 class MaskedEvaluation(Dataset[MaskedBatch]):
@@ -122,9 +133,17 @@ class MaskedEvaluation(Dataset[MaskedBatch]):
         """Counts the batches, the same on every rank."""
         return len(self.batches)
 
+    def samples(self, index: int) -> Int64[np.ndarray, " B"]:
+        """Gives the rows of this rank's share of a batch."""
+        return np.ascontiguousarray(self.batches.rows(index)[self.share.places])
+
+    def look_at(self, samples: Int64[np.ndarray, " B"]) -> None:
+        """Reads rows and forgets them."""
+        self.hider.rows.lay(samples)
+
     def __getitem__(self, index: int) -> MaskedBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
-        mine = np.ascontiguousarray(self.batches.rows(index)[self.share.places])
+        mine = self.samples(index)
         epochs = np.zeros_like(mine)
         return self.hider.batch(mine, epochs, seed=VALIDATION_SEED, step=index)
 

@@ -13,7 +13,7 @@ from roots.data.blending import FOREVER, Blend, exact
 from roots.data.opened_corpus import OpenedCorpus, Size
 from roots.data.streams import Order
 from roots.errors import ConfigError, nearest
-from roots.shards import ShardMaker
+from roots.shards import ShardMaker, Streamed
 
 RAREST = Fraction(1, 10**6)
 """No corpus may have less of the rows: a block, which has one of each, is kept in memory."""
@@ -59,8 +59,8 @@ class Mixture:
 
     Args:
         corpora: By a name of your choice (letters, digits, `_`, `-`), which metrics will have: a
-            folder of shards, or the corpus that makes one. They are made in this order, so a later
-            one can take the tokenizer of the first (`roots.corpus.Existing`).
+            folder of shards, its URL, or the corpus that makes one. They are made in this order, so
+            a later one can take the tokenizer of the first (`roots.corpus.Existing`).
         weights: Of each corpus, by its name: 3 and 1 are three quarters and one. Empty takes the
             sizes, so that with a temperature of 1 each is read equally often.
         weigh_by: What the weights are shares of: `tokens` of the rows that are trained on, or
@@ -82,7 +82,7 @@ class Mixture:
     def __init__(
         self,
         *,
-        corpora: dict[str, str | ShardMaker],
+        corpora: dict[str, str | ShardMaker | Streamed],
         weights: dict[str, float] | None = None,
         weigh_by: str = "tokens",
         temperature: float = 1.0,

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from roots.data.windows import TokenSpan
 from roots.errors import DataError
-from roots.shards import Shard, ShardFolder, ShardMaker
+from roots.shards import Shard, ShardFolder, ShardMaker, Streamed
+from roots.stores import is_url, located
 from roots.tokenizer import Tokenizer
 
 
@@ -31,13 +32,17 @@ class OpenedCorpus:
     """Opens a folder of shards, and says which of its text is for what.
 
     Args:
-        shards: The folder, or what makes it.
+        shards: The folder, its URL in an object store, or what makes or streams it.
         val_fraction: Share of the tokens kept for validation where the corpus has no validation
             split of its own.
     """
 
-    def __init__(self, shards: str | ShardMaker, val_fraction: float) -> None:
+    def __init__(self, shards: str | ShardMaker | Streamed, val_fraction: float) -> None:
         self.shards = shards
+        self.streamed = shards if isinstance(shards, Streamed) else None
+        """How the shards are read from an object store; None where they are on this machine."""
+        if isinstance(shards, str) and is_url(shards):
+            self.streamed = Streamed(url=shards)
         self.val_fraction = val_fraction
 
     @property
@@ -48,17 +53,19 @@ class OpenedCorpus:
     @property
     def path(self) -> Path:
         """The folder of shards."""
-        return self.shards.folder if isinstance(self.shards, ShardMaker) else Path(self.shards)
+        return located(self.shards) if isinstance(self.shards, str) else self.shards.folder
 
     @property
     def is_ready(self) -> bool:
-        """Whether the shards are there."""
+        """Whether the shards are there; those in an object store are not made, so they must be."""
+        if self.streamed:
+            return True
         return self.maker.is_ready() if self.maker else self.path.exists()
 
     @cached_property
     def folder(self) -> ShardFolder:
         """The opened shards."""
-        return ShardFolder.open(self.path)
+        return ShardFolder.open(self.streamed or self.path)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -71,9 +78,11 @@ class OpenedCorpus:
         return hashlib.sha256((self.path / "manifest.json").read_bytes()).hexdigest()
 
     def prepare(self) -> None:
-        """Makes the shards where they are to be made."""
+        """Makes the shards where they are to be made, or reads all where that is asked for."""
         if self.maker:
             self.maker.prepare()
+        if self.streamed and self.streamed.verify:
+            self.folder.verify()
 
     def span(self, split: str) -> TokenSpan:
         """Finds the tokens of a split.

@@ -18,10 +18,11 @@ from roots.data.joined import Batches, Joined, Sequences, in_turn
 from roots.data.mixing import Mixing
 from roots.data.mixture import Mixture
 from roots.data.streams import Shuffled, Stream
+from roots.data.warming import warmed
 from roots.data.windows import TokenSpan
 from roots.errors import ConfigError
 from roots.records import Vocabulary
-from roots.shards import ShardFolder, ShardMaker
+from roots.shards import ShardFolder, ShardMaker, Streamed
 from roots.tokenizer import Tokenizer
 
 
@@ -29,9 +30,9 @@ class ShardData(GrowingData):
     """Reads token shards.
 
     Args:
-        shards: A folder of shards, as `roots corpus` writes it, or the corpus that makes one: it
-            is made before the first step when it is not there yet. Or several of them, as a
-            `roots.data.Mixture`.
+        shards: A folder of shards, as `roots corpus` writes it, its URL in an object store, or
+            how to stream that (`roots.shards.Streamed`); or the corpus that makes one: it is made
+            before the first step when it is not there yet. Or several, as a `roots.data.Mixture`.
         seq_len: Tokens in a row, T.
         sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
         val_fraction: Share of the tokens kept for validation when the corpus made no validation
@@ -59,7 +60,7 @@ class ShardData(GrowingData):
     def __init__(
         self,
         *,
-        shards: str | ShardMaker | Mixture,
+        shards: str | ShardMaker | Streamed | Mixture,
         seq_len: int = 512,
         sequences_per_step: int = 32,
         val_fraction: float = 0.05,
@@ -277,6 +278,13 @@ class ShardData(GrowingData):
         return self.all_of("test" if self.corpora.has("test") else "val")
 
     # -- how -----------------------------------------------------------------------------------
+
+    def _training(self, dataset: Any) -> DataLoader[Any]:
+        stop: int = self.trainer.max_steps  # type: ignore[union-attr]
+        return super()._training(warmed(dataset, self.corpora.streamed, stop))
+
+    def _evaluation(self, dataset: Any) -> DataLoader[Any]:
+        return super()._evaluation(warmed(dataset, self.corpora.streamed, len(dataset)))
 
     @property
     def token_bytes(self) -> Int64[np.ndarray, " V"]:

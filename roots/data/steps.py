@@ -89,6 +89,10 @@ class TrainSteps(Dataset[TokenBatch]):
         """Gives the rows of this rank's share of a step."""
         return self.stream.draw(self.share.of(self.order.positions(step))).samples
 
+    def look_at(self, samples: Int64[np.ndarray, " B"]) -> None:
+        """Reads rows and forgets them."""
+        _look_at(self.rows, samples)
+
     def __getitem__(self, step: int) -> TokenBatch:
         """Reads the share of a step."""
         return _batch(self.rows, self.token_bytes, self.samples(step), step)
@@ -114,10 +118,17 @@ class ValidationSteps(Dataset[TokenBatch]):
         """Counts the batches, the same on every rank."""
         return len(self.batches)
 
+    def samples(self, index: int) -> Int64[np.ndarray, " B"]:
+        """Gives the rows of this rank's share of a batch."""
+        return self.batches.rows(index)[self.share.places]
+
+    def look_at(self, samples: Int64[np.ndarray, " B"]) -> None:
+        """Reads rows and forgets them."""
+        _look_at(self.rows, samples)
+
     def __getitem__(self, index: int) -> TokenBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
-        mine = self.batches.rows(index)[self.share.places]
-        return _batch(self.rows, self.token_bytes, mine, index)
+        return _batch(self.rows, self.token_bytes, self.samples(index), index)
 
 
 class StepsFrom(Sampler[int]):
@@ -141,6 +152,12 @@ def step_loader(
 ) -> DataLoader[TokenBatch]:
     """Wraps a dataset of steps for Lightning: an item is a batch already, and is read ahead."""
     return AheadLoader(dataset, batch_size=None, sampler=sampler, pin_memory=pin)
+
+
+def _look_at(rows: TokenRows, samples: Int64[np.ndarray, " B"]) -> None:
+    rows.read(samples)
+    if rows.apart:
+        rows.document_ids(samples)
 
 
 def _batch(

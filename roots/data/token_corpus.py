@@ -16,7 +16,7 @@ from roots.data.shard_data import ShardData
 from roots.data.steps import TrainSteps, ValidationSteps
 from roots.data.windows import TokenRows, TokenSpan, Windows
 from roots.errors import ConfigError, nearest
-from roots.shards import ShardMaker
+from roots.shards import ShardMaker, Streamed
 
 PACKINGS = ("chop", "best_fit")
 
@@ -25,9 +25,9 @@ class TokenCorpus(ShardData):
     """Reads token shards for causal language modelling.
 
     Args:
-        shards: A folder of shards, as `roots corpus` writes it, or the corpus that makes one: it
-            is made before the first step when it is not there yet. Or several of them, as a
-            `roots.data.Mixture`.
+        shards: A folder of shards, as `roots corpus` writes it, its URL in an object store, or
+            how to stream that (`roots.shards.Streamed`); or the corpus that makes one: it is made
+            before the first step when it is not there yet. Or several, as a `roots.data.Mixture`.
         seq_len: Tokens in a sequence, T.
         sequences_per_step: Sequences of one optimizer step over all ranks and micro-batches.
         val_fraction: Share of the tokens kept for validation when the corpus made no validation
@@ -60,7 +60,7 @@ class TokenCorpus(ShardData):
     def __init__(
         self,
         *,
-        shards: str | ShardMaker | Mixture,
+        shards: str | ShardMaker | Streamed | Mixture,
         seq_len: int = 512,
         sequences_per_step: int = 32,
         val_fraction: float = 0.05,

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from roots.errors import ConfigError, DataError
-from roots.shards.layout import REBUILD, check_size
+from roots.shards.layout import REBUILD, check_size, mapped
 from roots.shards.manifest import FileRecord, Manifest
-from roots.shards.reader import Shard
+from roots.shards.reader import Opener, Shard
+from roots.shards.stored_array import StoredArray
+from roots.shards.streamed import Streamed
+from roots.shards.sums import Sums, sums_of, write_sums
 from roots.shards.writer import sha256_of
+from roots.stores import BlockCache, StoredFile, StoredPath, located
 
 TOKENIZER = "tokenizer"
 
@@ -20,22 +29,31 @@ class ShardFolder:
     Args:
         path: The folder.
         manifest: What it says of itself.
+        values: Gives the values of its files; on this machine's disk they are mapped.
     """
 
-    def __init__(self, *, path: Path, manifest: Manifest) -> None:
+    def __init__(self, *, path: Path, manifest: Manifest, values: Opener = mapped) -> None:
         self.path = path
         self.manifest = manifest
+        self._values = values
 
     @classmethod
-    def open(cls, path: str | Path) -> ShardFolder:
+    def open(cls, path: str | Path | Streamed) -> ShardFolder:
         """Opens a folder and checks sizes and headers, which takes no longer for more tokens.
+
+        Args:
+            path: The folder, or its URL in an object store, with or without how it is streamed.
 
         Raises:
             DataError: It is no such folder, or a file is missing, cut short or of another kind.
         """
-        folder = cls(path=Path(path), manifest=Manifest.read(Path(path)))
+        where = path.folder if isinstance(path, Streamed) else located(path)
+        folder = cls(path=where, manifest=Manifest.read(where))
+        if isinstance(where, StoredPath):
+            streamed = path if isinstance(path, Streamed) else Streamed(url=str(where))
+            folder._values = _Stored(where, folder.manifest, streamed.cache())
         for record in folder._files():
-            _check_file(folder.path / record.name, record)
+            _check_file(where / record.name, record)
         for name in folder.splits:
             folder._check_split(name)
         return folder
@@ -57,7 +75,7 @@ class ShardFolder:
         return self.path / TOKENIZER
 
     def shard(self, split: str) -> Shard:
-        """Maps one split.
+        """Opens one split.
 
         Raises:
             ConfigError: There is no such split.
@@ -67,7 +85,7 @@ class ShardFolder:
                 f"{self.path} has no split '{split}'; it has {', '.join(self.splits)}."
                 f" Build it again with {split}_fraction above 0, or use another split."
             )
-        return Shard(self.path / split)
+        return Shard(self.path / split, values=self._values)
 
     def verify(self) -> None:
         """Hashes every file and compares with the manifest; reads all of them.
@@ -83,6 +101,14 @@ class ShardFolder:
                     f" expected {record.sha256}. {REBUILD}"
                 )
 
+    def write_sums(self) -> list[Path]:
+        """Writes the sums of the blocks of every file, for who streams it; reads all of them.
+
+        Raises:
+            DataError: A file does not hash to what the manifest says.
+        """
+        return [write_sums(self.path / record.name, record) for record in self._files()]
+
     def _files(self) -> list[FileRecord]:
         return [record for split in self.manifest.splits.values() for record in split.files]
 
@@ -95,6 +121,49 @@ class ShardFolder:
                 f"{shard.prefix} does not fit its manifest: (documents, tokens, dtype) are {found},"
                 f" expected {expected}. {REBUILD}"
             )
+
+
+class _Stored:
+    """Gives the values of the files of a folder in an object store.
+
+    What arrives is compared with the sums of the blocks where the folder has some; without them
+    the ids of tokens are at least compared with the vocabulary.
+    """
+
+    def __init__(self, folder: StoredPath, manifest: Manifest, cache: BlockCache) -> None:
+        self.cache = cache
+        records = [record for split in manifest.splits.values() for record in split.files]
+        self._files = {
+            record.name: StoredFile(
+                url=str(folder / record.name),
+                key=record.sha256,
+                size=record.size_bytes,
+                check=_check_of(folder / record.name, record, manifest),
+            )
+            for record in records
+        }
+
+    def __call__(self, path: Path, dtype: npt.DTypeLike, offset: int, length: int) -> StoredArray:
+        file = self._files[path.name]
+        return StoredArray(self.cache, file, dtype=dtype, offset=offset, length=length)
+
+
+def _check_of(path: Path, record: FileRecord, manifest: Manifest) -> Callable[[int, bytes], str]:
+    if sums_of(path).is_file():
+        return Sums(path, record)
+    if path.suffix == ".bin":
+        dtype = np.dtype(manifest.dtype).newbyteorder("<")
+        return partial(_check_ids, dtype, manifest.vocab_size)
+    return lambda _number, _raw: ""
+
+
+def _check_ids(dtype: np.dtype[np.integer], vocab_size: int, number: int, raw: bytes) -> str:
+    ids = np.frombuffer(raw, dtype=dtype)
+    low, high = int(ids.min()), int(ids.max())
+    if low >= 0 and high < vocab_size:
+        return ""
+    wrong = low if low < 0 else high
+    return f"block {number:,} holds the id {wrong:,}, outside 0 to {vocab_size - 1:,}"
 
 
 def _check_file(path: Path, record: FileRecord) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,8 +80,8 @@ def read_layout(path: Path) -> Layout:
     Raises:
         DataError: Not such a file, another version, or cut short.
     """
-    with path.open("rb") as file:
-        raw = file.read(HEADER.size)
+    with path.open("rb", buffering=0) as file:
+        raw = file.read(HEADER.size) or b""
     if len(raw) < HEADER.size or not raw.startswith(MAGIC):
         raise DataError(
             f"{path} is no Megatron index: it begins {raw[:9]!r}, expected {MAGIC!r}. {REBUILD}"
@@ -115,11 +116,11 @@ def check_size(path: Path, expected: int) -> None:
         )
 
 
-def int64_view(path: Path, offset: int, length: int) -> npt.NDArray[np.int64]:
-    """Maps int64 values of a file that may begin at any byte; nothing is read.
+def mapped(path: Path, dtype: npt.DTypeLike, offset: int, length: int) -> npt.NDArray[Any]:
+    """Maps values of a file that may begin at any byte; nothing is read.
 
     The map is handed out as a plain array: each look into a `memmap` goes through Python.
     """
     if length == 0:
-        return np.empty(0, dtype=np.int64)
-    return np.asarray(np.memmap(path, dtype="<i8", mode="r", offset=offset, shape=(length,)))
+        return np.empty(0, dtype=dtype)
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(length,)))

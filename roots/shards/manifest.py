@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import DataError
+from roots.stores import StoredPath
 
 MANIFEST = "manifest.json"
 FORMAT = "roots-shards"
@@ -121,6 +122,11 @@ class Manifest:
 
 
 def _missing(folder: Path) -> str:
+    if isinstance(folder, StoredPath):
+        return (
+            f"{folder} holds no {MANIFEST}. Correct the URL, or upload a folder that `roots corpus`"
+            " wrote, with all that is in it."
+        )
     if not folder.is_dir():
         return (
             f"{folder} does not exist (looked for {folder.absolute()}). Build it with"

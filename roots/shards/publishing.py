@@ -20,6 +20,7 @@ from pathlib import Path
 
 from roots.errors import DataError
 from roots.shards.manifest import MANIFEST, Manifest
+from roots.shards.sums import sums_of
 
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -152,8 +153,9 @@ def _written_by_roots(folder: Path) -> list[str]:
     except DataError:
         return []
     shards = [file.name for split in manifest.splits.values() for file in split.files]
+    sums = [sums_of(Path(name)).name for name in shards]
     findings = [Path(name).name for name in manifest.findings]
-    return [*shards, *findings, *_EXTRAS]
+    return [*shards, *sums, *findings, *_EXTRAS]
 
 
 @contextmanager

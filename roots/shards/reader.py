@@ -1,16 +1,25 @@
-"""Shard: one split, memory-mapped; opening costs the same for a thousand tokens and for 10^12."""
+"""Shard: one split, mapped or streamed; opening costs the same for 1,000 tokens and for 10^12."""
 
 from __future__ import annotations
 
 import bisect
+from collections.abc import Callable
 from pathlib import Path
-from typing import overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from roots.errors import DataError
-from roots.shards.layout import REBUILD, Layout, check_size, int64_view, read_layout
+from roots.shards.layout import REBUILD, Layout, check_size, mapped, read_layout
+from roots.shards.stored_array import StoredArray
+from roots.stores import located
+
+Values: TypeAlias = npt.NDArray[Any] | StoredArray
+"""Values of a file that are read when they are looked at."""
+
+Opener: TypeAlias = Callable[[Path, npt.DTypeLike, int, int], Values]
+"""Gives values of a file: their type, the byte at which they begin, and how many there are."""
 
 
 class DocumentStarts:
@@ -19,11 +28,11 @@ class DocumentStarts:
     The file counts bytes, so a plain view would be in the wrong unit and a converted one in RAM.
 
     Args:
-        pointers: The starts in bytes, (D,), mapped.
+        pointers: The starts in bytes, (D,), mapped or streamed.
         itemsize: Bytes of a token.
     """
 
-    def __init__(self, pointers: npt.NDArray[np.int64], itemsize: int) -> None:
+    def __init__(self, pointers: Values, itemsize: int) -> None:
         self._pointers = pointers
         self._itemsize = itemsize
 
@@ -52,21 +61,22 @@ class Shard:
 
     Args:
         prefix: The path without `.bin` and `.idx`.
+        values: Gives the values of a file; on this machine's disk they are mapped.
 
     Raises:
         DataError: A file is missing, damaged, cut short or of another kind.
     """
 
-    def __init__(self, prefix: str | Path) -> None:
-        self.prefix = Path(prefix)
+    def __init__(self, prefix: str | Path, *, values: Opener = mapped) -> None:
+        self.prefix = located(prefix)
         bin_path, idx_path = (_existing(self.prefix, kind) for kind in ("bin", "idx"))
         layout = read_layout(idx_path)
         self.dtype = layout.dtype
         self.n_documents = layout.n_documents
-        pointers = int64_view(idx_path, layout.pointers_at, layout.n_documents)
-        self.n_tokens = _count_tokens(idx_path, layout, pointers)
+        pointers = values(idx_path, "<i8", layout.pointers_at, layout.n_documents)
+        self.n_tokens = _count_tokens(idx_path, layout, pointers, values)
         check_size(bin_path, self.n_tokens * self.dtype.itemsize)
-        self.tokens: npt.NDArray[np.integer] = _tokens(bin_path, self.dtype, self.n_tokens)
+        self.tokens = values(bin_path, self.dtype, 0, self.n_tokens)
         self.document_starts = DocumentStarts(pointers, self.dtype.itemsize)
 
     def document_of(self, position: int) -> int:
@@ -80,10 +90,11 @@ class Shard:
         return self.document_starts.count_before(position + 1) - 1
 
     def document(self, index: int) -> npt.NDArray[np.integer]:
-        """Returns the tokens of document `index`, its closing eos included; mapped, not read."""
+        """Returns the tokens of document `index`, its closing eos included."""
         start = self.document_starts[index]
         last = index + 1 == self.n_documents
-        return self.tokens[start : self.n_tokens if last else self.document_starts[index + 1]]
+        stop = self.n_tokens if last else self.document_starts[index + 1]
+        return np.asarray(self.tokens[start:stop])
 
     def document_ends(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """Finds the last tokens of documents among the tokens `start` to `stop - 1`, in log time.
@@ -105,13 +116,13 @@ def _existing(prefix: Path, kind: str) -> Path:
     return path
 
 
-def _count_tokens(path: Path, layout: Layout, pointers: npt.NDArray[np.int64]) -> int:
+def _count_tokens(path: Path, layout: Layout, pointers: Values, values: Opener) -> int:
     """Reads the last document's end, and checks that the index ends as it should."""
     n = layout.n_documents
     if n == 0:
         return 0
-    length = np.memmap(path, dtype="<i4", mode="r", offset=layout.pointers_at - 4, shape=(1,))
-    closing = int64_view(path, layout.indices_at + 8 * n, 1)
+    length = values(path, "<i4", layout.pointers_at - 4, 1)
+    closing = values(path, "<i8", layout.indices_at + 8 * n, 1)
     if int(pointers[0]) != 0 or int(length[0]) < 1 or int(closing[0]) != n:
         raise DataError(
             f"{path} is damaged: its first document begins at byte {int(pointers[0]):,}"
@@ -119,9 +130,3 @@ def _count_tokens(path: Path, layout: Layout, pointers: npt.NDArray[np.int64]) -
             f" closes with {int(closing[0]):,} (expected {n:,}). {REBUILD}"
         )
     return int(pointers[-1]) // layout.dtype.itemsize + int(length[0])
-
-
-def _tokens(path: Path, dtype: np.dtype[np.integer], n_tokens: int) -> npt.NDArray[np.integer]:
-    if n_tokens == 0:
-        return np.empty(0, dtype=dtype)
-    return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=(n_tokens,)))

@@ -13,6 +13,7 @@ standard_library.py  StandardLibrary: the sources of the running Python
 row_texts.py         RowTexts: a column of labelled rows
 rows/                readers of labelled rows: tables, JSON, CoNLL, SQuAD, parallel text
 finding.py           which files a `paths` argument names
+stored.py            the same in an object store
 opening.py           files as bytes, plain or compressed, whole or line by line
 zstd.py              the decompressed bytes of .zst files
 decoding.py          bytes to text, with every replaced byte counted

@@ -23,8 +23,8 @@ class Csv(RecordSource):
     which it opens is the bad one, and reading goes on with the line after its first.
 
     Args:
-        paths: Files, globs, or folders (searched for the endings above); `~` and `${VARIABLE}` are
-            expanded.
+        paths: Files, globs, or folders (searched for the endings above), here or as URLs of object
+            stores (`s3://…`); `~` and `${VARIABLE}` are expanded.
         text_field: The column that holds the text.
         id_field: The column that names the row; empty for `path:line`.
         delimiter: What stands between fields; `auto` is a tab for `.tsv` and a comma else.

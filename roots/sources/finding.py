@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from roots.errors import ConfigError, DataError
+from roots.sources.stored import stored_files
+from roots.stores import is_url, located
 
 _GLOB_SIGNS = frozenset("*?[")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -19,8 +21,8 @@ def find_files(paths: str | Sequence[str], suffixes: Sequence[str]) -> list[Path
     """Lists what `paths` names: each file once, sorted.
 
     Args:
-        paths: Files, globs (`**` crosses folders) and folders (searched for `suffixes`); `~` and
-            `${VARIABLE}` are expanded.
+        paths: Files, globs (`**` crosses folders) and folders (searched for `suffixes`), here or
+            as URLs of object stores (`s3://…`); `~` and `${VARIABLE}` are expanded.
         suffixes: File endings that count inside a folder.
 
     Raises:
@@ -80,7 +82,9 @@ def missing(name: str) -> DataError:
 
 def _named_by(name: str, suffixes: Sequence[str]) -> list[Path]:
     name = expanded(name)
-    path = Path(name)
+    if is_url(name):
+        return stored_files(name, suffixes)
+    path = located(name)
     if path.is_dir():
         return _inside(path, suffixes)
     if path.is_file():

@@ -38,8 +38,8 @@ class Jsonl(RecordSource):
     Half of a surrogate pair, which JSON can write and UTF-8 cannot, becomes U+FFFD and is counted.
 
     Args:
-        paths: Files, globs, or folders (searched for the endings above); `~` and `${VARIABLE}` are
-            expanded.
+        paths: Files, globs, or folders (searched for the endings above), here or as URLs of object
+            stores (`s3://…`); `~` and `${VARIABLE}` are expanded.
         text_field: The key that holds the text.
         id_field: The key that names the record; empty for `path:line`.
         on_bad_record: `error` ends the pass and names file, line and cause; `skip` counts the

@@ -87,10 +87,29 @@ def open_bytes(path: Path) -> BinaryIO:
             f" Unpack it first: {_PACKED[path.suffix]} {path}."
         )
     if path.suffix == ".gz":
-        return cast("BinaryIO", gzip.open(path, "rb"))
+        return cast("BinaryIO", Gunzipped(path.open("rb")))
     if path.suffix == ".zst":
         return cast("BinaryIO", open_zst(path))
     return path.open("rb")
+
+
+class Gunzipped(gzip.GzipFile):
+    """The unpacked bytes of an open file, which is closed with it.
+
+    Args:
+        packed: The file.
+    """
+
+    def __init__(self, packed: BinaryIO) -> None:
+        super().__init__(fileobj=packed, mode="rb")
+        self._packed = packed
+
+    def close(self) -> None:
+        """Closes both."""
+        try:
+            super().close()
+        finally:
+            self._packed.close()
 
 
 def _pass_over(file: BinaryIO) -> int:

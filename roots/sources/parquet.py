@@ -10,6 +10,7 @@ from roots.errors import DataError
 from roots.records import Document, Reject
 from roots.sources.finding import find_files
 from roots.sources.record_source import OnBadRecord, RecordSource
+from roots.stores import StoredPath
 
 _ROWS = 1024
 
@@ -20,8 +21,8 @@ class Parquet(RecordSource):
     A row group that is damaged costs its own rows and no others.
 
     Args:
-        paths: Files, globs, or folders (searched for `.parquet`); `~` and `${VARIABLE}` are
-            expanded.
+        paths: Files, globs, or folders (searched for `.parquet`), here or as URLs of object stores
+            (`s3://…`); `~` and `${VARIABLE}` are expanded.
         text_field: The column that holds the text.
         id_field: The column that names the row; empty for `path:row`, counted from 1.
         on_bad_record: `error` ends the pass and names file, row and cause; `skip` counts the row,
@@ -114,6 +115,8 @@ def _open(path: Path) -> Any:
     import pyarrow.parquet as pq  # type: ignore[import-untyped,unused-ignore]
 
     try:
+        if isinstance(path, StoredPath):
+            return pq.ParquetFile(path.open("rb"), page_checksum_verification=True, pre_buffer=True)
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise DataError(

@@ -21,8 +21,8 @@ class Text(Source):
     The text is kept as it is, `\r\n` included, except for a byte order mark. A line loses its end.
 
     Args:
-        paths: Files, globs, or folders (in which every `.txt` at any depth is read); `~` and
-            `${VARIABLE}` are expanded.
+        paths: Files, globs, or folders (in which every `.txt` at any depth is read), here or as
+            URLs of object stores (`s3://…`); `~` and `${VARIABLE}` are expanded.
         document: What one document is: a whole `file`, a `line`, or what stands between blank
             lines (`blank_line`). A corpus is split by documents, so one file needs the latter two.
         encoding: How the files are encoded.

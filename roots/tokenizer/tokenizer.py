@@ -19,6 +19,7 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from roots.errors import DataError
 from roots.records import Vocabulary
+from roots.stores import located
 from roots.tokenizer.token_bytes import byte_length_of
 
 _DEFINITION = "tokenizer.json"
@@ -67,7 +68,7 @@ class Tokenizer:
         Raises:
             DataError: A file is missing or damaged, or no token ends a document.
         """
-        folder = Path(folder)
+        folder = located(folder)
         path = folder / _DEFINITION
         if not path.is_file():
             raise DataError(

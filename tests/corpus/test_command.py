@@ -50,6 +50,27 @@ def test_the_summary_is_what_is_in_the_folder(config, capsys) -> None:
     assert capsys.readouterr().err == ""
 
 
+def test_the_sums_of_a_folder_are_written(config, tmp_path, capsys) -> None:
+    main(["--config", config, "--out", "here", "--tokenizer.vocab_size", "300"])
+    before = (tmp_path / "here" / "manifest.json").read_bytes()
+    capsys.readouterr()
+    assert main(["sums", "here"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        f"wrote here/{split}.{kind}.sums" for split in ("train", "val") for kind in ("bin", "idx")
+    ]
+    assert all((tmp_path / line.removeprefix("wrote ")).is_file() for line in said)
+    assert (tmp_path / "here" / "manifest.json").read_bytes() == before
+    with pytest.raises(ConfigError, match=r"roots corpus sums: .*See `roots corpus sums --help`"):
+        main(["sums"])
+    with pytest.raises(DataError, match="no-folder does not exist"):
+        main(["sums", "no-folder"])
+    # a new build leaves none of them behind
+    assert main(["--config", config, "--out", "here", "--tokenizer.vocab_size", "290"]) == 0
+    assert not list((tmp_path / "here").glob("*.sums"))
+    assert sorted(path.name for path in tmp_path.glob("here*")) == ["here"]
+
+
 def test_replaced_bytes_are_told(config, tmp_path, capsys) -> None:
     with (tmp_path / "a.txt").open("ab") as file:
         file.write(b"\n\ncaf\xe9")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import datasets
 import pytest
 
 from roots.corpus import Corpus, WordPiece
 from roots.errors import DataError
 from roots.records import class_path, plain
 from roots.sources import RowTexts
-from roots.sources.rows import Delimited
+from roots.sources.rows import Delimited, HuggingFaceRows
 
 
 def table(folder: Path, name: str, *rows: str) -> Path:
@@ -36,6 +37,25 @@ def test_a_reader_with_settings_can_be_given(tmp_path: Path) -> None:
     path.write_text("one|1\ntwo|2\n")
     reader = Delimited(paths=str(path), delimiter="|", columns=["text", "label"])
     assert [d.text for d in RowTexts(rows=reader).documents()] == ["one", "two"]
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_a_saved_dataset_of_hugging_face_is_a_source(tmp_path: Path, split: str) -> None:
+    texts = [f"文 {number} " + "word " * number for number in range(40)]
+    saved = datasets.Dataset.from_dict({"text": texts, "label": [0] * 40})
+    (datasets.DatasetDict({split: saved}) if split else saved).save_to_disk(str(tmp_path / "saved"))
+    source = RowTexts(rows=HuggingFaceRows(path=str(tmp_path / "saved")))
+    assert [document.text for document in source.documents()] == texts
+    corpus = Corpus(
+        source=source,
+        out=str(tmp_path / "out"),
+        tokenizer=WordPiece(vocab_size=40),
+        val_fraction=0.0,
+        workers=1,
+    )
+    corpus.prepare(progress=False)
+    assert corpus.is_ready()
+    assert any(path.suffix == ".arrow" for path in source.files())
 
 
 def test_a_corpus_counts_the_empty_ones_it_drops(tmp_path: Path) -> None:

@@ -1,0 +1,189 @@
+"""BlockCache: blocks of stored files on this machine's disk; the least recently used go first.
+
+    FOLDER/<key of the file>/<number>     the block, and 4 bytes: its CRC-32
+
+A key is a sum of the file's content, so a block never grows old: other content has another key.
+A block is written to a temporary name and renamed, so that any number of processes share a folder.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import threading
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from roots.errors import ConfigError, DataError
+from roots.stores.asking import fetch
+from roots.stores.eviction import make_room
+from roots.stores.patience import Patience
+
+BLOCK_BYTES = 2**18
+"""A block holds about 128,000 tokens: rows are drawn from anywhere, so larger ones waste more."""
+
+_SUM_BYTES = 4
+_MAPPED = 256
+"""Blocks that stay mapped: they cost no memory, and a search asks for the same few again."""
+_LOCKS = 64
+_SECONDS_OF_ONE_USE = 60.0
+"""Within so many seconds a block that is used again is not marked again."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file whose blocks are kept.
+
+    Args:
+        url: Where it is.
+        key: A sum of its content.
+        size: Its bytes.
+        check: Says what is wrong with the bytes of a block, by its number; nothing where it is
+            right.
+    """
+
+    url: str
+    key: str
+    size: int
+    check: Callable[[int, bytes], str] = lambda _number, _raw: ""
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """Gives the first byte of a block, and the one behind its last."""
+        return number * BLOCK_BYTES, min((number + 1) * BLOCK_BYTES, self.size)
+
+
+class BlockCache:
+    """Reads stored files in blocks, and keeps those.
+
+    Args:
+        folder: Where the blocks are kept.
+        limit_bytes: How much they may take, of all files together; passed by at most what some
+            processes fetch at one time.
+        patience: How often a block is asked for.
+
+    Raises:
+        ConfigError: The limit is too small to work with.
+        DataError: The folder cannot be made or written to.
+    """
+
+    def __init__(self, *, folder: Path, limit_bytes: int, patience: Patience) -> None:
+        if limit_bytes < _LOCKS * BLOCK_BYTES:
+            raise ConfigError(
+                f"A cache of {limit_bytes:,} bytes is too small. Set cache_gib to"
+                f" {_LOCKS * BLOCK_BYTES / 2**30:g} or more; best is the size of the corpus."
+            )
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+        self.patience = patience
+        self._mapped: OrderedDict[tuple[str, int], memoryview] = OrderedDict()
+        self._whole: set[tuple[str, int]] = set()
+        self._own = threading.Lock()
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        self._since_look = limit_bytes  # the first block that is written looks at what is there
+        self._is_told = False
+        self._make_folder()
+
+    def read(self, file: StoredFile, start: int, stop: int) -> memoryview:
+        """Reads the bytes from `start` to before `stop` of a file.
+
+        Raises:
+            DataError: They cannot be fetched, or are wrong each time.
+        """
+        first, last = start // BLOCK_BYTES, max(stop - 1, start) // BLOCK_BYTES
+        offset = first * BLOCK_BYTES
+        if first == last:
+            return self._block(file, first)[start - offset : stop - offset]
+        joined = b"".join(self._block(file, number) for number in range(first, last + 1))
+        return memoryview(joined)[start - offset : stop - offset]
+
+    def _block(self, file: StoredFile, number: int) -> memoryview:
+        name = file.key, number
+        with self._own:
+            if name in self._mapped:
+                self._mapped.move_to_end(name)
+                return self._mapped[name]
+        with self._locks[hash(name) % _LOCKS]:  # who comes second finds it on the disk
+            block = self._on_disk(file, number)
+            if block is None:
+                block = self._fetched(file, number)
+        with self._own:
+            self._mapped[name] = block
+            if len(self._mapped) > _MAPPED:
+                self._mapped.popitem(last=False)
+        return block
+
+    def _on_disk(self, file: StoredFile, number: int) -> memoryview | None:
+        """Maps a block that is there and whole."""
+        start, stop = file.bounds(number)
+        path = self._path(file, number)
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            seen = os.fstat(descriptor)
+            if seen.st_size != stop - start + _SUM_BYTES:
+                return None
+            mapped = memoryview(mmap.mmap(descriptor, seen.st_size, access=mmap.ACCESS_READ))
+        finally:
+            os.close(descriptor)
+        block = mapped[:-_SUM_BYTES]
+        if (file.key, number) not in self._whole:
+            if zlib.crc32(block) != int.from_bytes(mapped[-_SUM_BYTES:], "little"):
+                return None
+            self._whole.add((file.key, number))
+        if time.time() - seen.st_mtime > _SECONDS_OF_ONE_USE:
+            with suppress(OSError):
+                os.utime(path)
+        return block
+
+    def _fetched(self, file: StoredFile, number: int) -> memoryview:
+        start, stop = file.bounds(number)
+        raw = fetch(file.url, start, stop, self.patience, lambda raw: file.check(number, raw))
+        self._since_look += len(raw)
+        try:
+            self._keep(self._path(file, number), raw)
+            if self._since_look > self.limit_bytes // _LOCKS:
+                self._since_look = 0
+                make_room(self.folder, self.limit_bytes)
+        except OSError as error:
+            self._tell_once(error)
+        return memoryview(raw)
+
+    def _keep(self, path: Path, raw: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            temporary.write_bytes(raw + zlib.crc32(raw).to_bytes(_SUM_BYTES, "little"))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _path(self, file: StoredFile, number: int) -> Path:
+        return self.folder / file.key / f"{number:x}"
+
+    def _tell_once(self, error: OSError) -> None:
+        """Says that blocks are not kept: a full disk must not end a run that can go on."""
+        if not self._is_told:
+            self._is_told = True
+            sys.stderr.write(
+                f"{self.folder}: a block could not be kept ({error}), so it is fetched again when"
+                " it is needed again, which is slow. Make room, or set cache_gib lower or"
+                " cache_dir to a folder on another disk.\n"
+            )
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / ".lock").touch()
+        except OSError as error:
+            raise DataError(
+                f"{self.folder} cannot be written to ({error}), so no blocks can be kept there. Set"
+                " cache_dir of roots.shards.Streamed to a folder that you may write to."
+            ) from error

@@ -1,0 +1,133 @@
+"""StoredPath: a URL that readers use as a path, so that they need not know where a file lies."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from pathlib import Path, PosixPath
+from typing import Any, NoReturn
+
+from roots.errors import ConfigError, DataError
+from roots.stores.asking import find, look_at
+from roots.stores.patience import Patience
+from roots.stores.range_file import READ_BYTES, RangeFile
+
+_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://(.*)", re.DOTALL)
+_SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+):/")
+
+
+def is_url(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is a URL of something that is not on this machine's disk."""
+    return isinstance(name, StoredPath) or (
+        isinstance(name, str) and bool(_URL.match(name)) and not name.startswith("file://")
+    )
+
+
+def located(name: str | Path) -> Path:
+    """Makes a path of a name: of a URL one that reads from its store, else a plain one.
+
+    Raises:
+        ConfigError: A URL that cannot be taken apart at its slashes.
+    """
+    if isinstance(name, Path):
+        return name
+    if not is_url(name):
+        return Path(name.removeprefix("file://"))
+    inside = name.partition("://")[2].rstrip("/")
+    if "//" in inside or "/./" in inside or not inside:
+        raise ConfigError(
+            f"{name} names no file that roots can find: what follows :// is"
+            f" {inside or 'nothing'!r}. Write scheme://bucket/path, with single slashes."
+        )
+    return StoredPath(name)
+
+
+class StoredPath(PosixPath):
+    """A URL, as a path that can be read; what needs a file on this machine's disk is refused.
+
+    It keeps nothing but the URL, in the form in which paths keep it (`s3:/bucket/key`), so that
+    all that takes paths apart and puts them together works: `parent`, `suffix`, `/`, ….
+    """
+
+    def __str__(self) -> str:
+        return _SCHEME.sub(r"\1://", super().__str__())
+
+    def __repr__(self) -> str:
+        return f"StoredPath({str(self)!r})"
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredPath) and str(self) == str(other)
+
+    def __fspath__(self) -> NoReturn:
+        raise DataError(
+            f"{self} is in an object store, and a file on this machine's disk is needed here. Copy"
+            " it, and give its local path."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoredPath, (str(self),)
+
+    def as_posix(self) -> str:
+        """Gives the URL."""
+        return str(self)
+
+    def absolute(self) -> StoredPath:
+        """Gives itself: a URL is relative to nothing."""
+        return self
+
+    def expanduser(self) -> StoredPath:
+        """Gives itself."""
+        return self
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Tells the size; the time of the last change is a number that changes with the content.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
+        del follow_symlinks
+        seen = look_at(str(self), Patience())
+        if seen is None:
+            raise FileNotFoundError(str(self))
+        fields = (stat.S_IFREG | 0o444, 0, 0, 1, 0, 0, seen.size, 0, 0, 0)
+        return os.stat_result(fields, {"st_mtime_ns": seen.mark})
+
+    def exists(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether there is such a file, or any below such a folder."""
+        return self.is_file(follow_symlinks=follow_symlinks) or self.is_dir()
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether there is such a file."""
+        del follow_symlinks
+        return look_at(str(self), Patience()) is not None
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether any file is below such a folder; a web server's folders are never seen."""
+        del follow_symlinks
+        return not str(self).startswith("http") and bool(find(str(self), [""], Patience()))
+
+    def open(self, mode: str = "r", buffering: int = -1, *_: Any, **__: Any) -> Any:
+        """Opens the file for reading bytes; without a buffer each read is one request.
+
+        Raises:
+            DataError: It is to be written, or does not exist.
+        """
+        if mode != "rb":
+            raise DataError(f"{self} is in an object store, which is only read. Give a local path.")
+        file = RangeFile(str(self), Patience())
+        return file if buffering == 0 else io.BufferedReader(file, READ_BYTES)
+
+    def read_bytes(self) -> bytes:
+        """Reads the whole file."""
+        with self.open("rb") as file:
+            raw: bytes = file.read()
+        return raw
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None, *_: Any) -> str:
+        """Reads the whole file as text."""
+        return self.read_bytes().decode(encoding or "utf-8", errors or "strict")

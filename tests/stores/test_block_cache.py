@@ -1,0 +1,203 @@
+"""BlockCache: blocks come from the disk when they are there, whole, and not too many."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from range_server import RangeServer, serving
+from ranks import run_ranks
+
+from roots.errors import ConfigError, DataError
+from roots.stores import BLOCK_BYTES, BlockCache, Patience, StoredFile
+from roots.stores.eviction import make_room
+
+SIZE = 5 * BLOCK_BYTES + 1000
+CONTENT = np.random.default_rng(3).bytes(SIZE)
+LEAST = 64 * BLOCK_BYTES
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
+    monkeypatch.setattr("roots.stores.patience.sleep", lambda _: None)
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(CONTENT)
+    with serving(folder) as running:
+        yield running
+
+
+def cache_in(folder: Path, limit_bytes: int = LEAST) -> BlockCache:
+    patience = Patience(tries=3, timeout_seconds=5)
+    return BlockCache(folder=folder, limit_bytes=limit_bytes, patience=patience)
+
+
+def stored(server: RangeServer, key: str = "key") -> StoredFile:
+    return StoredFile(url=f"{server.url}/a.bin", key=key, size=SIZE)
+
+
+def blocks(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*/*"))
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        (0, 1),
+        (BLOCK_BYTES - 1, BLOCK_BYTES + 1),
+        (BLOCK_BYTES, 2 * BLOCK_BYTES),
+        (100, 4 * BLOCK_BYTES + 7),
+        (SIZE - 3, SIZE),
+        (0, SIZE),
+    ],
+)
+def test_any_part_is_that_of_the_file(
+    server: RangeServer, tmp_path: Path, start: int, stop: int
+) -> None:
+    cache = cache_in(tmp_path / "cache")
+    for _ in range(2):
+        assert bytes(cache.read(stored(server), start, stop)) == CONTENT[start:stop]
+    n_blocks = (stop - 1) // BLOCK_BYTES - start // BLOCK_BYTES + 1
+    assert server.asked["a.bin"] == n_blocks == len(blocks(tmp_path / "cache"))
+
+
+def test_another_process_finds_the_blocks(server: RangeServer, tmp_path: Path) -> None:
+    cache_in(tmp_path / "cache").read(stored(server), 0, SIZE)
+    server.forever["a.bin"] = "503"
+    found = cache_in(tmp_path / "cache").read(stored(server), 0, SIZE)
+    assert bytes(found) == CONTENT
+
+
+def test_other_content_has_other_blocks(server: RangeServer, tmp_path: Path) -> None:
+    cache = cache_in(tmp_path / "cache")
+    cache.read(stored(server), 0, 10)
+    (server.folder / "a.bin").write_bytes(bytes(SIZE))
+    assert bytes(cache.read(stored(server, "other"), 0, 10)) == bytes(10)
+
+
+def flipped(raw: bytes) -> bytes:
+    return raw[:5000] + bytes([raw[5000] ^ 8]) + raw[5001:]
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-1], lambda raw: b"", flipped])
+def test_a_damaged_block_on_the_disk_is_fetched_again(
+    server: RangeServer, tmp_path: Path, damage: object
+) -> None:
+    cache_in(tmp_path / "cache").read(stored(server), 0, 10)
+    path = tmp_path / "cache" / "key" / "0"
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    assert bytes(cache_in(tmp_path / "cache").read(stored(server), 0, 10)) == CONTENT[:10]
+    assert server.asked["a.bin"] == 2
+    assert path.stat().st_size == BLOCK_BYTES + 4
+
+
+def test_wrong_bytes_are_asked_again_and_never_kept(server: RangeServer, tmp_path: Path) -> None:
+    sums = {n: hashlib.sha256(CONTENT[n * BLOCK_BYTES :][:BLOCK_BYTES]).digest() for n in range(6)}
+
+    def check(number: int, raw: bytes) -> str:
+        return "" if hashlib.sha256(raw).digest() == sums[number] else f"block {number} is wrong"
+
+    file = StoredFile(url=f"{server.url}/a.bin", key="key", size=SIZE, check=check)
+    server.faults["a.bin"] = ["wrong", "wrong"]
+    cache = cache_in(tmp_path / "cache")
+    assert bytes(cache.read(file, 0, 100)) == CONTENT[:100]
+    server.forever["a.bin"] = "wrong"
+    with pytest.raises(DataError, match=r"bytes 262,144 to 524,288 .* 3 tries.*block 1 is wrong"):
+        cache.read(file, BLOCK_BYTES, BLOCK_BYTES + 1)
+    assert blocks(tmp_path / "cache") == ["0"]
+
+
+def test_the_least_recently_used_blocks_go_first(tmp_path: Path) -> None:
+    now = time.time()
+    for number in range(10):
+        path = tmp_path / "key" / f"{number}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(100))
+        os.utime(path, (now - 10 * number, now - 10 * number))
+    (tmp_path / "key" / ".7.1.1").write_bytes(bytes(5))
+    os.utime(tmp_path / "key" / ".7.1.1", (now - 7200, now - 7200))  # of a killed process
+    assert make_room(tmp_path, 1000) == 1000
+    assert blocks(tmp_path) == [str(n) for n in range(10)]
+    assert make_room(tmp_path, 800) == 700  # an eighth below the limit
+    assert blocks(tmp_path) == [str(n) for n in range(7)]
+
+
+def test_a_small_cache_stays_small_and_right(tmp_path: Path, server: RangeServer) -> None:
+    cache = cache_in(tmp_path / "cache")
+    for number in range(30):
+        file = stored(server, f"key-{number}")
+        assert bytes(cache.read(file, 0, SIZE)) == CONTENT
+        size = sum(path.stat().st_size for path in (tmp_path / "cache").glob("*/*"))
+        assert size <= LEAST + 2 * BLOCK_BYTES
+    assert len(blocks(tmp_path / "cache")) >= 40
+
+
+def test_a_block_that_was_used_stays(tmp_path: Path, server: RangeServer) -> None:
+    cache_in(tmp_path / "cache").read(stored(server), 0, 10)
+    path = tmp_path / "cache" / "key" / "0"
+    os.utime(path, (1, 1))
+    cache_in(tmp_path / "cache").read(stored(server), 0, 10)
+    assert path.stat().st_mtime > 1e9
+
+
+def test_threads_that_want_one_block_fetch_it_once(tmp_path: Path, server: RangeServer) -> None:
+    cache, found = cache_in(tmp_path / "cache"), []
+    threads = [
+        threading.Thread(target=lambda: found.append(bytes(cache.read(stored(server), 5, 9))))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [CONTENT[5:9]] * 8
+    assert server.asked["a.bin"] == 1
+
+
+def _read_all(folder: Path, url: str) -> list[bool]:
+    cache = cache_in(folder)
+    file = StoredFile(url=url, key="key", size=SIZE)
+    return [
+        bytes(cache.read(file, first, first + 1000)) == CONTENT[first : first + 1000]
+        for first in (*range(0, SIZE - 1000, 70_001), SIZE - 1000)
+    ]
+
+
+def test_two_processes_share_a_folder(tmp_path: Path, server: RangeServer) -> None:
+    url = f"{server.url}/a.bin"
+    answers = run_ranks(_read_all, tmp_path / "cache", url, ranks=2, timeout=60)
+    assert all(all(answer) for answer in answers)
+    assert blocks(tmp_path / "cache") == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_full_disk_makes_it_slow_and_is_told_once(
+    tmp_path: Path, server: RangeServer, monkeypatch: pytest.MonkeyPatch, capsys: object
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    cache = cache_in(tmp_path / "cache")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert bytes(cache.read(stored(server), 0, SIZE)) == CONTENT
+    said = capsys.readouterr().err  # type: ignore[attr-defined]
+    assert said.count("could not be kept") == 1
+    assert "No space left" in said
+    assert "set cache_gib lower or cache_dir to" in said
+    assert blocks(tmp_path / "cache") == []
+
+
+def test_a_cache_that_cannot_work_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"1,000 bytes is too small. Set cache_gib to 0\.0156"):
+        cache_in(tmp_path, 1000)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/in cannot be written to .*Set cache_dir"):
+        cache_in(tmp_path / "file" / "in")
+    cache_in(tmp_path / "in")
+    shutil.rmtree(tmp_path / "in")
