@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+EMPTY: tuple[Any, ...] = ([], "", None, False)
+
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Lists the settings in which two recipes differ, as `name: old → new`."""
+    """Lists the settings in which two recipes differ, as `name: old → new`.
+
+    A setting that the old one does not know and that is empty in the new one asks for nothing.
+    """
     before, after = dict(_leaves(old)), dict(_leaves(new))
     names = sorted(before.keys() | after.keys())
     return [
         f"{name}: {before.get(name)} → {after.get(name)}"
         for name in names
-        if before.get(name) != after.get(name)
+        if before.get(name) != after.get(name) and (name in before or after[name] not in EMPTY)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,8 @@ class Csv(RecordSource):
             stores (`s3://…`); `~` and `${VARIABLE}` are expanded.
         text_field: The column that holds the text.
         id_field: The column that names the row; empty for `path:line`.
+        metadata_fields: Columns kept beside the text, where there are any: `license` and `url` are
+            counted in the corpus's card, and stages see them.
         delimiter: What stands between fields; `auto` is a tab for `.tsv` and a comma else.
         on_bad_record: `error` ends the pass and names file, line and cause; `skip` counts the row,
             writes it to `rejects.jsonl` beside the shards, and goes on.
@@ -42,6 +44,7 @@ class Csv(RecordSource):
         paths: str | list[str],
         text_field: str = "text",
         id_field: str = "",
+        metadata_fields: Sequence[str] = (),
         delimiter: str = "auto",
         on_bad_record: OnBadRecord = "error",
         max_bad_fraction: float = 0.0,
@@ -55,6 +58,7 @@ class Csv(RecordSource):
         self.paths = paths
         self.text_field = text_field
         self.id_field = id_field
+        self.metadata_fields = list(metadata_fields)
         self.delimiter = delimiter
 
     def files(self) -> list[Path]:
@@ -72,7 +76,7 @@ class Csv(RecordSource):
                 if isinstance(row, Reject):
                     yield row
                 elif columns is None:
-                    columns = _Columns.of(row, path, self.text_field, self.id_field)
+                    columns = _Columns.of(row, path, self)
                 else:
                     yield columns.record(row, path)
 
@@ -163,22 +167,26 @@ class _Columns:
         n: How many columns.
         text: Which holds the text.
         id: Which names the row; -1 for none.
+        about: Which are kept beside the text, by their names.
     """
 
     n: int
     text: int
     id: int
+    about: Mapping[str, int]
 
     @classmethod
-    def of(cls, header: _Row, path: Path, text_field: str, id_field: str) -> _Columns:
+    def of(cls, header: _Row, path: Path, asked: Csv) -> _Columns:
         names = [name.strip() for name in header.fields]
-        for setting, name in (("text_field", text_field), ("id_field", id_field)):
+        for setting, name in (("text_field", asked.text_field), ("id_field", asked.id_field)):
             if name and name not in names:
                 raise DataError(
                     f"{path} has no column '{name}'; its columns are: {', '.join(names)}."
                     f" Set {setting} to the right one, or give the file a first line with names."
                 )
-        return cls(len(names), names.index(text_field), names.index(id_field) if id_field else -1)
+        about = {name: names.index(name) for name in asked.metadata_fields if name in names}
+        own = names.index(asked.id_field) if asked.id_field else -1
+        return cls(len(names), names.index(asked.text_field), own, about)
 
     def record(self, row: _Row, path: Path) -> Document | Reject:
         where = f"{path}:{row.number}"
@@ -189,7 +197,8 @@ class _Columns:
             )
             return Reject(where, "wrong_columns", cause, row.raw.encode())
         name = row.fields[self.id] if self.id >= 0 else where
-        return Document(text=row.fields[self.text], id=name)
+        about = {key: row.fields[column] for key, column in self.about.items()}
+        return Document(text=row.fields[self.text], id=name, metadata=about)
 
 
 def _broken(path: Path, number: int, line: str, error: csv.Error) -> Reject:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Jsonl(RecordSource):
             stores (`s3://…`); `~` and `${VARIABLE}` are expanded.
         text_field: The key that holds the text.
         id_field: The key that names the record; empty for `path:line`.
+        metadata_fields: Keys kept beside the text where a record has them: `license` and `url` are
+            counted in the corpus's card, and stages see them.
         on_bad_record: `error` ends the pass and names file, line and cause; `skip` counts the
             record, writes it to `rejects.jsonl` beside the shards, and goes on.
         max_bad_fraction: With `skip`: the greatest fraction of bad records, above 0 and to 1.
@@ -56,6 +58,7 @@ class Jsonl(RecordSource):
         paths: str | list[str],
         text_field: str = "text",
         id_field: str = "",
+        metadata_fields: Sequence[str] = (),
         on_bad_record: OnBadRecord = "error",
         max_bad_fraction: float = 0.0,
     ) -> None:
@@ -63,6 +66,7 @@ class Jsonl(RecordSource):
         self.paths = paths
         self.text_field = text_field
         self.id_field = id_field
+        self.metadata_fields = list(metadata_fields)
 
     def files(self) -> list[Path]:
         """Lists the JSON-lines files that `paths` names."""
@@ -100,7 +104,8 @@ class Jsonl(RecordSource):
             text, n_lone = _LONE_SURROGATE.subn(REPLACEMENT, text)
             self.n_replaced += n_lone
         name = str(_value(record, self.id_field, where, "id_field")) if self.id_field else where
-        return Document(text=text, id=name)
+        about = {key: record[key] for key in self.metadata_fields if key in record}
+        return Document(text=text, id=name, metadata=about)
 
 
 def parse_object(line: str, where: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class Parquet(RecordSource):
             (`s3://…`); `~` and `${VARIABLE}` are expanded.
         text_field: The column that holds the text.
         id_field: The column that names the row; empty for `path:row`, counted from 1.
+        metadata_fields: Columns kept beside the text, where there are any: `license` and `url` are
+            counted in the corpus's card, and stages see them.
         on_bad_record: `error` ends the pass and names file, row and cause; `skip` counts the row,
             writes it to `rejects.jsonl` beside the shards, and goes on.
         max_bad_fraction: With `skip`: the greatest fraction of bad rows, above 0 and to 1.
@@ -39,6 +41,7 @@ class Parquet(RecordSource):
         paths: str | list[str],
         text_field: str = "text",
         id_field: str = "",
+        metadata_fields: Sequence[str] = (),
         on_bad_record: OnBadRecord = "error",
         max_bad_fraction: float = 0.0,
     ) -> None:
@@ -46,6 +49,7 @@ class Parquet(RecordSource):
         self.paths = paths
         self.text_field = text_field
         self.id_field = id_field
+        self.metadata_fields = list(metadata_fields)
 
     def files(self) -> list[Path]:
         """Lists the parquet files that `paths` names."""
@@ -72,19 +76,23 @@ class Parquet(RecordSource):
         except OSError as error:  # pyarrow's errors of reading are these, or come as ArrowInvalid
             yield from _damaged(path, group, range(first + n_given, first + n_rows), error)
 
-    def _rows(self, table: Any, group: int) -> Iterator[tuple[bytes | None, Any]]:
+    def _rows(self, table: Any, group: int) -> Iterator[tuple[bytes | None, dict[str, Any]]]:
+        """Streams the text of each row, and what else is asked of it."""
         import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 
-        names = [self.text_field, *([self.id_field] if self.id_field else [])]
+        there = table.schema_arrow.names
+        others = [name for name in (self.id_field, *self.metadata_fields) if name in there]
+        names = list(dict.fromkeys([self.text_field, *others]))
         try:
             for batch in table.iter_batches(_ROWS, row_groups=[group], columns=names):
-                texts = batch.column(0).cast(pa.large_binary()).to_pylist()
-                ids = batch.column(len(names) - 1).to_pylist() if self.id_field else texts
-                yield from zip(texts, ids, strict=True)
+                texts = batch.column(self.text_field).cast(pa.large_binary()).to_pylist()
+                yield from zip(texts, batch.select(others).to_pylist(), strict=True)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise OSError(str(error)) from error
 
-    def _record(self, path: Path, row: int, raw: bytes | None, name: Any) -> Document | Reject:
+    def _record(
+        self, path: Path, row: int, raw: bytes | None, others: dict[str, Any]
+    ) -> Document | Reject:
         where = f"{path}:{row}"
         if raw is None:
             cause = f"{where}: '{self.text_field}' is null. Fill it, or filter such rows out."
@@ -92,7 +100,9 @@ class Parquet(RecordSource):
         text = self._decoded(raw, path, row, offset=row)
         if isinstance(text, Reject):
             return text
-        return Document(text=text, id=str(name) if self.id_field else where)
+        about = {key: others[key] for key in self.metadata_fields if key in others}
+        name = str(others[self.id_field]) if self.id_field else where
+        return Document(text=text, id=name, metadata=about)
 
     def _check_columns(self, path: Path, table: Any) -> None:
         schema = table.schema_arrow
