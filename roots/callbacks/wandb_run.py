@@ -129,6 +129,8 @@ def _twin(run: Run) -> dict[str, Any]:
         return {"id": str(told["id"]), "project": str(told["project"])}
     except FileNotFoundError:
         new = "".join(secrets.choice(ascii_lowercase + digits) for _ in range(8))  # as W&B does
+        if "WANDB_SWEEP_ID" in os.environ:  # an agent has chosen it, and no other is taken
+            new = os.environ.get("WANDB_RUN_ID", new)
         twin = {"id": new, "project": os.environ.get("WANDB_PROJECT", "roots")}
         write_atomically(file, json.dumps(twin, indent=2) + "\n")
         return twin

@@ -14,6 +14,7 @@ import yaml
 
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import CheckpointError, ConfigError
+from roots.fit.apart import fit_apart, needs_processes
 from roots.fit.command_line import CommandLine
 from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
@@ -46,12 +47,16 @@ class Composed:
     def fit(self) -> Run:
         """Trains; gives the run's directory.
 
-        A fit that is interrupted leaves the module with its weights, ready to be used.
+        A fit that is interrupted leaves the module with its weights, ready to be used. In a
+        notebook, several devices are trained on in processes of their own, and `model` then has the
+        weights of their last checkpoint.
 
         Raises:
             Interrupted: It was asked to stop, by Ctrl-C or a notebook's stop button: after the step
                 and with a checkpoint; asked twice, at once and without one.
         """
+        if needs_processes(self.trainer):
+            return fit_apart(self)
         try:
             self.trainer.fit(
                 self.model,

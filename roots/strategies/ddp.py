@@ -13,10 +13,11 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from roots.strategies.launching import FromNotebooks
 from roots.strategies.protocol import StepStrategy, gradient_norm
 
 
-class DDP(DDPStrategy, StepStrategy):
+class DDP(FromNotebooks, DDPStrategy, StepStrategy):
     """Distributed data parallel: gradients are averaged over the ranks on the last micro-batch.
 
     Args:

@@ -30,6 +30,7 @@ from roots.networks import Give, Trainable, blocks_of, check_recompute, recomput
 from roots.optim import OptimizerBuilder
 from roots.precision import BF16Mixed, BF16True, Float32
 from roots.strategies.filling import Placing, load_optimizer, load_weights, targets_of
+from roots.strategies.launching import FromNotebooks
 from roots.strategies.protocol import StepStrategy
 from roots.strategies.sharded_files import (
     read_file,
@@ -50,7 +51,7 @@ POLICIES: dict[type[Precision], MixedPrecisionPolicy] = {
 made in it, gradients are summed over micro-batches and ranks in float32."""
 
 
-class FSDP(ModelParallelStrategy, StepStrategy):
+class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
     """Fully sharded data parallel: weights, gradients and optimizer state are cut over the ranks.
 
     torch's FSDP2. Each block of the network is gathered for its forward and its backward pass, and
@@ -68,8 +69,7 @@ class FSDP(ModelParallelStrategy, StepStrategy):
             after the last: each rank then keeps its part of the gradients instead of all of them,
             for more to send.
         activation_checkpointing: What blocks forget and compute again in the backward pass: `none`;
-            `full`, everything but their input; `selective`, everything but matrix products and
-            attention. The numbers stay.
+            `full`, all but their input; `selective`, all but matrix products and attention.
         checkpoint_every_blocks: Only every so many-th block does.
         sharded_checkpoints: Let each rank write its part of weights and optimizer state, instead of
             gathering them on the first; any strategy on any number of devices goes on from either.

@@ -123,7 +123,7 @@ class Engine:
         return any(metric.is_reached(value) for value in done if value is not None)
 
     def _take_over(self) -> list[Trial]:
-        """Takes the trials whose sweep process was killed."""
+        """Takes the trials whose sweep process was killed, or that it left in a run before."""
         mine: list[Trial] = []
         running = [t for t in self.study.trials() if t.state == RUNNING]
         for owner in dict.fromkeys(str(t.notes.get("owner", "")) for t in running):
@@ -132,8 +132,8 @@ class Engine:
                 continue  # another machine's, with a directory of its own
             folder.mkdir(parents=True, exist_ok=True)
             lock = RunLock(folder)
-            if lock.acquire():
-                continue  # it lives
+            if owner != self._owner and lock.acquire():
+                continue  # it lives; what is this process's own is from a run of it before
             for trial in self.study.trials():
                 if trial.state == RUNNING and str(trial.notes.get("owner", "")) == owner:
                     self.study.note(trial.number, owner=self._owner)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import CheckpointError
-from roots.runs import Run, read_metrics
+from roots.runs import Metrics, Run, load_metrics
 from roots.runs.lock import LOCK_FILE, RunLock
 from roots.sweeps.checks import flag
 from roots.sweeps.definition import Definition
@@ -214,14 +214,17 @@ class TrialRun:
         return runs[-1] if runs else None
 
     def curve(self) -> dict[int, float]:
-        """Reads what the metric was so far, by step."""
-        rows = self._rows()
-        name = self.definition.metric.name
-        return {int(row["step"]): float(row[name]) for row in rows if row.get(name)}
+        """Reads what the metric was so far, by step.
+
+        Raises:
+            DataError: The metrics file is not what a run writes.
+        """
+        steps, values = self._metrics().series(self.definition.metric.name)
+        return dict(zip(steps, values, strict=True))
 
     def logged(self) -> set[str]:
         """Names what the run has logged."""
-        return {name for row in self._rows() for name, value in row.items() if value} - {"step"}
+        return {name for row in self._metrics().rows.values() for name in row}
 
     def keep_result(self) -> None:
         """Takes the last value of the metric as the result of the present fit."""
@@ -242,9 +245,9 @@ class TrialRun:
             self.paths[self.fit.key] = str(run.path)
         return {"results": self.results, "runs": self.paths, "seconds": self.seconds}
 
-    def _rows(self) -> list[dict[str, str]]:
+    def _metrics(self) -> Metrics:
         run = self.run
-        return read_metrics(run.metrics_file) if run and run.metrics_file.is_file() else []
+        return load_metrics(run.metrics_file) if run else Metrics((), {})
 
 
 def end_holder(run: Run) -> None:

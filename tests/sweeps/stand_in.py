@@ -2,7 +2,8 @@
 
 The loss of a trial falls towards (log10(learning rate) + 2)² + |rows - 8| / 8. What it does on the
 way is told by the environment, as `TRIAL:STEP` or `TRIAL-fold-FOLD:STEP`, each once: KILL_AT dies
-of SIGKILL, FAIL_AT ends with a message of roots; SECONDS is the time of a step.
+of SIGKILL, FAIL_AT ends with a message of roots, GARBLE_AT writes a row that is none; SECONDS is
+the time of a step.
 """
 
 import json
@@ -15,20 +16,33 @@ from pathlib import Path
 
 import yaml
 
-from roots.runs import Run, claim, write_atomically
+from roots.runs import Run, RunLock, claim, write_atomically
 
 STEPS = 6
 stopped: list[int] = []
+locks: list[RunLock] = []
 signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
 flags = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:])
+
+
+def lock_of(run: Run) -> RunLock:
+    """The lock of the run, which this process holds until it ends."""
+    locks.append(RunLock(run.path))
+    return locks[-1]
 
 
 def begin() -> tuple[Run, int]:
     if "resume" in flags:
         run = Run(flags["resume"])
-        return run, run.last().step
+        assert not lock_of(run).acquire()
+        done = run.last().step
+        head, *rows = run.metrics_file.read_text().splitlines(keepends=True)
+        kept = [row for row in rows if int(row.split(",")[0]) <= done]
+        write_atomically(run.metrics_file, "".join([head, *kept]))
+        return run, done
     runs_dir = flags.get("trainer.runs_dir", "runs")
     run = claim(runs_dir, flags["name"])
+    assert not lock_of(run).acquire()
     spec = {
         "name": flags["name"],
         "data": {"init_args": {"fold": flags.get("data.fold", 0), "folds": 3, "val_fraction": 0.1}},
@@ -74,6 +88,9 @@ for step in range(done + 1, STEPS + 1):
         sys.stderr.write("roots: The loss is nan at step 3. Set a smaller learning rate.\n")
         sys.exit(1)
     value = loss(step, told)
+    if happens("GARBLE_AT", run, step):
+        with run.metrics_file.open("a") as file:
+            file.write(f"{step},?,\n")
     with run.metrics_file.open("a") as file:
         file.write(f"{step},{value},{value if step % 2 == 0 else ''}\n")
     checkpoint(run, step)

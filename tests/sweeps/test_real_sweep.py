@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,30 @@ def test_a_trial_may_be_two_ranks_and_one_that_falls_behind_ends_with_its_checkp
     assert json.loads((run.path / "environment.json").read_text())["hardware"]["ranks"] == 2
     assert run.last().step < 400
     assert not run.last().damage()
+
+
+@pytest.mark.slow
+def test_a_trial_of_two_ranks_one_of_which_is_killed_goes_on_from_its_checkpoint(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers, each with a trial of two ranks."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    dies = {"name": "trial-0002", "rank": 0, "step": 5}
+    config["trainer"] |= {
+        "devices": 2,
+        "strategy": "ddp",
+        "val_every_steps": 3,
+        "callbacks": [{"class_path": "rank_witness.RankDies", "init_args": dies}],
+    }
+    file = sweep_content(config, tmp_path, parameters={RATE: {"values": [1e-3, 3e-3]}})
+    said: list[str] = []
+    sweep = read_sweep(file, sweeps_dir=tmp_path / "sweeps")
+    sweep.run(workers=2, say=said.append)
+    assert [trial.state for trial in sweep.trials()] == [FINISHED, FINISHED]
+    assert any(
+        line.startswith("trial 2 was ended (") and "taken up again" in line for line in said
+    ), said
+    run = Run(sweep.trials()[1].notes["runs"]["None"])
+    assert (run.path / "killed").exists()
+    assert (run.path / "environment-from-000003.json").exists(), "it went on at step 3"
+    assert [row["step"] for row in read_metrics(run.metrics_file)] == [str(n) for n in range(1, 7)]

@@ -174,7 +174,7 @@ def test_a_fold_is_the_run_of_fit_and_the_best_run_file_trains_on_all_rows(
     run = compose(tmp_path / "run.yaml", flags).fit()
     alone = float(read_metrics(run.metrics_file)[-1]["val/loss"])
     assert results["fold 2"] == pytest.approx(alone, rel=1e-6)
-    assert results["fold 1"] != pytest.approx(alone, rel=1e-3)
+    assert results["fold 1"] != pytest.approx(alone, rel=1e-5), "other rows"
     assert sweep.folder is not None
     whole = compose(sweep.folder / "best.yaml", {"trainer.runs_dir": str(tmp_path / "all")})
     whole.fit()

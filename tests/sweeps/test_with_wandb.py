@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from wandb_server import ENTITY, PROJECT, SWEEP, wandb_server
+from wandb_files import offline_file
+from wandb_server import ENTITY, PROJECT, SWEEP, WandbServer, wandb_server
 
 from roots.cli import run as roots
 from roots.errors import ConfigError
@@ -93,6 +95,30 @@ def test_a_dry_run_shows_what_would_be_registered(
     assert yaml.safe_load(shown) == wandb_file(read_definition("mine.yaml"))
 
 
+def swept(
+    code: str, folder: Path, server: WandbServer, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a folder, where W&B's client knows this server only."""
+    environment = {
+        **os.environ,
+        "HOME": str(folder),
+        "WANDB_BASE_URL": server.url,
+        "WANDB_API_KEY": "0" * 40,
+        "WANDB_DIR": str(folder),
+        "WANDB_MODE": "online",
+        **more,
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+
+
 @pytest.mark.slow
 def test_a_sweep_is_registered_and_an_agent_runs_its_trials(tmp_path: Path) -> None:
     """The real client, in a process of its own, against a server on this machine."""
@@ -104,23 +130,7 @@ def test_a_sweep_is_registered_and_an_agent_runs_its_trials(tmp_path: Path) -> N
         "from roots.cli import run; sys.exit(run(['sweep', 'mine.yaml', '--wandb']))"
     )
     with wandb_server([{RATE: 0.01, ROWS: 8}, {RATE: 0.001, ROWS: 16}]) as server:
-        environment = {
-            **os.environ,
-            "HOME": str(tmp_path),
-            "WANDB_BASE_URL": server.url,
-            "WANDB_API_KEY": "0" * 40,
-            "WANDB_DIR": str(tmp_path),
-            "WANDB_MODE": "online",
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        done = swept(code, tmp_path, server)
     assert done.returncode == 0, done.stderr
     assert f"wandb agent --forward-signals {ENTITY}/{PROJECT}/{SWEEP}" in done.stdout
     registered = yaml.safe_load(server.registered["config"])
@@ -133,3 +143,41 @@ def test_a_sweep_is_registered_and_an_agent_runs_its_trials(tmp_path: Path) -> N
         ("0.001", "16", "run.yaml"),
     ]
     assert all(len((run / "metrics.csv").read_text().splitlines()) == 7 for run in runs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_agents_trial_is_two_ranks_which_both_have_its_values(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    """The real client and agent start a real fit, whose first rank alone tracks (offline)."""
+    config["trainer"] |= {
+        "devices": 2,
+        "strategy": "ddp",
+        "runs_dir": "runs",
+        "callbacks": [
+            {"class_path": "rank_witness.RankWitness", "init_args": {"folder": str(tmp_path)}}
+        ],
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    fit = ["${env}", "WANDB_MODE=offline", "${interpreter}", "-m", "roots", "fit", "${args}"]
+    grid = {RATE: {"values": [2e-3, 1e-3]}, ROWS: {"values": [4, 8]}}
+    said = content(method="grid", parameters=grid, command=fit)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(said))
+    code = "import sys; from roots.cli import run; sys.exit(run(['sweep', 'mine.yaml', '--wandb']))"
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    with wandb_server([{RATE: 0.002, ROWS: 4}]) as server:
+        done = swept(code, tmp_path, server, PYTHONPATH=os.pathsep.join(paths), OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr + done.stdout
+    witnesses = sorted(tmp_path.glob("*-rank-*.json"))
+    assert [json.loads(file.read_text()) for file in witnesses] == [
+        {"rank": rank, "ranks": 2, "rate": 0.002, "rows": 4} for rank in (0, 1)
+    ]
+    (run,) = (tmp_path / "runs" / "mine").iterdir()
+    twin = json.loads((run / "wandb.json").read_text())
+    assert twin == {"id": "run0", "project": PROJECT}, "a resumed trial goes on as this W&B run"
+    (tracked,) = tmp_path.rglob("offline-run-*")
+    assert tracked.name.endswith("-run0")
+    words = (b"WarmupCosine", b"sequences_per_step", b"val/bits_per_byte")
+    kept = offline_file(tracked, *words)
+    assert [word for word in words if word not in kept] == []

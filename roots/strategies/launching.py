@@ -1,0 +1,56 @@
+"""How the ranks of this machine are started: by the command that started the first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+from roots.errors import ConfigError
+
+
+def is_interactive() -> bool:
+    """Tells whether this is a notebook or a prompt: no command could start a second rank of it."""
+    return hasattr(sys, "ps1")
+
+
+class ScriptLauncher(_SubprocessScriptLauncher):
+    """Starts a process for each further rank; where it cannot, a run can still be put together."""
+
+    @property
+    def is_interactive_compatible(self) -> bool:
+        """Lets a notebook put such a run together: `fit` then trains it in processes apart."""
+        return True
+
+    def launch(
+        self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any
+    ) -> Any:
+        """Starts the other ranks, and calls a function.
+
+        Raises:
+            ConfigError: There is no command that they could be started by.
+        """
+        if is_interactive() and self.num_processes > 1:
+            raise ConfigError(
+                f"{self.num_processes} devices need as many processes, which a notebook cannot make"
+                " of itself. Train by roots.compose(…).fit(), which starts them as roots fit does;"
+                " for anything else set trainer.devices to 1, or use the command line (roots"
+                " validate, test, predict)."
+            )
+        return super().launch(function, *args, trainer=trainer, **kwargs)
+
+
+class FromNotebooks(Strategy):
+    """A strategy over several processes that a notebook can put a run together with."""
+
+    def _configure_launcher(self) -> None:
+        """Takes our launcher in place of Lightning's."""
+        super()._configure_launcher()
+        mine: Any = self._launcher
+        if type(mine) is _SubprocessScriptLauncher:
+            self._launcher = ScriptLauncher(
+                mine.cluster_environment, mine.num_processes, mine.num_nodes
+            )
