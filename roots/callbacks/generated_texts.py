@@ -90,7 +90,8 @@ class GeneratedTexts(L.Callback):
         if not self._limit(trainer):
             return
         values = self._measure.values()
-        n_rows = trainer.strategy.reduce(self._measure.rows.clone(), reduce_op="sum")
+        strategy: Any = trainer.strategy
+        n_rows = strategy.sum_of_shares(self._measure.rows.clone())
         values["generated_rows"] = float(n_rows)
         stage = pl_module.stage
         pl_module.report({f"{stage}/{name}": value for name, value in values.items()})  # type: ignore[operator]

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from roots.errors import ConfigError
 from roots.optim.clipping import local
-
-KEY = "weight_average"
-"""Where it is in trainer.ckpt."""
+from roots.strategies.sharded_files import AVERAGE
+from roots.strategies.shards import sharded_as
 
 
 class WeightAverage(L.Callback):
@@ -63,7 +62,7 @@ class WeightAverage(L.Callback):
         for name, parameter in pl_module.named_parameters():
             kept = self._average.get(name, parameter.detach())
             # a copy also where dtype and device are the right ones already
-            self._average[name] = kept.to(parameter.device, torch.float32, copy=True)
+            self._average[name] = like(parameter, kept).to(torch.float32, copy=True)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
@@ -78,13 +77,14 @@ class WeightAverage(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Adds the average."""
-        checkpoint[KEY] = dict(self._average)
+        strategy: Any = trainer.strategy
+        checkpoint[AVERAGE] = strategy.to_save(dict(self._average))
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Takes the average; of a checkpoint without one, training begins it anew."""
-        self._average = dict(checkpoint.get(KEY, {}))
+        self._average = dict(checkpoint.get(AVERAGE, {}))
 
     # -- using it ------------------------------------------------------------------------------
 
@@ -121,8 +121,14 @@ class WeightAverage(L.Callback):
     def _pairs(self, module: L.LightningModule) -> tuple[list[Tensor], list[Tensor]]:
         """Gives averages and weights, those of this rank where they are sharded."""
         parameters = dict(module.named_parameters())
-        averages = [local(self._average[name]) for name in parameters]
+        averages = [local(like(p, self._average[name])) for name, p in parameters.items()]
         return averages, [local(parameter.detach()) for parameter in parameters.values()]
+
+
+def like(parameter: Tensor, average: Tensor) -> Tensor:
+    """Gives an average on a parameter's device, and cut as that is; it may be so already."""
+    cut = average if hasattr(average, "to_local") else sharded_as(average, parameter.detach())
+    return cut.to(parameter.device)
 
 
 @torch.no_grad()

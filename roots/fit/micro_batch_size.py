@@ -10,7 +10,7 @@ import torch
 
 from roots.errors import ConfigError
 from roots.plan.held import Held
-from roots.plan.memory import planner_of, way_of
+from roots.plan.memory import of_groups, planner_of, way_of
 from roots.plan.rows import planned_rows
 from roots.plan.widest import widest_batch
 
@@ -35,7 +35,7 @@ class MicroBatchSize(L.Callback):
             return
         ours: Any = trainer
         module.learn_of(ours.datamodule)
-        planner = planner_of(ours, module, ours.datamodule)
+        planner = of_groups(planner_of(ours, module, ours.datamodule), ours.strategy)
         rows, why = planned_rows(planner, way_of(ours.strategy, planner.target))
         rows = ours.strategy.smallest(rows)
         module.remarks.append(f"micro_batch_size: {rows}, {why}")

@@ -32,7 +32,7 @@ from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped, left
 from roots.precision import StepPrecision
 from roots.records import Vocabulary, plain, rebuild
 from roots.runs import redact_values
-from roots.strategies import StepStrategy
+from roots.strategies import STRATEGIES, StepStrategy
 from roots.tokenizer import Tokenizer
 
 
@@ -194,7 +194,7 @@ class StepModule(L.LightningModule, ABC):
     def training_step(self, batch: StepBatch, _index: int) -> None:
         """Makes one optimizer step of the micro-batches of this rank's share."""
         strategy = self._strategy
-        n_labels = strategy.reduce(batch.n_labels, reduce_op="sum").clamp(min=1)
+        n_labels = strategy.sum_of_shares(batch.n_labels).clamp(min=1)
         rate = self._set_learning_rate(batch.step)
         sums = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
         self._precision.unscale(self.parameters())
@@ -283,8 +283,7 @@ class StepModule(L.LightningModule, ABC):
         if not isinstance(strategy, StepStrategy):
             raise ConfigError(
                 f"{type(strategy).__name__} cannot make an optimizer step of several micro-batches"
-                " here. Use roots.fit.Trainer, which takes the names"
-                " auto, single_device, ddp, fsdp and hsdp."
+                f" here. Use roots.fit.Trainer, which takes the names {', '.join(STRATEGIES)}."
             )
         return strategy
 

@@ -73,6 +73,7 @@ def check_together(module: Any, trainer: Any) -> None:
     )
     if strategy.builds_whole:
         return
+    _check_cut_layers(module, strategy)
     for callback in trainer.callbacks:
         if getattr(callback, "writes_with_whole_network", False):
             raise ConfigError(
@@ -89,3 +90,17 @@ def check_together(module: Any, trainer: Any) -> None:
                 f" {name}: {type(setting).__name__} does not survive. Leave out"
                 f" network.{name}, or set trainer.strategy to ddp or single_device."
             )
+
+
+def _check_cut_layers(module: Any, strategy: StepStrategy) -> None:
+    """Raises ConfigError when ranks shall share layers, and those of a network cannot be cut."""
+    if strategy.ranks_per_share == 1:
+        return
+    if not module.head.is_causal:
+        raise ConfigError(
+            f"tensor_parallel={strategy.ranks_per_share} lets ranks share the rows that they read,"
+            f" which was tested for causal language models, and {type(module).__name__} trains a"
+            f" {module.head.kind}. Set trainer.strategy to fsdp or ddp."
+        )
+    config = module.builder.network_config(module.vocabulary, module.head)
+    strategy.check_network(module.builder.empty(config, module.head))

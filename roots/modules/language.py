@@ -168,7 +168,7 @@ class LanguageModule(StepModule):
     def on_validation_epoch_end(self) -> None:
         """Adds the ranks up, divides once, and reports; the whole has all labels of all groups."""
         assert self._sums is not None
-        sums = self._strategy.reduce(self._sums, reduce_op="sum").cpu()
+        sums = self._strategy.sum_of_shares(self._sums).cpu()
         whole = sums.sum(0)
         metrics = self._means(whole, self.stage)
         if count := float(whole[0]):

@@ -20,10 +20,10 @@ def summed(scores: Sequence[Score]) -> dict[str, Tensor]:
 def over_ranks(
     sums: dict[str, Tensor], asks_to_stop: bool, strategy: StepStrategy
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Adds up the loss, its parts, and the ranks that ask to stop, in one collective."""
+    """Adds up the loss, its parts, and who asks to stop (above 0: somebody), in one collective."""
     stop = torch.full_like(sums["loss"], float(asks_to_stop))
     mine = torch.stack([*(value.to(stop) for value in sums.values()), stop])
-    *totals, stops = strategy.reduce(mine, reduce_op="sum").unbind()
+    *totals, stops = strategy.sum_of_shares(mine).unbind()
     return dict(zip(sums, totals, strict=True)), stops
 
 
@@ -48,5 +48,5 @@ class LossParts:
         if not self._sums:
             return {}
         mine = torch.stack(list(self._sums.values()))
-        sums = strategy.reduce(mine, reduce_op="sum").tolist()
+        sums = strategy.sum_of_shares(mine).tolist()
         return {name: value / count for name, value in zip(self._sums, sums, strict=True)}

@@ -179,7 +179,7 @@ class Seq2Seq(StepModule):
     def on_validation_epoch_end(self) -> None:
         """Adds the ranks up, divides once, and reports."""
         assert self._sums is not None
-        loss, nats, count = self._strategy.reduce(self._sums, reduce_op="sum").tolist()
+        loss, nats, count = self._strategy.sum_of_shares(self._sums).tolist()
         if count:
             measured = {
                 "loss": loss / count,

@@ -27,7 +27,7 @@ class StepReport:
     Args:
         loss: Mean of what is optimized over the labels of all ranks, 0-d.
         grad_norm: Norm of the gradient before clipping, 0-d.
-        stops: How many ranks asked to end the run before this step, 0-d.
+        stops: Above 0 where a rank asked to end the run before this step, 0-d.
         learning_rate: The rate of this step.
         samples: This rank's samples, on the host.
         step: The step, counted from 0.

@@ -107,7 +107,7 @@ class TaskModule(StepModule):
     def on_validation_epoch_end(self) -> None:
         """Adds the ranks up, divides once, and reports."""
         assert self._tally is not None
-        loss, count = self._strategy.reduce(self._tally.sums, reduce_op="sum").tolist()
+        loss, count = self._strategy.sum_of_shares(self._tally.sums).tolist()
         measured = self._tally.measure.values()
         if count:
             parts = self.loss_parts.per_label(count, self._strategy)

@@ -5,7 +5,7 @@ Shape letters: B sequences, T tokens, V vocabulary, D model width.
 
 from roots.networks.attention import Choice, choose_attention
 from roots.networks.base_weights import BaseWeights, adapter_base
-from roots.networks.blocks import blocks_of
+from roots.networks.blocks import blocks_of, separable
 from roots.networks.builder import NetworkBuilder, check_causal
 from roots.networks.compiling import (
     COMPILE,
@@ -87,6 +87,7 @@ __all__ = [
     "recompute",
     "rows_are_packed",
     "rows_are_unpacked",
+    "separable",
     "split_mlm_head",
     "trained_names",
     "uncompiled",

@@ -32,3 +32,21 @@ def blocks_of(network: PreTrainedModel) -> list[nn.Module]:
 
 def _size(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def separable(network: PreTrainedModel) -> list[nn.Module]:
+    """Gives the blocks that share no weight with what is outside of them."""
+    blocks = blocks_of(network)
+    uses: dict[int, int] = {}
+    for module in network.modules():
+        for parameter in module.parameters(recurse=False):
+            uses[id(parameter)] = uses.get(id(parameter), 0) + 1
+    return [block for block in blocks if _keeps_to_itself(block, uses)]
+
+
+def _keeps_to_itself(block: nn.Module, uses: dict[int, int]) -> bool:
+    own: dict[int, int] = {}
+    for module in block.modules():
+        for parameter in module.parameters(recurse=False):
+            own[id(parameter)] = own.get(id(parameter), 0) + 1
+    return all(uses[key] == count for key, count in own.items())

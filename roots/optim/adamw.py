@@ -15,6 +15,7 @@ from roots.optim.builder import (
     check_layer_decay,
     check_not_negative,
 )
+from roots.optim.clipping import local
 from roots.optim.groups import check_group_names, owned, parameter_groups
 from roots.optim.layers import by_layer, distances_from_the_top, kind_of, layers_below
 
@@ -99,9 +100,19 @@ def fastest_adamw(groups: list[dict[str, Any]], **settings: Any) -> Optimizer:
     """
     kinds = {(p.device, p.dtype) for group in groups for p in group["params"]}
     fused = all(has_fused_adamw(device, dtype) for device, dtype in kinds)
-    adamw = torch.optim.AdamW(groups, fused=fused or None, **settings)
+    adamw = _PartsAdamW(groups, fused=fused or None, **settings)
     adamw.register_load_state_dict_pre_hook(_adapted)
     return adamw
+
+
+class _PartsAdamW(torch.optim.AdamW):
+    """Steps the parts that this rank holds: each value by itself, whatever mesh it is cut over."""
+
+    def _init_group(self, group: dict[str, Any], *lists: list[Any]) -> bool:
+        has_complex: bool = super()._init_group(group, *lists)
+        for tensors in lists:  # parameters, gradients, means, counters
+            tensors[:] = map(local, tensors)
+        return has_complex
 
 
 @functools.cache

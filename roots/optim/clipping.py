@@ -91,7 +91,7 @@ def _divide(gradients: list[Tensor | None], divisor: Float[Tensor, ""]) -> None:
     """Divides in place; a shard by itself, so that shards of several meshes go together."""
     here = [local(gradient) for gradient in gradients if gradient is not None]
     if here:
-        torch._foreach_div_(here, divisor)
+        torch._foreach_div_(here, divisor.to(here[0].device))
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from roots.networks import separable
 from roots.plan.activations import (
     NOTHING,
     Conditions,
@@ -30,7 +31,7 @@ from roots.plan.depth import DEPTHS, alike, cut_to, on_a_line
 from roots.plan.held import Held, groups_of, held_by
 from roots.plan.ledger import COPIES, GRADIENTS
 from roots.plan.target import Target
-from roots.strategies.fsdp import POLICIES, separable
+from roots.strategies.shardable import POLICIES
 
 PARAMETERS = "parameters"
 STATE = "optimizer state"
@@ -53,6 +54,8 @@ class Way:
         recomputation: What blocks compute again.
         reshard_after_forward: As in `fsdp`.
         reduce_every_micro_batch: As in `fsdp`.
+        cpu_offload: As in `fsdp`.
+        tensor_parallel: As in `fsdp`; so many devices count as one, with a part of each layer.
     """
 
     strategy: str
@@ -61,6 +64,8 @@ class Way:
     recomputation: Recomputation = NOTHING
     reshard_after_forward: bool = True
     reduce_every_micro_batch: bool = False
+    cpu_offload: bool = False
+    tensor_parallel: int = 1
 
     @property
     def cuts(self) -> bool:
@@ -129,6 +134,7 @@ class Planner:
         """
         self._check_countable()
         held, n_passes = self.held(way.shards), -(-self.share(way.ranks) // rows)
+        held = held.on_the_host() if way.cpu_offload else held
         buffers = self._buffers(way, n_passes)
         gradients = held.gradients + buffers.whole_gradients
         there = way.strategy != "single_device" or n_passes > 1

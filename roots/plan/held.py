@@ -17,6 +17,7 @@ class Held:
 
     Args:
         parameters: Weights and buffers, in the precision's formats.
+        buffers: Of them, the buffers.
         gradients: Of what is trained, in its format.
         state: What the optimizer keeps, as its builder counts it.
         masters: Float32 copies of weights of fewer bits.
@@ -24,10 +25,15 @@ class Held:
     """
 
     parameters: int
+    buffers: int
     gradients: int
     state: int
     masters: int
     step_gradients: int
+
+    def on_the_host(self) -> Held:
+        """Gives what is left on a device when weights, gradients and state lie on the host."""
+        return Held(self.buffers, self.buffers, 0, 0, 0, 0)
 
 
 def held_by(network: Any, optimizer: OptimizerBuilder, precision: Any, *, shards: int = 1) -> Held:
@@ -50,8 +56,10 @@ def held_by(network: Any, optimizer: OptimizerBuilder, precision: Any, *, shards
             parameter.data = _part(parameter.data, shards)
     has_low = any(p.dtype.itemsize < 4 for p in trained)
     copies = 4 * sum(p.numel() for p in trained) if has_low else 0
+    buffers = _size(network.buffers())
     return Held(
-        parameters=_size(parameters) + _size(network.buffers()),
+        parameters=_size(parameters) + buffers,
+        buffers=buffers,
         gradients=_size(trained),
         state=optimizer.state_bytes(network),
         masters=copies,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from roots.plan.target import Target, target_of
 from roots.plan.words import footprint_words, table_of, way_words
 from roots.precision import PEAKS, PRECISIONS, StepPrecision
 from roots.strategies import DDP, FSDP
+from roots.strategies.tensor_parallel import narrowed
 
 
 def planner_of(trainer: Any, model: Any, data: Any, target: Target | None = None) -> Planner:
@@ -34,6 +36,25 @@ def planner_of(trainer: Any, model: Any, data: Any, target: Target | None = None
         precision=precision_for(trainer, target),
         target=target or target_of(trainer),
         callbacks=trainer.callbacks,
+    )
+
+
+def of_groups(planner: Planner, strategy: Any) -> Planner:
+    """Makes a planner whose devices are groups of ranks that share layers, where there are any.
+
+    What a group's devices send each other within layers is not counted.
+    """
+    size = strategy.ranks_per_share
+    if size == 1:
+        return planner
+    whole, target = planner.empty, planner.target
+    return Planner(
+        model=planner.model,
+        data=planner.data,
+        empty=lambda: narrowed(whole(), size),
+        precision=planner.precision,
+        target=replace(target, ranks=target.ranks // size),
+        callbacks=planner.callbacks,
     )
 
 
@@ -58,6 +79,8 @@ def way_of(strategy: Any, target: Target) -> Way:
             Recomputation(strategy.activation_checkpointing, strategy.checkpoint_every_blocks),
             reshard_after_forward=strategy.reshard_after_forward,
             reduce_every_micro_batch=strategy.reduce_every_micro_batch,
+            cpu_offload=strategy.cpu_offload,
+            tensor_parallel=strategy.tensor_parallel,
         )
     if isinstance(strategy, DDP) or target.ranks > 1:
         return Way("ddp", target.ranks)
@@ -73,11 +96,12 @@ def memory_of(planner: Planner, trainer: Any) -> tuple[list[tuple[str, str]], st
     target, model = planner.target, planner.model
     try:
         options = options_of(planner, also=0 if model.seeks_rows else model.micro_batch_size)
-        way = way_of(trainer.strategy, target)
+        mine = of_groups(planner, trainer.strategy)
+        way = way_of(trainer.strategy, mine.target)
         if trainer.arguments["strategy"] == "auto" and (best := best_of(options, target)):
             way = best[0].way
-        rows, why = _rows(planner, way)
-        footprint = planner.footprint(way, rows)
+        rows, why = _rows(mine, way)
+        footprint = mine.footprint(way, rows)
     except Unknown as error:
         return [("memory", f"not known: {error}")], ""
     words = f"{way_words(way)}, micro-batches of {rows}{why}: {footprint_words(footprint, target)}"

@@ -90,7 +90,7 @@ def plan_run(
 
 def _ranks(trainer: Any, target: Target | None) -> int:
     if target is not None:
-        return target.ranks
+        return target.ranks // int(trainer.strategy.ranks_per_share)
     return trainer.strategy.data_parallel_size if trainer.world_size > 1 else 1
 
 

@@ -38,10 +38,14 @@ def _fits(footprint: Footprint, target: Target) -> str:
 def way_words(way: Way) -> str:
     """Names a way as a person would set it."""
     words = [way.strategy]
+    if way.tensor_parallel > 1:
+        words.append(f"tensor_parallel {way.tensor_parallel}")
     if way.recomputation.mode != "none":
         words.append(f"activation_checkpointing {way.recomputation.mode}")
     if way.reduce_every_micro_batch:
         words.append("reduce_every_micro_batch")
+    if way.cpu_offload:
+        words.append("cpu_offload")
     return ", ".join(words)
 
 

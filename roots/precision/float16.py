@@ -98,7 +98,8 @@ class FP16Mixed(StepPrecision):
         gradients = [p.grad for p in parameters if p.grad is not None]
         here = [g.to_local() if hasattr(g, "to_local") else g for g in gradients]
         if here:
-            torch._foreach_mul_(here, self._scale.double().reciprocal().float())
+            factor = self._scale.double().reciprocal().float()
+            torch._foreach_mul_(here, factor.to(here[0].device))
 
     def after_step(self, skipped: Tensor | None) -> None:
         """Backs off after an overflow, grows after `growth_interval` steps without."""

@@ -11,6 +11,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from roots.errors import CheckpointError
+from roots.strategies.sharded_files import AVERAGE
 from roots.strategies.shards import place, sharded_as
 
 
@@ -34,6 +35,13 @@ class Placing:
     def missing(self) -> list[str]:
         """Names the tensors that have not come; of tied ones, one is enough."""
         return [name for name, t in self.targets.items() if id(t) not in self._placed]
+
+
+def buffers_to(device: torch.device, module: nn.Module) -> None:
+    """Moves the buffers of a module and leaves its parameters where they are."""
+    for part in module.modules():
+        for name, buffer in part._buffers.items():
+            part._buffers[name] = None if buffer is None else buffer.to(device)
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -100,7 +108,8 @@ def targets_of(
         plain: The checkpoint, with the names of shards in their places.
         sizes: Shape and format of each, whole.
         module: Its weights are read into in place.
-        optimizers: For their states there is new memory, cut as their parameters.
+        optimizers: For their states, and the average of the weights, there is new memory, cut as
+            the parameters.
 
     Raises:
         CheckpointError: The weights are not those of this module.
@@ -112,6 +121,9 @@ def targets_of(
     }
     check_shapes(weights, shapes)
     targets = {found: weights[name] for name, found in names.items() if isinstance(found, str)}
+    for name, found in plain.get(AVERAGE, {}).items():
+        if isinstance(found, str):
+            targets[found] = torch.empty_like(weights[name], dtype=sizes[found][1])
     for optimizer, state in zip(optimizers, plain["optimizer_states"], strict=False):
         parameters = parameters_of(optimizer)
         for number, own in state["state"].items():

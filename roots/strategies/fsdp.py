@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,20 +18,26 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
-    FSDPModule,
-    MixedPrecisionPolicy,
+    CPUOffloadPolicy,
+    OffloadPolicy,
     fully_shard,
     register_fsdp_forward_method,
 )
 from torch.optim import Optimizer
+from transformers import PreTrainedModel
 
-from roots.errors import ConfigError
-from roots.networks import Give, Trainable, blocks_of, check_recompute, recompute
+from roots.networks import Give, Trainable, blocks_of, check_recompute, recompute, separable
 from roots.optim import OptimizerBuilder
-from roots.precision import BF16Mixed, BF16True, Float32
-from roots.strategies.filling import Placing, load_optimizer, load_weights, targets_of
+from roots.strategies import filling
 from roots.strategies.launching import FromNotebooks
 from roots.strategies.protocol import StepStrategy
+from roots.strategies.shardable import (
+    POLICIES,
+    check_axes,
+    check_compiled,
+    check_offload,
+    check_run,
+)
 from roots.strategies.sharded_files import (
     read_file,
     read_plain,
@@ -41,14 +47,7 @@ from roots.strategies.sharded_files import (
     write_shards,
 )
 from roots.strategies.shards import gathered, sharded_norm
-
-POLICIES: dict[type[Precision], MixedPrecisionPolicy] = {
-    Float32: MixedPrecisionPolicy(),
-    BF16Mixed: MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32),
-    BF16True: MixedPrecisionPolicy(reduce_dtype=torch.float32),
-}
-"""What is gathered and what is summed, by precision: weights travel in bfloat16 where products are
-made in it, gradients are summed over micro-batches and ranks in float32."""
+from roots.strategies.tensor_parallel import TENSOR, agree, check_layers, cut_layers
 
 
 class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
@@ -63,11 +62,18 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
         replicas: Copies of the network, each cut over its share of the ranks: gradients are summed
             within a copy and then between the copies (HSDP). 1 cuts it over all ranks, the least
             memory; 0 keeps a copy on each machine, where links between machines are slow.
+        tensor_parallel: How many ranks share the layers of a network, each of them its heads and
+            columns, and read the same rows: for layers that one device cannot compute, over links
+            as fast as those within a machine. For the families for which transformers says how;
+            embeddings and head are whole on each rank while they compute. 1 cuts no layer.
         reshard_after_forward: Free a block after its forward pass and gather it again for the
             backward pass: less memory, half as much again to send.
         reduce_every_micro_batch: Sum gradients over the ranks after every micro-batch, not only
             after the last: each rank then keeps its part of the gradients instead of all of them,
             for more to send.
+        cpu_offload: Keep weights, gradients and optimizer state in the host's memory and make the
+            optimizer's step there: of the network, a GPU then holds the block that it computes.
+            Every forward and backward pass brings the weights anew, over the slowest link there is.
         activation_checkpointing: What blocks forget and compute again in the backward pass: `none`;
             `full`, all but their input; `selective`, all but matrix products and attention.
         checkpoint_every_blocks: Only every so many-th block does.
@@ -86,8 +92,10 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
         self,
         *,
         replicas: int = 1,
+        tensor_parallel: int = 1,
         reshard_after_forward: bool = True,
         reduce_every_micro_batch: bool = False,
+        cpu_offload: bool = False,
         activation_checkpointing: str = "none",
         checkpoint_every_blocks: int = 1,
         sharded_checkpoints: bool = False,
@@ -95,14 +103,17 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
     ) -> None:
         check_recompute(activation_checkpointing, checkpoint_every_blocks)
         self.replicas = replicas
+        self.tensor_parallel = self.ranks_per_share = tensor_parallel
         self.reshard_after_forward = reshard_after_forward
         self.reduce_every_micro_batch = reduce_every_micro_batch
+        self.cpu_offload = cpu_offload
         self.activation_checkpointing = activation_checkpointing
         self.checkpoint_every_blocks = checkpoint_every_blocks
         self.sharded_checkpoints = sharded_checkpoints
         self.timeout_minutes = timeout_minutes
-        self._root: FSDPModule | None = None
+        self._root: Any = None  # an FSDPModule
         self._sums = True  # whether the next backward pass sums over the ranks
+        self._partial: list[nn.Module] = []  # whole, with a part of their gradient on each rank
         super().__init__(
             tensor_parallel_size=1,
             save_distributed_checkpoint=False,
@@ -113,47 +124,35 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
 
     def check(self, *, optimizer: OptimizerBuilder, precision: Precision, compiled: str) -> None:
         """Raises ConfigError for what cannot be sharded, with what can."""
-        self._check_replicas()
-        if type(precision) not in POLICIES:
-            raise ConfigError(
-                f"precision={precision.precision} is not tested with sharded weights. Set"
-                " trainer.precision to bf16-mixed, bf16-true or 32, or trainer.strategy to ddp."
-            )
-        if compiled == "network":
-            raise ConfigError(
-                "compile=network makes one graph of all blocks, and sharded weights are gathered"
-                " block by block. Set model.compile to blocks, or trainer.strategy to ddp."
-            )
-        if not optimizer.works_sharded:
-            raise ConfigError(
-                f"{type(optimizer).__name__} does not work on sharded weights. Set model.optimizer"
-                " to roots.optim.AdamW (its state is sharded too), or trainer.strategy to ddp."
-            )
+        if self.cluster_environment is not None:  # of a run
+            n_ranks = int(self.world_size)
+            check_axes(n_ranks, self.replicas, self._n_replicas, self.tensor_parallel)
+        if self.cpu_offload:
+            check_offload(self.parallel_devices)
+        check_run(optimizer, precision, compiled)
+        if self.tensor_parallel > 1:
+            check_compiled(compiled, self.activation_checkpointing)
 
-    def _check_replicas(self) -> None:
-        n_ranks, n_replicas = int(self.world_size), self._n_replicas
-        if self.replicas < 0 or n_ranks % n_replicas:
-            fitting = [n for n in range(1, n_ranks + 1) if n_ranks % n == 0]
-            raise ConfigError(
-                f"replicas={self.replicas} copies of the network cannot share {n_ranks} ranks"
-                f" evenly. Set it to one of {', '.join(map(str, fitting))}; or to 0, one for each"
-                " machine."
-            )
+    def check_network(self, network: PreTrainedModel) -> None:
+        """Raises ConfigError when the layers of such a network cannot be cut."""
+        check_layers(network, self.tensor_parallel)
 
     # -- building ------------------------------------------------------------------------------
 
     def _setup_distributed(self) -> None:
+        if self.cpu_offload and self.root_device.type == "cuda":
+            self._process_group_backend = "cpu:gloo,cuda:nccl"  # what lies on the host is sent too
         super()._setup_distributed()
         self._data_parallel_size = self.world_size  # now that it is known
 
     @cached_property
     def mesh(self) -> DeviceMesh:
-        """The ranks that weights are cut over; with several copies, an axis of copies before it."""
-        if self._n_replicas == 1:
-            return self.device_mesh["data_parallel"]
-        shape = (self._n_replicas, self.world_size // self._n_replicas)
+        """The ranks: copies of the network, shards of a copy, ranks that share layers."""
+        shards = self.world_size // self._n_replicas // self.tensor_parallel
+        sizes = {"replica": self._n_replicas, "shard": shards, TENSOR: self.tensor_parallel}
+        axes = {name: size for name, size in sizes.items() if size > 1 or name == "shard"}
         kind = self.root_device.type
-        return init_device_mesh(kind, shape, mesh_dim_names=("replica", "shard"))
+        return init_device_mesh(kind, tuple(axes.values()), mesh_dim_names=tuple(axes))
 
     @property
     def _n_replicas(self) -> int:
@@ -161,26 +160,39 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
 
     def shard(self, trainable: Trainable, fill: Callable[[Give], None]) -> None:
         """Cuts the blocks and then the rest, makes room for the parts, and fills them."""
-        network = trainable.network
+        network, mesh = trainable.network, self.mesh
         self.precision_plugin.convert_module(trainable)
-        recompute(
-            blocks_of(network),
-            self.activation_checkpointing,
-            every_blocks=self.checkpoint_every_blocks,
-        )
+        if self.tensor_parallel > 1:
+            self._partial = cut_layers(network, mesh[TENSOR])
+            names = tuple(name for name in mesh.mesh_dim_names or () if name != TENSOR)
+            mesh = mesh[names]
+        mode, every = self.activation_checkpointing, self.checkpoint_every_blocks
+        recompute(blocks_of(network), mode, every_blocks=every)
+        on_gpu = self.root_device.type == "cuda"
+        offload = CPUOffloadPolicy(pin_memory=on_gpu) if self.cpu_offload else OffloadPolicy()
         policy = POLICIES[type(self.precision_plugin)]
+        how: dict[str, Any] = {"mesh": mesh, "mp_policy": policy, "offload_policy": offload}
         again = self.reshard_after_forward
         for block in reversed(separable(network)):  # blocks within blocks come first
-            fully_shard(block, mesh=self.mesh, mp_policy=policy, reshard_after_forward=again)
-        fully_shard(trainable, mesh=self.mesh, mp_policy=policy)
+            fully_shard(block, reshard_after_forward=again, **how)
+        fully_shard(trainable, **how)
         register_fsdp_forward_method(trainable, "within")
-        trainable.to_empty(device=self.root_device)
+        trainable.to_empty(device="cpu" if self.cpu_offload else self.root_device)
+        filling.buffers_to(self.root_device, trainable)
         network.tie_weights()
-        placing = Placing(network)
+        placing = filling.Placing(network)
         fill(placing)
         assert not placing.missing(), placing.missing()
-        assert isinstance(trainable, FSDPModule)
         self._root = trainable
+
+    def model_to_device(self) -> None:
+        """Moves what is not there yet; weights that shall lie on the host stay."""
+        assert self.lightning_module is not None
+        if not self.cpu_offload:
+            super().model_to_device()
+            return
+        filling.buffers_to(self.root_device, self.lightning_module)
+        self.lightning_module._device = self.root_device
 
     def setup_optimizers(self, trainer: L.Trainer) -> None:
         """Builds the optimizer over the parts."""
@@ -194,14 +206,17 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
 
     # -- the step ------------------------------------------------------------------------------
 
-    def micro_batch(self, *, last: bool) -> AbstractContextManager[None]:
+    @contextmanager
+    def micro_batch(self, *, last: bool) -> Iterator[None]:
         """Sums gradients over the ranks on the last micro-batch, or on each."""
         assert self._root is not None
         sums = last or self.reduce_every_micro_batch
         if sums != self._sums:
             self._root.set_requires_gradient_sync(sums)
             self._sums = sums
-        return nullcontext()
+        yield
+        if last and self.tensor_parallel > 1:
+            agree(self._root.parameters(), self._partial, self.mesh.get_group(TENSOR))
 
     def reduce(self, tensor: Any, group: Any | None = None, reduce_op: Any | None = "mean") -> Any:
         """Reduces over the ranks; a sum is queued on the device, and the host goes on."""
@@ -212,7 +227,7 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
 
     def grad_norm(self, parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
         """Gives the Euclidean norm of all gradients together, over all parts."""
-        return sharded_norm(parameters)
+        return sharded_norm(parameters).to(self.root_device)
 
     # -- checkpoints ---------------------------------------------------------------------------
 
@@ -224,22 +239,23 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
         )
         return weights if self.is_global_zero else {}
 
+    def to_save(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """Gathers what is cut on the first rank, or leaves each rank its parts."""
+        if self.sharded_checkpoints:
+            return tree
+        tree = gathered(tree, keep=self.is_global_zero)
+        return tree if self.is_global_zero else {}
+
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """Gathers the module's weights on the first rank, or gives each rank's parts."""
+        """Gives the module's weights as they are saved."""
         assert self.lightning_module is not None
-        if not self.sharded_checkpoints:
-            return self.gather_weights(self.lightning_module) or {}
         self.reshard()
-        return dict(self.lightning_module.state_dict(keep_vars=True))
+        return self.to_save(dict(self.lightning_module.state_dict(keep_vars=True)))
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Gathers the optimizer's state on the first rank, or gives each rank's parts."""
+        """Gives the optimizer's state as it is saved."""
         inner = optimizer._optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
-        state: dict[str, Any] = inner.state_dict()
-        if self.sharded_checkpoints:
-            return state
-        state = gathered(state, keep=self.is_global_zero)
-        return state if self.is_global_zero else {}
+        return self.to_save(inner.state_dict())
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None
@@ -266,7 +282,7 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
         assert self.lightning_module is not None
         self.reshard()
         plain = read_plain(path)
-        targets = targets_of(plain, sizes(path), self.lightning_module, self.optimizers)
+        targets = filling.targets_of(plain, sizes(path), self.lightning_module, self.optimizers)
         read_shards(path, targets)
         return with_shards(plain, targets)
 
@@ -274,27 +290,9 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
         """Gives each rank its part of the weights."""
         assert self.lightning_module is not None
         self.reshard()
-        load_weights(self.lightning_module, checkpoint["state_dict"])
+        filling.load_weights(self.lightning_module, checkpoint["state_dict"])
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Gives each rank its part of the optimizers' states."""
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            load_optimizer(optimizer, state)
-
-
-def separable(network: Any) -> list[nn.Module]:
-    """Gives the blocks that share no weight with what is outside of them."""
-    blocks = blocks_of(network)
-    uses: dict[int, int] = {}
-    for module in network.modules():
-        for parameter in module.parameters(recurse=False):
-            uses[id(parameter)] = uses.get(id(parameter), 0) + 1
-    return [block for block in blocks if _keeps_to_itself(block, uses)]
-
-
-def _keeps_to_itself(block: nn.Module, uses: dict[int, int]) -> bool:
-    own: dict[int, int] = {}
-    for module in block.modules():
-        for parameter in module.parameters(recurse=False):
-            own[id(parameter)] = own.get(id(parameter), 0) + 1
-    return all(uses[key] == count for key, count in own.items())
+            filling.load_optimizer(optimizer, state)

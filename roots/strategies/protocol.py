@@ -13,6 +13,7 @@ from jaxtyping import Float
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from roots.networks import Give, Trainable
 from roots.optim import OptimizerBuilder
@@ -29,15 +30,18 @@ class StepStrategy(Strategy, ABC):
     reduces_in: torch.dtype | None = None
     """The number format that gradients are summed over the ranks in; None is their own."""
 
+    ranks_per_share: int = 1
+    """How many ranks, one after the other, read the same share of a step."""
+
     @property
     def data_parallel_size(self) -> int:
         """Into how many shares the sequences of a step are cut."""
-        return int(self.world_size)  # type: ignore[attr-defined]
+        return int(self.world_size) // self.ranks_per_share  # type: ignore[attr-defined]
 
     @property
     def data_parallel_rank(self) -> int:
         """Which of the shares this process reads, from 0."""
-        return int(self.global_rank)  # type: ignore[attr-defined]
+        return int(self.global_rank) // self.ranks_per_share  # type: ignore[attr-defined]
 
     @abstractmethod
     def micro_batch(self, *, last: bool) -> AbstractContextManager[None]:
@@ -71,6 +75,10 @@ class StepStrategy(Strategy, ABC):
         """
         return None
 
+    def to_save(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """Gives tensors that are cut as a checkpoint takes them; all ranks come here at once."""
+        return tree
+
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:  # noqa: ARG002
         """Reads a checkpoint that any strategy wrote, whole.
 
@@ -80,17 +88,39 @@ class StepStrategy(Strategy, ABC):
         path = Path(checkpoint_path)
         return read_whole(path) if path.is_dir() else read_file(path)
 
+    def sum_of_shares(self, tensor: Tensor) -> Tensor:
+        """Adds up, in place, what the ranks made of their shares; all ranks come here at once.
+
+        Ranks that read the same share made the same of it, and count once.
+        """
+        total: Tensor = self.reduce(tensor, reduce_op="sum")
+        if self.ranks_per_share == 1:
+            return total
+        if total.is_floating_point():
+            return total.div_(self.ranks_per_share)
+        return total.floor_divide_(self.ranks_per_share)
+
     def joined(self, mine: list[Any]) -> list[Any]:
-        """Joins the lists of all ranks, in their order; all ranks come here at once."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return mine
-        lists: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(lists, mine)
+        """Joins lists that the ranks made of their shares, in order; all ranks come here at once.
+
+        Of ranks that read the same share, the first one's counts.
+        """
+        lists = self._everyones(mine)[:: self.ranks_per_share]
         return [entry for part in lists for entry in part]
 
     def smallest(self, mine: int) -> int:
         """Gives the smallest number that a rank has; all ranks come here at once."""
-        return int(min(self.joined([mine])))
+        return int(min(self._everyones(mine)))
+
+    def _everyones(self, mine: Any) -> list[Any]:
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return [mine]
+        found: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, mine)
+        return found
+
+    def check_network(self, network: PreTrainedModel) -> None:
+        """Raises ConfigError when an empty network like this one cannot be split so."""
 
     def check(self, *, optimizer: OptimizerBuilder, precision: Precision, compiled: str) -> None:
         """Raises ConfigError when these do not work together, with what does."""

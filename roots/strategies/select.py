@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from roots.errors import ConfigError
@@ -10,13 +12,21 @@ from roots.strategies.fsdp import FSDP
 from roots.strategies.protocol import StepStrategy
 from roots.strategies.single_device import SingleDevice
 
-STRATEGIES = ("auto", "single_device", "ddp", "fsdp", "hsdp")
+STRATEGIES = ("auto", "single_device", "ddp", "fsdp", "hsdp", "tensor_parallel")
+
+CUTTING: dict[str, dict[str, Any]] = {
+    "fsdp": {},
+    "hsdp": {"replicas": 0},
+    "tensor_parallel": {"tensor_parallel": 2},
+}
+"""What the names of strategies that cut weights set in `FSDP`."""
 
 
 def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStrategy:
     """Makes the strategy of a name; `auto` is one device, or DDP over several.
 
-    `hsdp` is `fsdp` with a copy of the network on each machine.
+    `hsdp` is `fsdp` with a copy of the network on each machine; in `tensor_parallel` two ranks
+    share the layers of a network, and `fsdp` cuts it over such pairs.
 
     Args:
         name: One of `STRATEGIES`.
@@ -36,13 +46,13 @@ def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStr
             f"strategy=single_device cannot use {n_processes} devices."
             " Set trainer.devices to 1, or trainer.strategy to ddp."
         )
-    if name in ("fsdp", "hsdp") and device.type not in ("cpu", "cuda"):
+    if name in CUTTING and device.type not in ("cpu", "cuda"):
         raise ConfigError(
             f"strategy={name} cannot cut weights over devices of the kind {device.type}. Set"
             " trainer.accelerator to gpu or cpu, or trainer.strategy to auto."
         )
-    if name in ("fsdp", "hsdp"):
-        return FSDP(replicas=0 if name == "hsdp" else 1)
+    if name in CUTTING:
+        return FSDP(**CUTTING[name])
     if name == "ddp" or n_processes > 1:
         return DDP()
     return SingleDevice(device=str(device))

@@ -32,7 +32,10 @@ PLAIN = "plain.pt"
 FILES = "shard_files"
 """Beside what is plain: the shards there are, and how many bytes they have."""
 
-TREES = ("state_dict", "optimizer_states")
+AVERAGE = "weight_average"
+"""Where a checkpoint has the average of the weights, by the names of parameters, in float32."""
+
+TREES = ("state_dict", "optimizer_states", AVERAGE)
 """The parts of a checkpoint that have shards in them."""
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
 
 from roots.strategies.protocol import norm_of
 from roots.strategies.sharded_files import replaced
@@ -23,12 +24,21 @@ def cut(whole: Tensor, like: DTensor) -> Tensor:
             `torch.chunk` does, so the last ranks may have less, or nothing.
     """
     part = whole
-    for axis, placement in enumerate(like.placements):
-        if isinstance(placement, Shard):
-            chunks = part.chunk(like.device_mesh.size(axis), placement.dim)
-            index = like.device_mesh.get_local_rank(axis)
-            part = chunks[index] if index < len(chunks) else part.narrow(placement.dim, 0, 0)
+    for axis, dim in reversed(cuts_of(like)):
+        chunks = part.chunk(like.device_mesh.size(axis), dim)
+        index = like.device_mesh.get_local_rank(axis)
+        part = chunks[index] if index < len(chunks) else part.narrow(dim, 0, 0)
     return part
+
+
+def cuts_of(tensor: DTensor) -> list[tuple[int, int]]:
+    """Lists along which axes of its mesh a tensor is cut, and which of its own axes.
+
+    What is cut twice was cut along the last axis first: `fully_shard` cuts what a group of ranks
+    that share layers has cut before.
+    """
+    cut_axes: list[Any] = list(enumerate(tensor.placements))
+    return [(axis, placement.dim) for axis, placement in cut_axes if not placement.is_replicate()]
 
 
 def sharded_as(whole: Tensor, like: Tensor) -> Tensor:
@@ -89,18 +99,24 @@ def sharded_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
     """Gives the norm of sharded gradients, equal on every rank.
 
     Args:
-        parameters: All cut over the same ranks, and not over any other; those without a gradient
-            are passed over.
+        parameters: Cut over any axes of one mesh, each in its way; those without a gradient are
+            passed over.
 
     Returns:
         The Euclidean norm of all together, 0-d float32.
     """
-    gradients: list[Any] = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return torch.zeros(())
-    first = gradients[0]
-    squares = norm_of([gradient.to_local() for gradient in gradients]).square()
-    for axis, placement in enumerate(first.placements):
-        if isinstance(placement, Shard):
-            torch.distributed.all_reduce(squares, group=first.device_mesh.get_group(axis))
-    return squares.sqrt()
+    alike: dict[Any, list[Any]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            gradient: Any = parameter.grad
+            key = gradient.device_mesh, tuple(axis for axis, _ in cuts_of(gradient))
+            alike.setdefault(key, []).append(gradient.to_local())
+    squares = [_squares(parts, mesh, axes) for (mesh, axes), parts in alike.items()]
+    return torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
+
+
+def _squares(parts: list[Tensor], mesh: DeviceMesh, axes: tuple[int, ...]) -> Float[Tensor, ""]:
+    squares = norm_of(parts).square()
+    for axis in axes:
+        torch.distributed.all_reduce(squares, group=mesh.get_group(axis))
+    return squares

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from roots.errors import ConfigError, TrainingError
 from roots.fit import Trainer, compose
 from roots.fit.compose import Composed, resumed
+from roots.optim.clipping import local
 from roots.runs import Run
 
 STEPS, RATE, SCALE, EVERY = 20, 3e-3, 1024.0, 6
@@ -74,8 +75,8 @@ def plant(layer: nn.Module) -> Any:
 
 def everything(module: Any) -> list[Tensor]:
     states = module.trainer.optimizers[0].state_dict()["state"].values()
-    kept = [value.clone() for state in states for value in state.values()]
-    return [p.detach().clone() for p in module.parameters()] + kept
+    kept = [local(value).clone() for state in states for value in state.values()]
+    return [local(p.detach()).clone() for p in module.parameters()] + kept
 
 
 def plain_loop(composed: Composed, spoilt: tuple[int, ...]) -> dict[str, list[float]]:
@@ -191,9 +192,16 @@ def test_lightnings_own_plugin_is_refused_with_the_cure() -> None:
 # -- over ranks -----------------------------------------------------------------------------------
 
 
-def on_this_rank(shards: Path, runs: Path, rank: int) -> dict[str, Any]:
+STRATEGIES = ("ddp", "fsdp", "tensor_parallel")
+
+
+def in_every_way(shards: Path, runs: Path, rank: int) -> dict[str, dict[str, Any]]:
+    return {strategy: on_this_rank(shards, runs, rank, strategy) for strategy in STRATEGIES}
+
+
+def on_this_rank(shards: Path, runs: Path, rank: int, strategy: str) -> dict[str, Any]:
     """Trains with an overflow on one rank; gives what this rank decided and has."""
-    composed = compose(a_config(shards, runs))
+    composed = compose(a_config(shards, runs, strategy=strategy))
     planted = Overflows((7,), rank=rank)
     composed.trainer.callbacks.insert(0, planted)
     composed.fit()
@@ -202,15 +210,26 @@ def on_this_rank(shards: Path, runs: Path, rank: int) -> dict[str, Any]:
         "untouched": planted.kept[7],
         "scale": float(composed.trainer.precision_plugin.loss_scale),
         "skipped": composed.trainer.skipped_steps.state_dict()["total"],
-        "weights": [p.detach().numpy() for p in composed.model.parameters()],
+        "weights": [whole(p.detach()).numpy() for p in composed.model.parameters()],
         "scales": column(composed.trainer.run, "optim/loss_scale"),
     }
 
 
+def whole(tensor: Any) -> Tensor:
+    gathered: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return gathered
+
+
+@pytest.fixture(scope="module")
+def both(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return run_ranks(in_every_way, shards, tmp_path_factory.mktemp("both"), 1)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_overflow_on_one_rank_halves_the_scale_and_skips_the_step_on_both(
-    shards: Path, tmp_path: Path
+    both: list, strategy: str
 ) -> None:
-    first, second = run_ranks(on_this_rank, shards, tmp_path, 1)
+    first, second = (rank[strategy] for rank in both)
     for rank in (first, second):
         assert rank["untouched"]
         assert rank["skipped"] == 1

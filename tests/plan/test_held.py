@@ -10,10 +10,9 @@ import torch
 from test_activations import NETWORKS, composed_of, empty, plugin
 from torch import Tensor
 
-from roots.networks import blocks_of
+from roots.networks import blocks_of, separable
 from roots.optim import MasterWeights
 from roots.plan.held import groups_of, held_by
-from roots.strategies.fsdp import separable
 
 OPTIMIZERS = ["AdamW", "Muon", "AdamW8bit"]
 

@@ -15,7 +15,7 @@ from roots.fit import choosing, compose
 from roots.fit.choosing import chosen, strategy_of
 from roots.plan.activations import Recomputation
 from roots.plan.depth import DEPTHS, alike, cut_to
-from roots.plan.footprint import Footprint, Planner, Way
+from roots.plan.footprint import BACKWARD_PASS, Footprint, Planner, Way
 from roots.plan.options import best_of, options_of, sizes_for
 from roots.plan.target import Target
 from roots.plan.words import table_of
@@ -84,6 +84,20 @@ def test_the_plan_takes_ddp_then_cuts_then_computes_again(deep: Any) -> None:
     assert "fsdp would need" in why
     way, why = chosen(planner(deep, 1000), 2)
     assert "still more than a device has free" in why
+
+
+def test_weights_on_the_host_take_nothing_of_a_device(deep: Any) -> None:
+    here = planner(deep, None)
+    how = {"reduce_every_micro_batch": True}
+    usual = here.footprint(Way("fsdp", 4, 4, **how), 2)
+    on_host = here.footprint(Way("fsdp", 4, 4, **how, cpu_offload=True), 2)
+    held = here.held(4)
+    assert usual.moment == on_host.moment == BACKWARD_PASS
+    gone = held.parameters - held.buffers + held.gradients + held.state
+    assert on_host.total == usual.total - gone
+    assert on_host.parts["parameters"] == held.buffers > 0
+    waiting = here.footprint(Way("fsdp", 4, 4, cpu_offload=True), 1)
+    assert waiting.parts["gradients"] == 4 * held.gradients  # whole, until the last micro-batch
 
 
 def test_one_device_cuts_nothing_and_machines_get_copies(deep: Any) -> None:

@@ -101,10 +101,22 @@ def test_every_strategy_measures_so(strategy: StepStrategy) -> None:
         ("fsdp", 1, FSDP),
         ("fsdp", 4, FSDP),
         ("hsdp", 4, FSDP),
+        ("tensor_parallel", 4, FSDP),
     ],
 )
 def test_a_name_makes_a_strategy(name: str, n_processes: int, kind: type) -> None:
     assert type(strategy_named(name, CPU, n_processes)) is kind
+
+
+def test_ranks_that_share_layers_read_the_same_share(config: dict) -> None:
+    four = {"trainer.devices": 4, "trainer.strategy": "tensor_parallel"}
+    strategy = compose(config, four).trainer.strategy
+    assert (strategy.ranks_per_share, strategy.data_parallel_size) == (2, 2)
+    ranks = []
+    for rank in range(4):
+        strategy.cluster_environment.set_global_rank(rank)
+        ranks.append(strategy.data_parallel_rank)
+    assert ranks == [0, 0, 1, 1]
 
 
 def test_one_device_is_the_one_that_is_given() -> None:
@@ -170,11 +182,10 @@ class Float64(Float32):
 
 def test_a_precision_without_a_policy_is_refused_with_those_that_have_one() -> None:
     adamw = AdamW()
-    with pytest.raises(ConfigError, match=r"precision=64-true .* to bf16-mixed, bf16-true or 32"):
+    message = r"precision=64-true is not tested with .* to bf16-mixed, bf16-true, 16-mixed or 32,"
+    with pytest.raises(ConfigError, match=message):
         FSDP().check(optimizer=adamw, precision=Float64(), compiled="none")
-    with pytest.raises(ConfigError, match=r"precision=16-mixed is not tested with sharded weights"):
-        FSDP().check(optimizer=adamw, precision=PRECISIONS["16-mixed"](), compiled="none")
-    for name in PRECISIONS.keys() - {"16-mixed"}:
+    for name in PRECISIONS:
         FSDP().check(optimizer=adamw, precision=PRECISIONS[name](), compiled="none")
 
 
