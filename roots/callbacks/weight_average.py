@@ -40,6 +40,8 @@ class WeightAverage(L.Callback):
         keeps the average in the weights' own format.
     """
 
+    reads_all_weights = True
+
     def __init__(
         self,
         *,

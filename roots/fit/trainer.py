@@ -46,8 +46,8 @@ class Trainer(L.Trainer):
             takes bf16-mixed where the device has units for it, else 32.
         strategy: `auto` (one device; on several GPUs what the plan says fits best, `ddp` first; on
             several CPUs `ddp`), `single_device`, `ddp`; `fsdp`, which cuts weights,
-            gradients and optimizer state over the devices; `hsdp`, the same within each machine; or
-            a strategy of roots by its class_path.
+            gradients and optimizer state over the devices; `hsdp`, the same within each machine;
+            `deepspeed`, its ZeRO; or a strategy of roots by its class_path.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
         devices: How many devices of this machine, or which; `auto` takes all GPUs, or one CPU.
         num_nodes: Machines.

@@ -284,7 +284,7 @@ class StepModule(L.LightningModule, ABC):
             raise ConfigError(
                 f"{type(strategy).__name__} cannot make an optimizer step of several micro-batches"
                 " here. Use roots.fit.Trainer, which takes the names"
-                " auto, single_device, ddp, fsdp and hsdp."
+                " auto, single_device, ddp, fsdp, hsdp and deepspeed."
             )
         return strategy
 

@@ -52,6 +52,7 @@ def check_together(module: Any, trainer: Any) -> None:
         precision=trainer.precision_plugin,
         compiled=getattr(module, "compiled", "none"),
     )
+    strategy.check_run(module, trainer.callbacks)
     if strategy.builds_whole:
         return
     if module.distiller:
