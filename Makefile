@@ -36,7 +36,7 @@ endef
 export SIZES PIP_HELP
 
 .DEFAULT_GOAL = help
-.PHONY: help quickstart setup test test-full check clean venv
+.PHONY: help quickstart setup test test-full test-deepspeed check clean venv
 
 help:
 	@echo 'make quickstart   make .venv and train a small language model on this machine'
@@ -44,6 +44,7 @@ help:
 	@echo 'make check        lint, format, types, import floors'
 	@echo 'make test         the tests, without the slow ones'
 	@echo 'make test-full    all tests; those for a GPU or a network skip where there is none'
+	@echo 'make test-deepspeed  those that need DeepSpeed (Linux), in .venv-deepspeed, which is made for them'
 	@echo 'make clean        remove .venv and caches; runs/ and corpora/ stay'
 	@echo
 	@echo 'ARGS="…"          is handed on:  make quickstart ARGS="--trainer.max_steps 50"'
@@ -64,6 +65,12 @@ test: setup
 test-full: setup
 	$(PYTEST) -m '' $(ARGS)
 
+# transformers imports DeepSpeed wherever it is installed, so it stays apart: an
+# environment of its own that sees all of .venv. It compiles nothing for these tests.
+test-deepspeed: setup
+	@$(MAKE) -s .venv-deepspeed/.done
+	.venv-deepspeed/bin/python -m pytest -m deepspeed tests/distributed/test_deepspeed.py $(ARGS)
+
 # All four, whatever the first one says.
 check: setup
 	@failed=0; \
@@ -74,6 +81,7 @@ check: setup
 
 clean:
 	@if [ -d .venv ] && [ ! -f .venv/.made ]; then echo '.venv was made by hand and stays.'; else rm -rf .venv; fi
+	rm -rf .venv-deepspeed
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find roots tests experiments configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -97,3 +105,12 @@ venv:
 	@echo '[2/2] roots, what it needs, and the tools for its development'
 	@$(PIP) --constraint constraints.txt --editable '.[dev]' || { echo "$$PIP_HELP" >&2; exit 1; }
 	@touch .venv/.base $@
+
+.venv-deepspeed/.done: .venv/.dev
+	@echo 'DeepSpeed, beside what .venv has'
+	@$(VENV_PYTHON) -m venv --clear .venv-deepspeed
+	@$(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    >"$$(.venv-deepspeed/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
+	@.venv-deepspeed/bin/python -m pip install --quiet --no-input --disable-pip-version-check \
+	    --constraint constraints.txt --editable '.[deepspeed]' || { echo "$$PIP_HELP" >&2; exit 1; }
+	@touch $@

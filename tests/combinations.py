@@ -12,7 +12,7 @@ from pathlib import Path
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- strategies: tests/combinations.py -->", "<!-- end of strategies -->"
 
-STRATEGIES = ("single_device", "ddp", "fsdp", "hsdp")
+STRATEGIES = ("single_device", "ddp", "fsdp", "hsdp", "deepspeed")
 PRECISIONS = ("32", "bf16-mixed", "bf16-true", "16-mixed")
 ON_ONE_GPU: frozenset[tuple[str, str]] = frozenset()
 """What was trained on a GPU, by whom has one: none yet."""
@@ -23,6 +23,12 @@ TESTED: tuple[tuple[str, str], ...] = (
     *((cut, p) for cut in ("fsdp", "hsdp") for p in ("32", "bf16-mixed", "bf16-true")),
 )
 """Strategy and precision of the runs that `test_combinations.py` trains on CPUs."""
+
+
+APART: tuple[tuple[str, str], ...] = tuple(
+    ("deepspeed", precision) for precision in ("32", "bf16-mixed", "bf16-true")
+)
+"""What tests in an environment of their own train, with two processes: `make test-deepspeed`."""
 
 
 def refusal(strategy: str, precision: str) -> str:
@@ -48,7 +54,7 @@ def place(strategy: str, precision: str) -> str:
     if refusal(strategy, precision):
         return "refused"
     places = []
-    if (strategy, precision) in TESTED:
+    if (strategy, precision) in TESTED + APART:
         places.append("1 CPU process" if strategy == "single_device" else "2 CPU processes")
     if (strategy, precision) in ON_ONE_GPU:
         places.append("1 GPU")

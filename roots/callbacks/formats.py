@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from roots.optim import MasterWeights
+from roots.strategies.zero_optimizer import ZeroOptimizer
 
 
 def number_formats(trainer: Any, module: Any) -> dict[str, str]:
@@ -24,7 +25,9 @@ def number_formats(trainer: Any, module: Any) -> dict[str, str]:
     trained = [p for p in module.parameters() if p.requires_grad]
     optimizer = trainer.optimizers[0]
     state: str = module.optimizer_builder.state_format(optimizer)
-    if isinstance(optimizer, MasterWeights):
+    if isinstance(optimizer, ZeroOptimizer):  # its parts may lie elsewhere between steps
+        state = "float32"
+    if isinstance(optimizer, (MasterWeights, ZeroOptimizer)):
         state += ", and float32 master weights"
     gradients = named(p.dtype for p in trained)
     summed = trainer.strategy.reduces_in

@@ -121,8 +121,9 @@ def reading_is_free(device: torch.device) -> bool:
 
 
 def _local(parameter: Tensor) -> Tensor:
-    """Gives the part of a sharded parameter that this rank holds."""
-    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
+    """Gives the part of a sharded parameter that this rank holds, under DeepSpeed's stage 3 too."""
+    part: Tensor = getattr(parameter, "ds_tensor", parameter)
+    return part.to_local() if hasattr(part, "to_local") else part
 
 
 def whence(trainer: Any, report: Any) -> str:

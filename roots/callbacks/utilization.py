@@ -13,6 +13,7 @@ import torch
 
 from roots.networks import count_flops
 from roots.precision import device_peak, measured_peak
+from roots.strategies import StepStrategy
 
 MFU = "train/mfu"
 OF_MATMUL_PEAK = "train/fraction_of_matmul_peak"
@@ -54,7 +55,7 @@ def utilization_of(trainer: Any, module: Any) -> Utilization:
     if not data.same_lengths:
         return Utilization()
     flops = count_flops(
-        module.trainable.network,
+        network_with_shapes(module, trainer.strategy),
         seq_len=data.seq_len,
         causal=module.causal,
         labelled_fraction=data.labelled_fraction,
@@ -72,6 +73,18 @@ def utilization_of(trainer: Any, module: Any) -> Utilization:
     if known is None:
         return Utilization()
     return Utilization(MFU, flops.per_trained_token, known * trainer.world_size)
+
+
+def network_with_shapes(module: Any, strategy: StepStrategy) -> Any:
+    """Gives a module's network, or an empty one like it where the own one's weights are away."""
+    network = module.trainable.network
+    if not strategy.hides_weights:
+        return network
+    empty = module.builder.empty(network.config, module.head)
+    trained = {name: p.requires_grad for name, p in network.named_parameters()}
+    for name, parameter in empty.named_parameters():
+        parameter.requires_grad_(trained[name])
+    return empty
 
 
 def share_in_words(measured: dict[str, float]) -> str:

@@ -39,6 +39,8 @@ class WeightAverage(L.Callback):
         keeps the average in the weights' own format.
     """
 
+    reads_all_weights = True
+
     def __init__(
         self,
         *,

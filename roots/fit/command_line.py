@@ -105,6 +105,8 @@ class CommandLine(LightningCLI):
             cause = error.__cause__ or error
             if isinstance(cause, ConfigError):
                 raise cause from None
+            if told := refusal_of_a_class(str(error)):
+                raise ConfigError(told) from error
             raise
         assert isinstance(trainer, Trainer)
         self.trainer = trainer
@@ -153,8 +155,7 @@ def readable(message: str, flags: Sequence[str] = ()) -> str:
         message: What jsonargparse says.
         flags: The flags that there are, to find the one that was meant.
     """
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    text = " ".join(line for line in lines if line and not line.startswith(NOISE)).rstrip(".")
+    text = _without_noise(message).rstrip(".")
     if missing := re.match(r"the following arguments are required: (.+)", text):
         return (
             f"The configuration lacks {missing[1]}. Give a run file that has it (--config"
@@ -169,6 +170,24 @@ def readable(message: str, flags: Sequence[str] = ()) -> str:
         f"{text}. Run `roots fit --help`, or `roots fit --model.help CLASS`, for the names, and"
         " add --print_config to see what was read."
     )
+
+
+def refusal_of_a_class(message: str) -> str:
+    """Gives what a class said when it refused its arguments, where a name would do as well.
+
+    jsonargparse tries the name, then the class, and tells of both failures in one text.
+
+    Args:
+        message: What jsonargparse says; an empty string is given for any other.
+    """
+    if not message.startswith("Does not validate against any of the Union subtypes"):
+        return ""
+    return _without_noise(message).replace("Expected a <class 'str'>", "").strip()
+
+
+def _without_noise(message: str) -> str:
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(NOISE))
 
 
 def _refuse_misplaced(config: Any, where: str) -> None:

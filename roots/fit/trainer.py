@@ -48,7 +48,7 @@ class Trainer(L.Trainer):
             several CPUs `ddp`), `single_device`, `ddp`; `fsdp`, which cuts weights,
             gradients and optimizer state over the devices; `hsdp`, the same within each machine;
             `tensor_parallel`, where two devices share the layers of a network, and `fsdp` over such
-            pairs; or a strategy of roots by its class_path.
+            pairs; `deepspeed`, its ZeRO; or a strategy of roots by its class_path.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
         devices: How many devices of this machine, or which; `auto` takes all GPUs, or one CPU.
         num_nodes: Machines.

@@ -240,7 +240,7 @@ def _check(network: PreTrainedModel, ids: Sequence[int], max_tokens: int) -> Non
             "There is no token to start from. Give at least one id; the tokenizer's bos_id"
             " begins a text."
         )
-    size = network.get_input_embeddings().weight.shape[0]
+    size = network.get_input_embeddings().num_embeddings  # the weight itself may be cut
     if not 0 <= min(ids) <= max(ids) < size:
         worst = max(ids) if max(ids) >= size else min(ids)
         raise ConfigError(

@@ -71,6 +71,7 @@ def check_together(module: Any, trainer: Any) -> None:
         precision=trainer.precision_plugin,
         compiled=compiled,
     )
+    strategy.check_run(module, trainer.callbacks)
     if strategy.builds_whole:
         return
     _check_cut_layers(module, strategy)

@@ -14,8 +14,9 @@ from roots.plan.options import best_of, options_of
 from roots.plan.rows import planned_rows
 from roots.plan.target import Target, target_of
 from roots.plan.words import footprint_words, table_of, way_words
+from roots.plan.zero import zero_words
 from roots.precision import PEAKS, PRECISIONS, StepPrecision
-from roots.strategies import DDP, FSDP
+from roots.strategies import DDP, FSDP, DeepSpeed
 from roots.strategies.tensor_parallel import narrowed
 
 
@@ -104,6 +105,8 @@ def memory_of(planner: Planner, trainer: Any) -> tuple[list[tuple[str, str]], st
         footprint = mine.footprint(way, rows)
     except Unknown as error:
         return [("memory", f"not known: {error}")], ""
+    if isinstance(trainer.strategy, DeepSpeed):
+        return [("memory", zero_words(planner, trainer.strategy))], table_of(options, target)
     words = f"{way_words(way)}, micro-batches of {rows}{why}: {footprint_words(footprint, target)}"
     return [("memory", words)], table_of(options, target)
 

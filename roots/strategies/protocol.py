@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,9 @@ class StepStrategy(Strategy, ABC):
 
     builds_whole: bool = True
     """Whether each rank builds the whole network; otherwise `shard` cuts one without weights."""
+
+    hides_weights: bool = False
+    """Whether parameters are empty between their uses, as under DeepSpeed's stage 3."""
 
     def shard(self, trainable: Trainable, fill: Callable[[Give], None]) -> None:
         """Cuts a network on the meta device over the devices, and gives it its weights.
@@ -124,6 +127,9 @@ class StepStrategy(Strategy, ABC):
 
     def check(self, *, optimizer: OptimizerBuilder, precision: Precision, compiled: str) -> None:
         """Raises ConfigError when these do not work together, with what does."""
+
+    def check_run(self, module: Any, callbacks: Sequence[Any]) -> None:
+        """Raises ConfigError for other settings of a module, or callbacks, that do not work."""
 
 
 @torch.no_grad()

@@ -8,11 +8,12 @@ import torch
 
 from roots.errors import ConfigError
 from roots.strategies.ddp import DDP
+from roots.strategies.deepspeed import DeepSpeed
 from roots.strategies.fsdp import FSDP
 from roots.strategies.protocol import StepStrategy
 from roots.strategies.single_device import SingleDevice
 
-STRATEGIES = ("auto", "single_device", "ddp", "fsdp", "hsdp", "tensor_parallel")
+STRATEGIES = ("auto", "single_device", "ddp", "fsdp", "hsdp", "tensor_parallel", "deepspeed")
 
 CUTTING: dict[str, dict[str, Any]] = {
     "fsdp": {},
@@ -46,11 +47,13 @@ def strategy_named(name: str, device: torch.device, n_processes: int) -> StepStr
             f"strategy=single_device cannot use {n_processes} devices."
             " Set trainer.devices to 1, or trainer.strategy to ddp."
         )
-    if name in CUTTING and device.type not in ("cpu", "cuda"):
+    if name in (*CUTTING, "deepspeed") and device.type not in ("cpu", "cuda"):
         raise ConfigError(
-            f"strategy={name} cannot cut weights over devices of the kind {device.type}. Set"
+            f"strategy={name} cannot cut a run over devices of the kind {device.type}. Set"
             " trainer.accelerator to gpu or cpu, or trainer.strategy to auto."
         )
+    if name == "deepspeed":
+        return DeepSpeed()
     if name in CUTTING:
         return FSDP(**CUTTING[name])
     if name == "ddp" or n_processes > 1:

@@ -71,6 +71,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
 
     class Strategy:
         root_device = torch.device("cuda", 0)
+        hides_weights = False
 
     class Precision:
         products = torch.bfloat16

@@ -147,8 +147,8 @@ class PowerCut(L.Callback):
             raise RuntimeError("power cut")
 
 
-def interrupted_and_resumed(config: dict) -> tuple[list, list]:
-    overrides = {**FSDP, "trainer.deterministic": True, "trainer.checkpoint_every_steps": 4}
+def interrupted_and_resumed(config: dict, strategy: dict[str, Any]) -> tuple[list, list]:
+    overrides = {**strategy, "trainer.deterministic": True, "trainer.checkpoint_every_steps": 4}
     _, undisturbed = train(config, overrides)
     composed = compose(config, overrides)
     composed.trainer.callbacks.insert(0, PowerCut())
@@ -193,7 +193,7 @@ def whole_runs(shards: Path, folder: Path) -> dict[Any, Any]:
         overrides = {**FSDP, "trainer.precision": precision}
         done[precision] = train(changed(shards, folder), overrides)
     done["muon"] = train(changed(shards, folder, optimizer=MUON), FSDP)
-    done["resumed"] = interrupted_and_resumed(changed(shards, folder))
+    done["resumed"] = interrupted_and_resumed(changed(shards, folder), FSDP)
     return done
 
 
