@@ -12,7 +12,7 @@ from pathlib import Path
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- strategies: tests/combinations.py -->", "<!-- end of strategies -->"
 
-STRATEGIES = ("single_device", "ddp", "fsdp", "hsdp")
+STRATEGIES = ("single_device", "ddp", "fsdp", "hsdp", "tensor_parallel")
 PRECISIONS = ("32", "bf16-mixed", "bf16-true", "16-mixed")
 ON_ONE_GPU: frozenset[tuple[str, str]] = frozenset()
 """What was trained on a GPU, by whom has one: none yet."""
@@ -20,7 +20,7 @@ ON_ONE_GPU: frozenset[tuple[str, str]] = frozenset()
 TESTED: tuple[tuple[str, str], ...] = (
     *(("single_device", precision) for precision in PRECISIONS),
     *(("ddp", precision) for precision in PRECISIONS),
-    *((cut, p) for cut in ("fsdp", "hsdp") for p in ("32", "bf16-mixed", "bf16-true")),
+    *((cut, p) for cut in ("fsdp", "hsdp", "tensor_parallel") for p in PRECISIONS),
 )
 """Strategy and precision of the runs that `test_combinations.py` trains on CPUs."""
 
