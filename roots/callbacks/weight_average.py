@@ -59,7 +59,7 @@ class WeightAverage(L.Callback):
 
     # -- keeping it ----------------------------------------------------------------------------
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begins with the weights, or where the checkpoint's average lies elsewhere, brings it."""
         for name, parameter in pl_module.named_parameters():
             kept = self._average.get(name, parameter.detach())

@@ -171,7 +171,7 @@ def averaged_shards() -> list[tuple[Any, Any]]:
     fully_shard(cut, mesh=init_device_mesh("cpu", (2,)))
     callbacks = [WeightAverage(decay=0.6), WeightAverage(decay=0.6)]
     for callback, network in zip(callbacks, (whole, cut), strict=True):
-        callback.on_fit_start(None, network)  # type: ignore[arg-type]
+        callback.on_train_start(None, network)  # type: ignore[arg-type]
         for step in range(3):
             with torch.no_grad():
                 for parameter in network.parameters():

@@ -28,6 +28,7 @@ from roots.fit.predictions import gathered
 from roots.networks import compiled_so_far
 from roots.objectives import NextToken
 from roots.runs import Run
+from roots.strategies import fsdp
 from roots.strategies.sharded_files import read_file, read_whole
 
 MICRO_BATCHES = (1, 2, 4)
@@ -69,6 +70,20 @@ def with_recomputed(mode: str, every: int) -> dict[str, Any]:
     arguments = {"activation_checkpointing": mode, "checkpoint_every_blocks": every}
     strategy = {"class_path": "roots.strategies.FSDP", "init_args": arguments}
     return {"trainer.strategy": strategy, "model.micro_batch_size": 1}
+
+
+def on_the_host() -> dict[str, Any]:
+    arguments = {"cpu_offload": True, "reduce_every_micro_batch": True}
+    return {
+        "trainer.strategy": {"class_path": "roots.strategies.FSDP", "init_args": arguments},
+        "model.micro_batch_size": 1,
+    }
+
+
+def averaged(config: dict) -> dict:
+    average = {"class_path": "roots.callbacks.WeightAverage", "init_args": {"decay": 0.5}}
+    config["trainer"]["callbacks"] = [average]
+    return config
 
 
 def train(config: dict, overrides: dict[str, Any]) -> tuple[str, list[dict[str, str]]]:
@@ -179,6 +194,8 @@ def first_steps(shards: Path, folder: Path) -> dict[Any, Any]:
         done["first", family] = first_step(changed(shards, folder, family=family), FSDP)
     loaded = pretrained(changed(shards, folder), folder.parent / "published")
     done["first", "pretrained"] = first_step(loaded, FSDP)
+    fsdp.check_offload = lambda devices: None  # on a CPU it moves nothing, and does all else
+    done["first", "offload"] = first_step(changed(shards, folder), on_the_host())
     two = {"class_path": "roots.strategies.FSDP", "init_args": {"replicas": 2}}
     overrides = {"trainer.strategy": two, "model.micro_batch_size": 2}
     done["first", "replicas"] = first_step(changed(shards, folder, tied=False), overrides)
@@ -208,6 +225,11 @@ def resumed_runs(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]
             overrides = {**half, "trainer.strategy": strategy, "trainer.precision": precision}
             path, _ = train(changed(shards, folder, optimizer=optimizer), overrides)
             done[name, precision] = go_on(path)
+    for name, strategy in (("shards", SHARDS), ("fsdp", "fsdp")):
+        overrides = {**half, "trainer.strategy": strategy}
+        path, _ = train(averaged(changed(shards, folder)), overrides)
+        done["average", name], done["average there", name] = copy_of(path), evaluated(path)[0]
+        done["average, then", name] = go_on(path)
     for first in ("one", "ddp", "fsdp", "shards"):
         path = copy_of(done["half", first])
         done["then fsdp", first] = go_on(path, "--trainer.strategy=fsdp")
@@ -275,6 +297,9 @@ def alone(shards: Path, folder: Path) -> dict[str, Any]:
     loaded = pretrained(config("first"), folder / "published")
     done["first", "pretrained"] = first_step(loaded, {})
     done["evaluated"] = evaluated(done["half"])
+    done["average"], _ = train(averaged(config("average")), {"trainer.max_steps": 3})
+    done["average there"] = evaluated(done["average"])[0]
+    done["average, then"] = go_on(copy_of(done["average"]))
     return done
 
 
@@ -329,6 +354,10 @@ def test_summing_after_every_micro_batch_makes_the_same_gradient(
     sharded: dict, alone: dict
 ) -> None:
     assert_same_gradient(sharded["first", "often"]["gradient"], alone["first", True]["gradient"])
+
+
+def test_weights_that_lie_on_the_host_make_the_same_gradient(sharded: dict, alone: dict) -> None:
+    assert_same_gradient(sharded["first", "offload"]["gradient"], alone["first", True]["gradient"])
 
 
 def test_copies_make_the_gradient_of_one_device(sharded: dict, alone: dict) -> None:
@@ -471,6 +500,18 @@ def test_validation_and_prediction_of_two_ranks_are_those_of_one(
         assert row == pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["shards", "fsdp"])
+def test_the_average_of_sharded_weights_is_measured_saved_and_gone_on_with(
+    sharded: dict, alone: dict, name: str
+) -> None:
+    here = sharded["average there", name]
+    assert here == pytest.approx(alone["average there"], rel=1e-5)
+    assert here["val/loss"] != pytest.approx(alone["evaluated"][0]["val/loss"], rel=1e-5)
+    assert_close(sharded["average, then", name], alone["average, then"], rtol=1e-5)
+    rows = go_on(copy_of(sharded["average", name]), "--trainer.strategy=single_device")
+    assert_close(rows, alone["average, then"], rtol=1e-5)
+
+
 def test_an_interrupted_sharded_run_goes_on_bitwise(sharded: dict) -> None:
     undisturbed, resumed_rows = sharded["resumed"]
     assert undisturbed == resumed_rows
@@ -530,8 +571,6 @@ def test_compiled_blocks_make_the_gradient_of_one_device(
 
 def killed_in_its_second_save(config: dict, folder: Path) -> None:
     """Rank 1 has written its shard when rank 0 is killed; nothing is renamed then."""
-    from roots.strategies import fsdp
-
     write, saves = fsdp.write_shards, []
 
     def dies(checkpoint: Any, path: Path, *, first: bool) -> None:

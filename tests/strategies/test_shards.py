@@ -37,6 +37,7 @@ def against_torch() -> int:
     for mesh, ways in (
         (init_device_mesh("cpu", (4,)), [Shard(0)]),
         (init_device_mesh("cpu", (2, 2)), [Replicate(), Shard(0)]),
+        (init_device_mesh("cpu", (2, 2)), [Shard(0), Replicate()]),
     ):
         for shape in SHAPES:
             whole = torch.randn(shape, generator=generator)
@@ -62,12 +63,15 @@ def norms() -> list[float]:
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
     found = []
-    for mesh, ways in (
-        (init_device_mesh("cpu", (4,)), [Shard(0)]),
-        (init_device_mesh("cpu", (2, 2)), [Replicate(), Shard(0)]),
+    line, square = init_device_mesh("cpu", (4,)), init_device_mesh("cpu", (2, 2))
+    whole, rows = Replicate(), Shard(0)
+    for mesh, each in (
+        (line, [[rows]] * 4),
+        (square, [[whole, rows]] * 4),
+        (square, [[rows, Shard(1)], [rows, rows], [rows, whole], [whole, whole]]),
     ):
         parameters = []
-        for gradient in gradients():
+        for gradient, ways in zip(gradients(), each, strict=True):
             parameter = nn.Parameter(distribute_tensor(torch.zeros_like(gradient), mesh, ways))
             parameter.grad = distribute_tensor(gradient, mesh, ways)
             parameters.append(parameter)
@@ -81,13 +85,13 @@ def gradients() -> list[torch.Tensor]:
 
 
 def test_tensors_are_cut_placed_and_gathered_as_torch_does(four: list) -> None:
-    assert [compared for compared, _ in four] == [2 * len(SHAPES)] * 4
+    assert [compared for compared, _ in four] == [3 * len(SHAPES)] * 4
 
 
-def test_the_norm_is_that_of_whole_gradients_on_every_rank_and_over_copies(four: list) -> None:
+def test_the_norm_is_that_of_whole_gradients_however_each_of_them_is_cut(four: list) -> None:
     expected = math.sqrt(math.fsum(float(g.double().square().sum()) for g in gradients()))
     for _, found in four:
-        assert found == pytest.approx([expected, expected], rel=1e-6)
+        assert found == pytest.approx([expected] * 3, rel=1e-6)
 
 
 def test_without_a_gradient_the_norm_is_zero() -> None:
