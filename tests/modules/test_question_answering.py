@@ -24,6 +24,7 @@ from roots.errors import ConfigError, DataError
 from roots.fit import compose, load
 from roots.fit.compose import Composed, resumed
 from roots.modules import QuestionAnswering
+from roots.networks.root import Root
 from roots.objectives import Spans
 from roots.runs import Run
 
@@ -84,7 +85,7 @@ def test_loss_and_logits_are_those_of_transformers_own_head_for_each_row_alone(
     torch.testing.assert_close(score.loss / score.n_labels, mean, rtol=1e-5, atol=1e-6)
 
 
-class Oracle(torch.nn.Module):
+class Oracle(Root):
     """Knows the labels: one for the answer's tokens in the windows that hold it, else for none."""
 
     def __init__(self, split: Any) -> None:
