@@ -21,13 +21,7 @@ from roots.networks import Give, Trainable
 from roots.optim import AdamW, OptimizerBuilder
 from roots.precision import BF16Mixed, BF16True, Float32
 from roots.strategies.ddp import DDP
-from roots.strategies.deepspeed_config import (
-    ZERO,
-    check_places,
-    merged,
-    read_config,
-    zero_block,
-)
+from roots.strategies.deepspeed_config import ZERO, check_places, merged, read_config, zero_block
 from roots.strategies.filling import Placing
 from roots.strategies.sharded_files import replaced
 from roots.strategies.zero import check_disk, gather, package, start_engine
@@ -39,6 +33,9 @@ FORMATS: tuple[type[Precision], ...] = (Float32, BF16Mixed, BF16True)
 IN_FLOAT32 = {"communication_data_type": "fp32", "data_types": {"grad_accum_dtype": "fp32"}}
 """Gradients are summed over micro-batches and ranks in float32, whatever the weights are in."""
 
+LARGEST_BUCKET = 500_000_000
+"""Values that are summed over the ranks at once: DeepSpeed's own choice."""
+
 
 class DeepSpeed(DDP):
     """DeepSpeed's ZeRO: optimizer state, gradients and weights are cut over the ranks.
@@ -46,9 +43,8 @@ class DeepSpeed(DDP):
     Every rank reads its share of the step, as with DDP. The network is built whole on each device,
     by its own initialisation, and then cut, so it must fit there once, without gradients; `fsdp`
     cuts it before it has weights. Checkpoints are those of one device, plain tensors that any
-    strategy on any number of devices goes on from: DeepSpeed's own pickled files are neither
-    written nor read. Lightning's strategy of the name is not used: it runs on GPUs only, draws
-    other weights under stage 3, and clips and saves in its own way.
+    strategy on any number of devices goes on from: DeepSpeed's pickled files are neither written
+    nor read. Lightning's strategy of the name runs on GPUs only and draws other weights.
 
     Args:
         stage: What is cut: 1, the optimizer's state; 2, gradients too; 3, weights too.
@@ -202,7 +198,8 @@ class DeepSpeed(DDP):
         module: Any = self.lightning_module
         optimizer = module.optimizer_builder.build(module.trainable)
         parameters = [list(group["params"]) for group in optimizer.param_groups]
-        deepspeed, config = self._package, self._full_config(module.clip_norm)
+        n_trained = sum(p.numel() for group in parameters for p in group)
+        deepspeed, config = self._package, self._full_config(module.clip_norm, n_trained)
         if "nvme" in json.dumps(self.zero):
             check_disk(deepspeed)
         self.engine = start_engine(
@@ -217,15 +214,20 @@ class DeepSpeed(DDP):
         self.lr_scheduler_configs = []
         module.remarks.append(f"deepspeed: {json.dumps(config)}")
 
-    def _full_config(self, clip_norm: float) -> dict[str, Any]:
-        """Gives all that DeepSpeed is told, with what the run says itself."""
+    def _full_config(self, clip_norm: float, n_trained: int) -> dict[str, Any]:
+        """Gives all that DeepSpeed is told, with what the run says itself.
+
+        A bucket has room for every value that is trained and for no more, unless the user says
+        otherwise: it is filled with numbers where a run is to be repeatable, 2 GB by default.
+        """
         run = {
             "train_micro_batch_size_per_gpu": 1,  # it only counts rows with it
             "gradient_accumulation_steps": 1,  # `micro_batch` says which is the last
             "gradient_clipping": 0.0 if math.isinf(clip_norm) else clip_norm,
             "bf16": {"enabled": type(self.precision_plugin) is BF16True},
         }
-        return merged({**IN_FLOAT32, **run}, self.deepspeed_config)
+        buckets = {"reduce_bucket_size": min(n_trained, LARGEST_BUCKET)}
+        return merged({**IN_FLOAT32, **run, ZERO: buckets}, self.deepspeed_config)
 
     @property
     def reduces_in(self) -> torch.dtype | None:  # type: ignore[override]

@@ -137,7 +137,8 @@ class ZeroOptimizer(Optimizer):
         for number, parameter in enumerate(itertools.chain(*self.parameters)):
             whole = {name: self._whole(parameter, name) for name in names}
             if keep and whole:
-                step = {"step": torch.as_tensor(first["step"]).float().cpu()} if first else {}
+                # each its own: an optimizer that is given one counter for all counts them all on it
+                step = {"step": torch.tensor(float(first["step"]))} if first else {}
                 states[number] = {**step, **{name: t.cpu() for name, t in whole.items()}}
         return {"state": states, "param_groups": self._plain_groups()} if keep else {}
 

@@ -134,7 +134,8 @@ def train_leaving_out(config: dict, overrides: dict[str, Any]) -> tuple[str, lis
 
 def counted(config: dict, overrides: dict[str, Any]) -> float:
     """Trains a step, and gives how many operations a token is said to take."""
-    composed = compose(config, {**overrides, "trainer.max_steps": 1, "trainer.val_every_steps": 0})
+    short = {"model.schedule.warmup_steps": 0, "trainer.max_steps": 1}
+    composed = compose(config, {**overrides, **short, "trainer.val_every_steps": 0})
     composed.fit()
     return composed.trainer._recorder._utilization.flops_per_token
 
@@ -320,13 +321,15 @@ def test_the_run_says_that_copies_in_float32_are_stepped(others: dict) -> None:
 
 
 def test_the_loss_is_fused_with_the_head_and_the_run_says_what_deepspeed_was_told(
-    cut: dict,
+    cut: dict, alone: dict
 ) -> None:
     step = cut["first", 3, 1]
     assert step["losses"] == 4
     assert not [remark for remark in step["remarks"] if remark.startswith("loss: plain")]
     (said,) = (r for r in step["remarks"] if r.startswith("deepspeed: "))
-    assert json.loads(said.removeprefix("deepspeed: "))["zero_optimization"]["stage"] == 3
+    told = json.loads(said.removeprefix("deepspeed: "))["zero_optimization"]
+    assert told["stage"] == 3
+    assert told["reduce_bucket_size"] == alone["first"]["all"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
