@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int64
@@ -47,12 +47,16 @@ class BestFitRows:
         """Reads rows: the inputs and the target of each; a negative index is all filler."""
         inputs = np.full((len(indices), self.seq_len), self.filler, dtype=np.int64)
         labels = np.full((len(indices), self.seq_len), IGNORE, dtype=np.int64)
-        for line, index in enumerate(indices.tolist()):
+        pieces = [list(self._pieces(index)) for index in indices.tolist()]
+        closing = iter(
+            self._end_documents([start + size - 1 for row in pieces for start, size in row])
+        )
+        for line, row in enumerate(pieces):
             at = 0
-            for start, size in self._pieces(index):
+            for start, size in row:
                 tokens = self.span.shard.tokens[start : start + size + 1]
                 inputs[line, at : at + size] = tokens[:size]
-                n_targets = size - self._ends_document(start + size - 1)
+                n_targets = size - next(closing)
                 labels[line, at : at + n_targets] = tokens[1 : 1 + n_targets]
                 at += size
         return inputs, labels
@@ -78,7 +82,10 @@ class BestFitRows:
         for piece in range(first, int(self._packed.ends[index])):
             yield int(self._packed.starts[piece]), int(self._packed.sizes[piece])
 
-    def _ends_document(self, token: int) -> bool:
-        """Whether a token is the last of its document, or of the stretch."""
-        ends = self.span.shard.document_ends(token, token + 1)
-        return token + 1 == self.span.stop or bool(len(ends))
+    def _end_documents(self, tokens: Sequence[int]) -> list[bool]:
+        """Whether each token is the last of its document, or of the stretch."""
+        starts = np.array(tokens, dtype=np.int64)
+        found = starts + 1 == self.span.stop
+        found[self.span.shard.all_document_ends(starts, starts + 1)[0]] = True
+        answers: list[bool] = found.tolist()
+        return answers

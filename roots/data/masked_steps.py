@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 from roots.batch import MaskedBatch
 from roots.data.framed_rows import FramedRows, Laid
 from roots.data.joined import Batches
-from roots.data.steps import Share, labelled_bytes
-from roots.data.streams import Drawn, Order, Stream
+from roots.data.steps import Draws, LabelledBytes, Share
+from roots.data.streams import Order, Stream
 from roots.objectives import Key, Masker, row_places
 
 VALIDATION_SEED = -1
@@ -38,7 +38,7 @@ class Hider:
     ) -> None:
         self.rows = rows
         self.masker = masker
-        self.token_bytes = token_bytes
+        self.labelled_bytes = LabelledBytes(token_bytes)
         self.is_cut = is_cut
 
     def batch(
@@ -63,7 +63,7 @@ class Hider:
             labels=torch.from_numpy(hidden.labels),
             samples=torch.from_numpy(samples),
             step=step,
-            n_bytes=torch.from_numpy(labelled_bytes(hidden.labels, self.token_bytes)),
+            n_bytes=torch.from_numpy(self.labelled_bytes.of(hidden.labels)),
             document_ids=None if apart is None else torch.from_numpy(apart),
             places=torch.from_numpy(places),
             lengths=torch.from_numpy(laid.lengths),
@@ -92,14 +92,12 @@ class MaskedSteps(Dataset[MaskedBatch]):
         self, hider: Hider, *, stream: Stream, order: Order, share: Share, seed: int
     ) -> None:
         self.hider = hider
-        self.stream = stream
-        self.order = order
-        self.share = share
+        self.draws = Draws(stream, order, share)
         self.seed = seed
 
     def samples(self, step: int) -> Int64[np.ndarray, " B"]:
         """Gives the rows of this rank's share of a step."""
-        return self._drawn(step).samples
+        return self.draws.of(step).samples
 
     def look_at(self, samples: Int64[np.ndarray, " B"]) -> None:
         """Reads rows and forgets them."""
@@ -107,12 +105,8 @@ class MaskedSteps(Dataset[MaskedBatch]):
 
     def __getitem__(self, step: int) -> MaskedBatch:
         """Reads the share of a step."""
-        samples, epochs = self._drawn(step)
+        samples, epochs = self.draws.of(step)
         return self.hider.batch(samples, epochs, seed=self.seed, step=step)
-
-    def _drawn(self, step: int) -> Drawn:
-        mine = np.ascontiguousarray(self.share.of(self.order.positions(step)))
-        return self.stream.draw(mine)
 
 
 class MaskedEvaluation(Dataset[MaskedBatch]):

@@ -40,12 +40,18 @@ class AheadLoader(DataLoader[T]):
     """A DataLoader whose next item is read, and pinned, while the present one is used.
 
     A read from cold storage costs a wait per row; a thread hides it without a copy of this process.
+    An item is a batch as it is: there is nothing to collate, so torch's own iterator is left out.
     """
 
     def __iter__(self) -> Iterator[T]:  # type: ignore[override]
         """Starts over; nothing is read before the first item is asked for."""
-        pins = self.pin_memory and torch.cuda.is_available()
-        return read_ahead(super().__iter__(), prepare=_use_this_device() if pins else None)
+        assert self.batch_size is None
+        assert self.num_workers == 0
+        items: Iterator[Any] = map(self.dataset.__getitem__, self.sampler)
+        if not (self.pin_memory and torch.cuda.is_available()):
+            return read_ahead(items)
+        pinned = (item.pin_memory() for item in items)
+        return read_ahead(pinned, prepare=_use_this_device())
 
 
 def _use_this_device() -> Callable[[], None]:

@@ -13,9 +13,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from roots.batch import IGNORE, TokenBatch
 from roots.data.joined import Batches
 from roots.data.read_ahead import AheadLoader
-from roots.data.streams import Order, Stream
+from roots.data.streams import Drawn, Order, Stream
 from roots.data.windows import TokenRows
-from roots.errors import ConfigError
+from roots.errors import ConfigError, DataError
+
+PLACES_AT_ONCE = 4096
+"""Places of the stream that are drawn in one go, over some steps."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,47 @@ def share_of(
     return Share(rank, sequences_per_step // ranks, ranks)
 
 
+class Draws:
+    """Gives the rows of this rank's share of each step.
+
+    They are drawn for many steps at once: numpy takes hardly longer for thousands of places than
+    for the few of one step. They are of few epochs, each of which is permuted by itself.
+
+    Args:
+        stream: Which row comes at which place.
+        order: Which places a step has.
+        share: This rank's part of them.
+    """
+
+    def __init__(self, stream: Stream, order: Order, share: Share) -> None:
+        self.stream = stream
+        self.order = order
+        self.share = share
+        at_once = min(
+            PLACES_AT_ONCE // share.rows, stream.shortest_epoch // (share.rows * share.ranks)
+        )
+        self._steps_at_once = max(1, at_once)
+        self._known: tuple[int, list[Drawn]] = (-1, [])
+
+    def of(self, step: int) -> Drawn:
+        """Gives the rows of the share of a step."""
+        block, nth = divmod(step, self._steps_at_once)
+        known, drawn = self._known  # read and set as one: two iterators are two threads
+        if block != known:
+            drawn = self._draw(block * self._steps_at_once)
+            self._known = (block, drawn)
+        samples, epochs = drawn[nth]
+        return Drawn(samples.copy(), epochs.copy())
+
+    def _draw(self, first: int) -> list[Drawn]:
+        steps = range(first, first + self._steps_at_once)
+        places = [self.share.of(self.order.positions(step)) for step in steps]
+        drawn = self.stream.draw(np.concatenate(places))
+        cuts = np.cumsum([len(each) for each in places[:-1]])
+        pairs = zip(np.split(drawn.samples, cuts), np.split(drawn.epochs, cuts), strict=True)
+        return [Drawn(*pair) for pair in pairs]
+
+
 class TrainSteps(Dataset[TokenBatch]):
     """Item n is this rank's share of the n-th optimizer step, a pure function of (seed, n)."""
 
@@ -80,14 +124,12 @@ class TrainSteps(Dataset[TokenBatch]):
         share: Share,
     ) -> None:
         self.rows = rows
-        self.token_bytes = token_bytes
-        self.stream = stream
-        self.order = order
-        self.share = share
+        self.labelled_bytes = LabelledBytes(token_bytes)
+        self.draws = Draws(stream, order, share)
 
     def samples(self, step: int) -> Int64[np.ndarray, " B"]:
         """Gives the rows of this rank's share of a step."""
-        return self.stream.draw(self.share.of(self.order.positions(step))).samples
+        return self.draws.of(step).samples
 
     def look_at(self, samples: Int64[np.ndarray, " B"]) -> None:
         """Reads rows and forgets them."""
@@ -95,7 +137,7 @@ class TrainSteps(Dataset[TokenBatch]):
 
     def __getitem__(self, step: int) -> TokenBatch:
         """Reads the share of a step."""
-        return _batch(self.rows, self.token_bytes, self.samples(step), step)
+        return _batch(self.rows, self.labelled_bytes, self.samples(step), step)
 
 
 class ValidationSteps(Dataset[TokenBatch]):
@@ -110,7 +152,7 @@ class ValidationSteps(Dataset[TokenBatch]):
         share: Share,
     ) -> None:
         self.rows = rows
-        self.token_bytes = token_bytes
+        self.labelled_bytes = LabelledBytes(token_bytes)
         self.batches = batches
         self.share = share
 
@@ -128,7 +170,7 @@ class ValidationSteps(Dataset[TokenBatch]):
 
     def __getitem__(self, index: int) -> TokenBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
-        return _batch(self.rows, self.token_bytes, self.samples(index), index)
+        return _batch(self.rows, self.labelled_bytes, self.samples(index), index)
 
 
 class StepsFrom(Sampler[int]):
@@ -162,28 +204,44 @@ def _look_at(rows: TokenRows, samples: Int64[np.ndarray, " B"]) -> None:
 
 def _batch(
     rows: TokenRows,
-    token_bytes: Int64[np.ndarray, " V"],
+    labelled_bytes: LabelledBytes,
     samples: Int64[np.ndarray, " B"],
     step: int,
 ) -> TokenBatch:
     inputs, labels = rows.read(samples)
-    n_bytes = labelled_bytes(labels, token_bytes)
     return TokenBatch(
         input_ids=torch.from_numpy(inputs),
         labels=torch.from_numpy(labels),
         samples=torch.from_numpy(samples),
         step=step,
-        n_bytes=torch.from_numpy(n_bytes),
+        n_bytes=torch.from_numpy(labelled_bytes.of(labels)),
         document_ids=torch.from_numpy(rows.document_ids(samples)) if rows.apart else None,
     )
 
 
-def labelled_bytes(
-    labels: Int64[np.ndarray, "B T"], token_bytes: Int64[np.ndarray, " V"]
-) -> Int64[np.ndarray, " B"]:
-    """Counts the UTF-8 bytes that the labelled tokens of each row stand for."""
-    labelled = labels != IGNORE
-    n_bytes: Int64[np.ndarray, " B"] = np.where(
-        labelled, token_bytes[np.where(labelled, labels, 0)], 0
-    ).sum(1)
-    return n_bytes
+class LabelledBytes:
+    """Counts the UTF-8 bytes that the labelled tokens of rows stand for.
+
+    Args:
+        token_bytes: Those of each token, (V,).
+    """
+
+    def __init__(self, token_bytes: Int64[np.ndarray, " V"]) -> None:
+        self._n_tokens = len(token_bytes)
+        # IGNORE is negative, so it finds the first of the zeros behind them
+        self._table = np.append(token_bytes, np.zeros(-IGNORE, dtype=np.int64))
+
+    def of(self, labels: Int64[np.ndarray, "B T"]) -> Int64[np.ndarray, " B"]:
+        """Counts the bytes of each row.
+
+        Raises:
+            DataError: A label is no token of the vocabulary.
+        """
+        most = int(labels.max(initial=IGNORE))
+        if most >= self._n_tokens:
+            raise DataError(
+                f"The data hold the id {most:,}, but the tokenizer has {self._n_tokens:,} tokens."
+                " Give the tokenizer that made the ids, or build the shards again with it."
+            )
+        n_bytes: Int64[np.ndarray, " B"] = self._table.take(labels).sum(1)
+        return n_bytes

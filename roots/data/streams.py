@@ -29,6 +29,10 @@ class Drawn(NamedTuple):
 class Stream(Protocol):
     """An endless stream of rows; what comes at a place is known without what is before it."""
 
+    @property
+    def shortest_epoch(self) -> int:
+        """The fewest rows after which a corpus is shuffled anew."""
+
     def draw(self, places: Int64[np.ndarray, " S"]) -> Drawn:
         """Gives the rows at places of the stream, counted from 0."""
 
@@ -44,6 +48,11 @@ class Shuffled:
     def __init__(self, n_rows: int, seed: int) -> None:
         self.n_rows = n_rows
         self.seed = seed
+
+    @property
+    def shortest_epoch(self) -> int:
+        """The rows after which they are shuffled anew."""
+        return self.n_rows
 
     def draw(self, places: Int64[np.ndarray, " S"]) -> Drawn:
         """Gives the rows at places of the stream."""
@@ -64,6 +73,11 @@ class Blended:
         self.blend = blend
         self.streams = [Shuffled(n, _seed_of(name, seed)) for name, n in n_rows.items()]
         self._firsts = np.cumsum([0, *n_rows.values()])
+
+    @property
+    def shortest_epoch(self) -> int:
+        """The fewest rows after which a corpus is shuffled anew."""
+        return min(stream.n_rows for stream in self.streams)
 
     def draw(self, places: Int64[np.ndarray, " S"]) -> Drawn:
         """Gives the rows at places of the stream."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Int64
 
 from roots.batch import IGNORE
@@ -95,38 +96,49 @@ class Windows:
         self, indices: Int64[np.ndarray, " B"]
     ) -> tuple[Int64[np.ndarray, "B T"], Int64[np.ndarray, "B T"]]:
         """Reads windows: the inputs and the target of each; a negative index is all filler."""
-        inputs = np.full((len(indices), self.seq_len), self.filler, dtype=np.int64)
-        labels = np.full((len(indices), self.seq_len), IGNORE, dtype=np.int64)
-        for row, index in enumerate(indices):
-            if index >= 0:
-                self._fill(inputs[row], labels[row], int(index))
+        starts, stops = self._inputs(indices)
+        tokens = np.zeros((len(indices), self.seq_len + 1), dtype=self.span.shard.dtype)
+        for row, start, stop in zip(tokens, starts.tolist(), stops.tolist(), strict=True):
+            if start < stop:
+                self._fill(row, start, stop + 1)
+        inputs, labels = tokens[:, :-1].astype(np.int64), tokens[:, 1:].astype(np.int64)
+        rows, ends = self.span.shard.all_document_ends(starts, stops)
+        labels[rows, ends - starts[rows]] = IGNORE
+        if behind := self._behind(starts, stops):
+            inputs[behind], labels[behind] = self.filler, IGNORE
         return inputs, labels
 
     def document_ids(self, indices: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, "B T"]:
         """Numbers the documents within each window, in its inputs; -1 is filler."""
-        ids = np.full((len(indices), self.seq_len), -1, dtype=np.int64)
-        for row, index in enumerate(indices):
-            if index >= 0:
-                start, stop = self._inputs(int(index))
-                begins = np.zeros(stop - start, dtype=np.int64)
-                ends = self.span.shard.document_ends(start, stop - 1)
-                begins[ends + 1 - start] = 1
-                ids[row, : stop - start] = begins.cumsum()
+        starts, stops = self._inputs(indices)
+        rows, ends = self.span.shard.all_document_ends(starts, np.maximum(stops - 1, starts))
+        begins = np.zeros((len(indices), self.seq_len), dtype=np.int64)
+        begins[rows, ends + 1 - starts[rows]] = 1
+        ids: Int64[np.ndarray, "B T"] = begins.cumsum(1)
+        if behind := self._behind(starts, stops):
+            ids[behind] = -1
         return ids
 
     def document_of(self, index: int) -> int:
         """Gives the number of the document that window `index` starts in."""
         return self.span.shard.document_of(self.span.start + index * self.seq_len)
 
-    def _fill(
-        self, inputs: Int64[np.ndarray, " T"], labels: Int64[np.ndarray, " T"], index: int
-    ) -> None:
-        start, stop = self._inputs(index)
-        tokens = np.asarray(self.span.shard.tokens[start : stop + 1], dtype=np.int64)
-        inputs[: stop - start] = tokens[:-1]
-        labels[: stop - start] = tokens[1:]
-        labels[self.span.shard.document_ends(start, stop) - start] = IGNORE
+    def _fill(self, row: npt.NDArray[np.integer], start: int, stop: int) -> None:
+        row[: stop - start] = self.span.shard.tokens[start:stop]
 
-    def _inputs(self, index: int) -> tuple[int, int]:
-        start = self.span.start + index * self.seq_len
-        return start, min(start + self.seq_len, self.span.stop - 1)  # the targets end at span.stop
+    def _inputs(
+        self, indices: Int64[np.ndarray, " B"]
+    ) -> tuple[Int64[np.ndarray, " B"], Int64[np.ndarray, " B"]]:
+        """Gives where the inputs of windows start and stop; those of a negative index are none."""
+        starts = self.span.start + np.maximum(indices, 0) * self.seq_len
+        ends = np.minimum(starts + self.seq_len, self.span.stop - 1)  # targets end at span.stop
+        return starts, np.where(indices < 0, starts, ends)
+
+    def _behind(
+        self, starts: Int64[np.ndarray, " B"], stops: Int64[np.ndarray, " B"]
+    ) -> tuple[Int64[np.ndarray, " N"], ...]:
+        """Gives the rows and columns of the places behind the inputs; nothing without any."""
+        sizes = stops - starts
+        if sizes.min(initial=self.seq_len) == self.seq_len:
+            return ()
+        return np.nonzero(np.arange(self.seq_len) >= sizes[:, None])
