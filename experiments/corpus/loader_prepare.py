@@ -20,13 +20,15 @@ VOCABULARY = 8192
 def all_but_litdata(work: Path, n_rows: int, seq_len: int) -> None:
     """Writes shards for roots, a plain file for the memmap loop and a data set for Hugging Face."""
     made = work / "made.json"
-    asked = {"n_rows": n_rows, "seq_len": seq_len}
+    asked = {"n_rows": n_rows, "seq_len": seq_len, "with_targets": True}
     if made.exists() and json.loads(made.read_text()) == asked:
         return
     tokens = drawn(n_rows * seq_len + 1)
     tokens.tofile(work / "tokens.bin")
     _write_shards(work, tokens)
     _write_arrow(work / "arrow", tokens[:-1].reshape(n_rows, seq_len))
+    overlapping = np.lib.stride_tricks.sliding_window_view(tokens, seq_len + 1)[::seq_len]
+    _write_arrow(work / "arrow-with-targets", overlapping)
     made.write_text(json.dumps(asked))
 
 
