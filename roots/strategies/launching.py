@@ -30,6 +30,9 @@ class ScriptLauncher(_SubprocessScriptLauncher):
     ) -> Any:
         """Starts the other ranks, and calls a function.
 
+        One process alone is told nothing by environment variables: they would stay, and a later run
+        of several would take itself for one that was started with them.
+
         Raises:
             ConfigError: There is no command that they could be started by.
         """
@@ -40,6 +43,8 @@ class ScriptLauncher(_SubprocessScriptLauncher):
                 " for anything else set trainer.devices to 1, or use the command line (roots"
                 " validate, test, predict)."
             )
+        if self.num_processes * self.num_nodes == 1:
+            return function(*args, **kwargs)
         return super().launch(function, *args, trainer=trainer, **kwargs)
 
 

@@ -54,10 +54,14 @@ def test_only_fit_starts_processes_and_another_verb_says_what_to_do(
         composed.trainer.fit(composed.model, datamodule=composed.data)
 
 
-def test_one_device_is_trained_on_here(config: dict[str, Any]) -> None:
-    composed = compose(config, {"trainer.max_steps": 3})
+@pytest.mark.parametrize("strategy", ["auto", "ddp"])
+def test_one_device_is_trained_on_here_and_leaves_nothing_for_a_later_run(
+    config: dict[str, Any], strategy: str
+) -> None:
+    composed = compose(config, {"trainer.max_steps": 3, "trainer.strategy": strategy})
     composed.fit()
     assert composed.trainer.global_step == 3
+    assert not {"LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"} & os.environ.keys()
 
 
 @pytest.mark.slow
