@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import ConfigError
 from roots.fit import compose
+from roots.strategies.launching import ScriptLauncher
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,14 +56,17 @@ def test_only_fit_starts_processes_and_another_verb_says_what_to_do(
         composed.trainer.fit(composed.model, datamodule=composed.data)
 
 
-@pytest.mark.parametrize("strategy", ["auto", "ddp"])
-def test_one_device_is_trained_on_here_and_leaves_nothing_for_a_later_run(
-    config: dict[str, Any], strategy: str
-) -> None:
-    composed = compose(config, {"trainer.max_steps": 3, "trainer.strategy": strategy})
+def test_one_device_is_trained_on_here(config: dict[str, Any]) -> None:
+    composed = compose(config, {"trainer.max_steps": 3})
     composed.fit()
     assert composed.trainer.global_step == 3
-    assert not {"LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"} & os.environ.keys()
+
+
+def test_one_process_leaves_nothing_that_a_later_run_of_several_would_take_for_its_own() -> None:
+    launcher = ScriptLauncher(LightningEnvironment(), num_processes=1, num_nodes=1)
+    before = dict(os.environ)
+    assert launcher.launch(lambda number: number + 1, 6) == 7
+    assert dict(os.environ) == before
 
 
 @pytest.mark.slow
