@@ -125,11 +125,16 @@ def test_a_signal_to_one_rank_stops_all_after_the_next_step(
     assert Run(tmp_path / "tiny" / "0001").last().step == 3
 
 
+def interrupted_where_reading_waits(*arguments: Any) -> str:
+    """The same, as on a device where a look at a number waits for it."""
+    stability.reading_is_free = lambda device: False
+    return interrupted_rank(*arguments)
+
+
 def test_where_a_look_costs_a_wait_the_answer_is_read_two_steps_late(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shards: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(stability, "reading_is_free", lambda device: False)
-    said = run_ranks(interrupted_rank, shards, tmp_path, 1, 4)
+    said = run_ranks(interrupted_where_reading_waits, shards, tmp_path, 1, 4)
     assert all(message.startswith("Stopped at step 5 by") for message in said)
 
 

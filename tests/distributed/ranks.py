@@ -4,42 +4,86 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import socket
+import time
 import traceback
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 
 def run_ranks(
     function: Callable[..., Any], *args: Any, ranks: int = 2, timeout: float = 120
 ) -> list:
-    """Forks `ranks` processes that call `function(*args)`; gives what each returned, by rank."""
+    """Starts `ranks` processes that call `function(*args)`; gives what each returned, by rank.
+
+    They come from a server that has imported roots and has run nothing: a fork of the process
+    of the tests would have its threads' locks and its groups, and whatever else tests left there.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
+    context = server()
+    answers = context.Queue()
+    here = (dict(os.environ), Path.cwd())
     processes = [
-        context.Process(target=_rank, args=(function, rank, ranks, port, queue, args))
+        context.Process(target=_rank, args=(function, rank, ranks, port, answers, here, args))
         for rank in range(ranks)
     ]
     for process in processes:
         process.start()
+    given: dict[int, tuple[bool, Any]] = {}
     try:
-        answers = [queue.get(timeout=timeout) for _ in processes]
+        given = _answers(answers, processes, timeout)
     finally:
         for process in processes:
-            process.join(10)
+            process.join(10 if len(given) == len(processes) else 0)
             process.kill()
-    failed = [answer[2] for answer in answers if answer[1] == "failed"]
+    failed = [answer for done, answer in given.values() if not done]
     assert not failed, failed[0]
-    return [answer[2] for answer in sorted(answers, key=lambda answer: answer[0])]
+    silent = {rank: process.exitcode for rank, process in enumerate(processes) if rank not in given}
+    assert not silent, f"no answer within {timeout} s; exit codes by rank: {silent}"
+    return [given[rank][1] for rank in range(ranks)]
+
+
+def server() -> ForkServerContext:
+    """A server of processes that have what a fit imports."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["roots.fit", "roots.modules", "roots.data", "pytest"])
+    return context
+
+
+def _answers(answers: Any, processes: list, timeout: float) -> dict[int, tuple[bool, Any]]:
+    """Waits for every rank, or until one has died without an answer: the others wait for it."""
+    given: dict[int, tuple[bool, Any]] = {}
+    end = time.monotonic() + timeout
+    while len(given) < len(processes) and time.monotonic() < end:
+        dead = {rank for rank, process in enumerate(processes) if process.exitcode is not None}
+        try:
+            rank, *answer = answers.get(timeout=1)
+            given[rank] = (answer[0], answer[1])
+        except queue.Empty:
+            if dead - set(given):
+                break
+    return given
 
 
 def _rank(
-    function: Callable[..., Any], rank: int, ranks: int, port: int, queue: Any, args: tuple
+    function: Callable[..., Any],
+    rank: int,
+    ranks: int,
+    port: int,
+    answers: Any,
+    here: tuple[dict[str, str], Path],
+    args: tuple,
 ) -> None:
+    environment, folder = here
+    os.environ.clear()
     os.environ.update(
+        environment,
         RANK=str(rank),
         LOCAL_RANK=str(rank),
         GROUP_RANK="0",
@@ -50,10 +94,15 @@ def _rank(
         TORCHELASTIC_RUN_ID="test",
         OMP_NUM_THREADS="1",
     )
-    import torch
-
-    torch.set_num_threads(1)
+    os.chdir(folder)
     try:
-        queue.put((rank, "done", function(*args)))
+        import torch
+
+        from roots.callbacks import recorder
+        from roots.evaluation import draw_run
+
+        torch.set_num_threads(1)
+        recorder.run_page = SimpleNamespace(report_run=draw_run)  # as conftest.py does
+        answers.put((rank, True, function(*args)))
     except BaseException:
-        queue.put((rank, "failed", traceback.format_exc()))
+        answers.put((rank, False, traceback.format_exc()))

@@ -11,7 +11,6 @@ from combinations import APART, PRECISIONS, STRATEGIES, TESTED, refusal, table, 
 from ranks import run_ranks
 from tiny import tiny_config
 
-from roots.callbacks import recorder
 from roots.errors import ConfigError
 from roots.fit import compose
 from roots.strategies.select import STRATEGIES as OFFERED
@@ -23,7 +22,6 @@ ON_TWO = [(strategy, precision) for strategy, precision in TESTED if strategy !=
 
 
 def second_loss(shards: Path, folder: Path, strategy: Any, precision: str) -> float:
-    recorder.draw_run = lambda run: None
     overrides = {**SHORT, "trainer.strategy": strategy, "trainer.precision": precision}
     composed = compose(tiny_config(shards, folder), overrides)
     composed.fit()

@@ -21,7 +21,6 @@ from test_split_invariance import assert_same_gradient, rows_of, series
 from tiny import LLAMA, tiny_config
 from transformers import AutoModelForCausalLM
 
-from roots.callbacks import recorder
 from roots.fit import compose
 from roots.fit.compose import from_run, resumed
 from roots.fit.predictions import gathered
@@ -50,6 +49,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     | {"moe_intermediate_size": 16},
 }
 FSDP = {"trainer.strategy": "fsdp"}
+HALF = {"trainer.max_steps": 3}
+WAYS = (("one", "fsdp"), ("shards", "ddp"))
+MORE_WAYS = (("ddp", "fsdp"), ("fsdp", "fsdp"), ("shards", "fsdp"), ("fsdp", "ddp"))
 
 
 def changed(
@@ -205,47 +207,76 @@ def first_steps(shards: Path, folder: Path) -> dict[Any, Any]:
 def whole_runs(shards: Path, folder: Path) -> dict[Any, Any]:
     long = {**FSDP, "trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
     texts, rows = train_and_sample(shards, folder, long)
-    done: dict[Any, Any] = {"texts": texts, "long": rows}
-    for precision in ("bf16-mixed", "bf16-true"):
-        overrides = {**FSDP, "trainer.precision": precision}
-        done[precision] = train(changed(shards, folder), overrides)
-    done["muon"] = train(changed(shards, folder, optimizer=MUON), FSDP)
-    done["resumed"] = interrupted_and_resumed(changed(shards, folder), FSDP)
+    return {
+        "texts": texts,
+        "long": rows,
+        "muon": train(changed(shards, folder, optimizer=MUON), FSDP),
+        "resumed": interrupted_and_resumed(changed(shards, folder), FSDP),
+    }
+
+
+def in_bfloat16(shards: Path, folder: Path) -> dict[Any, Any]:
+    return {
+        precision: train(changed(shards, folder), {**FSDP, "trainer.precision": precision})
+        for precision in ("bf16-mixed", "bf16-true")
+    }
+
+
+def half_runs(shards: Path, folder: Path) -> dict[Any, Any]:
+    done: dict[Any, Any] = {}
+    for first, strategy in (("fsdp", "fsdp"), ("ddp", "ddp"), ("shards", SHARDS)):
+        overrides = {**HALF, "trainer.strategy": strategy}
+        done["half", first], _ = train(changed(shards, folder), overrides)
     return done
 
 
-def resumed_runs(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
-    done: dict[Any, Any] = {("half", "one"): half_of_one}
-    half = {"trainer.max_steps": 3}
-    for first, strategy in (("fsdp", "fsdp"), ("ddp", "ddp"), ("shards", SHARDS)):
-        overrides = {**half, "trainer.strategy": strategy}
-        done["half", first], _ = train(changed(shards, folder), overrides)
+def in_two_formats(shards: Path, folder: Path) -> dict[Any, Any]:
+    """Gone on with from shards and from a gathered checkpoint."""
+    done: dict[Any, Any] = {}
     for precision, optimizer in (("bf16-true", None), ("32", MUON)):
         for name, strategy in (("shards", SHARDS), ("fsdp", "fsdp")):
-            overrides = {**half, "trainer.strategy": strategy, "trainer.precision": precision}
+            overrides = {**HALF, "trainer.strategy": strategy, "trainer.precision": precision}
             path, _ = train(changed(shards, folder, optimizer=optimizer), overrides)
             done[name, precision] = go_on(path)
+    return done
+
+
+def averaged_runs(shards: Path, folder: Path) -> dict[Any, Any]:
+    done: dict[Any, Any] = {}
     for name, strategy in (("shards", SHARDS), ("fsdp", "fsdp")):
-        overrides = {**half, "trainer.strategy": strategy}
+        overrides = {**HALF, "trainer.strategy": strategy}
         path, _ = train(averaged(changed(shards, folder)), overrides)
         done["average", name], done["average there", name] = copy_of(path), evaluated(path)[0]
         done["average, then", name] = go_on(path)
-    for first in ("one", "ddp", "fsdp", "shards"):
-        path = copy_of(done["half", first])
-        done["then fsdp", first] = go_on(path, "--trainer.strategy=fsdp")
-    done["evaluated"] = evaluated(done["half", "shards"])
-    for first in ("fsdp", "shards"):
-        done["then ddp", first] = go_on(copy_of(done["half", first]), "--trainer.strategy=ddp")
     return done
 
 
-def everything(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
-    """All that two ranks do, in one launch."""
-    recorder.draw_run = lambda run: None  # thirty figures take longer than thirty runs
+def gone_on(halves: dict[str, str], ways: Any) -> dict[Any, Any]:
     return {
+        (first, then): go_on(copy_of(halves[first]), f"--trainer.strategy={then}")
+        for first, then in ways
+    }
+
+
+def everything(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
+    """What two ranks do in the default tests, in one launch."""
+    done = {
         **first_steps(shards, folder / "first"),
         **whole_runs(shards, folder / "whole"),
-        **resumed_runs(shards, folder / "resumed", half_of_one),
+        **half_runs(shards, folder / "half"),
+    }
+    halves = {"one": half_of_one, "shards": done["half", "shards"]}
+    return {**done, **gone_on(halves, WAYS), "evaluated": evaluated(halves["shards"])}
+
+
+def the_rest(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
+    """What two ranks do in the slow tests."""
+    halves = {first: path for (_, first), path in half_runs(shards, folder / "half").items()}
+    return {
+        **in_bfloat16(shards, folder / "bfloat16"),
+        **in_two_formats(shards, folder / "formats"),
+        **averaged_runs(shards, folder / "averaged"),
+        **gone_on({"one": half_of_one, **halves}, MORE_WAYS),
     }
 
 
@@ -283,23 +314,18 @@ def alone(shards: Path, folder: Path) -> dict[str, Any]:
         return changed(shards, folder / "alone" / part, **changes)
 
     done: dict[Any, Any] = {}
-    done["half"], _ = train(config("half"), {"trainer.max_steps": 3})
+    done["half"], _ = train(config("half"), HALF)
     shutil.copytree(checkpoint_of(done["half"]).path, folder / "published")
     for tied in (True, False):
         done["first", tied] = first_step(config("first", tied=tied), {})
     long = {"trainer.max_steps": STEPS, "trainer.val_every_steps": 10}
     done["texts"], done["long"] = train_and_sample(shards, folder / "alone" / "long", long)
-    for precision in ("bf16-mixed", "bf16-true"):
-        done[precision] = train(config(precision), {"trainer.precision": precision})
     done["muon"] = train(config("muon", optimizer=MUON), {})
     for family in FAMILIES:
         done["first", family] = first_step(config("first", family=family), {})
     loaded = pretrained(config("first"), folder / "published")
     done["first", "pretrained"] = first_step(loaded, {})
     done["evaluated"] = evaluated(done["half"])
-    done["average"], _ = train(averaged(config("average")), {"trainer.max_steps": 3})
-    done["average there"] = evaluated(done["average"])[0]
-    done["average, then"] = go_on(copy_of(done["average"]))
     return done
 
 
@@ -309,6 +335,12 @@ def sharded(shards: Path, folder: Path, alone: dict[str, Any]) -> dict[str, Any]
     first, second = run_ranks(everything, shards, folder, alone["half"], timeout=280)
     assert first["long"] == second["long"]
     return first
+
+
+@pytest.fixture(scope="module")
+def more(shards: Path, folder: Path, alone: dict[str, Any]) -> dict[str, Any]:
+    """What two ranks do in the slow tests."""
+    return run_ranks(the_rest, shards, folder / "more", alone["half"], timeout=280)[0]
 
 
 def assert_close(rows: list[dict], expected: list[dict], *, rtol: float) -> None:
@@ -385,10 +417,14 @@ def test_all_ranks_sample_together_what_one_device_samples(sharded: dict, alone:
     assert sharded["texts"] == alone["texts"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_bfloat16_learns_what_one_device_learns(sharded: dict, alone: dict, precision: str) -> None:
+def test_bfloat16_learns_what_one_device_learns(
+    more: dict, alone: dict, shards: Path, tmp_path: Path, precision: str
+) -> None:
     """Eight bits of a product are kept, so a loss of 5.5 may differ by about a hundredth."""
-    ours, theirs = sharded[precision][1], alone[precision][1]
+    ours = more[precision][1]
+    theirs = train(changed(shards, tmp_path), {"trainer.precision": precision})[1]
     for name in ("train/loss", "val/loss"):
         torch.testing.assert_close(series(ours, name), series(theirs, name), rtol=2e-3, atol=0)
     assert series(ours, "train/loss").tolist() != series(alone["long"], "train/loss")[:6].tolist()
@@ -409,16 +445,19 @@ def expected(alone: dict[str, Any]) -> list[dict[str, str]]:
     return go_on(copy_of(alone["half"]))
 
 
-@pytest.mark.parametrize("first", ["one", "ddp", "fsdp", "shards"])
-def test_fsdp_goes_on_from_every_checkpoint(
-    sharded: dict, expected: list[dict], first: str
+@pytest.mark.parametrize(("first", "then"), WAYS)
+def test_a_run_goes_on_under_another_strategy(
+    sharded: dict, expected: list[dict], first: str, then: str
 ) -> None:
-    assert_close(sharded["then fsdp", first], expected, rtol=1e-5)
+    assert_close(sharded[first, then], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("first", ["fsdp", "shards"])
-def test_ddp_goes_on_from_a_sharded_run(sharded: dict, expected: list[dict], first: str) -> None:
-    assert_close(sharded["then ddp", first], expected, rtol=1e-5)
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), MORE_WAYS)
+def test_every_strategy_goes_on_from_every_checkpoint(
+    more: dict, expected: list[dict], first: str, then: str
+) -> None:
+    assert_close(more[first, then], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("first", ["fsdp", "shards"])
@@ -429,10 +468,11 @@ def test_one_process_goes_on_from_a_sharded_run(
     assert_close(rows, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-true", "32"])
-def test_shards_hold_what_a_gathered_checkpoint_holds(sharded: dict, precision: str) -> None:
+def test_shards_hold_what_a_gathered_checkpoint_holds(more: dict, precision: str) -> None:
     """Also with float32 master weights, and with Muon (in float32)."""
-    assert numbers(sharded["shards", precision]) == numbers(sharded["fsdp", precision])
+    assert numbers(more["shards", precision]) == numbers(more["fsdp", precision])
 
 
 def test_shards_put_together_are_bitwise_what_is_gathered(sharded: dict) -> None:
@@ -500,16 +540,25 @@ def test_validation_and_prediction_of_two_ranks_are_those_of_one(
         assert row == pytest.approx(other, rel=1e-4)
 
 
+@pytest.fixture(scope="module")
+def average_of_one(shards: Path, folder: Path) -> tuple[dict[str, float], list[dict[str, str]]]:
+    """What one process measures, and how it goes on."""
+    path, _ = train(averaged(changed(shards, folder / "average")), HALF)
+    return evaluated(path)[0], go_on(copy_of(path))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shards", "fsdp"])
 def test_the_average_of_sharded_weights_is_measured_saved_and_gone_on_with(
-    sharded: dict, alone: dict, name: str
+    more: dict, alone: dict, average_of_one: tuple, name: str
 ) -> None:
-    here = sharded["average there", name]
-    assert here == pytest.approx(alone["average there"], rel=1e-5)
+    measured, then = average_of_one
+    here = more["average there", name]
+    assert here == pytest.approx(measured, rel=1e-5)
     assert here["val/loss"] != pytest.approx(alone["evaluated"][0]["val/loss"], rel=1e-5)
-    assert_close(sharded["average, then", name], alone["average, then"], rtol=1e-5)
-    rows = go_on(copy_of(sharded["average", name]), "--trainer.strategy=single_device")
-    assert_close(rows, alone["average, then"], rtol=1e-5)
+    assert_close(more["average, then", name], then, rtol=1e-5)
+    rows = go_on(copy_of(more["average", name]), "--trainer.strategy=single_device")
+    assert_close(rows, then, rtol=1e-5)
 
 
 def test_an_interrupted_sharded_run_goes_on_bitwise(sharded: dict) -> None:

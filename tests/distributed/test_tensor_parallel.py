@@ -23,7 +23,6 @@ from test_split_invariance import assert_same_gradient, series
 from tiny import LLAMA, tiny_config
 from transformers import AutoModelForCausalLM
 
-from roots.callbacks import recorder
 from roots.fit import compose
 from roots.objectives import NextToken
 from roots.plan.footprint import Way
@@ -73,7 +72,6 @@ def config_of(shards: Path, runs: Path, network: str, **changes: Any) -> dict[st
 
 def steps_of(shards: Path, folder: Path, overrides: dict[str, Any]) -> dict[Any, Any]:
     """The first step and many steps of each network."""
-    recorder.draw_run = lambda run: None
     done: dict[Any, Any] = {}
     for network in NETWORKS:
         config = config_of(shards, folder, network)
@@ -109,7 +107,6 @@ def on_two_ranks(shards: Path, folder: Path) -> dict[Any, Any]:
 
 
 def on_four_ranks(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
-    recorder.draw_run = lambda run: None
     done: dict[Any, Any] = {}
     for network in NETWORKS:
         config = config_of(shards, folder, network)

@@ -131,18 +131,20 @@ def test_steps_are_those_of_any_micro_batch_size_for_every_objective(
     torch.testing.assert_close(found[3], found[8], rtol=2e-5, atol=1e-6, equal_nan=True)
 
 
+def losses_of(config: dict[str, Any], ranks: int) -> list[list[float]]:
+    """Trains on so many ranks; gives the first one's numbers."""
+    composed = compose(config, {"trainer.devices": ranks})
+    run = composed.fit()
+    return numbers(run, *NAMES).tolist() if composed.trainer.is_global_zero else []
+
+
 def test_one_and_two_ranks_make_the_same_steps(config: dict[str, Any], teacher: Path) -> None:
     config = taught(config, teacher, hidden_weight=1.0, hidden_layers="all")
 
-    def train(ranks: int) -> Any:
-        composed = compose(config, {"trainer.devices": ranks})
-        run = composed.fit()
-        return numbers(run, *NAMES).tolist() if composed.trainer.is_global_zero else []
-
-    together, _ = run_ranks(train, 2)
+    together, _ = run_ranks(losses_of, config, 2)
     torch.testing.assert_close(
         torch.tensor(together).double(),
-        torch.tensor(train(1)).double(),
+        torch.tensor(losses_of(config, 1)).double(),
         rtol=1e-5,
         atol=1e-6,
         equal_nan=True,

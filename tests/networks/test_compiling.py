@@ -70,19 +70,20 @@ def test_generated_code_learns_as_plain_code(config: dict, mode: str) -> None:
     assert any((cache_folder() / "compiled").iterdir())
 
 
+def losses_of_a_rank(config: dict) -> list[float]:
+    with torch.compiler.set_stance("default", force_backend="aot_eager"):
+        overrides = {"model.compile": "blocks", "trainer.strategy": "ddp"}
+        overrides["model.network.init_args.attention"] = "tiled"
+        composed = compose(config, overrides)
+        run = composed.fit()
+    with run.metrics_file.open() as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file)]
+
+
 def test_two_ranks_learn_as_one(quick: None, config: dict, tmp_path: Path) -> None:
     alone = losses_of(config, model__compile="blocks", model__network__init_args__attention="tiled")
 
-    def rank() -> list[float]:
-        with torch.compiler.set_stance("default", force_backend="aot_eager"):
-            overrides = {"model.compile": "blocks", "trainer.strategy": "ddp"}
-            overrides["model.network.init_args.attention"] = "tiled"
-            composed = compose(config, overrides)
-            run = composed.fit()
-        with run.metrics_file.open() as file:
-            return [float(row["train/loss"]) for row in csv.DictReader(file)]
-
-    for losses in run_ranks(rank):
+    for losses in run_ranks(losses_of_a_rank, config):
         assert losses == pytest.approx(alone, rel=1e-5)
 
 

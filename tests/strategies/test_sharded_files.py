@@ -149,6 +149,12 @@ def test_a_planted_pickle_is_refused_and_does_nothing(
     assert not (tmp_path / "exploded").exists()
 
 
+def goes_on(run: Path, strategy: str) -> int:
+    """Takes the run up again; gives its last step."""
+    flags = ["--trainer.max_steps=4", f"--trainer.strategy={strategy}"]
+    return resumed(str(run), {}, flags)[0].fit().last().step
+
+
 @pytest.mark.parametrize("strategy", ["single_device", "fsdp"])
 def test_a_run_does_not_go_on_from_a_planted_pickle(
     config: dict, tmp_path: Path, strategy: str
@@ -160,13 +166,9 @@ def test_a_run_does_not_go_on_from_a_planted_pickle(
     torch.save({"global_step": 3, "state_dict": Bomb(tmp_path / "exploded")}, file)
     book.write_text(json.dumps({**json.loads(kept), "files": {}}))  # its sum is planted, too
 
-    def go_on() -> int:
-        flags = ["--trainer.max_steps=4", f"--trainer.strategy={strategy}"]
-        return resumed(str(run.path), {}, flags)[0].fit().last().step
-
     with pytest.raises(AssertionError, match=r"CheckpointError.*trainer\.ckpt cannot be read"):
-        run_ranks(go_on, ranks=1)
+        run_ranks(goes_on, run.path, strategy, ranks=1)
     assert not (tmp_path / "exploded").exists()
     file.write_bytes(whole)
     book.write_text(kept)
-    assert run_ranks(go_on, ranks=1) == [4]
+    assert run_ranks(goes_on, run.path, strategy, ranks=1) == [4]
