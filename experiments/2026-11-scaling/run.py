@@ -4,9 +4,9 @@
     python experiments/2026-11-scaling/run.py --work scaling --rates    # which rates; one seed
     python experiments/2026-11-scaling/run.py --work scaling --dry-run  # tokens and FLOPs
 
-Four Llamas with the corpus, tokenizer and settings of the quickstart, three seeds each. What is in
-`--work` already is not trained again. At the end results.json and scaling.png are written beside
-this script, and the table is printed.
+Four Llamas with the corpus, tokenizer and settings of the quickstart, stepped by Muon, three seeds
+each. What is in `--work` already is not trained again. At the end results.json and scaling.png are
+written beside this script, and the table is printed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ SIZES = {  # width, width inside the feed-forward, layers, heads
     "3M": (192, 512, 7, 3),
     "8M": (288, 768, 8, 4),
 }
-RATE, RATE_WIDTH = 8e-3, 128
-"""The best rate of 2026-11-batch-size, and the width of the network that it was found for."""
+RATE, RATE_WIDTH = 1.6e-2, 128
+"""The best rate of 2026-11-muon, and the width of the network that it was found for."""
 
 
 def parameters(size: str) -> int:
@@ -52,7 +52,10 @@ def settings(size: str, seed: int, learning_rate: float, given: argparse.Namespa
     }
     return {
         **{f"model.network.config.{key}": value for key, value in config.items()},
-        "model.optimizer.learning_rate": learning_rate,
+        "model.optimizer": {
+            "class_path": "roots.optim.Muon",
+            "init_args": {"learning_rate": learning_rate},
+        },
         "model.schedule.init_args": {"warmup_steps": 0, "warmup_fraction": 0.1},
         "model.micro_batch_size": 8,
         "data.sequences_per_step": 16,

@@ -188,6 +188,10 @@ def test_every_config_opens_with_its_command_and_parses(
     (tmp_path / "my_texts" / "a.jsonl").write_text('{"text": "Some text."}\n')
     monkeypatch.setenv("ROOTS_DATA", str(tmp_path / "my_texts"))
     (tmp_path / "my_texts" / "tinyshakespeare.txt").write_text("x")
+    (tmp_path / "my_texts" / "thucnews").mkdir()
+    for name in ("train", "train_more"):
+        rows = "sentence\tlabel\n体验巅峰\t8\n"
+        (tmp_path / "my_texts" / "thucnews" / f"{name}.tsv").write_text(rows, encoding="utf-8")
     head = path.read_text().splitlines()[:4]
     assert [line.split()[1] for line in head[1:]] == ["Costs:", "Expect", "Command:"]
     assert f"roots corpus --config configs/corpus/{path.name}" in head[3]
