@@ -69,6 +69,8 @@ class Unigram(TokenizerPlan):
         """Trains on `texts`; the same texts, in any order, give the same tokenizer.
 
         Of very large texts the 524,288 most frequent words count, and of each word 128 characters.
+        Counting takes about a second per MB of text, fitting 8,192 tokens half a minute and 0.7 GB
+        for 140,000 words, and in proportion more for more.
 
         Raises:
             DataError: The texts are empty.

@@ -112,6 +112,7 @@ def _worth(
     left = np.flatnonzero(alive[_BYTES:])
     gain = scores[_BYTES:][left] - others.best(scores)[left]
     losses[_BYTES + left] = used[_BYTES + left] * gain
+    losses = losses.astype(np.float32)  # equal but for rounding is equal: the first one stays
     kept = np.argsort(-losses, kind="stable")[:size]
     worth = np.zeros(len(scores), bool)
     worth[kept[losses[kept] > 0]] = True

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import pairs_config, write_pairs
 from test_corpus import contents, documents_of, line, made, put_text
 from tiny import WORDS, tiny_config
 from tiny_masked import masked_config
@@ -300,6 +301,17 @@ def test_a_run_learns_from_a_corpus_with_it(tmp_path: Path, masked: bool) -> Non
     run.fit()
     metrics = run.trainer.callback_metrics
     assert float(metrics["val/loss"]) < math.log(330)
+
+
+def test_a_run_on_pairs_of_texts_trains_one_for_both_sides(tmp_path: Path) -> None:
+    config = pairs_config(write_pairs(tmp_path), tmp_path / "runs", callbacks=[])
+    config["data"]["init_args"]["tokenizer"]["class_path"] = "roots.corpus.Unigram"
+    run = compose(config)
+    run.fit()
+    tokenizer = run.data.tokenizer
+    assert json.loads(tokenizer.definition)["model"]["type"] == "Unigram"
+    assert tokenizer.pad_id == tokenizer.token_id("<pad>") == 1
+    assert math.isfinite(float(run.trainer.callback_metrics["val/loss"]))
 
 
 # -- what is refused ----------------------------------------------------------------------------
