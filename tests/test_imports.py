@@ -55,6 +55,7 @@ OFFERED = {
         "RepeatedLines",
         "Stage",
         "TokenizerPlan",
+        "Unigram",
         "WordPiece",
         "adopt",
         "split_of",

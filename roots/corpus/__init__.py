@@ -16,6 +16,11 @@ books_table.py     the same as a table
 spool.py           documents on disk between two parts
 intake.py          what a build takes in: the pipeline's documents, examples of drops, rejects
 byte_pairs.py      BytePairs: a byte-level BPE, trained on the documents of the train split
+unigram.py         Unigram: a byte-level unigram model, trained on the same
+unigram_fit.py     its pieces and their probabilities, fitted to counted words
+unigram_seeds.py   the pieces that it starts from
+lattices.py        all ways to cut words into pieces, and what they weigh
+special_tokens.py  the special tokens of byte-level tokenizers, and what they are for
 word_piece.py      WordPiece: BERT's, trained on the documents of the train split
 characters.py      Characters: one token per character of the documents of the train split
 existing.py        Existing: a tokenizer that is already there
@@ -65,6 +70,7 @@ from roots.corpus.stages import (
     Normalise,
     Pii,
 )
+from roots.corpus.unigram import Unigram
 from roots.corpus.word_piece import WordPiece
 from roots.tokenizer import TokenizerPlan
 
@@ -91,6 +97,7 @@ __all__ = [
     "RepeatedLines",
     "Stage",
     "TokenizerPlan",
+    "Unigram",
     "WordPiece",
     "adopt",
     "split_of",

@@ -6,26 +6,10 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from tokenizers import Tokenizer as RustTokenizer
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from roots.errors import ConfigError, nearest
+from roots.corpus.special_tokens import frame_texts, roles_of, special_tokens_of
 from roots.tokenizer import Tokenizer, TokenizerPlan
-
-END_OF_TEXT = "<|endoftext|>"
-_BYTES = 256
-_SPECIAL = {"gpt2": (END_OF_TEXT,), "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>")}
-_ROLES = {
-    "gpt2": dict.fromkeys(("eos_token", "bos_token", "pad_token"), END_OF_TEXT),
-    "roberta": {
-        "bos_token": "<s>",
-        "cls_token": "<s>",
-        "pad_token": "<pad>",
-        "eos_token": "</s>",
-        "sep_token": "</s>",
-        "unk_token": "<unk>",
-        "mask_token": "<mask>",
-    },
-}
 
 
 class BytePairs(TokenizerPlan):
@@ -54,19 +38,7 @@ class BytePairs(TokenizerPlan):
         extra_tokens: tuple[str, ...] = (),
         special_tokens: Literal["gpt2", "roberta"] = "gpt2",
     ) -> None:
-        if special_tokens not in _SPECIAL:
-            raise ConfigError(
-                f"There are no special_tokens {special_tokens!r}"
-                f"{nearest(special_tokens, _SPECIAL)}. Set special_tokens to one of"
-                f" {', '.join(_SPECIAL)}."
-            )
-        n_special = len(_SPECIAL[special_tokens]) + len(extra_tokens)
-        needed = _BYTES + n_special
-        if vocab_size < needed:
-            raise ConfigError(
-                f"vocab_size={vocab_size:,} has no room for the {_BYTES} bytes and"
-                f" {n_special} special tokens. Set vocab_size to at least {needed:,}."
-            )
+        self._special = special_tokens_of(special_tokens, extra_tokens, vocab_size)
         self.vocab_size = vocab_size
         self.min_frequency = min_frequency
         self.extra_tokens = extra_tokens
@@ -76,19 +48,8 @@ class BytePairs(TokenizerPlan):
         """Trains on `texts`; the same texts give the same tokenizer."""
         rust = _untrained()
         rust.train_from_iterator(iter(texts), trainer=self._trainer())
-        roles = dict(_ROLES[self.special_tokens])
-        masks = [token for token in self.extra_tokens if "mask" in token.lower()]
-        fillers = [token for token in self.extra_tokens if "pad" in token.lower()]
-        if masks:
-            roles.setdefault("mask_token", masks[0])
-        if fillers and self.special_tokens == "gpt2":
-            roles["pad_token"] = fillers[0]
-        if self.special_tokens == "roberta":
-            rust.post_processor = processors.TemplateProcessing(
-                single="<s> $A </s>",
-                pair="<s> $A </s> </s> $B </s>",
-                special_tokens=[(t, rust.token_to_id(t)) for t in ("<s>", "</s>")],
-            )
+        frame_texts(rust, self.special_tokens)
+        roles = roles_of(self.special_tokens, self.extra_tokens)
         return Tokenizer(definition=rust.to_str(), settings=roles)
 
     def recipe(self) -> dict[str, Any]:
@@ -106,7 +67,7 @@ class BytePairs(TokenizerPlan):
         return trainers.BpeTrainer(
             vocab_size=self.vocab_size,
             min_frequency=self.min_frequency,
-            special_tokens=[*_SPECIAL[self.special_tokens], *self.extra_tokens],
+            special_tokens=self._special,
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as RustTokenizer
 
-from roots.corpus.byte_pairs import END_OF_TEXT
+from roots.corpus.special_tokens import END_OF_TEXT
 from roots.errors import ConfigError, DataError
 from roots.tokenizer import Tokenizer, TokenizerPlan
 

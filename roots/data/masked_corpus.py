@@ -36,8 +36,8 @@ class MaskedCorpus(ShardData):
         shards: A folder of shards, as `roots corpus` writes it, its URL in an object store, or
             how to stream that (`roots.shards.Streamed`); or the corpus that makes one: it is made
             before the first step when it is not there yet. Its tokenizer needs a mask
-            token: `roots.corpus.WordPiece`, `BytePairs` with `special_tokens: roberta`, or an
-            encoder's own.
+            token: `roots.corpus.WordPiece`, `BytePairs` or `Unigram` with `special_tokens:
+            roberta`, or an encoder's own.
         masking: What is hidden.
         rows: How documents become rows of `seq_len` tokens, special ones included: `windows` of
             the stream, with documents side by side that see each other; `documents`, one a row (a

@@ -33,8 +33,8 @@ class ParallelTexts(TaskData):
         val: Validation rows; empty holds out a part of the training rows.
         test: Test rows; may be empty.
         tokenizer: A folder or hub name with the tokenizer; a plan, such as
-            `roots.corpus.BytePairs`, that trains one for both sides on the training rows, each time
-            the same; empty takes that of the network.
+            `roots.corpus.BytePairs` or `Unigram`, that trains one for both sides on the training
+            rows, each time the same; empty takes that of the network.
         prefix: Put before every source, for networks that know their task by it: `translate English
             to German: `.
         max_source_tokens: Tokens of a source at most, prefix and special tokens included; more are

@@ -1,0 +1,74 @@
+"""The special tokens of byte-level tokenizers: which ones, what for, and around what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer as RustTokenizer
+from tokenizers import processors
+
+from roots.errors import ConfigError, nearest
+
+END_OF_TEXT = "<|endoftext|>"
+N_BYTES = 256
+_SPECIAL = {"gpt2": (END_OF_TEXT,), "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>")}
+_ROLES = {
+    "gpt2": dict.fromkeys(("eos_token", "bos_token", "pad_token"), END_OF_TEXT),
+    "roberta": {
+        "bos_token": "<s>",
+        "cls_token": "<s>",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "sep_token": "</s>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    },
+}
+
+
+def special_tokens_of(kind: str, extra_tokens: Sequence[str], vocab_size: int) -> list[str]:
+    """Lists the special tokens.
+
+    Args:
+        kind: `gpt2` or `roberta`.
+        extra_tokens: Further ones.
+        vocab_size: Must have room for them and for 256 bytes.
+
+    Raises:
+        ConfigError: There is no such kind, or no room.
+    """
+    if kind not in _SPECIAL:
+        raise ConfigError(
+            f"There are no special_tokens {kind!r}{nearest(kind, _SPECIAL)}. Set special_tokens to"
+            f" one of {', '.join(_SPECIAL)}."
+        )
+    tokens = [*_SPECIAL[kind], *extra_tokens]
+    needed = N_BYTES + len(tokens)
+    if vocab_size < needed:
+        raise ConfigError(
+            f"vocab_size={vocab_size:,} has no room for the {N_BYTES} bytes and {len(tokens)}"
+            f" special tokens. Set vocab_size to at least {needed:,}."
+        )
+    return tokens
+
+
+def roles_of(kind: str, extra_tokens: Sequence[str]) -> dict[str, str]:
+    """Tells which token is eos, bos, pad, mask and so on, as a `tokenizer_config.json` does."""
+    roles = dict(_ROLES[kind])
+    masks = [token for token in extra_tokens if "mask" in token.lower()]
+    fillers = [token for token in extra_tokens if "pad" in token.lower()]
+    if masks:
+        roles.setdefault("mask_token", masks[0])
+    if fillers and kind == "gpt2":
+        roles["pad_token"] = fillers[0]
+    return roles
+
+
+def frame_texts(rust: RustTokenizer, kind: str) -> None:
+    """Lets a tokenizer put the special tokens of its kind around texts and pairs."""
+    if kind == "roberta":
+        rust.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>",
+            pair="<s> $A </s> </s> $B </s>",
+            special_tokens=[(token, rust.token_to_id(token)) for token in ("<s>", "</s>")],
+        )
