@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer as RustTokenizer
-from tokenizers import processors
+from tokenizers import pre_tokenizers, processors
 
 from roots.errors import ConfigError, nearest
 
@@ -35,12 +35,17 @@ def special_tokens_of(kind: str, extra_tokens: Sequence[str], vocab_size: int) -
         vocab_size: Must have room for them and for 256 bytes.
 
     Raises:
-        ConfigError: There is no such kind, or no room.
+        ConfigError: There is no such kind, no room, or an extra token is the sign of a byte.
     """
     if kind not in _SPECIAL:
         raise ConfigError(
             f"There are no special_tokens {kind!r}{nearest(kind, _SPECIAL)}. Set special_tokens to"
             f" one of {', '.join(_SPECIAL)}."
+        )
+    if signs := sorted(set(extra_tokens) & set(pre_tokenizers.ByteLevel.alphabet())):
+        raise ConfigError(
+            f"extra_tokens holds {signs[0]!r}, which a byte-level vocabulary has already, for a"
+            f" byte. Write it otherwise, such as '<{signs[0]}>'."
         )
     tokens = [*_SPECIAL[kind], *extra_tokens]
     needed = N_BYTES + len(tokens)

@@ -11,13 +11,15 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from roots.corpus.special_tokens import frame_texts, roles_of, special_tokens_of
 from roots.corpus.unigram_fit import fit_unigram
-from roots.errors import ConfigError, DataError
+from roots.errors import DataError
 from roots.tokenizer import Tokenizer, TokenizerPlan
+from roots.tokenizer.token_bytes import BYTE_OF
 
 _NEVER = -1e6
 """The score of a special token: a text that is written like it is rather cut into bytes."""
 _MOST_WORDS = 2**19
 _MOST_CHARACTERS = 128
+_SIGNS = sorted(BYTE_OF, key=BYTE_OF.__getitem__)
 
 
 class Unigram(TokenizerPlan):
@@ -55,11 +57,6 @@ class Unigram(TokenizerPlan):
         special_tokens: Literal["gpt2", "roberta"] = "gpt2",
     ) -> None:
         self._special = special_tokens_of(special_tokens, extra_tokens, vocab_size)
-        if signs := sorted(set(extra_tokens) & set(_signs())):
-            raise ConfigError(
-                f"extra_tokens holds {signs[0]!r}, which a byte-level vocabulary has already, for a"
-                f" byte. Write it otherwise, such as '<{signs[0]}>'."
-            )
         self.vocab_size = vocab_size
         self.min_frequency = min_frequency
         self.extra_tokens = extra_tokens
@@ -80,8 +77,8 @@ class Unigram(TokenizerPlan):
             n_pieces=self.vocab_size - len(self._special),
             min_frequency=self.min_frequency,
         )
-        signs, special = _signs(), set(self._special)
-        written = (("".join(signs[byte] for byte in raw), score) for raw, score in found)
+        special = set(self._special)
+        written = (("".join(_SIGNS[byte] for byte in raw), score) for raw, score in found)
         pieces = [(piece, score) for piece, score in written if piece not in special]
         rust = RustTokenizer(models.Unigram([*((t, _NEVER) for t in self._special), *pieces]))
         rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -106,16 +103,9 @@ def _counted(texts: Iterable[str]) -> dict[str, int]:
         spelled.update(word for word, _ in splitter.pre_tokenize_str(text))
     if not spelled:
         raise DataError("The texts are empty. Give at least one character for training.")
-    bytes_of = {ord(sign): byte for byte, sign in enumerate(_signs())}
+    bytes_of = {ord(sign): byte for sign, byte in BYTE_OF.items()}
     words: Counter[str] = Counter()
     for word in sorted(spelled, key=lambda word: (-spelled[word], word))[:_MOST_WORDS]:
         text = word.translate(bytes_of).encode("latin-1").decode()
         words[text[:_MOST_CHARACTERS]] += spelled[word]
     return words
-
-
-def _signs() -> list[str]:
-    """Lists the characters by which bytes are written in tokens: the printable ones as they are."""
-    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
-    others = iter(sorted(sign for sign in alphabet if ord(sign) > 255))
-    return [chr(byte) if chr(byte) in alphabet else next(others) for byte in range(256)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from roots.errors import ConfigError
 from roots.tokenizer import Tokenizer
+from roots.tokenizer.token_bytes import BYTE_OF
 
 SPACE = "\u2581"
 """What SentencePiece writes for a space."""
@@ -117,9 +118,9 @@ class _WordPiece:
 
 
 def _byte_level(token: str) -> _Piece:
-    if any(character not in _BYTE_OF for character in token):
+    if any(character not in BYTE_OF for character in token):
         return _spaced(token.encode())  # added, written as it is
-    return _spaced(bytes(_BYTE_OF[character] for character in token))
+    return _spaced(bytes(BYTE_OF[character] for character in token))
 
 
 def _sentence_piece(token: str) -> _Piece:
@@ -132,17 +133,6 @@ def _spaced(text: bytes) -> _Piece:
     """Reads the marks of a piece that holds the space before it."""
     inside = 0x80 <= text[0] < 0xC0  # the middle of a character
     return _Piece(text, marked=text[:1].isspace(), goes_on=inside)
-
-
-def _bytes_of_unicode() -> Iterator[tuple[str, int]]:
-    """Gives GPT-2's stand-in character of each byte: the printable ones stand for themselves."""
-    shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
-    yield from ((chr(byte), byte) for byte in shown)
-    hidden = (byte for byte in range(256) if byte not in set(shown))
-    yield from ((chr(256 + n), byte) for n, byte in enumerate(hidden))
-
-
-_BYTE_OF = dict(_bytes_of_unicode())
 
 
 def _reader(definition: dict[str, Any], vocabulary: dict[str, int]) -> Callable[[str], _Piece]:

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from tokenizers import Regex, pre_tokenizers
 
 from roots.errors import DataError, MissingExtra
+from roots.tokenizer.token_bytes import BYTE_OF
 from roots.tokenizer.tokenizer import Tokenizer
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -39,17 +40,6 @@ PATTERNS = (GPT2, _MODERN % "{1,3}", _MODERN % "")
 """Of GPT-2; of Llama 3; of Qwen 2 and 3, whose normaliser keeps them out as they are."""
 _CLASSES = (r"\p{L}", r"\p{N}", r"\s", "(?i:[strevmld])")
 _AT_ONCE = 4096
-
-
-def _characters_of_bytes() -> dict[str, int]:
-    """Tells for which byte a character stands in the tokens of a byte-level BPE."""
-    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
-    shown += range(ord("®"), ord("ÿ") + 1)
-    others = [byte for byte in range(256) if byte not in shown]
-    return {chr(byte): byte for byte in shown} | {chr(256 + n): b for n, b in enumerate(others)}
-
-
-_BYTES = _characters_of_bytes()
 
 
 class FastPairs:
@@ -114,7 +104,7 @@ def _is_byte_level(part: Mapping[str, Any]) -> bool:
 
 def _around(definition: Mapping[str, Any]) -> str | None:
     model = definition["model"]
-    if model.get("type") != "BPE" or not set(_BYTES) <= model["vocab"].keys():
+    if model.get("type") != "BPE" or not set(BYTE_OF) <= model["vocab"].keys():
         return "it is no byte-level BPE"
     if definition.get("normalizer") is not None:
         return f"it normalises texts ({definition['normalizer'].get('type')})"
@@ -209,7 +199,7 @@ def _merges(definition: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
 
 def _raw(token: str) -> bytes | None:
     """Gives the bytes that a token of the vocabulary stands for; None where it is no such token."""
-    found = [_BYTES.get(character, -1) for character in token]
+    found = [BYTE_OF.get(character, -1) for character in token]
     return None if -1 in found else bytes(found)
 
 

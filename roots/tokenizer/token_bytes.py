@@ -1,4 +1,4 @@
-"""How many bytes of text a token stands for, by the kind of its tokenizer."""
+"""How many bytes of text a token stands for, by its tokenizer, and which byte a sign is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from typing import Any
 
 _WORD_START = "\u2581"
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
+
+
+def _bytes_of_signs() -> dict[str, int]:
+    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
+    shown += range(ord("®"), ord("ÿ") + 1)
+    others = [byte for byte in range(256) if byte not in shown]
+    return {chr(byte): byte for byte in shown} | {chr(256 + n): b for n, b in enumerate(others)}
+
+
+BYTE_OF = _bytes_of_signs()
+"""The byte for which a character stands in byte-level tokens: printable ones for themselves."""
 
 
 def byte_length_of(definition: dict[str, Any]) -> Callable[[str], int]:

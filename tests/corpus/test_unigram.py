@@ -269,8 +269,10 @@ def test_special_tokens_that_there_are_not_are_refused() -> None:
 
 
 def test_an_extra_token_that_is_the_sign_of_a_byte_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"extra_tokens holds '#', .* such as '<#>'"):
-        Unigram(extra_tokens=("<mask>", "#"))
+    """It would be recognised in every text that has the sign: the byte could not be told."""
+    for plan in (Unigram, BytePairs):
+        with pytest.raises(ConfigError, match=r"extra_tokens holds '#', .* such as '<#>'"):
+            plan(extra_tokens=("<mask>", "#"))
     assert Unigram(vocab_size=300, extra_tokens=("<#>",)).make(["a"]).token_id("<#>") == 1
 
 

@@ -110,7 +110,7 @@ def test_a_run_of_white_space_beyond_tiktoken_is_encoded_all_the_same() -> None:
 
 def with_merges(*merges: str, ignore_merges: bool = False) -> Tokenizer:
     """A tokenizer of bytes and these merges."""
-    tokens = [EOS, *fast_pairs._BYTES, *dict.fromkeys(m.replace(" ", "") for m in merges)]
+    tokens = [EOS, *fast_pairs.BYTE_OF, *dict.fromkeys(m.replace(" ", "") for m in merges)]
     vocabulary = {token: id_ for id_, token in enumerate(tokens)}
 
     def put(definition: dict[str, Any]) -> None:
