@@ -20,7 +20,7 @@ from roots.callbacks.trackio_log import TrackioLog
 from roots.callbacks.utilization import Utilization, utilization_of
 from roots.callbacks.wandb_run import wandb_logger
 from roots.errors import CheckpointError, MissingExtra
-from roots.evaluation import run_page
+from roots.evaluation import corpus_page, run_page
 from roots.runs import Run, RunLock, claim, redact_values, write_atomically, write_record
 from roots.runs import state as run_state
 
@@ -57,6 +57,8 @@ class Recorder(L.Callback):
         ours.run = self.run
         self._lock_out_others(ours)
         self._came_at, self._is_open, self._decided = time.time(), False, {}
+        if trainer.is_global_zero:
+            draw_corpora(ours)
         if not ours.resumed_from:
             self._open(ours)
 
@@ -225,6 +227,15 @@ def told_if_it_fails(trainer: Any, what: str, again: str = "") -> Iterator[None]
     except Exception as error:
         cure = f" Try again: {again}" if again else ""
         trainer.say(f"{what} ({type(error).__name__}: {error}).{cure}")
+
+
+def draw_corpora(trainer: Any) -> None:
+    """Draws the data card of each corpus that a fit made and that has none, as `roots corpus`."""
+    for folder in trainer.datamodule.made_folders:
+        if not (folder / corpus_page.PAGE).is_file():
+            again = f"roots corpus report {folder}"
+            with told_if_it_fails(trainer, "the data card was not drawn", again):
+                corpus_page.report_corpus(folder)
 
 
 def write_details(run: Run, stage: str, details: dict[str, Any]) -> None:
