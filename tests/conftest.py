@@ -52,6 +52,7 @@ def _no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
         only_loss = SimpleNamespace(report_run=draw_run)
         monkeypatch.setattr("roots.callbacks.recorder.run_page", only_loss)
+        monkeypatch.setattr("roots.callbacks.recorder.draw_corpora", lambda trainer: None)
 
 
 @pytest.fixture

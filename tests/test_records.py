@@ -14,7 +14,7 @@ import yaml
 
 from roots.callbacks import LossSpikes, Samples, WeightAverage
 from roots.corpus import BytePairs, Corpus, Existing, TokenizerPlan
-from roots.data import TokenCorpus
+from roots.data import Mixture, TokenCorpus
 from roots.errors import CheckpointError
 from roots.modules import CausalLM
 from roots.networks import NetworkBuilder, Pretrained, Scratch
@@ -82,6 +82,8 @@ def without_private(value: Any) -> Any:
     """The settings of an object, to the bottom, types included."""
     if isinstance(value, (list, tuple)):
         return type(value), [without_private(v) for v in value]
+    if isinstance(value, dict):
+        return {k: without_private(v) for k, v in value.items()}
     if type(value).__module__.startswith("roots.") and not hasattr(value, "spec"):
         public = {k: v for k, v in vars(value).items() if not k.startswith("_")}
         return type(value), {k: without_private(v) for k, v in public.items()}
@@ -125,6 +127,40 @@ def test_what_is_nested_is_rebuilt_too() -> None:
     assert isinstance(module.builder, Scratch)
     assert module.builder.config == LLAMA
     assert (module.clip_norm, module.schedule.floor) == (math.inf, 0.25)  # type: ignore[attr-defined]
+
+
+STREAMED = Streamed(url="s3://a/b", cache_gib=2.5)
+
+
+@pytest.mark.parametrize("shards", [STREAMED, Mixture(corpora={"a": STREAMED, "b": "corpora/b"})])
+def test_of_a_union_the_class_that_the_record_names_is_made(shards: Any) -> None:
+    again = rebuild(plain(TokenCorpus(shards=shards)), TokenCorpus).shards
+    assert without_private(again) == without_private(shards)
+
+
+class Holds:
+    """Every way in which an argument may hold objects beside other values."""
+
+    def __init__(
+        self,
+        *,
+        many: str | list[AdamW | Constant] = "",
+        named: dict[str, Constant] | None = None,
+        pair: int | tuple[AdamW, ...] | None = None,
+    ) -> None:
+        self.many = many
+        self.named = named
+        self.pair = pair
+
+
+def test_within_a_union_containers_hold_objects() -> None:
+    held = Holds(many=[AdamW(), Constant()], named={"x": Constant()}, pair=(AdamW(), AdamW()))
+    again = rebuild(plain(held), Holds)
+    assert plain(again) == plain(held)
+    kinds = [*map(type, again.many), type(again.named["x"]), type(again.pair), type(again.pair[1])]
+    assert kinds == [AdamW, Constant, Constant, tuple, AdamW]
+    none = rebuild(plain(Holds(many="x", pair=3)), Holds)
+    assert (none.many, none.named, none.pair) == ("x", None, 3)
 
 
 def test_an_object_is_given_back_as_it_is() -> None:
@@ -209,6 +245,14 @@ def test_a_foreign_class_inside_is_refused_too(name: str) -> None:
     corpus["init_args"]["source"] = POPEN
     with pytest.raises(CheckpointError, match=r"subprocess\.Popen is no Source"):
         rebuild(corpus, ShardMaker)  # type: ignore[type-abstract]
+
+
+@pytest.mark.usefixtures("_popen_is_a_bomb")
+def test_a_foreign_class_is_refused_where_a_union_allows_several() -> None:
+    spec = plain(TokenCorpus(shards=STREAMED))
+    spec["init_args"]["shards"] = POPEN
+    with pytest.raises(CheckpointError, match="Popen is no ShardMaker or Streamed or Mixture, so"):
+        rebuild(spec, TokenCorpus)
 
 
 def test_a_foreign_function_is_refused() -> None:

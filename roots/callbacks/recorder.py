@@ -20,13 +20,15 @@ from roots.callbacks.trackio_log import TrackioLog
 from roots.callbacks.utilization import Utilization, utilization_of
 from roots.callbacks.wandb_run import wandb_logger
 from roots.errors import CheckpointError, MissingExtra
-from roots.evaluation import run_page
+from roots.evaluation import corpus_page, run_page
 from roots.runs import Run, RunLock, claim, redact_values, write_atomically, write_record
 from roots.runs import state as run_state
 
 
 class Recorder(L.Callback):
     """Keeps the books of a run: the directory, the configuration, the environment, the metrics.
+
+    The directory of a run that is resumed stays as it is until its checkpoint was read.
 
     Args:
         run: The directory of a run that is resumed; None claims a new one.
@@ -39,9 +41,12 @@ class Recorder(L.Callback):
         self._validating_since = 0.0
         self._utilization = Utilization()
         self._lock = RunLock(None)
+        self._came_at = 0.0
+        self._is_open = False
+        self._decided: dict[str, Any] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Claims the directory on the first rank, tells the others, opens the loggers."""
+        """Claims the directory on the first rank, and tells the others."""
         ours: Any = trainer
         if stage != "fit":
             return
@@ -51,15 +56,11 @@ class Recorder(L.Callback):
         assert self.run is not None
         ours.run = self.run
         self._lock_out_others(ours)
+        self._came_at, self._is_open, self._decided = time.time(), False, {}
         if trainer.is_global_zero:
-            self.run.sweep()
-            run_state.begin(self.run, step=ours.resumed_from, max_steps=ours.max_steps)
-            if ours.passed_over:
-                self.run.set_aside(after=ours.resumed_from)
-            self._keep_former(_config(ours), ours.resumed_from)
-            self._write_config(ours)
-            self._write_environment(ours)
-        trainer.loggers = self._loggers(ours)
+            draw_corpora(ours)
+        if not ours.resumed_from:
+            self._open(ours)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes down what was decided when network and optimizer were built."""
@@ -69,15 +70,16 @@ class Recorder(L.Callback):
         formats = number_formats(ours, module)
         module.remarks.append(in_words(formats))
         if trainer.is_global_zero:
-            self._write_config(ours)
             teacher = {"teacher": module.distiller.record} if module.distiller else {}
-            decided = {"number_formats": formats, "remarks": module.remarks, **teacher}
-            self._write_environment(ours, **decided)
-            self._write_data_card(ours)
+            self._decided = {"number_formats": formats, "remarks": module.remarks, **teacher}
+        if self._is_open:
+            self._write_down(ours)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the stopwatch, once it is known what the device can do."""
         ours: Any = trainer
+        if not self._is_open:
+            self._open(ours)
         self._utilization = utilization_of(ours, pl_module)
         self._tokens_at_lap, self._step_at_lap = ours.tokens_seen, trainer.global_step
         ours.throughput.wait = waiter(trainer.strategy.root_device)
@@ -130,7 +132,7 @@ class Recorder(L.Callback):
 
     def _end(self, trainer: Any, state: str, why: str = "") -> None:
         """Writes down how the fit ended, where this process is the one that trained it."""
-        if self.run is not None and self._lock.is_held:
+        if self.run is not None and self._is_open and self._lock.is_held:
             run_state.end(self.run, state, step=trainer.global_step, why=why)
         self._lock.release()
 
@@ -165,19 +167,31 @@ class Recorder(L.Callback):
             **data.step_metrics(first, step, module.micro_batch_size),
         }
 
-    def _write_config(self, trainer: Any) -> None:
+    def _open(self, trainer: Any) -> None:
+        """Writes down what is run on what, and opens the loggers."""
+        assert self.run is not None
+        if trainer.is_global_zero:
+            self.run.sweep()
+            start, stop = trainer.resumed_from, trainer.max_steps
+            run_state.begin(self.run, step=start, max_steps=stop, now=lambda: self._came_at)
+            if trainer.passed_over:
+                self.run.set_aside(after=start)
+            self._keep_former(_config(trainer), start)
+        self._write_down(trainer)
+        trainer.loggers = self._loggers(trainer)
+        self._is_open = True
+
+    def _write_down(self, trainer: Any) -> None:
+        """Writes the configuration, the environment and, once all is decided, the data's card."""
+        if not trainer.is_global_zero:
+            return
         assert self.run is not None
         write_atomically(self.run.config_file, _config(trainer))
-
-    def _write_environment(self, trainer: Any, **decided: Any) -> None:
-        assert self.run is not None
-        environment = describe_environment(trainer, trainer.datamodule) | decided
+        environment = describe_environment(trainer, trainer.datamodule) | self._decided
         name = f"environment-from-{trainer.resumed_from:06d}.json" if trainer.resumed_from else ""
         write_record(self.run.path / (name or "environment.json"), environment)
-
-    def _write_data_card(self, trainer: Any) -> None:
-        assert self.run is not None
-        write_record(self.run.path / "data.json", trainer.datamodule.card())
+        if self._decided:
+            write_record(self.run.path / "data.json", trainer.datamodule.card())
 
     def _keep_former(self, config: str, step: int) -> None:
         """Keeps the configuration that was in force until `step`, where it is another one."""
@@ -213,6 +227,15 @@ def told_if_it_fails(trainer: Any, what: str, again: str = "") -> Iterator[None]
     except Exception as error:
         cure = f" Try again: {again}" if again else ""
         trainer.say(f"{what} ({type(error).__name__}: {error}).{cure}")
+
+
+def draw_corpora(trainer: Any) -> None:
+    """Draws the data card of each corpus that a fit made and that has none, as `roots corpus`."""
+    for folder in trainer.datamodule.made_folders:
+        if not (folder / corpus_page.PAGE).is_file():
+            again = f"roots corpus report {folder}"
+            with told_if_it_fails(trainer, "the data card was not drawn", again):
+                corpus_page.report_corpus(folder)
 
 
 def write_details(run: Run, stage: str, details: dict[str, Any]) -> None:

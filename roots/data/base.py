@@ -115,6 +115,11 @@ class StepData(L.LightningDataModule, ABC):
         return ""
 
     @property
+    def made_folders(self) -> Sequence[Path]:
+        """The folders that `prepare_data` makes."""
+        return ()
+
+    @property
     def packed_by(self) -> str:
         """The setting that keeps the documents of a row apart; nothing where none does."""
         return ""

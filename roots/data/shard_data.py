@@ -118,6 +118,11 @@ class ShardData(GrowingData):
         return self.corpora.is_ready
 
     @property
+    def made_folders(self) -> Sequence[Path]:
+        """The folders of the corpora that are made of text when they are not there yet."""
+        return [each.path for each in self.corpora.opened.values() if each.maker]
+
+    @property
     def folder(self) -> ShardFolder:
         """The opened shards, of the first corpus where there are several."""
         return self.corpora.first.folder

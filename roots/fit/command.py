@@ -101,8 +101,9 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
     composed = from_run(own.run, own.checkpoint, flags) if own.run else put_together(config, flags)
     if verb == "predict" and not (own.run or own.to):
         raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
-    if verb == "predict":
+    if verb == "predict" or not _measures_by_training_rows(verb, composed):
         _recall(composed)
+    if verb == "predict":
         if own.asked:
             _ask(composed.data, own.asked)
         _predict(composed, Path(own.to or f"{own.run}/predictions.jsonl"))
@@ -131,6 +132,12 @@ def _recall(composed: Composed) -> None:
     if composed.checkpoint is not None and isinstance(composed.data, TaskData):
         arguments = composed.config["data"]["init_args"]
         composed.data.recall(remembered(composed.checkpoint.parent, arguments))
+
+
+def _measures_by_training_rows(verb: str, composed: Composed) -> bool:
+    """Tells whether classes are weighed, or a threshold is chosen, by training rows."""
+    chooses = verb == "validate" and getattr(composed.data, "threshold_fraction", 0.0) > 0
+    return chooses or getattr(composed.model, "balance", False)
 
 
 def _ask(data: Any, path: str) -> None:

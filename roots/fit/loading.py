@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Remembered:
         seq_len: Tokens of a row at most.
         config: The network's config.json.
         arguments: Those of the data module.
+        masks: Whether tokens hidden in a row are asked for, or each next one.
         remarks: There are none.
     """
 
@@ -34,8 +36,11 @@ class Remembered:
     seq_len: int
     config: dict[str, Any]
     arguments: dict[str, Any]
+    masks: bool = False
     remarks: list[str] = field(default_factory=list)
     is_ready = True
+    packed_by = ""  # it was proved when the run began that documents are kept apart
+    groups: Sequence[str] = ()  # nothing is validated
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -65,13 +70,21 @@ class Remembered:
 def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> StepModule:
     """Opens the module of a run with the weights of one of its checkpoints.
 
+    A module of a task answers by its `predict`. That of a language model, causal or masked, has
+    network and tokenizer for everything that takes them, and its loss; nothing of it is compiled:
+
+        module = roots.load("runs/quickstart/0001")
+        network, tokenizer = module.trainable.network, module.tokenizer
+        roots.inference.generate(network, tokenizer, "def main(")   # of a causal one
+        module.trainable(batch)                 # the summed loss of a batch, and its labels
+
     Args:
         path: The run's directory.
         checkpoint: `best`, `last`, or a step.
         device: Where it computes.
 
     Returns:
-        The module in evaluation, ready for `predict`.
+        The module in evaluation mode.
 
     Raises:
         CheckpointError: There is no such run or checkpoint, or it is damaged.
@@ -82,9 +95,12 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
     spec = config["model"]
     network = {"class_path": "roots.networks.Pretrained", "init_args": {"path": str(folder)}}
     arguments = {**spec["init_args"], "network": network}
+    if "compile" in arguments:
+        arguments["compile"] = "none"  # each text of another length would be compiled anew
     module = rebuild({**spec, "init_args": arguments}, StepModule)  # type: ignore[type-abstract]
     assert isinstance(module, StepModule)
-    module.learn_of(remembered(folder, config["data"]["init_args"]))
+    known = remembered(folder, config["data"]["init_args"])
+    module.learn_of(replace(known, masks=not module.causal))
     module.build(seed=0, device=torch.device(device))
     return module.to(device).eval()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from roots.errors import CheckpointError
 
@@ -68,6 +69,12 @@ def rebuild(spec: T | Mapping[str, Any], base: type[T]) -> T:
     """
     if not isinstance(spec, Mapping):
         return spec
+    made: T = _made(spec, [base])
+    return made
+
+
+def _made(spec: Mapping[str, Any], bases: Sequence[type]) -> Any:
+    """Makes an object of the class that is named, when it is one of `bases`."""
     path = str(spec.get("class_path"))
     package, _, name = path.rpartition(".")
     try:
@@ -77,10 +84,10 @@ def rebuild(spec: T | Mapping[str, Any], base: type[T]) -> T:
             f"There is no class {path}: {error}. Install or put on the Python path"
             " what defines it, or correct the name."
         ) from error
-    if not (isinstance(cls, type) and issubclass(cls, base)):
+    if not (isinstance(cls, type) and issubclass(cls, tuple(bases))):
         raise CheckpointError(
-            f"{path} is no {base.__name__}, so it is not made from this configuration."
-            " Name a class that is one."
+            f"{path} is no {' or '.join(base.__name__ for base in bases)}, so it is not made from"
+            " this configuration. Name a class that is one."
         )
     kinds = {} if cls.__init__ is object.__init__ else get_type_hints(cls.__init__)
     arguments = spec.get("init_args", {})
@@ -88,19 +95,27 @@ def rebuild(spec: T | Mapping[str, Any], base: type[T]) -> T:
 
 
 def _rebuilt(value: Any, kind: Any) -> Any:
-    """Makes an argument of the kind that the constructor names: objects, also within containers."""
+    """Makes an argument of the kind that the constructor names: objects, also within containers.
+
+    Of a union, an object is of the class that is named, and a container of the kind that holds it.
+    """
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if isinstance(value, list):
-        inner = next((each for each in get_args(kind) if each is not Ellipsis), None)
+        holder = _container(kinds, Sequence)
+        inner = next((each for each in get_args(holder) if each is not Ellipsis), None)
         items = [_rebuilt(item, inner) for item in value]
-        return tuple(items) if get_origin(kind) is tuple else items
-    if isinstance(value, Mapping) and "class_path" not in value and get_origin(kind) is not None:
-        inner = get_args(kind)[-1]
-        return {name: _rebuilt(item, inner) for name, item in value.items()}
-    if not (isinstance(value, Mapping) and "class_path" in value):
+        return tuple(items) if get_origin(holder) is tuple else items
+    if not isinstance(value, Mapping):
         return value
-    bases = [
-        k
-        for k in (kind, *get_args(kind))
-        if isinstance(k, type) and k.__module__ not in ("builtins", "typing")
-    ]
-    return rebuild(value, bases[0]) if bases else value
+    if "class_path" not in value:
+        holder = _container(kinds, Mapping)
+        inner = get_args(holder)[-1] if holder else None
+        return {name: _rebuilt(item, inner) for name, item in value.items()}
+    ours = [k for k in kinds if isinstance(k, type) and k.__module__ not in ("builtins", "typing")]
+    return _made(value, ours) if ours else value
+
+
+def _container(kinds: Sequence[Any], of: type) -> Any:
+    """Finds the first kind that says what a list, or a table, holds."""
+    found = (k for k in kinds if isinstance(get_origin(k), type) and issubclass(get_origin(k), of))
+    return next(found, None)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roots.evaluation.canvas import BLUE, GREY, ORANGE, new_figure, plain
+from roots.sweeps.curves import Curve
 from roots.sweeps.definition import Definition
 from roots.sweeps.parameters import Parameter
 from roots.sweeps.trial import FINISHED, PRUNED, Trial
@@ -34,32 +35,57 @@ def draw_history(definition: Definition, trials: Sequence[Trial]) -> Any:
     return figure
 
 
-def draw_curves(definition: Definition, trials: Sequence[Trial]) -> Any:
-    """Draws what the metric was during every trial; the best stands out."""
+def draw_curves(
+    definition: Definition, trials: Sequence[Trial], curves: Mapping[int, Curve]
+) -> Any:
+    """Draws what the metric was during every trial; the best stands out.
+
+    Where a trial has several fits, its line is their mean, and a band reaches from the smallest to
+    the largest of them.
+    """
     figure = new_figure(8.0, 4.2)
     axes = figure.subplots()
     best = ranked(trials, definition.metric)[:1]
-    for trial in trials:
-        stands_out = trial in best
-        axes.plot(
-            list(trial.curve),
-            list(trial.curve.values()),
-            color=ORANGE if stands_out else BLUE if trial.state == FINISHED else GREY,
-            linestyle="-" if trial.state == FINISHED else ":",
-            linewidth=2.0 if stands_out else 0.9,
-            marker="o",
-            markersize=3,
-            alpha=1.0 if stands_out else 0.6,
-            label=f"{trial.label}, the best" if stands_out else None,
-            zorder=3 if stands_out else 2,
-        )
-    several = len(definition.fits) > 1
-    over = f"{definition.metric.name}{', mean so far' if several else ''}"
-    plain(axes, "fits done" if several else "optimizer steps", over)
+    for trial in sorted(trials, key=best.__contains__):  # the best is drawn over the others
+        if trial.number in curves:
+            faint = min(0.12, 0.8 / len(curves))  # many bands side by side are fog
+            shade = 0.35 if trial in best else faint
+            _curve(axes, trial, curves[trial.number], stands_out=trial in best, shade=shade)
+    several = f", mean over {definition.repeats}" if definition.repeats else ""
+    plain(axes, "optimizer steps", f"{definition.metric.name}{several}")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    if best:
-        axes.legend(frameon=False, fontsize=9)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        once = list(dict(zip(labels, handles, strict=True)).items())[::-1]
+        axes.legend([h for _, h in once], [name for name, _ in once], frameon=False, fontsize=9)
     return figure
+
+
+def _curve(axes: Any, trial: Trial, curve: Curve, *, stands_out: bool, shade: float) -> None:
+    finished = trial.state == FINISHED
+    colour = ORANGE if stands_out else BLUE if finished else GREY
+    words = "ended early" if trial.state == PRUNED else trial.state
+    axes.plot(
+        curve.steps,
+        curve.mean,
+        color=colour,
+        linestyle="-" if finished else ":",
+        linewidth=2.4 if stands_out else 0.9,
+        marker="o",
+        markersize=5 if stands_out else 2.5,
+        alpha=1.0 if stands_out else 0.7,
+        label=f"{trial.label}, the best" if stands_out else words,
+    )
+    if curve.n_fits > 1:
+        axes.fill_between(
+            curve.steps,
+            curve.low,
+            curve.high,
+            color=colour,
+            alpha=shade,
+            linewidth=0.0,
+            label="smallest to largest of them",
+        )
 
 
 def draw_importances(importances: Mapping[str, float]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import yaml
 from roots.evaluation import Page
 from roots.evaluation.canvas import save_png
 from roots.runs import Run, write_atomically
+from roots.sweeps.curves import Curve, curves_of
 from roots.sweeps.definition import Definition
 from roots.sweeps.figures import draw_curves, draw_history, draw_importances, draw_parallel
 from roots.sweeps.study import Study
-from roots.sweeps.trial import FAILED, PRUNED, Trial
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, Trial
 from roots.sweeps.words import number_text, ranked, result, short_names, spread
 
 
@@ -43,7 +45,9 @@ def write_report(definition: Definition, study: Study, best: Trial, folder: Path
     _add_failures(page, trials)
     page.heading("What it found")
     _add(page, folder, "history", draw_history(definition, trials), "Value of each trial.")
-    _add(page, folder, "curves", draw_curves(definition, trials), "Learning curves of all trials.")
+    curves = curves_of(definition, trials)
+    drawn = draw_curves(definition, trials, curves)
+    _add(page, folder, "curves", drawn, _of_the_curves(definition, trials, curves))
     _add(
         page,
         folder,
@@ -111,17 +115,32 @@ def _table(definition: Definition, trials: list[Trial]) -> tuple[list[str], list
     rows: list[list[object]] = []
     for rank, trial in enumerate([*order, *others], start=1):
         row: list[object] = [rank if rank <= len(order) else None, trial.number + 1]
-        row += [_state(trial), None if trial.value is None else f"{trial.value:.6g}"]
+        row += [_state(trial, several), None if trial.value is None else f"{trial.value:.6g}"]
         row += [spread(trial)] if several else []
         row += [number_text(trial.values.get(name, "")) for name in shorts]
         rows.append([*row, f"{trial.notes.get('seconds', 0.0):.0f}"])
     return [*head, *shorts.values(), "seconds"], rows
 
 
-def _state(trial: Trial) -> str:
+def _state(trial: Trial, several: bool) -> str:
     if trial.state != PRUNED or not trial.curve:
         return trial.state
-    return f"ended early at {max(trial.curve)}"
+    last = max(trial.curve)  # a step, or how many fits are done
+    return f"ended early {f'after fit {last}' if several else f'at step {last}'}"
+
+
+def _of_the_curves(definition: Definition, trials: list[Trial], curves: Mapping[int, Curve]) -> str:
+    """Words what the learning curves show, and which are not there."""
+    words = "Learning curves of all trials."
+    if definition.repeats:
+        words += (
+            f" A line is the mean over {definition.repeats}, its band reaches from the smallest to"
+            " the largest of them; both end where the first of a trial's fits ended."
+        )
+    lacking = [t.label for t in trials if t.number not in curves and t.state in (FINISHED, PRUNED)]
+    if lacking:
+        words += f" The runs of {', '.join(lacking)} are not on this machine, or measured nothing."
+    return words
 
 
 def _add_failures(page: Page, trials: list[Trial]) -> None:

@@ -17,6 +17,7 @@ import yaml
 from tiny import tiny_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from roots.cli import run as roots
 from roots.errors import ConfigError
 from roots.fit import compose, read_run_files
 from roots.fit.compose import Composed
@@ -228,6 +229,33 @@ def test_validation_text_may_be_absent(config: dict, text_folder: Path, tmp_path
     assert len(rows) == 6
     assert not [name for name in rows[0] if name.startswith("val/")]
     assert run.last().step == 6
+
+
+@pytest.mark.usefixtures("pages")
+def test_a_corpus_that_a_fit_makes_has_the_card_that_roots_corpus_draws(
+    config: dict, text_folder: Path, tmp_path: Path
+) -> None:
+    def made(out: Path) -> dict:
+        text = {"class_path": "roots.sources.Text", "init_args": {"paths": [str(text_folder)]}}
+        pieces = {"class_path": "roots.corpus.BytePairs", "init_args": {"vocab_size": 300}}
+        return {
+            "source": text,
+            "tokenizer": pieces,
+            "out": str(out),
+            "workers": 1,
+            "val_fraction": 0.2,
+        }
+
+    corpus = {"class_path": "roots.corpus.Corpus", "init_args": made(tmp_path / "made")}
+    compose(config, {"data.shards": corpus}).fit()
+    (tmp_path / "corpus.yaml").write_text(yaml.safe_dump(made(tmp_path / "other" / "made")))
+    assert roots(["corpus", "--config", str(tmp_path / "corpus.yaml")]) == 0
+    pages = [tmp_path / "made", tmp_path / "other" / "made"]
+    mine, theirs = (page.joinpath("report.html").read_text() for page in pages)
+    assert mine.replace(str(pages[0]), "OUT") == theirs.replace(str(pages[1]), "OUT")
+    before = (tmp_path / "made/report.html").stat().st_mtime_ns
+    compose(config, {"data.shards": corpus}).fit()
+    assert (tmp_path / "made/report.html").stat().st_mtime_ns == before, "drawn once"
 
 
 def test_documents_kept_apart_do_not_see_each_other_in_a_run(shards: Path, tmp_path: Path) -> None:

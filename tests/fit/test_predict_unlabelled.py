@@ -25,7 +25,7 @@ from roots.cli import run as roots
 from roots.errors import ConfigError, DataError
 from roots.fit import compose
 from roots.fit import load as opened
-from roots.runs import Run
+from roots.runs import Run, read_metrics
 
 
 def predicted(run: Run, asked: Path, *flags: str) -> list[dict[str, Any]]:
@@ -103,6 +103,45 @@ def test_the_training_rows_may_be_gone(
     finally:
         kept.rename(train)
     assert roots([*validation, *part]) == 0
+
+
+def test_an_evaluation_reads_training_rows_only_where_it_measures_by_them(
+    encoder: Path, tmp_path: Path
+) -> None:
+    rows = [row for n, row in enumerate(classes(90, 0)) if row["label"] != "cat" or n % 2]
+    test = str(write_jsonl(tmp_path / "test.jsonl", rows[:20]))
+    config = texts_config(encoder, tmp_path, rows, test=test)
+    run = compose(config).fit()
+    config["model"]["init_args"]["balance"] = True
+    balanced = compose(config, {"name": "balanced"}).fit()
+
+    def measured(verb: str, run: Run) -> dict[str, Any]:
+        assert roots([verb, "--run", str(run.path), "--checkpoint", "last"]) == 0
+        return json.loads((run.path / f"{verb}.json").read_text())
+
+    verbs = ("validate", "test")
+    before = {verb: measured(verb, run) for verb in verbs}
+    weighed = measured("validate", balanced)
+    for each, told in ((run, before["validate"]), (balanced, weighed)):
+        in_fit = float(read_metrics(each.metrics_file)[-1]["val/loss"])
+        assert told["val/loss"] == pytest.approx(in_fit, rel=1e-6)
+    assert weighed["val/loss"] != pytest.approx(before["validate"]["val/loss"], rel=1e-3)
+    (tmp_path / "train.jsonl").unlink()
+    assert {verb: measured(verb, run) for verb in verbs} == before
+    with pytest.raises(DataError, match=r"train\.jsonl does not exist"):
+        measured("validate", balanced)
+
+
+def test_a_validation_of_questions_chooses_its_threshold_as_in_the_fit(tmp_path: Path) -> None:
+    folder = quiz_files(tmp_path)
+    run = compose(quiz_config(folder, tmp_path / "runs")).fit()
+    assert roots(["validate", "--run", str(run.path), "--checkpoint", "last"]) == 0
+    told = json.loads((run.path / "validate.json").read_text())
+    in_fit = read_metrics(run.metrics_file)[-1]
+    names = [name for name in told if name.startswith("val/")]
+    assert len(names) > 2
+    for name in names:
+        assert told[name] == pytest.approx(float(in_fit[name]), rel=1e-5, abs=1e-6)
 
 
 def test_other_training_rows_do_not_change_what_is_told(classifier: Run, tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ import pytest
 import torch
 from ranks import run_ranks
 from tiny import tiny_config
+from torch.optim import Optimizer
 
 from roots.cli import run as roots
 from roots.errors import CheckpointError
 from roots.fit import compose
 from roots.fit.compose import resumed
-from roots.runs import Run
+from roots.modules import CausalLM
+from roots.runs import Run, state_of
+from roots.runs.lock import LOCK_FILE
 
 STEPS = 20
 
@@ -203,3 +206,34 @@ def test_a_complete_run_says_how_to_train_on(
     assert roots(["fit", "--resume", str(run.path)]) == 0
     assert "has all its 6 steps already" in capsys.readouterr().out
     assert numbers(rows_of(run)) == before
+
+
+def test_a_run_whose_checkpoint_cannot_be_loaded_stays_as_it_was(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = interrupted(long_config(shards, tmp_path), 8)
+    (run.checkpoints_folder / ".step-000009").mkdir()
+    with run.metrics_file.open("a") as file:
+        file.write("9" + "," * run.metrics_file.read_text().splitlines()[0].count(",") + "\n")
+    before = files_of(run)
+    flags = ["--trainer.max_steps=30"]
+    for owner, name in ((CausalLM, "on_load_checkpoint"), (Optimizer, "load_state_dict")):
+        with monkeypatch.context() as broken:
+            broken.setattr(owner, name, cannot_be_loaded)
+            with pytest.raises(CheckpointError, match="of other shapes"):
+                resumed(str(run.path), {}, flags)[0].fit()
+        assert files_of(run) == before
+    resumed(str(run.path), {}, flags)[0].fit()
+    after = files_of(run)
+    assert after["config-until-000008.yaml"] == before["config.yaml"] != after["config.yaml"]
+    assert state_of(run).state == "finished"
+
+
+def cannot_be_loaded(*_: Any, **__: Any) -> None:
+    raise CheckpointError("It has weights of other shapes.")
+
+
+def files_of(run: Run) -> dict[str, bytes]:
+    files = [file for file in run.path.rglob("*") if file.is_file() and file.name != LOCK_FILE]
+    folders = {str(f.relative_to(run.path)): b"" for f in run.path.rglob("*") if f.is_dir()}
+    return folders | {str(file.relative_to(run.path)): file.read_bytes() for file in files}

@@ -92,7 +92,7 @@ def test_a_trial_that_falls_behind_is_ended_with_its_checkpoint_as_the_report_sa
     assert any("ended early at val/loss 9.5" in line for line in said)
     page = (sweep.folder / "report.html").read_text()
     assert "1 finished, 1 pruned" in page
-    assert "ended early at 2" in page
+    assert "ended early at step 2" in page
 
 
 def test_several_seeds_give_the_mean_and_the_report_its_spread(sweep_file: Path) -> None:

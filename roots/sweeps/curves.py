@@ -1,0 +1,75 @@
+"""The learning curve of a trial: what its fits measured at a step, their mean and their range."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roots.runs import Run, load_metrics
+from roots.sweeps.definition import Definition
+from roots.sweeps.trial import Trial
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What the metric was during a trial.
+
+    Args:
+        steps: The optimizer steps at which every fit measured it.
+        mean: The mean over the fits, at each.
+        low: The smallest of them.
+        high: The largest.
+        n_fits: How many there are.
+    """
+
+    steps: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    n_fits: int
+
+
+def curves_of(definition: Definition, trials: Sequence[Trial]) -> dict[int, Curve]:
+    """Gives the curves of the trials by their numbers, without those that measured nothing.
+
+    The study keeps the curve of a trial of one fit. Where there are several, it keeps one number
+    for each, and their curves are read from their runs; a run that another machine has, or that
+    was removed, is left out.
+
+    Raises:
+        DataError: A metrics file is not what a run writes.
+    """
+    name = definition.metric.name
+    several = len(definition.fits) > 1
+    found = {t.number: over_fits(_measured(t, name) if several else [t.curve]) for t in trials}
+    return {number: curve for number, curve in found.items() if curve.steps}
+
+
+def over_fits(fits: Sequence[Mapping[int, float]]) -> Curve:
+    """Takes the curves of several fits together, as far as each of them came.
+
+    A fit that ended earlier ends the curve: with the others alone the mean would jump there.
+
+    Args:
+        fits: Of each, what the metric was by step; one that measured nothing does not count.
+    """
+    fits = [fit for fit in fits if fit]
+    steps = sorted(set.intersection(*(set(fit) for fit in fits))) if fits else []
+    at = [[fit[step] for fit in fits] for step in steps]
+    return Curve(
+        steps=tuple(steps),
+        mean=tuple(statistics.fmean(values) for values in at),
+        low=tuple(min(values) for values in at),
+        high=tuple(max(values) for values in at),
+        n_fits=len(fits),
+    )
+
+
+def _measured(trial: Trial, name: str) -> list[dict[int, float]]:
+    """Reads the curves of the fits that are done, or of the first where none is."""
+    runs: Mapping[str, str] = trial.notes.get("runs", {})
+    done = [key for key in runs if key in trial.notes.get("results", {})] or list(runs)
+    series = [load_metrics(Run(Path(runs[key])).metrics_file).series(name) for key in done]
+    return [dict(zip(steps, values, strict=True)) for steps, values in series]
