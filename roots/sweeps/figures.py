@@ -11,7 +11,7 @@ from roots.sweeps.curves import Curve
 from roots.sweeps.definition import Definition
 from roots.sweeps.parameters import Parameter
 from roots.sweeps.trial import FINISHED, PRUNED, Trial
-from roots.sweeps.words import number_text, ranked, short_names
+from roots.sweeps.words import number_text, ranked, short_names, value_text
 
 
 def draw_history(definition: Definition, trials: Sequence[Trial]) -> Any:
@@ -159,7 +159,7 @@ def _mark(axes: Any, place: int, parameter: Parameter, trials: Sequence[Trial]) 
     told = {h: trial.values[parameter.name] for h, trial in zip(heights, trials, strict=True)}
     shown = told if parameter.choices else {h: told[h] for h in (min(told), max(told))}
     for height, value in shown.items():
-        axes.text(place + 0.04, height, number_text(value), fontsize=8, va="center")
+        axes.text(place + 0.04, height, value_text(parameter, value), fontsize=8, va="center")
 
 
 def _share(value: float, low: float, high: float) -> float:

@@ -17,7 +17,7 @@ from roots.sweeps.definition import Definition
 from roots.sweeps.figures import draw_curves, draw_history, draw_importances, draw_parallel
 from roots.sweeps.study import Study
 from roots.sweeps.trial import FAILED, FINISHED, PRUNED, Trial
-from roots.sweeps.words import number_text, ranked, result, short_names, spread
+from roots.sweeps.words import number_text, ranked, result, short_names, spread, value_text
 
 
 def write_report(definition: Definition, study: Study, best: Trial, folder: Path) -> Path:
@@ -101,7 +101,11 @@ def _on_all_rows(config: dict[str, Any]) -> str:
 
 
 def _best_in_words(definition: Definition, best: Trial) -> str:
-    values = ", ".join(f"{name} = {number_text(v)}" for name, v in best.values.items())
+    values = ", ".join(
+        f"{parameter.name} = {value_text(parameter, best.values[parameter.name])}"
+        for parameter in definition.searched
+        if parameter.name in best.values
+    )
     return f"The best is {best.label}: {result(definition, best)}, with {values}."
 
 
@@ -117,7 +121,7 @@ def _table(definition: Definition, trials: list[Trial]) -> tuple[list[str], list
         row: list[object] = [rank if rank <= len(order) else None, trial.number + 1]
         row += [_state(trial, several), None if trial.value is None else f"{trial.value:.6g}"]
         row += [spread(trial)] if several else []
-        row += [number_text(trial.values.get(name, "")) for name in shorts]
+        row += [value_text(p, trial.values.get(p.name, "")) for p in definition.searched]
         rows.append([*row, f"{trial.notes.get('seconds', 0.0):.0f}"])
     return [*head, *shorts.values(), "seconds"], rows
 

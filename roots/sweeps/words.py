@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roots.sweeps.definition import Definition, Metric
+from roots.sweeps.parameters import Parameter
 from roots.sweeps.trial import FAILED, FINISHED, PRUNED, Trial
+
+_NOTHING = object()
 
 
 def ranked(trials: Sequence[Trial], metric: Metric) -> list[Trial]:
@@ -49,9 +52,9 @@ def settings(definition: Definition, trial: Trial) -> list[str]:
     """Words what a trial tried, without what is constant."""
     shorts = short_names([parameter.name for parameter in definition.searched])
     return [
-        f"{short}={number_text(trial.values[name])}"
-        for name, short in shorts.items()
-        if name in trial.values
+        f"{shorts[parameter.name]}={value_text(parameter, trial.values[parameter.name])}"
+        for parameter in definition.searched
+        if parameter.name in trial.values
     ]
 
 
@@ -64,6 +67,31 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
         others = [o for o in names if o != name]
         shorts[name] = next((e for e in ends if not any(_ends(o, e) for o in others)), name)
     return shorts
+
+
+def value_text(parameter: Parameter, value: Any) -> str:
+    """Writes a value in a few characters: of an object its class, and what sets it apart.
+
+    Args:
+        parameter: Whose value it is; of its choices, those of the same class are compared.
+        value: A number, a text, or a class_path with its init_args.
+    """
+    if not (isinstance(value, Mapping) and "class_path" in value):
+        return number_text(value)
+    name = str(value["class_path"])
+    ours = value.get("init_args") or {}
+    alike = [
+        choice.get("init_args") or {}
+        for choice in parameter.choices
+        if isinstance(choice, Mapping) and choice.get("class_path") == name
+    ]
+    apart = [
+        f"{key}={number_text(given)}"
+        for key, given in ours.items()
+        if any(other.get(key, _NOTHING) != given for other in alike)
+    ]
+    short = name.rpartition(".")[2]
+    return f"{short}({', '.join(apart)})" if apart else short
 
 
 def number_text(value: Any) -> str:

@@ -1,0 +1,45 @@
+"""What a trial tried, in a few words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from roots.sweeps.parameters import Parameter
+from roots.sweeps.words import value_text
+
+
+def schedule(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"class_path": f"roots.optim.{name}", "init_args": {"warmup_steps": 0, **arguments}}
+
+
+CHOICES = (
+    schedule("WarmupCosine", floor=0.0),
+    schedule("WarmupCosine", floor=0.1),
+    schedule("WarmupStableDecay", decay_fraction=0.2),
+    {"class_path": "roots.optim.WarmupCosine"},
+    0.00123456,
+    "none",
+)
+PARAMETER = Parameter("model.schedule", "categorical", scale="choice", choices=CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (CHOICES[0], "WarmupCosine(warmup_steps=0, floor=0)"),
+        (CHOICES[1], "WarmupCosine(warmup_steps=0, floor=0.1)"),
+        (CHOICES[2], "WarmupStableDecay"),
+        (CHOICES[3], "WarmupCosine"),
+        (CHOICES[4], "0.001235"),
+        (CHOICES[5], "none"),
+    ],
+)
+def test_an_object_is_its_class_and_what_sets_it_apart(choice: Any, words: str) -> None:
+    assert value_text(PARAMETER, choice) == words
+
+
+def test_what_all_of_a_class_have_is_not_told() -> None:
+    two = Parameter("model.schedule", "categorical", scale="choice", choices=CHOICES[:3])
+    assert value_text(two, CHOICES[1]) == "WarmupCosine(floor=0.1)"
