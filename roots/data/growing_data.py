@@ -50,6 +50,10 @@ class GrowingData(StepData):
         first, steps = self.first_sequences_per_step, self.growing_steps
         return f", grown from {first:,} sequences over the first {steps:,} steps"
 
+    def begin_grown(self) -> None:
+        """Gives the first steps all rows, too; a step is then measured at its size."""
+        self._growing = None
+
     def rows_until(self, step: int) -> int:
         """Counts the rows of the steps before `step`, over all ranks."""
         return self._growing.before(step) if self._growing else super().rows_until(step)

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 import yaml
@@ -168,6 +169,21 @@ def test_a_profile_may_be_longer_than_the_run(config: dict[str, Any]) -> None:
     composed = compose(config)
     profile_steps(composed, steps=3, warmup_steps=2)
     assert composed.trainer.global_step == 2 + 3 + 3 + 1
+
+
+def test_the_steps_of_a_growing_run_are_as_large_as_the_last(config: dict[str, Any]) -> None:
+    growth = {"data.first_sequences_per_step": 2, "data.growing_steps": 100}
+    composed = compose(config, growth)
+    rows: list[int] = []
+
+    class Counted(L.Callback):
+        def on_train_batch_end(self, _t: Any, _m: Any, _o: Any, batch: Any, *_: Any) -> None:
+            rows.append(len(batch.input_ids))
+
+    composed.trainer.callbacks.append(Counted())
+    profile_steps(composed, steps=2, warmup_steps=1)
+    assert rows == [8] * (1 + 2 + 2 + 1)
+    assert composed.trainer.tokens_seen == 6 * composed.data.tokens_per_step
 
 
 # -- the command line -----------------------------------------------------------------------------

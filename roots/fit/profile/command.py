@@ -18,7 +18,8 @@ Tells where the time and the memory of a training step go, by part: attention, p
 other products, norms and elementwise work, optimizer, clipping, data, host.
 
 It composes the run as `roots fit` does, trains --warmup-steps, then --steps without and --steps
-with torch's profiler, and one more for memory and FLOPs. There is no validation, checkpoint,
+with torch's profiler, and one more for memory and FLOPs. Where steps grow
+(first_sequences_per_step), all are as large as the last. There is no validation, checkpoint,
 sample, tracker or run directory, and the trained weights are thrown away. It prints a table, and
 writes into --out:
   table.txt      the table

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from roots.callbacks import Checkpoints, Progress, Recorder, Samples, StopSignals
+from roots.data.growing_data import GrowingData
 from roots.errors import ConfigError
 from roots.fit.compose import Composed
 from roots.fit.profile.parts import STEP_RANGE
@@ -59,7 +60,7 @@ def profile_steps(
     warmup_steps: int,
     now: Callable[[], float] = time.perf_counter,
 ) -> Profiled:
-    """Trains the steps; writes nothing.
+    """Trains the steps; writes nothing. Steps that would grow have all of their rows at once.
 
     Args:
         composed: The run; it is used up by this.
@@ -79,6 +80,8 @@ def profile_steps(
     measured = _Steps(steps=steps, warmup_steps=warmup_steps, now=now)
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, LEFT_OUT)] + [measured]
     trainer.limit_val_batches = 0
+    if isinstance(composed.data, GrowingData):
+        composed.data.begin_grown()
     needed = warmup_steps + 2 * steps + 1
     trainer.fit_loop.epoch_loop.max_steps = max(trainer.max_steps, needed)
     trainer.fit(composed.model, datamodule=composed.data)
