@@ -109,6 +109,8 @@ def draw(found: dict[str, list[float]], line: dict[str, float], path: Path) -> N
     label = f"exponent {line['exponent']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
     axes.plot(ends, law, "-", color="0.5", label=label)
     axes.set(xscale="log", yscale="log", xlabel="parameters of the layers", ylabel="bits per byte")
+    axes.yaxis.set_major_formatter("{x:.2f}")
+    axes.yaxis.set_minor_formatter("{x:.2f}")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
 
