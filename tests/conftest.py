@@ -6,25 +6,13 @@ import os
 import random
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jaxtyping import install_import_hook
-from tiny import WORDS, tiny_config
+from shapes import check_shapes
+from tiny import WORDS, tiny_config, without_pages
 
-# The shapes in signatures are checked while the tests run; they cost nothing otherwise.
-install_import_hook(
-    [
-        "roots.batch",
-        "roots.data",
-        "roots.metrics",
-        "roots.objectives",
-        "roots.strategies",
-        "roots.networks.trainable",
-    ],
-    "shapes.checked",
-)
+check_shapes()
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -46,13 +34,9 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page costs a second, for hundreds of tiny fits; who tests it asks for `pages`."""
+    """Who tests a page asks for `pages`."""
     if "pages" not in request.fixturenames:
-        from roots.evaluation import draw_run
-
-        only_loss = SimpleNamespace(report_run=draw_run)
-        monkeypatch.setattr("roots.callbacks.recorder.run_page", only_loss)
-        monkeypatch.setattr("roots.callbacks.recorder.draw_corpora", lambda trainer: None)
+        without_pages(monkeypatch)
 
 
 @pytest.fixture

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 WORDS = "the a cat dog sat ran on under mat tree and then it was said that in of to she he".split()  # noqa: SIM905
 
@@ -50,3 +53,11 @@ def tiny_config(shards: Path, runs: Path, **trainer: Any) -> dict[str, Any]:
         },
         "trainer": {**settings, **trainer},
     }
+
+
+def without_pages(patch: pytest.MonkeyPatch) -> None:
+    """Lets fits draw their loss alone: a page costs a second, for hundreds of tiny fits."""
+    from roots.evaluation import draw_run
+
+    patch.setattr("roots.callbacks.recorder.run_page", SimpleNamespace(report_run=draw_run))
+    patch.setattr("roots.callbacks.recorder.draw_corpora", lambda trainer: None)

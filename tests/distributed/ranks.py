@@ -6,13 +6,18 @@ import multiprocessing
 import os
 import queue
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+
+import pytest
+from tiny import without_pages
 
 
 def run_ranks(
@@ -49,10 +54,17 @@ def run_ranks(
     return [given[rank][1] for rank in range(ranks)]
 
 
+@cache
 def server() -> ForkServerContext:
-    """A server of processes that have what a fit imports."""
+    """A server of processes that have what a fit imports; it is ready when this returns."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["roots.fit", "roots.modules", "roots.data", "pytest"])
+    context.set_forkserver_preload(["preloaded"])
+    with pytest.MonkeyPatch.context() as patch:  # the server has no other way to learn of it
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+    first = context.Process(target=int)
+    first.start()
+    first.join()  # imports can take a minute where many start at once: no rank's time runs yet
     return context
 
 
@@ -98,11 +110,8 @@ def _rank(
     try:
         import torch
 
-        from roots.callbacks import recorder
-        from roots.evaluation import draw_run
-
         torch.set_num_threads(1)
-        recorder.run_page = SimpleNamespace(report_run=draw_run)  # as conftest.py does
+        without_pages(pytest.MonkeyPatch())  # the process ends: nothing is put back
         answers.put((rank, True, function(*args)))
     except BaseException:
         answers.put((rank, False, traceback.format_exc()))

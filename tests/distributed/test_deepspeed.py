@@ -9,7 +9,6 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +29,7 @@ from test_fsdp import (
     whole,
 )
 from test_split_invariance import assert_same_gradient, rows_of, series
+from tiny import without_pages
 from transformers import AutoModelForCausalLM
 
 from roots.callbacks import recorder
@@ -141,9 +141,8 @@ def counted(config: dict, overrides: dict[str, Any]) -> float:
 
 
 def started() -> None:
-    """Leaves out what takes longer than the runs: their pages, and what machine they are on."""
+    """Leaves out what takes longer than the runs: what machine they are on."""
     recorder.describe_environment = lambda *_: {}
-    recorder.run_page = SimpleNamespace(report_run=lambda run: None)
 
 
 def steps(shards: Path, folder: Path) -> dict[Any, Any]:
@@ -224,7 +223,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def no_pages() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recorder, "run_page", SimpleNamespace(report_run=lambda run: None))
+        without_pages(patch)
         patch.setattr(recorder, "describe_environment", lambda *_: {})
         yield
 
