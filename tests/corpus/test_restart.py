@@ -115,14 +115,15 @@ def notes_of(monkeypatch, corpus: Corpus) -> list[str]:
 
 @pytest.mark.parametrize("stages", list(STAGES))
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_note_it_ends_with_the_same_bytes(
-    tmp_path, monkeypatch, stages, after
+    tmp_path, monkeypatch, stages, after, every
 ) -> None:
     put(tmp_path)
     steps = notes_of(monkeypatch, made(tmp_path, "quiet", stages=stages))
     quiet = contents(tmp_path / "quiet")
     assert set(steps) >= ({"tokenizer", "tokens"} | ({"documents"} if stages != "none" else set()))
-    for number in range(len(steps)):
+    for number in {*range(after, len(steps), every), len(steps) - 1}:
         corpus = made(tmp_path, stages=stages)
         assert killed_at(monkeypatch, corpus, number, after=after)[-1:] != ["end"]
         corpus.prepare(progress=False)

@@ -23,7 +23,25 @@ from tiny import without_pages
 def run_ranks(
     function: Callable[..., Any], *args: Any, ranks: int = 2, timeout: float = 120
 ) -> list:
-    """Starts `ranks` processes that call `function(*args)`; gives what each returned, by rank.
+    """Calls `function(*args)` in `ranks` processes; gives what each returned, by rank."""
+    processes, answers = start_ranks(function, *args, ranks=ranks)
+    given: dict[int, tuple[bool, Any]] = {}
+    try:
+        given = _answers(answers, processes, timeout)
+        silent = {n: process.exitcode for n, process in enumerate(processes) if n not in given}
+    finally:
+        for process in processes:
+            process.join(10 if len(given) == len(processes) else 0)
+            process.kill()
+    failed = [f"rank {rank}: {answer}" for rank, (done, answer) in given.items() if not done]
+    if silent:
+        failed.append(f"no answer within {timeout} s; exit codes by rank: {silent}")
+    assert not failed, "\n".join(failed)
+    return [given[rank][1] for rank in range(ranks)]
+
+
+def start_ranks(function: Callable[..., Any], *args: Any, ranks: int = 2) -> tuple[list, Any]:
+    """Starts `ranks` processes that call `function(*args)`; gives them, and where they answer.
 
     They come from a server that has imported roots and has run nothing: a fork of the process
     of the tests would have its threads' locks and its groups, and whatever else tests left there.
@@ -40,18 +58,7 @@ def run_ranks(
     ]
     for process in processes:
         process.start()
-    given: dict[int, tuple[bool, Any]] = {}
-    try:
-        given = _answers(answers, processes, timeout)
-    finally:
-        for process in processes:
-            process.join(10 if len(given) == len(processes) else 0)
-            process.kill()
-    failed = [answer for done, answer in given.values() if not done]
-    assert not failed, failed[0]
-    silent = {rank: process.exitcode for rank, process in enumerate(processes) if rank not in given}
-    assert not silent, f"no answer within {timeout} s; exit codes by rank: {silent}"
-    return [given[rank][1] for rank in range(ranks)]
+    return processes, answers
 
 
 @cache

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -20,8 +19,7 @@ import pytest
 import torch
 import yaml
 from fit.test_damaged_checkpoints import flipped, torn
-from ranks import _rank as as_rank
-from ranks import run_ranks
+from ranks import run_ranks, start_ranks
 from safetensors.torch import load_file
 from tiny import tiny_config
 
@@ -233,19 +231,6 @@ def fit_here(shards: Path, runs: Path) -> None:
         compose(a_config(shards, runs)).fit()
 
 
-def started_as_two(shards: Path, runs: Path) -> list[Any]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    arguments = [(fit_here, rank, 2, port, queue, (shards, runs)) for rank in range(2)]
-    processes = [context.Process(target=as_rank, args=each) for each in arguments]
-    for process in processes:
-        process.start()
-    return processes
-
-
 @pytest.fixture(scope="module")
 def quiet_two(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run of two ranks that nobody disturbs."""
@@ -260,7 +245,7 @@ def test_killing_one_or_all_ranks_changes_nothing(
     shards: Path, tmp_path: Path, quiet_two: Run, victims: tuple[int, ...]
 ) -> None:
     run = Run(tmp_path / "tiny" / "0001")
-    processes = started_as_two(shards, tmp_path)
+    processes, _ = start_ranks(fit_here, shards, tmp_path)
     deadline = time.monotonic() + PATIENCE
     while steps_written(run) < 30 and time.monotonic() < deadline:
         time.sleep(0.001)

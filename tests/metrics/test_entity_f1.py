@@ -57,7 +57,7 @@ def both(draw: st.DrawFn, scheme: str) -> tuple[Sequences, Sequences]:
 def test_values_equal_seqevals(scheme: str) -> None:
     pytest.importorskip("seqeval", reason="seqeval is not installed")
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(both(scheme))
     def equal(drawn: tuple[Sequences, Sequences]) -> None:
         predictions, labels = drawn

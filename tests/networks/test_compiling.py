@@ -37,8 +37,22 @@ def losses_of(config: dict, **overrides) -> list[float]:
         return [float(row["train/loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("mode", ["blocks", "network"])
-@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3"])
+@pytest.mark.parametrize(
+    ("family", "mode"),
+    [
+        ("llama", "blocks"),
+        ("gpt2", "network"),
+        *(
+            pytest.param(family, mode, marks=pytest.mark.slow)
+            for family, mode in (
+                ("llama", "network"),
+                ("gpt2", "blocks"),
+                ("qwen3", "blocks"),
+                ("qwen3", "network"),
+            )
+        ),
+    ],
+)
 def test_names_and_values_stay(quick: None, mode: str, family: str) -> None:
     tokens = torch.randint(0, 96, (2, 24), generator=torch.Generator().manual_seed(1))
     plain, compiled = network(family, "tiled"), network(family, "tiled")
@@ -49,8 +63,15 @@ def test_names_and_values_stay(quick: None, mode: str, family: str) -> None:
     torch.testing.assert_close(logits[0], logits[1])
 
 
-@pytest.mark.parametrize("mode", ["blocks", "network"])
-@pytest.mark.parametrize("attention", ["sdpa", "tiled"])
+@pytest.mark.parametrize(
+    ("attention", "mode"),
+    [
+        ("tiled", "blocks"),
+        pytest.param("tiled", "network", marks=pytest.mark.slow),
+        pytest.param("sdpa", "blocks", marks=pytest.mark.slow),
+        ("sdpa", "network"),
+    ],
+)
 def test_a_compiled_run_learns_as_a_plain_one(
     quick: None, config: dict, mode: str, attention: str
 ) -> None:

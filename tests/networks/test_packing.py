@@ -141,6 +141,7 @@ def test_in_training_mode_too(kind: str) -> None:
     torch.testing.assert_close(packed, own, rtol=0, atol=1e-5 * float(own.abs().max()))
 
 
+@pytest.mark.slow  # compiles
 @pytest.mark.parametrize("kind", ["llama", "modernbert"])
 def test_compiled_too_for_documents_that_lie_elsewhere(kind: str) -> None:
     model = network(kind)

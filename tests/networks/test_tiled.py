@@ -112,6 +112,7 @@ def test_torch_agrees_that_it_is_an_operator() -> None:
     torch.library.opcheck(_forward_op, (*inputs, 0.5, 4, False))
 
 
+@pytest.mark.slow  # compiles
 def test_compiled_code_keeps_no_scores() -> None:
     """The compiler sees an operator, and not scores that the backward pass makes again."""
     torch.compiler.reset()

@@ -78,7 +78,7 @@ def test_the_proof_goes_through_for_trained_tokenizers(tokenizer) -> None:
     assert why_not(tokenizer, TEXTS) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(text=st.lists(st.one_of(st.text(), st.sampled_from(["'s", " ", "\n", *TEXTS]))).map("".join))
 def test_the_ids_are_those_of_tokenizers(tokenizer, text) -> None:
     assert FastPairs(tokenizer).encode(text).tolist() == tokenizer.encode(text)
@@ -149,7 +149,7 @@ def test_a_token_that_is_only_looked_up_as_a_whole_word_is_right_with_ignore_mer
     assert FastPairs(tokenizer).encode("abcd xabcd").tolist() == tokenizer.encode("abcd xabcd")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     pairs=st.lists(
         st.tuples(st.text("abc", min_size=1, max_size=3), st.text("abc", min_size=1, max_size=3)),
