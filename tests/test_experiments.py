@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import WORDS
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "throughput"
 ASKED = ["--preset", "tiny", "--rounds", "1", "--steps", "2", "--warmup-steps", "1"]
@@ -344,3 +346,63 @@ def test_processes_of_their_own_do_the_same_work(compare: Callable[..., int]) ->
     from processes import in_a_process
 
     assert compare(launch=in_a_process) == 0
+
+
+# -- fine-tuning -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """Two hundred rows of three to twenty words."""
+    rng = random.Random(1)
+    rows = (
+        f"{' '.join(rng.choices(WORDS, k=rng.randint(3, 20)))}\t{number % 2}"
+        for number in range(200)
+    )
+    file = tmp_path / "reviews.tsv"
+    file.write_text("\n".join(["sentence\tlabel", *rows, ""]))
+    return file
+
+
+def test_fine_tuning_is_measured_in_turns_and_finished_runs_are_kept(
+    tmp_path: Path, reviews: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from fine_tuning import main
+
+    asked: list[tuple[str, int]] = []
+
+    def pretended(script: Path, environment: str, job: Path, _log: Path, _: dict) -> None:
+        assert (script.name, environment) == ("fine_tuners.py", "here")
+        given = json.loads(job.read_text())
+        asked.append((given["contender"], given["seed"]))
+        speed = {"roots": 200.0, "raw": 204.0, "trainer-grouped": 160.0, "trainer": 100.0}
+        found = {"rows_per_second": speed[given["contender"]], "tokens_per_row": 13.0}
+        found |= {"filling": 0.1, "peak_bytes": 2**30, "loss_of_last_50_steps": 0.4}
+        Path(given["out"]).write_text(json.dumps(found))
+
+    arguments = ["--work", str(tmp_path / "w"), "--text", str(reviews), "--encoder", "E"]
+    main([*arguments, "--rounds", "2"], pretended)
+    assert [name for name, _ in asked[:4]] == ["raw", "trainer-grouped", "trainer", "roots"]
+    assert [name for name, _ in asked[4:]] == ["trainer-grouped", "trainer", "roots", "raw"]
+    assert [seed for _, seed in asked] == [1] * 4 + [2] * 4
+    said = capsys.readouterr().out
+    assert "| Hugging Face Trainer, group_by_length | ≥ 1.1 | 1.25 | 1.25 to 1.25 |" in said
+    main([*arguments, "--rounds", "2"], pretended)
+    assert len(asked) == 8
+    main([*arguments, "--rounds", "2", "--steps", "7"], pretended)
+    assert len(asked) == 16
+
+
+@pytest.mark.slow
+def test_those_that_fine_tune_make_steps_of_32_rows(
+    tmp_path: Path, reviews: Path, encoder: Path
+) -> None:
+    from fine_tuning import main
+
+    arguments = ["--work", str(tmp_path), "--text", str(reviews), "--encoder", str(encoder)]
+    main([*arguments, "--rounds", "1", "--steps", "4", "--warmup-steps", "1", "--precision", "32"])
+    found = [json.loads(path.read_text()) for path in tmp_path.glob("*-1-32-4.json")]
+    assert len(found) == 4
+    assert all(run["rows_per_second"] > 0 and 3 < run["tokens_per_row"] < 23 for run in found)
+    filling = {run["contender"]: run["filling"] for run in found}
+    assert max(filling["roots"], filling["raw"]) < filling["trainer"]
