@@ -36,7 +36,7 @@ endef
 export SIZES PIP_HELP
 
 .DEFAULT_GOAL = help
-.PHONY: help quickstart setup test test-full test-deepspeed check clean venv
+.PHONY: help quickstart setup test test-full test-deepspeed test-fp8 check clean venv
 
 help:
 	@echo 'make quickstart   make .venv and train a small language model on this machine'
@@ -45,6 +45,7 @@ help:
 	@echo 'make test         the tests, without the slow ones'
 	@echo 'make test-full    all tests; those for a GPU or a network skip where there is none'
 	@echo 'make test-deepspeed  those that need DeepSpeed (Linux), in .venv-deepspeed, which is made for them'
+	@echo 'make test-fp8     those that need torchao, in .venv-fp8'
 	@echo 'make clean        remove .venv and caches; runs/ and corpora/ stay'
 	@echo
 	@echo 'ARGS="…"          is handed on:  make quickstart ARGS="--trainer.max_steps 50"'
@@ -65,11 +66,15 @@ test: setup
 test-full: setup
 	$(PYTEST) -m '' $(ARGS)
 
-# transformers imports DeepSpeed wherever it is installed, so it stays apart: an
-# environment of its own that sees all of .venv. It compiles nothing for these tests.
+# transformers imports DeepSpeed and torchao wherever they are installed, so they stay apart: each in
+# an environment of its own that sees all of .venv. DeepSpeed compiles nothing for these tests.
 test-deepspeed: setup
 	@$(MAKE) -s .venv-deepspeed/.done
 	.venv-deepspeed/bin/python -m pytest -m deepspeed tests/distributed/test_deepspeed.py $(ARGS)
+
+test-fp8: setup
+	@$(MAKE) -s .venv-fp8/.done
+	.venv-fp8/bin/python -m pytest tests/precision tests/fit/test_float8_run.py $(ARGS)
 
 # All four, whatever the first one says.
 check: setup
@@ -81,7 +86,7 @@ check: setup
 
 clean:
 	@if [ -d .venv ] && [ ! -f .venv/.made ]; then echo '.venv was made by hand and stays.'; else rm -rf .venv; fi
-	rm -rf .venv-deepspeed
+	rm -rf .venv-deepspeed .venv-fp8
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find roots tests experiments configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -106,11 +111,12 @@ venv:
 	@$(PIP) --constraint constraints.txt --editable '.[dev]' || { echo "$$PIP_HELP" >&2; exit 1; }
 	@touch .venv/.base $@
 
-.venv-deepspeed/.done: .venv/.dev
-	@echo 'DeepSpeed, beside what .venv has'
-	@$(VENV_PYTHON) -m venv --clear .venv-deepspeed
+# The environment of an extra, beside what .venv has.
+.venv-%/.done: .venv/.dev
+	@echo 'the extra $*, beside what .venv has'
+	@$(VENV_PYTHON) -m venv --clear .venv-$*
 	@$(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-	    >"$$(.venv-deepspeed/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
-	@.venv-deepspeed/bin/python -m pip install --quiet --no-input --disable-pip-version-check \
-	    --constraint constraints.txt --editable '.[deepspeed]' || { echo "$$PIP_HELP" >&2; exit 1; }
+	    >"$$(.venv-$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
+	@.venv-$*/bin/python -m pip install --quiet --no-input --disable-pip-version-check \
+	    --constraint constraints.txt --editable '.[$*]' || { echo "$$PIP_HELP" >&2; exit 1; }
 	@touch $@

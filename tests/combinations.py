@@ -13,7 +13,7 @@ README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- strategies: tests/combinations.py -->", "<!-- end of strategies -->"
 
 STRATEGIES = ("single_device", "ddp", "fsdp", "hsdp", "tensor_parallel", "deepspeed")
-PRECISIONS = ("32", "bf16-mixed", "bf16-true", "16-mixed")
+PRECISIONS = ("32", "bf16-mixed", "bf16-true", "16-mixed", "fp8-mixed")
 ON_ONE_GPU: frozenset[tuple[str, str]] = frozenset()
 """What was trained on a GPU, by whom has one: none yet."""
 
@@ -21,29 +21,37 @@ TESTED: tuple[tuple[str, str], ...] = tuple(
     (strategy, precision)
     for strategy in ("single_device", "ddp", "fsdp", "hsdp", "tensor_parallel")
     for precision in PRECISIONS
+    if precision != "fp8-mixed"
 )
 """Strategy and precision of the runs that `test_combinations.py` trains on CPUs."""
 
 
-APART: tuple[tuple[str, str], ...] = tuple(
-    ("deepspeed", precision) for precision in ("32", "bf16-mixed", "bf16-true")
+APART: tuple[tuple[str, str], ...] = (
+    *(("deepspeed", precision) for precision in ("32", "bf16-mixed", "bf16-true")),
+    *((strategy, "fp8-mixed") for strategy in ("single_device", "ddp", "fsdp")),
 )
-"""What tests in an environment of their own train, with two processes: `make test-deepspeed`."""
+"""What tests in environments of their own train: `make test-deepspeed`, `make test-fp8`."""
 
 
 def refusal(strategy: str, precision: str) -> str:
     """Why the code refuses a combination; empty where it does not."""
     import torch
 
-    from roots.errors import ConfigError
+    from roots.errors import ConfigError, MissingExtra
     from roots.optim import AdamW
+    from roots.precision import PRECISIONS as PLUGINS
     from roots.precision import precision_named
     from roots.strategies import strategy_named
 
     device = torch.device("cpu")
     try:
+        plugin = precision_named(precision, device)
+    except MissingExtra:  # what is tested with it is known all the same
+        plugin = object.__new__(PLUGINS[precision])
+        plugin.precision = precision
+    try:
         made = strategy_named(strategy, device, 1 if strategy == "single_device" else 2)
-        made.check(optimizer=AdamW(), precision=precision_named(precision, device), compiled="none")
+        made.check(optimizer=AdamW(), precision=plugin, compiled="none")
     except ConfigError as error:
         return str(error)
     return ""

@@ -42,8 +42,8 @@ class Trainer(L.Trainer):
         monitor_mode: Whether the best has the `min` or the `max` of it.
         early_stopping: Validations in a row without a better one after which the run ends; 0 trains
             to the end.
-        precision: `32`, `bf16-mixed`, `bf16-true`, `16-mixed`, or a precision of roots; `auto`
-            takes bf16-mixed where the device has units for it, else 32.
+        precision: `32`, `bf16-mixed`, `bf16-true`, `16-mixed`, `fp8-mixed`, or a precision of
+            roots; `auto` takes bf16-mixed where the device has units for it, else 32.
         strategy: `auto` (one device; on several GPUs what the plan says fits best, `ddp` first; on
             several CPUs `ddp`), `single_device`, `ddp`; `fsdp`, which cuts weights,
             gradients and optimizer state over the devices; `hsdp`, the same within each machine;

@@ -3,6 +3,7 @@
 Beside them, how fast a device multiplies in each.
 """
 
+from roots.precision.float8 import FP8Mixed
 from roots.precision.float16 import FP16Mixed
 from roots.precision.peaks import PEAKS, Peak, device_peak, measured_peak, peak_of
 from roots.precision.plugins import (
@@ -20,6 +21,7 @@ __all__ = [
     "PRECISIONS",
     "BF16Mixed",
     "BF16True",
+    "FP8Mixed",
     "FP16Mixed",
     "Float32",
     "Peak",

@@ -9,6 +9,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 
 from roots.errors import ConfigError
+from roots.precision.float8 import FP8Mixed
 from roots.precision.float16 import FP16Mixed
 from roots.precision.protocol import StepPrecision
 
@@ -64,6 +65,7 @@ PRECISIONS: dict[str, type[StepPrecision]] = {
     "bf16-mixed": BF16Mixed,
     "bf16-true": BF16True,
     "16-mixed": FP16Mixed,
+    "fp8-mixed": FP8Mixed,
 }
 
 ALIASES = {
@@ -72,6 +74,7 @@ ALIASES = {
     "bf16": "bf16-mixed",
     "16": "16-mixed",
     "fp16": "16-mixed",
+    "fp8": "fp8-mixed",
 }
 """Other people's names."""
 

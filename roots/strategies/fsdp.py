@@ -34,9 +34,9 @@ from roots.strategies.protocol import StepStrategy
 from roots.strategies.shardable import (
     POLICIES,
     check_axes,
-    check_compiled,
     check_offload,
     check_run,
+    check_shared_layers,
 )
 from roots.strategies.sharded_files import (
     read_file,
@@ -131,7 +131,7 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
             check_offload(self.parallel_devices)
         check_run(optimizer, precision, compiled)
         if self.tensor_parallel > 1:
-            check_compiled(compiled, self.activation_checkpointing)
+            check_shared_layers(precision, compiled, self.activation_checkpointing)
 
     def check_network(self, network: PreTrainedModel) -> None:
         """Raises ConfigError when the layers of such a network cannot be cut."""

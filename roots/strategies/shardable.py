@@ -10,12 +10,13 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from roots.errors import ConfigError
 from roots.optim import OptimizerBuilder
-from roots.precision import BF16Mixed, BF16True, Float32, FP16Mixed
+from roots.precision import BF16Mixed, BF16True, Float32, FP8Mixed, FP16Mixed
 
 POLICIES: dict[type[Precision], MixedPrecisionPolicy] = {
     Float32: MixedPrecisionPolicy(),
     FP16Mixed: MixedPrecisionPolicy(param_dtype=torch.float16, reduce_dtype=torch.float32),
     BF16Mixed: MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32),
+    FP8Mixed: MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32),
     BF16True: MixedPrecisionPolicy(reduce_dtype=torch.float32),
 }
 """What is gathered and what is summed, by precision: weights travel in 16 bits where products are
@@ -42,8 +43,17 @@ def check_run(optimizer: OptimizerBuilder, precision: Precision, compiled: str) 
         )
 
 
-def check_compiled(compiled: str, recomputed: str) -> None:
-    """Raises ConfigError where torch cannot compile blocks that are cut and computed again."""
+def check_shared_layers(precision: Precision, compiled: str, recomputed: str) -> None:
+    """Raises ConfigError for what does not work where ranks share layers.
+
+    Torch cannot compile blocks that are cut and computed again, and 8-bit products take a scale
+    from what each rank has.
+    """
+    if type(precision) is FP8Mixed:
+        raise ConfigError(
+            "precision=fp8-mixed is not tested with layers that ranks share. Set trainer.precision"
+            " to bf16-mixed, or trainer.strategy to fsdp or ddp."
+        )
     if compiled != "none" and recomputed != "none":
         raise ConfigError(
             f"compile={compiled} fails in torch on layers that ranks share and that are computed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from combinations import APART, PRECISIONS, STRATEGIES, TESTED, refusal, table, 
 from ranks import run_ranks
 from tiny import tiny_config
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, MissingExtra
 from roots.fit import compose
 from roots.strategies.select import STRATEGIES as OFFERED
 
@@ -39,7 +40,7 @@ def on_two_ranks(shards: Path, folder: Path) -> dict[tuple[str, str], float]:
 @pytest.fixture(scope="module")
 def alone(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     folder = tmp_path_factory.mktemp("alone")
-    return {p: second_loss(shards, folder, "single_device", p) for p in PRECISIONS}
+    return {p: second_loss(shards, folder, s, p) for s, p in TESTED if s == "single_device"}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,10 @@ def test_what_is_refused_is_refused_when_a_run_is_composed(config: dict[str, Any
                 "trainer.precision": precision,
                 "trainer.devices": 1 if strategy == "single_device" else 2,
             }
-            if refusal(strategy, precision):
+            if precision == "fp8-mixed" and find_spec("torchao") is None:
+                with pytest.raises(MissingExtra, match="torchao"):
+                    compose(config, overrides)
+            elif refusal(strategy, precision):
                 assert (strategy, precision) not in TESTED + APART
                 with pytest.raises(ConfigError, match=r"Set trainer\.precision to "):
                     compose(config, overrides)

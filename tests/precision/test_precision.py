@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from roots.precision import (
 )
 
 CPU = torch.device("cpu")
+HERE = [name for name in PRECISIONS if name != "fp8-mixed" or find_spec("torchao")]
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 32,
@@ -88,7 +90,7 @@ def test_an_unknown_name_is_refused_with_those_there_are() -> None:
         ConfigError, match=r"no precision 'bf61'\. .* auto, 32, bf16-mixed, bf16-true, 16-mixed"
     ):
         precision_named("bf61", CPU)
-    for name in ("auto", *PRECISIONS):
+    for name in ("auto", *HERE):
         precision_named(name, CPU)
 
 
@@ -132,7 +134,7 @@ def test_under_mixed_precision_products_are_bfloat16_and_gradients_float32() -> 
     assert {p.grad.dtype for p in network.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("name", PRECISIONS)
+@pytest.mark.parametrize("name", HERE)
 def test_all_precisions_give_about_the_same_logits(name: str) -> None:
     plugin, tokens = precision_named(name, CPU), torch.arange(8)[None]
     exact = llama()(tokens).logits

@@ -185,7 +185,7 @@ def test_a_precision_without_a_policy_is_refused_with_those_that_have_one() -> N
     message = r"precision=64-true is not tested with .* to bf16-mixed, bf16-true, 16-mixed or 32,"
     with pytest.raises(ConfigError, match=message):
         FSDP().check(optimizer=adamw, precision=Float64(), compiled="none")
-    for name in PRECISIONS:
+    for name in set(PRECISIONS) - {"fp8-mixed"}:  # which needs an extra, and has tests of its own
         FSDP().check(optimizer=adamw, precision=PRECISIONS[name](), compiled="none")
 
 
