@@ -199,6 +199,7 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     if composed.data.is_ready:
         noted = read_checkpoint(run.checkpoint_folder(composed.trainer.resumed_from))
         composed.data.check_past(noted.data, composed.trainer.max_steps)
+        composed.model.schedule.check(composed.trainer.max_steps)
     return composed, changes
 
 

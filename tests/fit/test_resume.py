@@ -14,7 +14,7 @@ from tiny import tiny_config
 from torch.optim import Optimizer
 
 from roots.cli import run as roots
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, ConfigError
 from roots.fit import compose
 from roots.fit.compose import resumed
 from roots.modules import CausalLM
@@ -237,3 +237,13 @@ def files_of(run: Run) -> dict[str, bytes]:
     files = [file for file in run.path.rglob("*") if file.is_file() and file.name != LOCK_FILE]
     folders = {str(f.relative_to(run.path)): b"" for f in run.path.rglob("*") if f.is_dir()}
     return folders | {str(file.relative_to(run.path)): file.read_bytes() for file in files}
+
+
+def test_a_schedule_that_does_not_fit_is_refused_before_anything_is_written(
+    shards: Path, tmp_path: Path
+) -> None:
+    run = interrupted(long_config(shards, tmp_path), 8)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"warmup_steps=50 does not end before the run's 20"):
+        resumed(str(run.path), {}, ["--model.schedule.warmup_steps=50"])
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
