@@ -1,0 +1,40 @@
+"""The same stages beyond one machine: as steps of datatrove's pipelines, and under Ray Data.
+
+The engines are theirs. What is here gives them our stages, keeps our books on what becomes of every
+document, and verifies near duplicates before one is dropped. datatrove (extra `datatrove`) is
+imported when one of its steps is first asked for; Ray (extra `ray`) never is: what it is given is a
+function of a table.
+
+stage_list.py          StageList: the stages, in the hands of an engine that streams the documents
+engine_folder.py       EngineFolder: a folder that all tasks reach, here or in an object store
+rank_books.py          the books of every task of a run, written and added up: read_books
+datatrove_parts.py     what is taken from datatrove, and the install line where it is missing
+deciding_step.py       DecidingStep: a step of datatrove that decides about documents, with books
+datatrove_stages.py    DatatroveStages: a list of stages as one step
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_OFFERED = {
+    "DatatroveStages": "roots.corpus.engines.datatrove_stages",
+    "read_books": "roots.corpus.engines.rank_books",
+}
+
+__all__ = ["DatatroveStages", "read_books"]
+
+if TYPE_CHECKING:
+    from roots.corpus.engines.datatrove_stages import DatatroveStages
+    from roots.corpus.engines.rank_books import read_books
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OFFERED:
+        return getattr(import_module(_OFFERED[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_OFFERED])
