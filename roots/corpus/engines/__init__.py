@@ -11,6 +11,7 @@ rank_books.py          the books of every task of a run, written and added up: r
 datatrove_parts.py     what is taken from datatrove, and the install line where it is missing
 deciding_step.py       DecidingStep: a step of datatrove that decides about documents, with books
 datatrove_stages.py    DatatroveStages: a list of stages as one step
+ray_stages.py          RayStages: a list of stages for `map_batches`, its books, what is kept
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 _OFFERED = {
     "DatatroveStages": "roots.corpus.engines.datatrove_stages",
+    "RayStages": "roots.corpus.engines.ray_stages",
     "read_books": "roots.corpus.engines.rank_books",
 }
 
-__all__ = ["DatatroveStages", "read_books"]
+__all__ = ["DatatroveStages", "RayStages", "read_books"]
 
 if TYPE_CHECKING:
     from roots.corpus.engines.datatrove_stages import DatatroveStages
     from roots.corpus.engines.rank_books import read_books
+    from roots.corpus.engines.ray_stages import RayStages
 
 
 def __getattr__(name: str) -> Any:
