@@ -61,7 +61,7 @@ OFFERED = {
         "adopt",
         "split_of",
     },
-    "roots.corpus.engines": {"DatatroveStages", "RayStages", "read_books"},
+    "roots.corpus.engines": {"DatatroveStages", "NearDuplicateSteps", "RayStages", "read_books"},
     "roots.plan": {"Plan", "Target", "device_meant", "plan_run", "target_named"},
     "roots.sweeps": {
         "Definition",

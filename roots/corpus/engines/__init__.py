@@ -11,6 +11,13 @@ rank_books.py          the books of every task of a run, written and added up: r
 datatrove_parts.py     what is taken from datatrove, and the install line where it is missing
 deciding_step.py       DecidingStep: a step of datatrove that decides about documents, with books
 datatrove_stages.py    DatatroveStages: a list of stages as one step
+near_steps.py          NearDuplicateSteps: near-duplicate removal in six pipelines
+near_signatures.py     the first: our shingles in datatrove's MinHash signatures
+near_candidates.py     the fourth: the shingles of the documents that share a bucket with others
+candidate_files.py     the files that it writes
+candidate_groups.py    which documents share which bucket, by datatrove's files of pairs
+near_verification.py   the fifth: exact Jaccard decides which of them fall
+near_removal.py        the last: takes out those that fell
 ray_stages.py          RayStages: a list of stages for `map_batches`, its books, what is kept
 """
 
@@ -21,14 +28,16 @@ from typing import TYPE_CHECKING, Any
 
 _OFFERED = {
     "DatatroveStages": "roots.corpus.engines.datatrove_stages",
+    "NearDuplicateSteps": "roots.corpus.engines.near_steps",
     "RayStages": "roots.corpus.engines.ray_stages",
     "read_books": "roots.corpus.engines.rank_books",
 }
 
-__all__ = ["DatatroveStages", "RayStages", "read_books"]
+__all__ = ["DatatroveStages", "NearDuplicateSteps", "RayStages", "read_books"]
 
 if TYPE_CHECKING:
     from roots.corpus.engines.datatrove_stages import DatatroveStages
+    from roots.corpus.engines.near_steps import NearDuplicateSteps
     from roots.corpus.engines.rank_books import read_books
     from roots.corpus.engines.ray_stages import RayStages
 

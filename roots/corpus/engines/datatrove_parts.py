@@ -15,6 +15,7 @@ try:
     )
     from datatrove.pipeline.dedup.minhash import MinhashConfig
     from datatrove.pipeline.writers.disk_base import DiskWriter
+    from datatrove.utils.hashing import HashConfig
     from datatrove.utils.word_tokenizers import WordTokenizer
 except ModuleNotFoundError as error:
     raise MissingExtra(
@@ -25,6 +26,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "DiskWriter",
     "DocumentsPipeline",
+    "HashConfig",
     "MinhashConfig",
     "MinhashDedupBuckets",
     "MinhashDedupCluster",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from roots.corpus.books import Books
@@ -62,11 +63,12 @@ class DatatroveStages(DecidingStep):
         super().__init__(books=books, source_key=source_key, exclusion_writer=exclusion_writer)
         self.stages = StageList(stages)
 
-    def opened(self, books: Books, rank: int, world_size: int) -> Decide:
+    @contextmanager
+    def opened(self, books: Books, rank: int, world_size: int) -> Iterator[Decide]:
         """Looks whether all is there."""
         del rank, world_size
         self.stages.check()
-        return lambda document: self.stages.decide(document, books)
+        yield lambda document: self.stages.decide(document, books)
 
     def new_books(self) -> Books:
         """Opens books with a row per stage."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from roots.corpus.books import Books
@@ -47,8 +47,11 @@ class DecidingStep(PipelineStep):
         self.exclusion_writer = exclusion_writer
 
     @abstractmethod
-    def opened(self, books: Books, rank: int, world_size: int) -> Decide:
-        """Loads what the task needs; gives what decides about a document and enters it."""
+    def opened(self, books: Books, rank: int, world_size: int) -> AbstractContextManager[Decide]:
+        """Loads what a task needs, and gives what decides about a document and enters it.
+
+        It is closed when all documents of the task were seen, before the books are written.
+        """
 
     @abstractmethod
     def new_books(self) -> Books:
@@ -66,8 +69,10 @@ class DecidingStep(PipelineStep):
                 " Put a reader before it, such as datatrove's JsonlReader."
             )
         books = self.new_books()
-        decide = self.opened(books, rank, world_size)
-        with self.exclusion_writer or nullcontext() as writer:
+        with (
+            self.opened(books, rank, world_size) as decide,
+            self.exclusion_writer or nullcontext() as writer,
+        ):
             for document in data:
                 with self.track_time():
                     outcome = decide(self._ours(document))

@@ -42,7 +42,11 @@ def whole(self, data: dict, path: str, number: int) -> dict:
 def read(folder: Path) -> list[dict]:
     """What datatrove wrote, task after task."""
     paths = sorted(folder.glob("*.jsonl.gz"))
-    return [json.loads(line) for path in paths for line in gzip.open(path, "rt", encoding="utf-8")]
+    return [
+        json.loads(line)
+        for path in paths
+        for line in gzip.decompress(path.read_bytes()).decode().splitlines()
+    ]
 
 
 def by_part(stats: list[dict]) -> Counter[str]:
