@@ -24,12 +24,13 @@ class DatatroveStages(DecidingStep):
         from roots.corpus.engines import DatatroveStages, read_books
 
         stages = DatatroveStages([Normalise(), GopherQuality(), Pii()], books="books")
-        pipeline = [JsonlReader("pages"), stages, JsonlWriter("kept")]
-        LocalPipelineExecutor(pipeline, tasks=8, logging_dir="logs").run()
-        print(read_books("books"))
+        pipeline = [JsonlReader("pages"), stages, JsonlWriter("clean")]
+        if __name__ == "__main__":
+            LocalPipelineExecutor(pipeline, tasks=8, logging_dir="logs").run()
+            print(read_books("books"))
 
-    On a cluster only the executor differs; it pickles the pipeline (dill), so stages of your own
-    are best in a module that the nodes can import:
+    On a cluster only the executor differs. It pickles the pipeline (dill), so write stages of your
+    own in a module that the nodes can import:
 
         SlurmPipelineExecutor(pipeline, tasks=800, time="04:00:00", partition="cpu", …).run()
         RayPipelineExecutor(pipeline, tasks=800, …).run()
