@@ -51,6 +51,7 @@ OFFERED = {
         "OrderedMap",
         "Part",
         "Pass",
+        "PersonNames",
         "Pii",
         "Pipeline",
         "RepeatedLines",

@@ -69,6 +69,7 @@ from roots.corpus.stages import (
     GopherRepetition,
     Language,
     Normalise,
+    PersonNames,
     Pii,
 )
 from roots.corpus.unigram import Unigram
@@ -93,6 +94,7 @@ __all__ = [
     "OrderedMap",
     "Part",
     "Pass",
+    "PersonNames",
     "Pii",
     "Pipeline",
     "RepeatedLines",
