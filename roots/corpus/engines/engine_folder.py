@@ -41,21 +41,24 @@ class EngineFolder:
     def open(self, name: str, mode: str = "rb") -> IO[Any]:
         """Opens a file of it to read."""
         files, path = self._files()
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-        opened: IO[Any] = files.open(f"{path}/{name}", mode, **text)
+        opened: IO[Any] = files.open(f"{path}/{name}", mode, **_text(mode))
         return opened
 
     @contextmanager
     def writing(self, name: str, mode: str = "wb") -> Iterator[IO[Any]]:
         """Opens a file to write, which has its name when all of it is written."""
         files, path = self._files()
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         whole, part = f"{path}/{name}", f"{path}/{name}.part"
         files.makedirs(whole.rpartition("/")[0], exist_ok=True)
-        with files.open(part, mode, **text) as file:
+        with files.open(part, mode, **_text(mode)) as file:
             yield file
         files.mv(part, whole)
 
     def _files(self) -> tuple[Any, str]:
         files, path = fsspec.url_to_fs(self.address)
         return files, path.rstrip("/")
+
+
+def _text(mode: str) -> dict[str, str]:
+    """Says how text is written, which ids with half of a surrogate pair may be in."""
+    return {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogatepass", "newline": ""}

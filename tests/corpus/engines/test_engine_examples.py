@@ -14,7 +14,7 @@ from roots.corpus import NearDuplicates, Pipeline
 
 PAGE = Path(__file__).parents[3] / "configs" / "README.md"
 RUN_RAY = """
-import os, ray
+import ray
 ray.init(num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False)
 """
 

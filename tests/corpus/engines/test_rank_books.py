@@ -30,7 +30,7 @@ def address(request, tmp_path: Path) -> str:
 def books_of(reasons: list[str]) -> Books:
     books = Books(["Read", "Stage"], source="documents")
     for reason in reasons:
-        document = Document("tëxt", "a", source="web" if reason == "kept" else "")
+        document = Document("tëxt", "a", source="wéb\ud800" if reason == "kept" else "")
         books.enter(0, document, KEEP)
         books.enter(1, document, KEEP if reason == "kept" else Drop(reason))
     return books
