@@ -4,6 +4,7 @@ corpus.py          Corpus, the ShardMaker that `roots corpus` and a data module 
 stage.py           Stage (one document at a time) and Pass (all of them)
 stages/            the stages, a file each: normalise, language, quality, PII
 duplicates/        the passes: exact and near duplicates, repeated lines, contamination
+engines/           the stages as steps of datatrove, and under Ray Data: beyond one machine
 splitters.py       how a text becomes words, by name
 lowercase_words.py the words by which documents are compared
 segments.py        a pipeline cut before each pass
@@ -68,6 +69,7 @@ from roots.corpus.stages import (
     GopherRepetition,
     Language,
     Normalise,
+    PersonNames,
     Pii,
 )
 from roots.corpus.unigram import Unigram
@@ -92,6 +94,7 @@ __all__ = [
     "OrderedMap",
     "Part",
     "Pass",
+    "PersonNames",
     "Pii",
     "Pipeline",
     "RepeatedLines",

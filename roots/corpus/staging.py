@@ -36,6 +36,21 @@ class Example:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """That a document goes no further.
+
+    Args:
+        part: The row in the books of the stage that dropped it.
+        drop: Why.
+        document: The document as it came into that stage.
+    """
+
+    part: int
+    drop: Drop
+    document: Document
+
+
 @dataclass
 class Staged:
     """What became of a batch.
@@ -84,21 +99,14 @@ class RunStages:
         staged = Staged(outcomes=[], books=Books(names))
         examples = Examples(self.redact)
         for document in documents:
-            outcome = self._through(document, staged.books, examples)
-            staged.outcomes.append(outcome if outcome is not document else True)
+            outcome = through(self.stages, document, staged.books)
+            if isinstance(outcome, Dropped):
+                examples.offer(self.first + outcome.part, outcome.document, outcome.drop)
+                staged.outcomes.append(False)
+            else:
+                staged.outcomes.append(outcome if outcome is not document else True)
         staged.examples = examples.taken
         return staged
-
-    def _through(self, document: Document, books: Books, examples: Examples) -> Document | bool:
-        for index, stage in enumerate(self.stages):
-            verdict = decided(stage, document)
-            books.enter(index, document, verdict)
-            if isinstance(verdict, Drop):
-                examples.offer(self.first + index, document, verdict)
-                return False
-            if isinstance(verdict, Edit):
-                document = verdict.document
-        return document
 
 
 class Examples:
@@ -135,6 +143,30 @@ class Examples:
     def in_order(self) -> list[Example]:
         """Sorts them by part and reason; within these the order of the documents stays."""
         return sorted(self.taken, key=lambda each: (each.part, each.reason))
+
+
+def through(
+    stages: Sequence[Stage], document: Document, books: Books, first: int = 0
+) -> Document | Dropped:
+    """Asks one stage after another about a document, and enters what each says.
+
+    Args:
+        stages: In their order.
+        document: Not blank.
+        books: Have a row for each of the stages.
+        first: The row of the first of them.
+
+    Returns:
+        What goes out of the last one, or that one dropped it.
+    """
+    for part, stage in enumerate(stages, first):
+        verdict = decided(stage, document)
+        books.enter(part, document, verdict)
+        if isinstance(verdict, Drop):
+            return Dropped(part, verdict, document)
+        if isinstance(verdict, Edit):
+            document = verdict.document
+    return document
 
 
 def decided(stage: Stage, document: Document) -> Verdict:

@@ -1,8 +1,4 @@
-"""The quality rules agree with datatrove's own classes on every document, reasons included.
-
-datatrove is no dependency of roots; in an environment that has it:
-`pip install datatrove && pytest tests/parity/test_datatrove_quality.py`
-"""
+"""The quality rules agree with datatrove's own classes on every document, reasons included."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from roots.corpus.splitters import SPLITTERS
 from roots.corpus.stages.sentences import sentences
 from roots.records import Document, Drop, Edit
 
-pytest.importorskip("datatrove", reason="datatrove is not installed; it is no dependency of roots")
+pytest.importorskip("datatrove", reason="datatrove is not installed (extra datatrove)")
 sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
 
 from datatrove.data import Document as TheirDocument
@@ -73,6 +69,7 @@ def ours(stage: Stage, text: str) -> tuple[str, str]:
     return "", verdict.document.text if isinstance(verdict, Edit) else text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["whitespace", "unicode"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_every_document_has_the_same_fate(name, words, monkeypatch) -> None:

@@ -15,6 +15,7 @@ pii.py                Pii: personal data and secrets become placeholders
 pii_emails.py         where e-mail addresses are
 pii_numbers.py        where cards, IBANs, telephones and IP addresses are
 pii_secrets.py        where keys and tokens are
+person_names.py       PersonNames: names of persons become a placeholder (extra `presidio`)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from roots.corpus.stages.gopher_quality import GopherQuality
 from roots.corpus.stages.gopher_repetition import GopherRepetition
 from roots.corpus.stages.language import Language
 from roots.corpus.stages.normalise import Normalise
+from roots.corpus.stages.person_names import PersonNames
 from roots.corpus.stages.pii import Pii
 
 __all__ = [
@@ -34,5 +36,6 @@ __all__ = [
     "GopherRepetition",
     "Language",
     "Normalise",
+    "PersonNames",
     "Pii",
 ]

@@ -36,7 +36,8 @@ class Pii(Stage):
     (international, and North American with separators); payment cards (issuer and Luhn's digit);
     IBANs (country, length, mod 97); tokens of AWS, GitHub, GitLab, Slack, Stripe, Google, OpenAI,
     Hugging Face, npm and JSON web tokens; blocks of private keys; random values that are assigned
-    to a name such as `password`. Names and street addresses have no form and stay.
+    to a name such as `password`. Names and street addresses have no form and stay
+    (`PersonNames` looks for the former).
 
     A version of four numbers, as in `foo 1.2.3.4`, has the form of a public IPv4 address. It stays
     where the text shows what it is (`v1.2.3.4`, `version 1.2.3.4`, `==1.2.3.4`, or a longer number:
