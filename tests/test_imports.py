@@ -24,6 +24,7 @@ OFFERED = {
         "NonFinite",
         "Progress",
         "Recorder",
+        "RowLengths",
         "Samples",
         "SkippedSteps",
         "StepRule",
