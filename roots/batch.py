@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 Batch = TypeVar("Batch", bound="StepBatch")
+Tokens = TypeVar("Tokens", bound="TokenBatch")
 
 IGNORE = -100
 """The label of a position that has no target; torch's `ignore_index`."""
@@ -113,11 +114,17 @@ class TokenBatch(StepBatch):
         n_bytes: UTF-8 bytes that the labelled tokens of each row stand for, (B,).
         document_ids: The document of each token, (B, T), -1 for what is none: attention and
             positions are kept apart by them. None where a row is one sequence.
+        cuts: Into how many rows each sample was cut; they stand one behind the other.
     """
 
     input_ids: Int[Tensor, "B T"]
     n_bytes: Int[Tensor, " B"]
     document_ids: Int[Tensor, "B T"] | None = None
+    cuts: int = 1
+
+    def split(self: Tokens, rows: int) -> Iterator[Tokens]:
+        """Cuts the share into micro-batches of `rows` samples; the last may hold fewer."""
+        return super().split(rows * self.cuts)
 
 
 @dataclass(frozen=True, kw_only=True)

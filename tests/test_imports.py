@@ -25,6 +25,7 @@ OFFERED = {
         "NonFinite",
         "Progress",
         "Recorder",
+        "RowLengths",
         "Samples",
         "SkippedSteps",
         "StepRule",

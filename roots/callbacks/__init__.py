@@ -9,6 +9,7 @@ from roots.callbacks.loss_spikes import LossSpikes
 from roots.callbacks.metrics_csv import MetricsCSV
 from roots.callbacks.progress import Progress
 from roots.callbacks.recorder import Recorder
+from roots.callbacks.row_lengths import RowLengths
 from roots.callbacks.samples import Samples
 from roots.callbacks.skipped_steps import SkippedSteps
 from roots.callbacks.stability import NonFinite, StepRule
@@ -28,6 +29,7 @@ __all__ = [
     "NonFinite",
     "Progress",
     "Recorder",
+    "RowLengths",
     "Samples",
     "SkippedSteps",
     "StepRule",

@@ -161,7 +161,7 @@ class Recorder(L.Callback):
             "optim/learning_rate": report.learning_rate,
             **numbers.others,
             "train/tokens_per_second": rate,
-            **self._utilization.metrics(rate),
+            **self._utilization.metrics(rate, data.tokens_by_length(first, step)),
             "train/tokens_per_second_median": trainer.throughput.median,
             "train/tokens_seen": float(seen),
             **data.step_metrics(first, step, module.micro_batch_size),

@@ -65,6 +65,10 @@ class Throughput:
         self.start()
         return rate
 
+    def forget(self) -> None:
+        """Forgets the intervals that ended: what comes is other work."""
+        self.rates.clear()
+
     @property
     def median(self) -> float:
         """Median over the intervals; the first, which warms up, counts only when it is alone."""

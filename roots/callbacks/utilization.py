@@ -7,6 +7,8 @@ count, so a faster run is always the higher figure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,20 +30,34 @@ class Utilization:
 
     Args:
         name: What the share is called among the metrics; empty where it is not known.
-        flops_per_token: Operations of a training step, per token.
+        flops_per_token: Operations of a training step per token, by the length of rows.
         peak: Operations per second of all ranks together.
     """
 
-    def __init__(self, name: str = "", flops_per_token: float = 0.0, peak: float = 1.0) -> None:
+    def __init__(
+        self,
+        name: str = "",
+        flops_per_token: Mapping[int, float] = MappingProxyType({}),
+        peak: float = 1.0,
+    ) -> None:
         self.name = name
         self.flops_per_token = flops_per_token
         self.peak = peak
 
-    def metrics(self, tokens_per_second: float) -> dict[str, float]:
-        """Gives the share at a rate, by its name; nothing where it is not known."""
+    def metrics(
+        self, tokens_per_second: float, tokens_by_length: Mapping[int, int]
+    ) -> dict[str, float]:
+        """Gives the share at a rate, by its name; nothing where it is not known.
+
+        Args:
+            tokens_per_second: The rate.
+            tokens_by_length: The tokens that it was measured on, by the length of their rows.
+        """
         if not self.name:
             return {}
-        return {self.name: tokens_per_second * self.flops_per_token / self.peak}
+        flops = sum(self.flops_per_token[each] * n for each, n in tokens_by_length.items())
+        per_token = flops / sum(tokens_by_length.values())
+        return {self.name: tokens_per_second * per_token / self.peak}
 
 
 def utilization_of(trainer: Any, module: Any) -> Utilization:
@@ -54,25 +70,30 @@ def utilization_of(trainer: Any, module: Any) -> Utilization:
     data = trainer.datamodule
     if not data.same_lengths:
         return Utilization()
-    flops = count_flops(
-        network_with_shapes(module, trainer.strategy),
-        seq_len=data.seq_len,
-        causal=module.causal,
-        labelled_fraction=data.labelled_fraction,
-    )
+    network = network_with_shapes(module, trainer.strategy)
+    counted = {
+        length: count_flops(
+            network,
+            seq_len=length,
+            causal=module.causal,
+            labelled_fraction=data.labelled_fraction,
+        )
+        for length in data.lengths
+    }
     strategy, dtype = trainer.strategy, trainer.precision_plugin.products
     device = strategy.root_device
-    if flops.not_understood:
+    if counted[data.seq_len].not_understood:
         return Utilization()
+    flops = {length: each.per_trained_token for length, each in counted.items()}
     if device.type == "cpu":
         strategy.barrier()
         mine = torch.tensor(measured_peak(dtype), dtype=torch.float64)
         peak = float(strategy.reduce(mine, reduce_op="sum"))
-        return Utilization(OF_MATMUL_PEAK, flops.per_trained_token, peak)
+        return Utilization(OF_MATMUL_PEAK, flops, peak)
     known = device_peak(device, dtype)
     if known is None:
         return Utilization()
-    return Utilization(MFU, flops.per_trained_token, known * trainer.world_size)
+    return Utilization(MFU, flops, known * trainer.world_size)
 
 
 def network_with_shapes(module: Any, strategy: StepStrategy) -> Any:

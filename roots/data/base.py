@@ -128,6 +128,19 @@ class StepData(L.LightningDataModule, ABC):
         """Counts the input tokens of the steps before `step`, over all ranks."""
         return self.rows_until(step) * self.seq_len
 
+    @property
+    def lengths(self) -> Sequence[int]:
+        """The lengths that training rows have in turn, where all of a step have the same."""
+        return (self.seq_len,)
+
+    def length_at(self, step: int) -> int:  # noqa: ARG002
+        """Counts the tokens of a training row of a step, or gives the most it may have."""
+        return self.seq_len
+
+    def tokens_by_length(self, first: int, stop: int) -> dict[int, int]:
+        """Counts the tokens of the steps from `first` to before `stop`, by their rows' length."""
+        return {self.seq_len: self.tokens_until(stop) - self.tokens_until(first)}
+
     def rows_until(self, step: int) -> int:
         """Counts the rows of the steps before `step`, over all ranks."""
         return step * self.sequences_per_step

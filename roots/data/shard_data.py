@@ -1,10 +1,9 @@
-"""What data modules over token shards share: the corpora, the tokenizer, which row comes when."""
+"""What data modules over token shards share: their rows, and which comes when."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +11,7 @@ from jaxtyping import Int64
 from torch.utils.data import DataLoader
 
 from roots.data.base import at_least, first_few
-from roots.data.corpora import Corpora
-from roots.data.growing_data import GrowingData
+from roots.data.corpus_data import CorpusData
 from roots.data.joined import Batches, Joined, Sequences, in_turn
 from roots.data.mixing import Mixing
 from roots.data.mixture import Mixture
@@ -21,12 +19,10 @@ from roots.data.streams import Shuffled, Stream
 from roots.data.warming import warmed
 from roots.data.windows import TokenSpan
 from roots.errors import ConfigError
-from roots.records import Vocabulary
-from roots.shards import ShardFolder, ShardMaker, Streamed
-from roots.tokenizer import Tokenizer
+from roots.shards import ShardMaker, Streamed
 
 
-class ShardData(GrowingData):
+class ShardData(CorpusData):
     """Reads token shards.
 
     Args:
@@ -69,19 +65,14 @@ class ShardData(GrowingData):
         growing_steps: int = 0,
     ) -> None:
         super().__init__(
+            shards=shards,
             seq_len=seq_len,
             sequences_per_step=sequences_per_step,
+            val_fraction=val_fraction,
             first_sequences_per_step=first_sequences_per_step,
             growing_steps=growing_steps,
         )
-        self.shards = shards
         self.max_val_sequences = at_least("max_val_sequences", max_val_sequences, 0)
-        if not 0 <= val_fraction < 1:
-            raise ConfigError(
-                f"val_fraction={val_fraction:g} is no share. Set it to at least 0 and less than 1."
-            )
-        self.val_fraction = val_fraction
-        self.corpora = Corpora(shards, val_fraction)
         self._mixing: Mixing | None = None
         self._parts: dict[str, dict[str, Any]] = {}
         self._batches: dict[str, Batches] = {}
@@ -100,47 +91,7 @@ class ShardData(GrowingData):
     def all_of(self, split: str) -> DataLoader[Any]:
         """Yields every row of a split once."""
 
-    # -- what it is made of ------------------------------------------------------------------
-
-    @property
-    def mixture(self) -> Mixture | None:
-        """What mixes several corpora; None where there is one."""
-        return self.shards if isinstance(self.shards, Mixture) else None
-
-    @property
-    def path(self) -> Path:
-        """The folder of shards, or the folders with commas between them."""
-        return self.corpora.path
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the shards are there."""
-        return self.corpora.is_ready
-
-    @property
-    def made_folders(self) -> Sequence[Path]:
-        """The folders of the corpora that are made of text when they are not there yet."""
-        return [each.path for each in self.corpora.opened.values() if each.maker]
-
-    @property
-    def folder(self) -> ShardFolder:
-        """The opened shards, of the first corpus where there are several."""
-        return self.corpora.first.folder
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer that the shards were encoded with."""
-        return self.corpora.tokenizer
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The tokens that occur; for shards that are not there yet, as they are planned."""
-        return self.corpora.vocabulary
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when a token or the tokenizer changes."""
-        return self.corpora.fingerprint
+    # -- its rows -----------------------------------------------------------------------------
 
     def sequences(self, split: str) -> Any:
         """Cuts a split into rows: those of all corpora, one behind the other."""
@@ -171,21 +122,6 @@ class ShardData(GrowingData):
             return coming
         train, val = self.n_train, len(self.sequences("val"))
         return f"{self.path}: {train:,} sequences to train on, {val:,} to validate on"
-
-    def card(self) -> dict[str, Any]:
-        """Tells what the corpus is, from its manifest."""
-        manifest = self.folder.manifest
-        splits = {
-            name: {"documents": split.documents, "tokens": split.tokens, "bytes": split.bytes}
-            for name, split in manifest.splits.items()
-        }
-        corpus = {
-            "source": manifest.recipe.get("source"),
-            "vocab_size": manifest.vocab_size,
-            "documents_read": manifest.documents_read,
-            "documents_dropped": dict(manifest.documents_dropped),
-        }
-        return {**super().card(), "splits": splits, "corpus": corpus}
 
     def documents_of(self, samples: Int64[np.ndarray, " B"]) -> list[int]:
         """Gives the number, in its corpus, of the document that each training row starts in."""
@@ -253,10 +189,6 @@ class ShardData(GrowingData):
 
     # -- Lightning's hooks -------------------------------------------------------------------
 
-    def prepare_data(self) -> None:
-        """Makes the shards where they are to be made; runs once per machine."""
-        self.corpora.prepare()
-
     def setup(self, stage: str) -> None:
         """Checks, before anything is built, that there is enough text."""
         self._mixing, self._parts, self._batches = None, {}, {}
@@ -290,11 +222,6 @@ class ShardData(GrowingData):
 
     def _evaluation(self, dataset: Any) -> DataLoader[Any]:
         return super()._evaluation(warmed(dataset, self.corpora.streamed, len(dataset)))
-
-    @property
-    def token_bytes(self) -> Int64[np.ndarray, " V"]:
-        """UTF-8 bytes that each token stands for."""
-        return np.asarray(self.tokenizer.byte_lengths(), dtype=np.int64)
 
     @property
     def groups(self) -> Sequence[str]:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from roots.batch import IGNORE, TokenBatch
 from roots.data.joined import Batches
+from roots.data.lengthening import Lengthening
 from roots.data.read_ahead import AheadLoader
 from roots.data.streams import Drawn, Order, Stream
 from roots.data.windows import TokenRows
@@ -112,7 +113,16 @@ class Draws:
 
 
 class TrainSteps(Dataset[TokenBatch]):
-    """Item n is this rank's share of the n-th optimizer step, a pure function of (seed, n)."""
+    """Item n is this rank's share of the n-th optimizer step, a pure function of (seed, n).
+
+    Args:
+        rows: The rows.
+        token_bytes: UTF-8 bytes of each token.
+        stream: Which row comes at which place.
+        order: Which places a step has.
+        share: This rank's part of them.
+        lengthening: Into how short ones the rows of a step are cut; None leaves them whole.
+    """
 
     def __init__(
         self,
@@ -122,8 +132,10 @@ class TrainSteps(Dataset[TokenBatch]):
         stream: Stream,
         order: Order,
         share: Share,
+        lengthening: Lengthening | None = None,
     ) -> None:
         self.rows = rows
+        self.lengthening = lengthening
         self.labelled_bytes = LabelledBytes(token_bytes)
         self.draws = Draws(stream, order, share)
 
@@ -137,7 +149,8 @@ class TrainSteps(Dataset[TokenBatch]):
 
     def __getitem__(self, step: int) -> TokenBatch:
         """Reads the share of a step."""
-        return _batch(self.rows, self.labelled_bytes, self.samples(step), step)
+        length = self.lengthening.length(step) if self.lengthening else self.rows.seq_len
+        return _batch(self.rows, self.labelled_bytes, self.samples(step), step, length)
 
 
 class ValidationSteps(Dataset[TokenBatch]):
@@ -170,7 +183,8 @@ class ValidationSteps(Dataset[TokenBatch]):
 
     def __getitem__(self, index: int) -> TokenBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
-        return _batch(self.rows, self.labelled_bytes, self.samples(index), index)
+        samples, length = self.samples(index), self.rows.seq_len
+        return _batch(self.rows, self.labelled_bytes, samples, index, length)
 
 
 class StepsFrom(Sampler[int]):
@@ -207,15 +221,20 @@ def _batch(
     labelled_bytes: LabelledBytes,
     samples: Int64[np.ndarray, " B"],
     step: int,
+    length: int,
 ) -> TokenBatch:
-    inputs, labels = rows.read(samples)
+    """Reads rows, and cuts each into ones of `length` tokens; a token keeps its target."""
+    inputs, labels = (each.reshape(-1, length) for each in rows.read(samples))
+    ids = rows.document_ids(samples).reshape(-1, length) if rows.apart else None
+    cuts = rows.seq_len // length
     return TokenBatch(
         input_ids=torch.from_numpy(inputs),
         labels=torch.from_numpy(labels),
-        samples=torch.from_numpy(samples),
+        samples=torch.from_numpy(samples.repeat(cuts)),
         step=step,
         n_bytes=torch.from_numpy(labelled_bytes.of(labels)),
-        document_ids=torch.from_numpy(rows.document_ids(samples)) if rows.apart else None,
+        document_ids=None if ids is None else torch.from_numpy(ids),
+        cuts=cuts,
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 from torch.utils.data import DataLoader
 
 from roots.batch import TokenBatch
+from roots.data.base import at_least
 from roots.data.best_fit_rows import BestFitRows
 from roots.data.joined import JoinedTokens
+from roots.data.lengthening import lengthening
 from roots.data.mixture import Mixture
 from roots.data.packing_plan import keep_packing
 from roots.data.shard_data import ShardData
@@ -37,6 +39,11 @@ class TokenCorpus(ShardData):
         first_sequences_per_step: Sequences of the first steps, a divisor of `sequences_per_step`,
             to which they grow in equal strides; 0 begins with all.
         growing_steps: Optimizer steps until then.
+        first_seq_len: Tokens of a row in the first steps, `seq_len` halved some times; 0 begins
+            with all. Each sequence is cut into so short rows, which see nothing of each other: a
+            step has the tokens, in the order, that it would have anyway, and costs less attention.
+            Rows then double, each length for as many steps. A validation reads whole sequences.
+        lengthening_steps: Optimizer steps until rows have `seq_len` tokens.
         packing: How documents become rows: `chop` cuts the stream of them every `seq_len` tokens;
             `best_fit` puts whole ones together where they fit best, so that only those longer than
             a row are cut, and fills up what is left (counted among the tokens; on real text few in
@@ -53,6 +60,8 @@ class TokenCorpus(ShardData):
 
     ARGUMENTS: ClassVar[Sequence[str]] = (
         *ShardData.ARGUMENTS,
+        "first_seq_len",
+        "lengthening_steps",
         "packing",
         "attend_across_documents",
     )
@@ -67,6 +76,8 @@ class TokenCorpus(ShardData):
         max_val_sequences: int = 0,
         first_sequences_per_step: int = 0,
         growing_steps: int = 0,
+        first_seq_len: int = 0,
+        lengthening_steps: int = 0,
         packing: str = "chop",
         attend_across_documents: bool = True,
     ) -> None:
@@ -84,6 +95,9 @@ class TokenCorpus(ShardData):
                 f"There is no packing {packing!r}{nearest(packing, PACKINGS)}. Set data.packing to"
                 f" one of {', '.join(PACKINGS)}."
             )
+        self.first_seq_len = at_least("first_seq_len", first_seq_len, 0)
+        self.lengthening_steps = at_least("lengthening_steps", lengthening_steps, 0)
+        self._lengthening = lengthening(first_seq_len, seq_len, lengthening_steps)
         self.packing = packing
         self.attend_across_documents = attend_across_documents
 
@@ -91,6 +105,47 @@ class TokenCorpus(ShardData):
     def packed_by(self) -> str:
         """The setting that keeps documents of a row apart, or nothing where none does."""
         return "" if self.attend_across_documents else "data.attend_across_documents: false"
+
+    # -- how long rows are ---------------------------------------------------------------------
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """The lengths that training rows have in turn."""
+        return self._lengthening.lengths if self._lengthening else super().lengths
+
+    def length_at(self, step: int) -> int:
+        """Counts the tokens of a training row of a step."""
+        return self._lengthening.length(step) if self._lengthening else super().length_at(step)
+
+    def tokens_by_length(self, first: int, stop: int) -> dict[int, int]:
+        """Counts the tokens of the steps from `first` to before `stop`, by their rows' length."""
+        if not self._lengthening:
+            return super().tokens_by_length(first, stop)
+        return {
+            each.length: self.tokens_until(each.stop) - self.tokens_until(each.first)
+            for each in self._lengthening.stretches(first, stop)
+        }
+
+    def begin_grown(self) -> None:
+        """Gives the first steps all rows, too, each of its full length."""
+        super().begin_grown()
+        self._lengthening = None
+
+    def forecast(self, total_steps: int) -> list[tuple[str, str]]:
+        """Tells how long rows are, and what is drawn from the corpora of a mixture."""
+        lines = super().forecast(total_steps)
+        if self._lengthening:
+            lines.insert(0, ("rows", self._lengthening.in_words(total_steps)))
+        return lines
+
+    def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:
+        """Tells how long the rows of the last of some steps are, where that changes."""
+        metrics = super().step_metrics(first, stop, rows)
+        if self._lengthening:
+            metrics["train/seq_len"] = float(self.length_at(max(stop - 1, 0)))
+        return metrics
+
+    # -- rows ----------------------------------------------------------------------------------
 
     def rows_of(self, span: TokenSpan, split: str) -> TokenRows:
         """Cuts the text of one corpus into rows."""
@@ -142,6 +197,7 @@ class TokenCorpus(ShardData):
             stream=self.stream,
             order=self.order,
             share=self._share,
+            lengthening=self._lengthening,
         )
         return self._training(dataset)
 

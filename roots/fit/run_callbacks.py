@@ -13,6 +13,7 @@ from roots.callbacks import (
     LiveCurves,
     NonFinite,
     Progress,
+    RowLengths,
     Samples,
     StopSignals,
     WandbRun,
@@ -44,6 +45,7 @@ def run_callbacks(
     before: list[L.Callback] = [
         MicroBatchSize(),
         recorder,
+        RowLengths(),
         Compilation(),
         NonFinite(action=trainer.on_non_finite),
         trainer.skipped_steps,

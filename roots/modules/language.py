@@ -146,6 +146,7 @@ class LanguageModule(StepModule):
             compile_mode=self.compiled,
             strategy=self._strategy,
             whole_rows=data.same_lengths and not self._packed_by,
+            n_lengths=len(data.lengths),
         )
         self._prove_packing()
 

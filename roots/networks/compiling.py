@@ -34,13 +34,16 @@ def check_compile(mode: str) -> None:
         )
 
 
-def compile_network(network: PreTrainedModel, mode: str, device: torch.device) -> None:
+def compile_network(
+    network: PreTrainedModel, mode: str, device: torch.device, *, n_lengths: int = 1
+) -> None:
     """Marks a network's blocks, or the whole of its body, for compilation on their first call.
 
     Args:
         network: Changed in place; names and weights stay.
         mode: One of `COMPILE`.
         device: Where it computes.
+        n_lengths: Lengths that training rows will have; each is compiled by itself.
 
     Raises:
         ConfigError: The compiler lacks what it needs on this machine, or no blocks are found.
@@ -49,6 +52,7 @@ def compile_network(network: PreTrainedModel, mode: str, device: torch.device) -
     if mode == "none":
         return
     prepare_compiler(device)
+    _allow_shapes(n_lengths)
     if mode == "blocks":
         parts = _blocks_to_compile(network)
     else:
@@ -56,6 +60,16 @@ def compile_network(network: PreTrainedModel, mode: str, device: torch.device) -
         _make_rotary_angles_once(network.base_model)
     for part in parts:
         part.compile(dynamic=False)
+
+
+def _allow_shapes(n_lengths: int) -> None:
+    """Lets the compiler make a graph of each length, and of the last micro-batch of a share.
+
+    Behind its limit, which is 8, it runs new shapes as plain code: the longest rows.
+    """
+    from torch._dynamo import config
+
+    config.recompile_limit = max(config.recompile_limit, 6 + 2 * n_lengths)
 
 
 def _make_rotary_angles_once(body: nn.Module) -> None:

@@ -42,18 +42,27 @@ def work_of(
     """
     if not data.same_lengths:
         return []
-    flops = count_flops(
-        network,
-        seq_len=data.seq_len,
-        causal=model.causal,
-        labelled_fraction=data.labelled_fraction,
-    )
+    counted = {
+        length: count_flops(
+            network,
+            seq_len=length,
+            causal=model.causal,
+            labelled_fraction=data.labelled_fraction,
+        )
+        for length in data.lengths
+    }
+    flops = counted[data.seq_len]
     if flops.not_understood:
         parts = ", ".join(flops.not_understood)
         return [("FLOPs", f"not counted, so no share of the peak is reported: {parts}")]
-    n_full_steps = data.rows_until(trainer.max_steps) / data.sequences_per_step
-    total = flops.per_trained_token * data.tokens_per_step * n_full_steps
+    tokens = data.tokens_by_length(0, trainer.max_steps)
+    total = sum(counted[length].per_trained_token * n for length, n in tokens.items())
     words = f"{in_flop(flops.per_trained_token)} per token ({_parts(flops)})"
+    words += "".join(
+        f", {in_flop(each.per_trained_token)} in rows of {length:,}"
+        for length, each in counted.items()
+        if length != data.seq_len
+    )
     lines = [("FLOPs", f"{words}, {in_flop(total)} in all")]
     device = trainer.strategy.root_device
     if target is not None:

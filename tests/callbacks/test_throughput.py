@@ -75,6 +75,18 @@ def test_the_median_leaves_the_first_lap_out_unless_it_is_alone(clock: Clock) ->
     assert medians == [1, 100, 62.5, 50]
 
 
+def test_the_median_is_of_what_came_since_rates_were_forgotten(clock: Clock) -> None:
+    throughput = Throughput(now=clock)
+    for seconds in (1, 1, 1):
+        clock.time += seconds
+        throughput.lap(100)
+    throughput.forget()
+    for seconds, median in ((50, 2), (4, 25), (2, 37.5)):  # the first is left out again
+        clock.time += seconds
+        throughput.lap(100)
+        assert throughput.median == median
+
+
 def test_a_clock_that_stands_still_gives_a_rate_all_the_same(clock: Clock) -> None:
     assert Throughput(now=clock).lap(1) > 0
 

@@ -77,7 +77,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
         products = torch.bfloat16
 
     class Data:
-        seq_len, same_lengths, labelled_fraction = 16, True, 1.0
+        seq_len, lengths, same_lengths, labelled_fraction = 16, (16,), True, 1.0
 
     class Trainer:
         strategy, precision_plugin, datamodule, world_size = Strategy(), Precision(), Data(), 2
@@ -91,14 +91,14 @@ def test_on_gpus_of_the_table_it_is_the_mfu_of_all_ranks(
     trainer = on_gpu(monkeypatch, "NVIDIA H100 80GB HBM3")
     found = room.utilization_of(trainer, trained.model)
     flops = count_flops(trained.model.trainable.network, seq_len=16).per_trained_token
-    assert found.metrics(1e6) == {"train/mfu": pytest.approx(1e6 * flops / (2 * 989.4e12))}
+    assert found.metrics(1e6, {16: 9}) == {"train/mfu": pytest.approx(1e6 * flops / (2 * 989.4e12))}
 
 
 def test_on_a_gpu_that_is_not_in_the_table_there_is_none(
     trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = room.utilization_of(on_gpu(monkeypatch, "NVIDIA Nobody"), trained.model)
-    assert found.metrics(1e6) == {}
+    assert found.metrics(1e6, {16: 9}) == {}
 
 
 def test_a_network_that_is_not_understood_has_none(config: dict[str, Any]) -> None:
@@ -134,5 +134,7 @@ def test_a_person_reads_the_share_at_the_median_rate() -> None:
 
 
 def test_nothing_is_reported_of_what_is_not_known() -> None:
-    assert Utilization().metrics(1e6) == {}
-    assert Utilization("train/mfu", 2.0, 8.0).metrics(3.0) == {"train/mfu": 0.75}
+    assert Utilization().metrics(1e6, {16: 9}) == {}
+    assert Utilization("train/mfu", {16: 2.0}, 8.0).metrics(3.0, {16: 9}) == {"train/mfu": 0.75}
+    both = Utilization("train/mfu", {8: 1.0, 16: 2.0}, 8.0).metrics(4.0, {8: 30, 16: 10})
+    assert both == {"train/mfu": (30 * 1.0 + 10 * 2.0) / 40 * 4.0 / 8.0}

@@ -137,7 +137,7 @@ def counted(config: dict, overrides: dict[str, Any]) -> float:
     short = {"model.schedule.warmup_steps": 0, "trainer.max_steps": 1}
     composed = compose(config, {**overrides, **short, "trainer.val_every_steps": 0})
     composed.fit()
-    return composed.trainer._recorder._utilization.flops_per_token
+    return composed.trainer._recorder._utilization.flops_per_token[composed.data.seq_len]
 
 
 def started() -> None:

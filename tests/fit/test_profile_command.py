@@ -173,16 +173,17 @@ def test_a_profile_may_be_longer_than_the_run(config: dict[str, Any]) -> None:
 
 def test_the_steps_of_a_growing_run_are_as_large_as_the_last(config: dict[str, Any]) -> None:
     growth = {"data.first_sequences_per_step": 2, "data.growing_steps": 100}
+    growth |= {"data.first_seq_len": 4, "data.lengthening_steps": 100}
     composed = compose(config, growth)
-    rows: list[int] = []
+    rows: list[tuple[int, ...]] = []
 
     class Counted(L.Callback):
         def on_train_batch_end(self, _t: Any, _m: Any, _o: Any, batch: Any, *_: Any) -> None:
-            rows.append(len(batch.input_ids))
+            rows.append(tuple(batch.input_ids.shape))
 
     composed.trainer.callbacks.append(Counted())
     profile_steps(composed, steps=2, warmup_steps=1)
-    assert rows == [8] * (1 + 2 + 2 + 1)
+    assert rows == [(8, 16)] * (1 + 2 + 2 + 1)
     assert composed.trainer.tokens_seen == 6 * composed.data.tokens_per_step
 
 

@@ -13,7 +13,7 @@ from test_tiled import network
 
 from roots.errors import ConfigError
 from roots.fit import compose
-from roots.networks import compile_network, is_compiled, uncompiled
+from roots.networks import compile_network, compiled_so_far, is_compiled, uncompiled
 from roots.networks.blocks import blocks_of
 from roots.networks.compiling import cache_folder, check_compile, check_compiler
 
@@ -79,6 +79,21 @@ def test_a_compiled_run_learns_as_a_plain_one(
     plain = losses_of(config, **named)
     compiled = losses_of(config, model__compile=mode, **named)
     assert compiled == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.parametrize(("n_lengths", "compiled"), [(1, 8), (10, 10)])
+def test_each_of_many_lengths_is_compiled_where_they_are_announced(
+    quick: None, n_lengths: int, compiled: int
+) -> None:
+    from torch._dynamo import config as limits
+
+    made = network("llama", "sdpa")
+    with limits.patch(recompile_limit=8), torch.no_grad():
+        compile_network(made, "blocks", CPU, n_lengths=n_lengths)
+        before = compiled_so_far().graphs
+        for length in range(2, 12):
+            made(torch.zeros(1, length, dtype=torch.long), use_cache=False)
+        assert compiled_so_far().graphs - before == compiled
 
 
 @pytest.mark.slow  # the C++ compiler takes a minute

@@ -18,10 +18,10 @@ Tells where the time and the memory of a training step go, by part: attention, p
 other products, norms and elementwise work, optimizer, clipping, data, host.
 
 It composes the run as `roots fit` does, trains --warmup-steps, then --steps without and --steps
-with torch's profiler, and one more for memory and FLOPs. Where steps grow
-(first_sequences_per_step), all are as large as the last. There is no validation, checkpoint,
-sample, tracker or run directory, and the trained weights are thrown away. It prints a table, and
-writes into --out:
+with torch's profiler, and one more for memory and FLOPs. Where steps or their rows grow
+(first_sequences_per_step, first_seq_len), all are as large as the last. There is no validation,
+checkpoint, sample, tracker or run directory, and the trained weights are thrown away. It prints a
+table, and writes into --out:
   table.txt      the table
   profile.json   the same numbers, in seconds and bytes
   profile.png    a bar for each part
