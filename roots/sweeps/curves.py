@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from roots.runs import Run, load_metrics
+from roots.runs import load_metrics
 from roots.sweeps.definition import Definition
-from roots.sweeps.trial import Trial
+from roots.sweeps.trial import Trial, run_of
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,26 @@ class Curve:
     n_fits: int
 
 
-def curves_of(definition: Definition, trials: Sequence[Trial]) -> dict[int, Curve]:
+def curves_of(definition: Definition, trials: Sequence[Trial], folder: Path) -> dict[int, Curve]:
     """Gives the curves of the trials by their numbers, without those that measured nothing.
 
     The study keeps the curve of a trial of one fit. Where there are several, it keeps one number
     for each, and their curves are read from their runs; a run that another machine has, or that
     was removed, is left out.
 
+    Args:
+        definition: The sweep.
+        trials: Its trials.
+        folder: The sweep's directory.
+
     Raises:
         DataError: A metrics file is not what a run writes.
     """
     name = definition.metric.name
     several = len(definition.fits) > 1
-    found = {t.number: over_fits(_measured(t, name) if several else [t.curve]) for t in trials}
+    found = {
+        t.number: over_fits(_measured(t, name, folder) if several else [t.curve]) for t in trials
+    }
     return {number: curve for number, curve in found.items() if curve.steps}
 
 
@@ -67,9 +74,10 @@ def over_fits(fits: Sequence[Mapping[int, float]]) -> Curve:
     )
 
 
-def _measured(trial: Trial, name: str) -> list[dict[int, float]]:
+def _measured(trial: Trial, name: str, folder: Path) -> list[dict[int, float]]:
     """Reads the curves of the fits that are done, or of the first where none is."""
-    runs: Mapping[str, str] = trial.notes.get("runs", {})
-    done = [key for key in runs if key in trial.notes.get("results", {})] or list(runs)
-    series = [load_metrics(Run(Path(runs[key])).metrics_file).series(name) for key in done]
+    noted: Mapping[str, str] = trial.notes.get("runs", {})
+    done = [key for key in noted if key in trial.notes.get("results", {})] or list(noted)
+    runs = [run_of(trial, key, folder) for key in done]
+    series = [load_metrics(run.metrics_file).series(name) for run in runs if run is not None]
     return [dict(zip(steps, values, strict=True)) for steps, values in series]

@@ -20,7 +20,7 @@ TWO = {RATE: {"values": [0.01, 0.1]}}
 
 def axes_of(sweep: Sweep) -> Any:
     trials = sweep.trials()
-    curves = curves_of(sweep.definition, trials)
+    curves = curves_of(sweep.definition, trials, sweep.folder)
     return draw_curves(sweep.definition, trials, curves).axes[0]
 
 
@@ -74,7 +74,7 @@ def test_the_report_says_after_which_fit_a_trial_was_ended_and_whose_runs_are_go
     sweep.run(say=lambda line: None)
     trials = sweep.trials()
     assert trials[1].state == PRUNED
-    curves = curves_of(sweep.definition, trials)
+    curves = curves_of(sweep.definition, trials, sweep.folder)
     assert [curves[n].n_fits for n in (0, 1)] == [4, 2]
     assert curves[1].mean == pytest.approx([4.045 + 1 / step for step in (2, 4, 6)])
     page = (sweep.folder / "report.html").read_text()
