@@ -93,6 +93,7 @@ OFFERED = {
         "MultiLabel",
         "Reading",
         "Regression",
+        "Residuals",
         "SpanAnswers",
         "SquadScore",
         "SummedMetric",
