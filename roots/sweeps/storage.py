@@ -97,10 +97,14 @@ class Storage:
         # Each use has a connection of its own: between two of them lie minutes, in which a server
         # may restart and a firewall forget.
         settings: dict[str, Any] = {"poolclass": sqlalchemy.NullPool, "pool_pre_ping": False}
-        known = self._url.get_driver_name() in ("psycopg", "psycopg2", "pymysql", "mysqldb")
+        own: dict[str, Any] = {}
+        driver = self._url.get_driver_name()
+        known = driver in ("psycopg", "psycopg2", "pymysql", "mysqldb")
         if known and "connect_timeout" not in self._url.query:
-            settings["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
-        return settings
+            own["connect_timeout"] = CONNECT_SECONDS
+        if driver == "pymysql" and self._url.password:  # it would write a text as Latin-1
+            own["password"] = str(self._url.password).encode()
+        return {**settings, "connect_args": own}
 
     def open(self) -> Any:
         """Opens it as Optuna's; what cannot be is refused at once, what breaks off later waits.

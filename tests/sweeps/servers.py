@@ -57,6 +57,7 @@ class Server:
         end = time.monotonic() + 60
         while True:
             try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return self.ask("SELECT 1")
             except Exception:
                 assert self.process.poll() is None, (self.folder / "server.log").read_text()
@@ -149,7 +150,7 @@ class MariaDb(Server):
             "pid-file": self.folder / "pid",
             "port": self.port,
             "bind-address": "127.0.0.1",
-            "innodb-flush-log-at-trx-commit": 0,
+            "innodb-flush-log-at-trx-commit": 2,  # what was committed outlives the process
         }
         told = [f"--{k}={v}" for k, v in settings.items()]
         return [self.program, "--no-defaults", "--skip-name-resolve", *told]
