@@ -13,7 +13,7 @@ from roots.evaluation import Page
 from roots.evaluation.canvas import save_png
 from roots.runs import write_atomically
 from roots.sweeps.checks import composed_of
-from roots.sweeps.curves import Curve, curves_of
+from roots.sweeps.curves import TRAINING, Curve, curves_of
 from roots.sweeps.definition import Definition
 from roots.sweeps.figures import draw_curves, draw_history, draw_importances, draw_parallel
 from roots.sweeps.study import Study
@@ -142,6 +142,11 @@ def _state(trial: Trial, several: bool) -> str:
 def _of_the_curves(definition: Definition, trials: list[Trial], curves: Mapping[int, Curve]) -> str:
     """Words what the learning curves show, and which are not there."""
     words = "Learning curves of all trials."
+    if any(curve.name != definition.metric.name for curve in curves.values()):
+        words += (
+            f" {definition.metric.name} was measured once in each fit, so that they show"
+            f" {TRAINING}; smaller trainer.val_every_steps let it be seen on the way."
+        )
     if definition.repeats:
         words += (
             f" A line is the mean over {definition.repeats}, its band reaches from the smallest to"
