@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -22,7 +23,7 @@ table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabula
         overflow-wrap: normal; }
 th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #e4e4e4;
          vertical-align: top; }
-td.long { overflow-wrap: anywhere; min-width: 9rem; }
+td.long { overflow-wrap: anywhere; min-width: 12rem; }
 th { color: #555; font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 figure { margin: .8rem 0; overflow-x: auto; } figure img { max-width: 100%; }
@@ -31,8 +32,9 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .85rem; 
 details summary { cursor: pointer; color: #4878a8; }
 @media (max-width: 40rem) { figure img { max-width: 165%; } }
 """
-LONGEST_WORD = 20
-"""A cell with a longer word (a path, a fingerprint) may be broken anywhere."""
+LONGEST_WORD, LONGEST_CELL = 20, 60
+"""A cell with a longer word (a path, a fingerprint) may be broken anywhere; so may a longer one."""
+_NUMBER = re.compile(r"-?[\d,]*\.?\d+(e[+-]?\d+)?")
 
 
 class Page:
@@ -65,9 +67,8 @@ class Page:
     ) -> None:
         """Adds a table; numbers stand at the right, floats with four digits that count."""
         lines = [[_cell(value) for value in row] for row in rows]
-        numbers = [
-            bool(lines) and all(cell[1] for cell in column) for column in zip(*lines, strict=True)
-        ] or [False] * len(headings)
+        numbers = [_are_numbers(column) for column in zip(*lines, strict=True)]
+        numbers = numbers or [False] * len(headings)
         head = "".join(_tagged("th", name, n) for name, n in zip(headings, numbers, strict=True))
         body = "".join(
             f"<tr>{''.join(_tagged('td', cell, number) for cell, number in line)}</tr>"
@@ -125,7 +126,14 @@ def _cell(value: object) -> tuple[str, bool]:
     return str(value), False
 
 
+def _are_numbers(column: Sequence[tuple[str, bool]]) -> bool:
+    """Tells whether a column stands at the right: numbers, some of them missing or written out."""
+    filled = [number or bool(_NUMBER.fullmatch(text)) for text, number in column if text]
+    return bool(filled) and all(filled)
+
+
 def _tagged(tag: str, words: str, number: bool) -> str:
-    is_long = tag == "td" and max(map(len, words.split()), default=0) > LONGEST_WORD
+    widest = max(map(len, words.split()), default=0)
+    is_long = tag == "td" and (widest > LONGEST_WORD or len(words) > LONGEST_CELL)
     kind = ' class="number"' if number else ' class="long"' if is_long else ""
     return f"<{tag}{kind}>{escape(words)}</{tag}>"

@@ -13,6 +13,8 @@ from roots.sweeps.parameters import Parameter
 from roots.sweeps.trial import FINISHED, PRUNED, Trial
 from roots.sweeps.words import number_text, ranked, short_names, value_text
 
+_PAPER = {"facecolor": "white", "alpha": 0.8, "linewidth": 0.0, "pad": 1.0}
+"""Behind a number that lines may cross."""
 MOST_MARKS = 40
 """A line of more points is drawn without marks."""
 
@@ -163,7 +165,8 @@ def _mark(axes: Any, place: int, parameter: Parameter, trials: Sequence[Trial]) 
     told = {h: trial.values[parameter.name] for h, trial in zip(heights, trials, strict=True)}
     shown = told if parameter.choices else {h: told[h] for h in (min(told), max(told))}
     for height, value in shown.items():
-        axes.text(place + 0.04, height, value_text(parameter, value), fontsize=8, va="center")
+        words = value_text(parameter, value)
+        axes.text(place + 0.04, height, words, fontsize=8, va="center", bbox=_PAPER, zorder=4)
 
 
 def _share(value: float, low: float, high: float) -> float:

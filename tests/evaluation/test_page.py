@@ -121,3 +121,10 @@ def test_a_number_is_never_broken_over_lines_and_a_path_may_be(tmp_path: Path) -
     assert ".number, th.number { text-align: right; white-space: nowrap; }" in html
     assert '<div class="wide"><table>' in html, "a wide table scrolls, not the page"
     assert "color-scheme: light" in html, "a dark browser does not turn black letters white"
+
+
+def test_numbers_that_are_written_out_or_missing_stand_at_the_right_too() -> None:
+    page = Page("x")
+    page.table(["a", "b", "c"], [["0.5", 1, "1e-3"], ["-1,234", None, "x"], ["", 2, "2"]])
+    html = page.html()
+    assert '<th class="number">a</th><th class="number">b</th><th>c</th>' in html
