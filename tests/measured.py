@@ -19,6 +19,7 @@ from roots.metrics import (
     Mistakes,
     MultiLabel,
     Regression,
+    Residuals,
     SquadScore,
     SummedMetric,
 )
@@ -67,6 +68,9 @@ def measured() -> dict[str, Measured]:
         "SquadScore": Measured(lambda: SquadScore(threshold=0.8), questions()),
         "GeneratedText": Measured(GeneratedText, texts()),
         "Mistakes": Measured(lambda: Mistakes(n=6), (normal(4), labels, torch.arange(N_ROWS))),
+        "Residuals": Measured(
+            lambda: Residuals(n=6), (normal(), normal(), torch.arange(N_ROWS), keep)
+        ),
     }
 
 

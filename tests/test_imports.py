@@ -97,6 +97,7 @@ OFFERED = {
         "MultiLabel",
         "Reading",
         "Regression",
+        "Residuals",
         "SpanAnswers",
         "SquadScore",
         "SummedMetric",

@@ -97,7 +97,7 @@ def reliability_figure(diagram: Mapping[str, Sequence[Any]]) -> Any:
     right.set_ylim(0, 1.02)
     right.set_xlim(0, 1)
     plain(right, "", "share that is right")
-    right.legend(frameon=False, fontsize=9, loc="upper left")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     many.bar(left, counts, color="#d9d9d9", **style)
     many.yaxis.set_major_formatter("{x:,.0f}")
     plain(many, "confidence: probability of the predicted class", "rows")

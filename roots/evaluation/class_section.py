@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from roots.evaluation.canvas import keep_png, undrawn
+from roots.evaluation.canvas import undrawn
 from roots.evaluation.class_figures import (
     MOST_CLASSES,
     RATES,
@@ -14,25 +14,29 @@ from roots.evaluation.class_figures import (
     rates_figure,
     reliability_figure,
 )
+from roots.evaluation.details_section import STAGES, add_origin, figure_name, with_damage_told
 from roots.evaluation.page import Page
 from roots.evaluation.run_record import RunRecord
 
 MOST_PAIRS = 20
-_WORDS = {"val": "validation", "test": "test"}
 
 
 def add(page: Page, record: RunRecord) -> None:
     """Adds what is known of each stage's classes; nothing where there are none."""
-    for stage, words in _WORDS.items():
+    for stage, words in STAGES.items():
         details = record.details.get(stage, {})
         rates = rates_of(record, stage)
         if rates or {"confusion", "reliability", "mistakes"} & details.keys():
             page.heading(f"Classes, on {words} data")
-            _add_stage(page, record, stage, rates)
+            add_origin(page, record, stage)
+            with_damage_told(page, record, stage, _add_stage, rates)
 
 
 def rates_of(record: RunRecord, stage: str) -> dict[str, dict[str, float]]:
-    """Gives the newest precision, recall and F1 of each class, in the order of the log."""
+    """Gives the newest precision, recall and F1 of each class, in the order of the log.
+
+    Parts that have no more than an F1 (answerable questions) are no classes.
+    """
     found: dict[str, dict[str, float]] = {}
     measured = {name: n for name, n in record.test.items() if isinstance(n, (int, float))}
     for row in [measured] if stage == "test" else record.rows:
@@ -41,36 +45,21 @@ def rates_of(record: RunRecord, stage: str) -> dict[str, dict[str, float]]:
             rate, _, of_class = rest.partition("/")
             if where == stage and rate in RATES and of_class:
                 found.setdefault(of_class, {})[rate] = value
-    return found
+    return {name: rates for name, rates in found.items() if len(rates) > 1}
 
 
 def _add_stage(
     page: Page, record: RunRecord, stage: str, rates: Mapping[str, Mapping[str, float]]
 ) -> None:
     details = record.details.get(stage, {})
-    if "step" in details:
-        page.text(f"After step {details['step']:,}.")
-    if "checkpoint" in details:
-        page.text(f"Of the checkpoint: {details['checkpoint']}.")
-    try:
-        _add_confusion(page, record, stage, details.get("confusion"))
-        if rates:
-            name = "classes" if stage == "val" else f"classes-{stage}"
-            more = (
-                f"; the worst {MOST_CLASSES} of {len(rates)}" if len(rates) > MOST_CLASSES else ""
-            )
-            key = _key(list(rates))
-            _figure(
-                page, record, name, rates_figure(rates),
-                f"Precision, recall and F1 of each class, the worst on top{more}{key}",
-            )  # fmt: skip
-        _add_calibration(page, record, stage, details.get("reliability"))
-        _add_mistakes(page, details.get("mistakes") or [])
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        file = record.run.details_file(stage).name
-        page.text(
-            f"Note: {file} is damaged ({type(error).__name__}: {error}): the rest is left out."
-        )
+    _add_confusion(page, record, stage, details.get("confusion"))
+    if rates:
+        more = f"; the worst {MOST_CLASSES} of {len(rates)}" if len(rates) > MOST_CLASSES else ""
+        key = _key(list(rates))
+        words = f"Precision, recall and F1 of each class, the worst on top{more}{key}"
+        _figure(page, record, figure_name("classes", stage), rates_figure(rates), words)
+    _add_calibration(page, record, stage, details.get("reliability"))
+    _add_mistakes(page, details.get("mistakes") or [])
 
 
 def _add_confusion(page: Page, record: RunRecord, stage: str, confusion: Any) -> None:
@@ -78,7 +67,7 @@ def _add_confusion(page: Page, record: RunRecord, stage: str, confusion: Any) ->
         return
     names, counts = confusion["names"], confusion.get("counts")
     if counts is not None and len(names) <= MOST_CLASSES:
-        name = "confusion" if stage == "val" else f"confusion-{stage}"
+        name = figure_name("confusion", stage)
         words = "Rows by label and by what was predicted; dark is a large share of the label's rows"
         caption = f"{words}{_key(names)}"
         _figure(page, record, name, confusion_figure(names, counts), caption)
@@ -101,7 +90,7 @@ def _pairs(names: list[str], counts: list[list[int]]) -> list[dict[str, Any]]:
 def _add_calibration(page: Page, record: RunRecord, stage: str, diagram: Any) -> None:
     if not diagram or not sum(diagram["count"]):
         return
-    name = "calibration" if stage == "val" else f"calibration-{stage}"
+    name = figure_name("calibration", stage)
     error = expected_error(diagram)
     caption = (
         "Reliability: among predictions of a confidence, the share that is right. On the dashed"
@@ -130,7 +119,7 @@ def _add_mistakes(page: Page, mistakes: list[dict[str, Any]]) -> None:
 
 
 def _figure(page: Page, record: RunRecord, name: str, figure: Any, caption: str) -> None:
-    page.picture(keep_png(figure, record.run.path / f"{name}.png"), caption)
+    page.kept_figure(figure, record.run.path / f"{name}.png", caption)
 
 
 def _key(names: list[str]) -> str:

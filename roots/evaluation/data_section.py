@@ -75,7 +75,7 @@ def labels_figure(labels: Mapping[str, Mapping[str, int]]) -> Any:
     plain_bars(axes, [words[name] for name in shown], "share of the split (the numbers are rows)")
     axes.margins(x=0.12)
     axes.set_xlim(left=0)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=len(labels))
     return figure
 
 

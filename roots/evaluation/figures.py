@@ -149,6 +149,7 @@ def _draw_small(axes: Any, curve: Curve, name: str, *, log: bool = False) -> Non
     axes.plot(*curve, color=GREY, linewidth=1.2, marker=_dots(curve[0]))
     if log and curve[1] and min(curve[1]) > 0 and max(curve[1]) > 20 * min(curve[1]):
         axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter("")  # between two powers there is no room for words
     plain(axes, "", name)
     axes.yaxis.label.set_fontsize(8)
     axes.tick_params(axis="y", labelsize=8)

@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from roots.evaluation import class_section, data_section
-from roots.evaluation.canvas import keep_png
+from roots.evaluation import answer_section, class_section, data_section, number_section
 from roots.evaluation.figures import (
     loss_figure,
     measured_figure,
@@ -52,9 +51,11 @@ def report_run(run: Run) -> Path:
         page.text("Nothing was logged yet, so there are no curves.")
     for name, figure, caption in _figures(record):
         if figure is not None:
-            page.picture(keep_png(figure, run.path / f"{name}.png"), caption)
+            page.kept_figure(figure, run.path / f"{name}.png", caption)
     _numbers(page, record)
     class_section.add(page, record)
+    number_section.add(page, record)
+    answer_section.add(page, record)
     _samples(page, record)
     data_section.add(page, record.data)
     _settings(page, record)

@@ -34,6 +34,7 @@ from roots.metrics.generated_text import GeneratedText
 from roots.metrics.mistakes import Mistakes
 from roots.metrics.multi_label import MultiLabel
 from roots.metrics.regression import Regression
+from roots.metrics.residuals import Residuals
 from roots.metrics.span_answers import SpanAnswers
 from roots.metrics.squad import SquadScore
 from roots.metrics.squad_answers import best_threshold, squad_exact_match, squad_f1
@@ -50,6 +51,7 @@ __all__ = [
     "MultiLabel",
     "Reading",
     "Regression",
+    "Residuals",
     "SpanAnswers",
     "SquadScore",
     "SummedMetric",

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from roots.metrics.answer_details import answer_details
 from roots.metrics.best_spans import Reading, best_spans, reading_of
 from roots.metrics.squad import SquadScore
 from roots.metrics.squad_answers import Threshold, best_threshold, squad_f1
@@ -124,6 +125,11 @@ class SpanAnswers(SummedMetric):
         )
         chosen = {} if self.threshold == math.inf else {"no_answer_threshold": self.threshold}
         return {**score.values(), **chosen}
+
+    def _details(self) -> dict[str, Any]:
+        measured = self.questions[: self.n_measured]
+        readings = self._readings()[: self.n_measured]
+        return {"answers": answer_details(measured, readings, self.threshold)} if measured else {}
 
     def _readings(self) -> list[Reading]:
         """Joins the rows of each question, in the order of their numbers."""

@@ -1,4 +1,4 @@
-"""What a person looks at beside a classifier's numbers, made small enough to be kept."""
+"""What a person looks at beside a task's numbers, with its classes named and its rows quoted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def worded(
     """Names the classes and quotes the rows.
 
     Args:
-        details: What the metrics found: `confusion`, `reliability`, `mistakes`, where they are.
+        details: What the metrics found: `confusion`, `reliability`, `mistakes`, `numbers`, where
+            they are.
         names: The classes, in the order of their numbers.
         quoted: Gives where a row stands and how it reads, by its number and that of the token.
     """
@@ -28,6 +29,12 @@ def worded(
         found["confusion"] = confusion_of(found["confusion"]["counts"], names)
     if "mistakes" in found:
         found["mistakes"] = [_told(mistake, names, quoted) for mistake in found["mistakes"]]
+    if "numbers" in found:
+        largest = [
+            {**quoted(row["sample"], 0), "label": row["label"], "predicted": row["predicted"]}
+            for row in found["numbers"]["largest"]
+        ]
+        found["numbers"] = {**found["numbers"], "largest": largest}
     return found
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from roots.batch import IGNORE, Score, TaskBatch, labelled
 from roots.errors import ConfigError
-from roots.metrics import Classification, MultiLabel, Regression
+from roots.metrics import Classification, MultiLabel, Regression, Residuals
 from roots.modules.classifier import Classifier
 from roots.modules.distiller import Distiller
 from roots.modules.task import Measure, framed_batch
@@ -107,6 +107,18 @@ class SequenceClassifier(Classifier):
             measure.update(score.outputs, batch.labels.nan_to_num(IGNORE).long())
         else:
             measure.update(score.outputs, batch.labels, keep=labelled(batch.labels))
+
+    def looks(self) -> Sequence[Measure]:
+        """Makes what tells how sure it may be and what it got wrong, or how far values are off."""
+        return [Residuals()] if self.labels.kind == "value" else super().looks()
+
+    def look(self, looks: Sequence[Measure], score: Score, batch: TaskBatch) -> None:
+        """Adds a micro-batch to them."""
+        if self.labels.kind != "value":
+            super().look(looks, score, batch)
+            return
+        for look in looks:
+            look.update(score.outputs, batch.labels, batch.samples, keep=labelled(batch.labels))
 
     def batch_of(self, texts: Sequence[str | tuple[str, str]]) -> TaskBatch:
         """Frames texts, or pairs of texts."""

@@ -72,7 +72,7 @@ def _check_values(definition: Definition) -> Composed:
     if definition.folds:
         _check_folds(definition, first)
     try:
-        composed = _composed(definition, first)
+        composed = composed_of(definition, first)
     except MISTAKES:
         _blame(definition, first)
         raise
@@ -101,7 +101,16 @@ def _check_folds(definition: Definition, values: Mapping[str, Any]) -> None:
         )
 
 
-def _composed(definition: Definition, values: Mapping[str, Any]) -> Composed:
+def composed_of(definition: Definition, values: Mapping[str, Any]) -> Composed:
+    """Puts the first fit of a trial together.
+
+    Args:
+        definition: The sweep.
+        values: Those of the trial.
+
+    Raises:
+        UserError: A value cannot be.
+    """
     flags = [flag(name, value) for name, value in {**values, **definition.fits[0].settings}.items()]
     composed = put_together(definition.base, flags)
     if not composed.trainer.epochs:  # else the steps are known once the data are
@@ -123,7 +132,7 @@ def _tried(
 ) -> Composed:
     """Puts a run together; a mistake in one parameter is told as one of the sweep file."""
     try:
-        return _composed(definition, values)
+        return composed_of(definition, values)
     except MISTAKES as error:
         known = set(_names(before.config))
         if _plain(name) not in {_plain(other) for other in known}:

@@ -22,9 +22,14 @@ the best run file then trains on all rows.
   roots sweep report DIR            writes the report of a sweep again, also while it runs
   roots sweep --resume DIR          goes on: killed trials go on from their checkpoints
 
-Ctrl-C and SIGTERM end a sweep with a checkpoint of every trial and exit code 130. Several machines
-share one sweep by --storage with one database or journal and the same sweep file. Exit codes: 0
-done, 130 stopped on request, 2 a mistake in what was given, 1 the first trials all failed."""
+Several machines share one sweep by --storage with one database or journal and the same sweep file.
+PostgreSQL and MySQL need the extra `databases`. A password in the URL is written down nowhere; it
+may be left out of the URL where PGPASSWORD or ~/.pgpass has it. A server that is away for less than
+ten minutes is waited for.
+
+Ctrl-C and SIGTERM end a sweep with a checkpoint of every trial and exit code 130. Exit codes: 0
+done, 130 stopped on request, 2 a mistake in what was given, 1 the first trials all failed, or the
+storage broke off."""
 
 
 def main(args: list[str]) -> int:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -19,12 +19,15 @@ from roots.runs.lock import RunLock
 from roots.sweeps.checks import no_metric
 from roots.sweeps.definition import Definition
 from roots.sweeps.places import environment_of
+from roots.sweeps.storage import StorageLost
 from roots.sweeps.study import Study
-from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, Trial
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, WORKERS, Trial
 from roots.sweeps.trial_run import Layout, TrialRun
 from roots.sweeps.words import told
 
 POLL_SECONDS = 0.25
+OWNERLESS_SECONDS = 5.0
+"""How long a trial that has begun may be without its owner's name before it is nobody's."""
 GIVE_UP = 3
 """So many trials that fail, before one is finished, end the sweep."""
 
@@ -39,6 +42,7 @@ class Engine:
         n_trials: How many there shall be in all.
         workers: How many run at once.
         gpus_per_trial: GPUs of each; 0 lets all trials see all.
+        go_on: The command that goes on with the sweep.
         say: Shows a line to whoever watches.
     """
 
@@ -51,6 +55,7 @@ class Engine:
         n_trials: int,
         workers: int = 1,
         gpus_per_trial: int = 0,
+        go_on: str = "",
         say: Callable[[str], None] = print,
     ) -> None:
         self.definition = definition
@@ -60,6 +65,7 @@ class Engine:
         self._environments = [
             environment_of(place, workers, gpus_per_trial) for place in range(workers)
         ]
+        self._go_on = go_on
         self._say = say
         self._active: dict[int, TrialRun] = {}
         self._left: list[Trial] = []
@@ -72,9 +78,11 @@ class Engine:
         Raises:
             Interrupted: It was asked to stop; every trial has its checkpoint.
             TrainingError: The first trials all failed.
+            StorageLost: The trials' storage broke off, for longer than it is waited for.
             ConfigError: The run does not log the metric.
         """
         lock = _own(self.layout.folder, self._owner)
+        self.study.gives_up_when(lambda: bool(self._signals))
         try:
             with self._listening():
                 self._left = self._take_over()
@@ -87,16 +95,21 @@ class Engine:
         while True:
             self._fill()
             if not self._active:
-                return
+                break
             for place, run in list(self._active.items()):
                 self._look_at(place, run)
             if self._signals:
                 self._end_all()
                 raise Interrupted(
                     f"The sweep was stopped by {signal.Signals(self._signals[0]).name}. Go on with:"
-                    f" roots sweep --resume {self.layout.folder}"
+                    f" {self._go_on}"
                 )
             time.sleep(POLL_SECONDS)
+        for trial in self._running():
+            self._say(
+                f"{trial.label} still runs elsewhere ({trial.notes.get('owner', 'nobody knows')});"
+                " if it was killed there, resume the sweep there"
+            )
 
     # -- places ------------------------------------------------------------------------------
 
@@ -122,20 +135,26 @@ class Engine:
         done = [t.value for t in self.study.trials() if t.state == FINISHED]
         return any(metric.is_reached(value) for value in done if value is not None)
 
+    def _running(self) -> list[Trial]:
+        return [trial for trial in self.study.trials() if trial.state == RUNNING]
+
     def _take_over(self) -> list[Trial]:
         """Takes the trials whose sweep process was killed, or that it left in a run before."""
         mine: list[Trial] = []
-        running = [t for t in self.study.trials() if t.state == RUNNING]
+        running, end = self._running(), time.monotonic() + OWNERLESS_SECONDS
+        while not all("owner" in trial.notes for trial in running) and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)  # another machine may be about to write its name
+            running = self._running()
         for owner in dict.fromkeys(str(t.notes.get("owner", "")) for t in running):
-            folder = self.layout.folder / "workers" / (owner or ".unknown")
+            folder = self.layout.folder / WORKERS / (owner or ".unknown")
             if owner and not folder.is_dir():
                 continue  # another machine's, with a directory of its own
             folder.mkdir(parents=True, exist_ok=True)
             lock = RunLock(folder)
             if owner != self._owner and lock.acquire():
                 continue  # it lives; what is this process's own is from a run of it before
-            for trial in self.study.trials():
-                if trial.state == RUNNING and str(trial.notes.get("owner", "")) == owner:
+            for trial in self._running():
+                if str(trial.notes.get("owner", "")) == owner:
                     self.study.note(trial.number, owner=self._owner)
                     mine.append(trial)
             lock.release()
@@ -220,7 +239,9 @@ class Engine:
                 if len(self._signals) > 1:
                     run.kill()
                 time.sleep(POLL_SECONDS)
-            self.study.note(run.trial.number, **run.notes())
+        with suppress(StorageLost):  # then they are taken up from what the study knows
+            for run in self._active.values():
+                self.study.note(run.trial.number, **run.notes())
         self._active.clear()
 
     @contextmanager
@@ -246,7 +267,7 @@ class Engine:
 
 def _own(folder: Path, owner: str) -> RunLock:
     """Shows other processes that the trials of this one are in hands."""
-    mine = folder / "workers" / owner
+    mine = folder / WORKERS / owner
     mine.mkdir(parents=True, exist_ok=True)
     lock = RunLock(mine)
     lock.acquire()

@@ -13,6 +13,11 @@ from roots.sweeps.parameters import Parameter
 from roots.sweeps.trial import FINISHED, PRUNED, Trial
 from roots.sweeps.words import number_text, ranked, short_names, value_text
 
+_PAPER = {"facecolor": "white", "alpha": 0.8, "linewidth": 0.0, "pad": 1.0}
+"""Behind a number that lines may cross."""
+MOST_MARKS = 40
+"""A line of more points is drawn without marks."""
+
 
 def draw_history(definition: Definition, trials: Sequence[Trial]) -> Any:
     """Draws each trial's value in the order of their starts, and the best so far."""
@@ -52,7 +57,8 @@ def draw_curves(
             shade = 0.35 if trial in best else faint
             _curve(axes, trial, curves[trial.number], stands_out=trial in best, shade=shade)
     several = f", mean over {definition.repeats}" if definition.repeats else ""
-    plain(axes, "optimizer steps", f"{definition.metric.name}{several}")
+    name = next((curve.name for curve in curves.values()), definition.metric.name)
+    plain(axes, "optimizer steps", f"{name}{several}")
     axes.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = axes.get_legend_handles_labels()
     if handles:
@@ -71,7 +77,7 @@ def _curve(axes: Any, trial: Trial, curve: Curve, *, stands_out: bool, shade: fl
         color=colour,
         linestyle="-" if finished else ":",
         linewidth=2.4 if stands_out else 0.9,
-        marker="o",
+        marker="o" if len(curve.steps) <= MOST_MARKS else "",
         markersize=5 if stands_out else 2.5,
         alpha=1.0 if stands_out else 0.7,
         label=f"{trial.label}, the best" if stands_out else words,
@@ -159,7 +165,8 @@ def _mark(axes: Any, place: int, parameter: Parameter, trials: Sequence[Trial]) 
     told = {h: trial.values[parameter.name] for h, trial in zip(heights, trials, strict=True)}
     shown = told if parameter.choices else {h: told[h] for h in (min(told), max(told))}
     for height, value in shown.items():
-        axes.text(place + 0.04, height, value_text(parameter, value), fontsize=8, va="center")
+        words = value_text(parameter, value)
+        axes.text(place + 0.04, height, words, fontsize=8, va="center", bbox=_PAPER, zorder=4)
 
 
 def _share(value: float, low: float, high: float) -> float:

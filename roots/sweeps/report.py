@@ -11,12 +11,13 @@ import yaml
 
 from roots.evaluation import Page
 from roots.evaluation.canvas import save_png
-from roots.runs import Run, write_atomically
-from roots.sweeps.curves import Curve, curves_of
+from roots.runs import write_atomically
+from roots.sweeps.checks import composed_of
+from roots.sweeps.curves import TRAINING, Curve, curves_of
 from roots.sweeps.definition import Definition
 from roots.sweeps.figures import draw_curves, draw_history, draw_importances, draw_parallel
 from roots.sweeps.study import Study
-from roots.sweeps.trial import FAILED, FINISHED, PRUNED, Trial
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, Trial, run_of
 from roots.sweeps.words import number_text, ranked, result, short_names, spread, value_text
 
 
@@ -45,7 +46,7 @@ def write_report(definition: Definition, study: Study, best: Trial, folder: Path
     _add_failures(page, trials)
     page.heading("What it found")
     _add(page, folder, "history", draw_history(definition, trials), "Value of each trial.")
-    curves = curves_of(definition, trials)
+    curves = curves_of(definition, trials, folder)
     drawn = draw_curves(definition, trials, curves)
     _add(page, folder, "curves", drawn, _of_the_curves(definition, trials, curves))
     _add(
@@ -70,8 +71,7 @@ def write_report(definition: Definition, study: Study, best: Trial, folder: Path
 
 def write_best(definition: Definition, best: Trial, folder: Path) -> Path:
     """Writes the best trial's configuration as a run file of its own; gives the file."""
-    run = Run(Path(next(iter(best.notes["runs"].values()))))
-    config: dict[str, Any] = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+    config = _config_of(definition, best, folder)
     trainer = definition.base.get("trainer") or {}
     config["name"] = f"{definition.name}-best"
     config["trainer"]["runs_dir"] = trainer.get("runs_dir", "runs")
@@ -88,6 +88,12 @@ def write_best(definition: Definition, best: Trial, folder: Path) -> Path:
     path = folder / "best.yaml"
     write_atomically(path, "\n".join(head) + "\n" + text)
     return path
+
+
+def _config_of(definition: Definition, trial: Trial, folder: Path) -> dict[str, Any]:
+    """Reads a trial's configuration; of one that another machine ran, puts it together again."""
+    run = run_of(trial, next(iter(trial.notes["runs"])), folder)
+    return composed_of(definition, trial.values).config if run is None else run.config()
 
 
 def _on_all_rows(config: dict[str, Any]) -> str:
@@ -136,6 +142,11 @@ def _state(trial: Trial, several: bool) -> str:
 def _of_the_curves(definition: Definition, trials: list[Trial], curves: Mapping[int, Curve]) -> str:
     """Words what the learning curves show, and which are not there."""
     words = "Learning curves of all trials."
+    if any(curve.name != definition.metric.name for curve in curves.values()):
+        words += (
+            f" {definition.metric.name} was measured once in each fit, so that they show"
+            f" {TRAINING}; smaller trainer.val_every_steps let it be seen on the way."
+        )
     if definition.repeats:
         words += (
             f" A line is the mean over {definition.repeats}, its band reaches from the smallest to"

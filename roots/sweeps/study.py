@@ -1,31 +1,22 @@
-"""The trials of a sweep, kept by Optuna; the only file that imports it."""
+"""The trials of a sweep, kept by Optuna."""
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from roots.errors import ConfigError, MissingExtra
 from roots.sweeps.definition import Definition
 from roots.sweeps.parameters import Parameter
+from roots.sweeps.storage import Storage, optuna
 from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, Trial
 
-try:
-    import optuna
-    from optuna.trial import TrialState
-except ModuleNotFoundError as error:
-    raise MissingExtra(
-        "A sweep on this machine needs the package optuna, which is not installed. Install it"
-        " (pip install 'roots-lm[sweep]', or pip install -e '.[sweep]' in a clone)."
-    ) from error
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
+TrialState = optuna.trial.TrialState
 _STATES = {
     TrialState.COMPLETE: FINISHED,
     TrialState.PRUNED: PRUNED,
@@ -34,6 +25,21 @@ _STATES = {
 }
 _OPTUNAS = {name: state for state, name in _STATES.items()}
 _SUPERFLUOUS = "superfluous"
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _kept(method: Method) -> Method:
+    """Lets a method of the study tell in words that the storage broke off."""
+
+    @functools.wraps(method)
+    def asked(self: Study, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except optuna.exceptions.StorageInternalError as error:
+            assert self.storage is not None
+            raise self.storage.lost(error) from None
+
+    return cast(Method, asked)
 
 
 class Study:
@@ -45,19 +51,21 @@ class Study:
 
     Args:
         definition: The sweep.
-        storage: A database's URL, or a journal file on a disk that machines share; empty keeps the
-            trials in memory.
+        storage: A database's URL, or a journal file on a disk that machines share; a `Path` is a
+            file of SQLite; empty keeps the trials in memory.
         name: The study's name in the storage.
 
     Raises:
         ConfigError: The storage cannot be opened.
+        MissingExtra: The package that speaks with the storage is not installed.
     """
 
-    def __init__(self, definition: Definition, storage: str = "", name: str = "") -> None:
+    def __init__(self, definition: Definition, storage: str | Path = "", name: str = "") -> None:
         self.definition = definition
+        self.storage = Storage(storage) if storage else None
         self._study = optuna.create_study(
             study_name=name or None,
-            storage=_open(storage) if storage else None,
+            storage=self.storage.open() if self.storage else None,
             direction="maximize" if definition.metric.maximize else "minimize",
             sampler=_Sampler(definition),
             pruner=_Pruner(definition),
@@ -65,6 +73,12 @@ class Study:
         )
         self._trials: dict[int, Any] = {}
 
+    def gives_up_when(self, gives_up: Callable[[], bool]) -> None:
+        """Takes what tells that a storage which is away is not waited for any longer."""
+        if self.storage is not None:
+            self.storage.gives_up = gives_up
+
+    @_kept
     def ask(self, n_trials: int) -> Trial | None:
         """Begins the next trial; None when there are `n_trials`."""
         if self._n_begun() >= n_trials:
@@ -80,11 +94,13 @@ class Study:
         trial.set_user_attr("values", values)
         return Trial(trial.number, RUNNING, values)
 
+    @_kept
     def note(self, number: int, **notes: Any) -> None:
         """Writes something down of a running trial."""
         for key, value in notes.items():
             self._running(number).set_user_attr(key, value)
 
+    @_kept
     def report(self, number: int, step: int, value: float) -> bool:
         """Takes an intermediate value; tells whether the trial should end."""
         trial = self._running(number)
@@ -93,6 +109,7 @@ class Study:
             trial.report(value, step)
         return bool(trial.should_prune())
 
+    @_kept
     def tell(self, number: int, state: str, value: float | None = None) -> None:
         """Ends a trial."""
         trial = self._running(number)
@@ -102,6 +119,7 @@ class Study:
             self._study.tell(trial, state=_OPTUNAS[state])
         del self._trials[number]
 
+    @_kept
     def trials(self) -> list[Trial]:
         """Lists the trials in the order of their starts."""
         return [
@@ -117,6 +135,7 @@ class Study:
             if _SUPERFLUOUS not in trial.user_attrs
         ]
 
+    @_kept
     def importances(self) -> dict[str, float]:
         """Gives the share of the variance of the results that each parameter explains.
 
@@ -248,32 +267,6 @@ def _distribution(parameter: Parameter, method: str) -> Any:
     if parameter.scale == "whole":
         return kinds.IntDistribution(int(parameter.low), int(parameter.high))
     return kinds.FloatDistribution(parameter.low, parameter.high, log=parameter.scale == "log")
-
-
-def _open(storage: str) -> Any:
-    """Opens a database, or a journal on a shared disk.
-
-    Raises:
-        ConfigError: It cannot be opened.
-    """
-    try:
-        if "://" in storage:
-            return optuna.storages.RDBStorage(storage, engine_kwargs=_patience(storage))
-        Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        backend = optuna.storages.journal.JournalFileBackend(storage)
-        return optuna.storages.JournalStorage(backend)
-    except Exception as error:
-        kind = storage.split("://", maxsplit=1)[0]
-        raise ConfigError(
-            f"The storage ({kind}) cannot be opened: {type(error).__name__}. Give a database as"
-            " sqlite:///FILE, postgresql://… or mysql://… (with its driver installed), or the path"
-            " of a journal file on a disk that all machines see."
-        ) from error
-
-
-def _patience(storage: str) -> dict[str, Any]:
-    """Lets SQLite wait while another process writes."""
-    return {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
 
 
 def _value(trial: Any) -> float | None:

@@ -91,9 +91,10 @@ class Sweep:
         Raises:
             UserError: What `check` raises.
             Interrupted: It was asked to stop.
-            TrainingError: The first trials all failed.
+            TrainingError: The first trials all failed, or the storage broke off.
         """
         from roots.sweeps.engine import Engine
+        from roots.sweeps.storage import StorageLost
 
         n_trials = self.n_trials(trials)
         if workers < 1 or gpus_per_trial < 0:
@@ -101,6 +102,8 @@ class Sweep:
                 f"workers={workers} and gpus_per_trial={gpus_per_trial}: set the first to 1 or"
                 " more, and the second to 0 or more."
             )
+        if self.storage:
+            self._open(self.storage)  # before the data are made
         self.check()
         folder = self._make_folder()
         say(f"{folder}: {n_trials} trials ({self.definition.method}), {workers} at once")
@@ -111,26 +114,34 @@ class Sweep:
             n_trials=n_trials,
             workers=workers,
             gpus_per_trial=gpus_per_trial,
+            go_on=self._go_on,
             say=say,
         )
+        is_lost = False
         try:
             engine.run()
+        except StorageLost:
+            is_lost = True
+            raise
         finally:
-            if ranked(self.trials(), self.definition.metric):
+            if not is_lost and ranked(self.trials(), self.definition.metric):
                 self.report()
         return self.best
 
     @property
     def study(self) -> Study:
         """The trials' keeper."""
-        from roots.sweeps.study import Study
-
         if self._study is None:
             if self.folder is None:
                 raise ConfigError("The sweep has not been run yet. Call its run().")
-            name = f"{self.definition.name}-{self.definition.fingerprint[:8]}"
-            storage = self.storage or f"sqlite:///{self.folder.resolve() / STUDY_FILE}"
-            self._study = Study(self.definition, storage, name)
+            return self._open(self.storage or self.folder.resolve() / STUDY_FILE)
+        return self._study
+
+    def _open(self, storage: str | Path) -> Study:
+        from roots.sweeps.study import Study
+
+        name = f"{self.definition.name}-{self.definition.fingerprint[:8]}"
+        self._study = self._study or Study(self.definition, storage, name)
         return self._study
 
     def trials(self) -> list[Trial]:
@@ -149,8 +160,8 @@ class Sweep:
             failed = [t.notes["because"] for t in self.trials() if "because" in t.notes]
             last = f" The last one failed: {failed[-1]}" if failed else ""
             raise CheckpointError(
-                f"No trial of {self.folder} is finished.{last} Go on with: roots sweep --resume"
-                f" {self.folder} (and --trials, for more of them)."
+                f"No trial of {self.folder} is finished.{last} Go on with: {self._go_on} (and"
+                " --trials, for more of them)."
             )
         return done[0]
 
@@ -190,6 +201,12 @@ class Sweep:
             size = self.definition.grid_size
             return min(trials, size) if trials else self.definition.n_trials
         return trials or self.definition.n_trials
+
+    @property
+    def _go_on(self) -> str:
+        """The command that goes on with it; the storage's address is for the user to write."""
+        where = " --storage URL" if self.storage else ""
+        return f"roots sweep --resume {self.folder}{where}"
 
     def _make_folder(self) -> Path:
         if self.folder is not None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from roots.runs import Run
+
 FINISHED, PRUNED, FAILED, RUNNING = "finished", "pruned", "failed", "running"
+WORKERS = "workers"
+"""In a sweep's directory: a folder for each process that ran trials there."""
 
 
 @dataclass
@@ -32,3 +37,23 @@ class Trial:
     def label(self) -> str:
         """How people call it."""
         return f"trial {self.number + 1}"
+
+
+def run_of(trial: Trial, key: str, folder: Path) -> Run | None:
+    """Finds the run of one of a trial's fits; None where this machine does not have it.
+
+    What the trial notes is a path on the machine that ran it. That path may be another sweep's
+    here, so a run counts only in the directory whose process, the trial's owner, left its mark.
+
+    Args:
+        trial: The trial.
+        key: Which fit.
+        folder: The sweep's directory here.
+    """
+    noted = Path(trial.notes["runs"][key])
+    owner = str(trial.notes.get("owner", ""))
+    for home in (folder, noted.parents[2]):
+        run = Run(home / "trials" / noted.parent.name / noted.name)
+        if owner and (home / WORKERS / owner).is_dir() and run.config_file.is_file():
+            return run
+    return None

@@ -231,7 +231,7 @@ class TrialRun:
         curve, run = self.curve(), self.run
         assert run is not None
         key = self.fit.key
-        self.paths[key] = str(run.path)
+        self.paths[key] = str(run.path.absolute())
         self.results[key] = curve[max(curve)]
 
     @property
@@ -242,7 +242,7 @@ class TrialRun:
     def notes(self) -> dict[str, Any]:
         """What the study keeps of it."""
         if not self.is_complete and (run := self.run) is not None:
-            self.paths[self.fit.key] = str(run.path)
+            self.paths[self.fit.key] = str(run.path.absolute())
         return {"results": self.results, "runs": self.paths, "seconds": self.seconds}
 
     def _metrics(self) -> Metrics:

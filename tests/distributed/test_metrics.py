@@ -40,4 +40,8 @@ def test_two_ranks_measure_what_one_measures(cut: int) -> None:
     confusion = ranks[0]["Classification details"]["confusion"]["counts"]
     kept = (measured()["Classification"].rows[1] != -100) & measured()["Classification"].rows[2]
     assert sum(map(sum, confusion)) == int(kept.sum())
+    alone = measured()["Residuals"].make()
+    alone.update(*measured()["Residuals"].rows)
+    wanted, found = alone.details()["numbers"], ranks[0]["Residuals details"]["numbers"]
+    assert (found["largest"], found["count"]) == (wanted["largest"], wanted["count"])
     assert "nrefs:var" in ranks[1]["GeneratedText details"]["signatures"]["bleu"]

@@ -69,7 +69,7 @@ def test_what_a_model_says_does_not_become_markup() -> None:
     page.verbatim("</pre><script>", "<u>")
     assert set(Tags(page.html()).seen) == {
         *("html", "head", "meta", "title", "style", "body", "h1", "p", "table", "tr", "th", "td"),
-        *("details", "summary", "pre"),
+        *("div", "details", "summary", "pre"),
     }
 
 
@@ -108,3 +108,23 @@ def test_the_colours_differ_in_greyscale() -> None:
         0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:7], 16) for c in COLOURS
     )
     assert min(b - a for a, b in itertools.pairwise(grey)) > 8
+
+
+def test_a_number_is_never_broken_over_lines_and_a_path_may_be(tmp_path: Path) -> None:
+    page = Page("x")
+    page.table(["n", "where"], [[0.123456, "/a/very/long/path/to.jsonl:7"], [1.0, "two words"]])
+    html = page.html()
+    assert (
+        '<td class="number">0.1235</td><td class="long">/a/very/long/path/to.jsonl:7</td>' in html
+    )
+    assert "<td>two words</td>" in html
+    assert ".number, th.number { text-align: right; white-space: nowrap; }" in html
+    assert '<div class="wide"><table>' in html, "a wide table scrolls, not the page"
+    assert "color-scheme: light" in html, "a dark browser does not turn black letters white"
+
+
+def test_numbers_that_are_written_out_or_missing_stand_at_the_right_too() -> None:
+    page = Page("x")
+    page.table(["a", "b", "c"], [["0.5", 1, "1e-3"], ["-1,234", None, "x"], ["", 2, "2"]])
+    html = page.html()
+    assert '<th class="number">a</th><th class="number">b</th><th>c</th>' in html

@@ -63,6 +63,18 @@ def numbers(run: Run) -> list[tuple[str, ...]]:
     return [tuple(row[name] for name in names) for row in rows_of(run)]
 
 
+def test_what_is_kept_for_pictures_adds_up_to_what_was_measured(
+    trained: tuple[Run, Composed],
+) -> None:
+    run, _ = trained
+    kept = json.loads(run.details_file("val").read_text())["answers"]
+    measured = rows_of(run)[-1]
+    for part, name in zip(kept["parts"], ("HasAns", "NoAns"), strict=True):
+        assert part["f1"] == pytest.approx(float(measured[f"val/f1/{name}"]))
+    assert sum(part["questions"] for part in kept["parts"]) == 12
+    assert kept["threshold"]["value"] == pytest.approx(float(measured["val/no_answer_threshold"]))
+
+
 def test_loss_and_logits_are_those_of_transformers_own_head_for_each_row_alone(
     trained: tuple[Run, Composed],
 ) -> None:

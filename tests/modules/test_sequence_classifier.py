@@ -163,7 +163,15 @@ def test_values(encoder: Path, tmp_path: Path) -> None:
         "SequenceClassifier", data(tmp_path, rows, kind="value"), encoder, tmp_path / "runs"
     )
     composed = compose(config)
-    assert {"val/pearson", "val/spearman"} <= rows_of(composed.fit())[-1].keys()
+    run = composed.fit()
+    measured = rows_of(run)[-1]
+    kept = json.loads(run.details_file("val").read_text())["numbers"]
+    assert sorted(kept["label"]) == pytest.approx(sorted(r["label"] for r in rows[-12:]))
+    for name in ("pearson", "spearman"):
+        assert kept[name] == pytest.approx(float(measured[f"val/{name}"]))
+    worst = kept["largest"][0]
+    assert worst["label"] == pytest.approx(len(worst["text"]) / 10)
+    assert worst["where"].startswith(str(tmp_path / "val.jsonl"))
     assert isinstance(composed.model.predict(["the cat"])[0]["value"], float)
 
 

@@ -3,7 +3,7 @@
 The loss of a trial falls towards (log10(learning rate) + 2)² + |rows - 8| / 8. What it does on the
 way is told by the environment, as `TRIAL:STEP` or `TRIAL-fold-FOLD:STEP`, each once: KILL_AT dies
 of SIGKILL, FAIL_AT ends with a message of roots, GARBLE_AT writes a row that is none; SECONDS is
-the time of a step.
+the time of a step, VAL_EVERY how often it validates.
 """
 
 import json
@@ -92,7 +92,8 @@ for step in range(done + 1, STEPS + 1):
         with run.metrics_file.open("a") as file:
             file.write(f"{step},?,\n")
     with run.metrics_file.open("a") as file:
-        file.write(f"{step},{value},{value if step % 2 == 0 else ''}\n")
+        is_validated = step % int(os.environ.get("VAL_EVERY", "2")) == 0
+        file.write(f"{step},{value},{value if is_validated else ''}\n")
     checkpoint(run, step)
     if stopped:
         sys.exit(130)

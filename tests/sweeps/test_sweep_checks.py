@@ -170,7 +170,7 @@ def test_a_dry_run_shows_commands_that_fit_understands_and_writes_nothing(
         (["FILE", "--wrokers", "2"], "Unrecognized arguments: --wrokers"),
         (["FILE", "--workers", "0"], "workers=0 and gpus_per_trial=0: set the first to 1"),
         (["FILE", "--trials", "-1"], "trials=-1 is negative"),
-        (["FILE", "--storage", "postgres://nobody:secret@nowhere/x"], "(postgres) cannot be"),
+        (["FILE", "--storage", "letters://nobody:secret@nowhere/x"], "(letters) cannot be"),
         (["nowhere.yaml"], "There is no sweep file nowhere.yaml"),
     ],
 )

@@ -20,7 +20,7 @@ TWO = {RATE: {"values": [0.01, 0.1]}}
 
 def axes_of(sweep: Sweep) -> Any:
     trials = sweep.trials()
-    curves = curves_of(sweep.definition, trials)
+    curves = curves_of(sweep.definition, trials, sweep.folder)
     return draw_curves(sweep.definition, trials, curves).axes[0]
 
 
@@ -74,7 +74,7 @@ def test_the_report_says_after_which_fit_a_trial_was_ended_and_whose_runs_are_go
     sweep.run(say=lambda line: None)
     trials = sweep.trials()
     assert trials[1].state == PRUNED
-    curves = curves_of(sweep.definition, trials)
+    curves = curves_of(sweep.definition, trials, sweep.folder)
     assert [curves[n].n_fits for n in (0, 1)] == [4, 2]
     assert curves[1].mean == pytest.approx([4.045 + 1 / step for step in (2, 4, 6)])
     page = (sweep.folder / "report.html").read_text()
@@ -84,6 +84,25 @@ def test_the_report_says_after_which_fit_a_trial_was_ended_and_whose_runs_are_go
         shutil.rmtree(run)
     again = sweep.report().read_text()
     assert "The runs of trial 2 are not on this machine, or measured nothing." in again
+
+
+@pytest.mark.parametrize("change", [{}, {"seeds": [1, 3]}])
+def test_where_the_metric_was_measured_once_the_curves_are_the_training_loss_and_the_report_says_so(
+    sweep_file: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAL_EVERY", "6")
+    write(sweep_file, parameters=TWO, **change)
+    sweep = sweep_of(sweep_file)
+    sweep.run(say=lambda line: None)
+    axes = axes_of(sweep)
+    assert axes.get_ylabel().startswith("train/loss")
+    more = 0.02 if change else 0.0
+    for line, worse in zip(axes.lines, (1, 0), strict=True):  # the best is drawn last
+        assert list(line.get_xdata()) == [1, 2, 3, 4, 5, 6]
+        wanted = [worse + more + 1 / step for step in range(1, 7)]
+        assert list(line.get_ydata()) == pytest.approx(wanted)
+    words = "val/loss was measured once in each fit, so that they show train/loss"
+    assert words in (sweep.folder / "report.html").read_text()
 
 
 def test_a_curve_goes_as_far_as_all_of_its_fits() -> None:

@@ -178,7 +178,8 @@ def test_a_sweep_that_was_killed_goes_on_with_the_trials_it_was_at(
     write(sweep_file, parameters=FOUR)
     folder = sweep_file.parent / "sweeps/tiny/0001"
     process = started(sweep_file)
-    wait_for(folder / "trials/trial-0001/0001/checkpoints/step-000002", process)
+    for begun in ("trial-0001/0001/checkpoints/step-000002", "trial-0002/0001"):
+        wait_for(folder / "trials" / begun, process)
     process.kill()
     process.join()
     sweep = open_sweep(folder)

@@ -1,0 +1,358 @@
+"""Sweeps that several machines share by a server's database."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+from servers import PASSWORD, MariaDb, PostgreSql, Server
+from small_sweeps import RATE, wait_for, write
+
+from roots.cli import run as roots
+from roots.errors import ConfigError, MissingExtra
+from roots.fit import compose
+from roots.runs import write_atomically
+from roots.sweeps import open_sweep, read_definition, read_sweep, storage
+from roots.sweeps.storage import Storage, StorageLost
+from roots.sweeps.study import Study
+from roots.sweeps.trial import FINISHED, run_of
+
+FOUR = {RATE: {"values": [0.1, 0.01, 0.001, 1e-4]}}
+SECRET = re.compile(rf"{re.escape(PASSWORD)}|{re.escape(quote(PASSWORD, safe=''))}|pa:ss|pa%3Ass")
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[Server]:
+    yield from lent(PostgreSql())
+
+
+@pytest.fixture(scope="module", params=[PostgreSql, MariaDb])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    if request.param is PostgreSql:
+        yield request.getfixturevalue("postgresql")
+    else:
+        yield from lent(MariaDb())
+
+
+def lent(server: Server) -> Iterator[Server]:
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder)
+
+
+def together(work: Any, *arguments: tuple[Any, ...]) -> list[Any]:
+    """Processes that begin at once."""
+    fork = multiprocessing.get_context("fork")
+    barrier = fork.Barrier(len(arguments))
+
+    def begin(*given: Any) -> None:
+        barrier.wait(30)
+        work(*given)
+
+    processes = [fork.Process(target=begin, args=given) for given in arguments]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def holds_no_password(folder: Path) -> bool:
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert files
+    return not any(SECRET.search(file.read_bytes().decode("utf-8", "replace")) for file in files)
+
+
+def test_machines_that_begin_at_once_share_a_sweep_and_one_that_is_killed_goes_on(
+    sweep_file: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The database is empty: all make its tables at once, and its study."""
+    monkeypatch.setenv("SECONDS", "0.1")
+    write(sweep_file, parameters=FOUR)
+    url = postgresql.new_database()
+
+    def work(where: str) -> None:
+        sweep = read_sweep(sweep_file, sweeps_dir=tmp_path / where, storage=url)
+        sweep.run(say=lambda line: None)
+
+    one, two = together(work, ("one",), ("two",))
+    folder = tmp_path / "one/tiny/0001"
+    name = next_trial(folder, one)
+    wait_for(folder / f"trials/{name}/0001/checkpoints/step-000002", one)
+    one.kill()
+    two.join(60)
+    assert two.exitcode == 0
+    sweep = open_sweep(folder, storage=url)
+    assert sorted(t.state for t in sweep.trials()) == [FINISHED] * 3 + ["running"]
+    told: list[str] = []
+    sweep.run(say=told.append)
+    trials = sweep.trials()
+    assert [t.state for t in trials] == [FINISHED] * 4
+    assert f"{trials[int(name[-4:]) - 1].label} goes on where it was stopped" in told
+    first, second = (folder / f"trials/{name}/0001/starts").read_text().split()
+    assert (first, int(second) >= 2) == ("0", True)
+    homes = [Path(t.notes["runs"]["None"]).relative_to(tmp_path).parts[0] for t in trials]
+    assert {"one", "two"} == {*homes}
+    assert [t.value for t in trials] == pytest.approx([(d - 2) ** 2 + 1 / 6 for d in (1, 2, 3, 4)])
+    assert holds_no_password(tmp_path)
+
+
+def next_trial(folder: Path, process: Any) -> str:
+    """The name of the first trial that begins in a sweep's directory."""
+    end = time.monotonic() + 240  # a command that starts on a busy machine imports for long
+    while not (names := [p.parent.name for p in folder.glob("trials/*/0001")]):
+        assert process.is_alive()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return names[0]
+
+
+def test_an_empty_database_is_opened_by_six_at_once(postgresql: Server) -> None:
+    url = postgresql.new_database()
+    content = {"config": "x", "method": "grid", "metric": {"name": "val/loss"}, "parameters": FOUR}
+    definition = read_definition(content, base={})
+
+    def work() -> None:
+        assert Study(definition, url, "one").ask(9) is not None
+
+    processes = together(work, *[()] * 6)
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 6
+    assert [t.number for t in Study(definition, url, "one").trials()] == list(range(6))
+
+
+@pytest.mark.slow
+def test_a_report_has_the_best_of_another_machine_whose_path_is_another_sweeps_here(
+    sweep_file: Path, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Two machines each have a `sweeps/tiny/0001` of their own."""
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    write(sweep_file, parameters=FOUR)
+    url = f"sqlite:///{tmp_path}/shared.db"
+    there = read_sweep(sweep_file, sweeps_dir=tmp_path / "one", storage=url)
+    there.run(workers=2, say=lambda line: None)
+    there.folder.rename(tmp_path / "its disk")
+    write_atomically(there.folder / "trials/trial-0002/0001/config.yaml", "name: another\n")
+    write_atomically(there.folder / "workers/another-7/.lock", "")
+    here = read_sweep(sweep_file, sweeps_dir=tmp_path / "two", storage=url)
+    here.run(say=lambda line: None)
+    best = yaml.safe_load((here.folder / "best.yaml").read_text())
+    assert best["name"] == "tiny-best"
+    assert best["model"]["init_args"]["optimizer"]["init_args"]["learning_rate"] == 0.01
+    assert compose(here.folder / "best.yaml").config["data"]["init_args"]["seq_len"] == 16
+    moved = open_sweep(tmp_path / "its disk", storage=url)
+    run = run_of(moved.best, "None", moved.folder)
+    assert run.path == tmp_path / "its disk/trials/trial-0002/0001", "a folder may be moved"
+
+
+# -- a server that is away -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_for_a_while_is_waited_for(
+    sweep_file: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(storage, "ASK_AGAIN_SECONDS", 0.05)
+    write(sweep_file, parameters=FOUR)
+    back: list[threading.Timer] = []
+
+    def say(line: str) -> None:
+        if line.startswith("trial 2/4"):
+            postgresql.stop()
+            back.append(threading.Timer(1.0, postgresql.start))
+            back[0].start()
+
+    url = postgresql.new_database()
+    sweep = read_sweep(sweep_file, sweeps_dir=tmp_path / "sweeps", storage=url)
+    sweep.run(say=say)
+    back[0].join()
+    assert [t.state for t in sweep.trials()] == [FINISHED] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [False, True])
+def test_one_that_stays_away_ends_the_sweep_which_goes_on_once_it_is_back(
+    sweep_file: Path,
+    postgresql: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    stopped: bool,
+) -> None:
+    """At once where the sweep is asked to stop while it waits."""
+    monkeypatch.setattr(storage, "ASK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(storage, "OUTAGE_SECONDS", 600 if stopped else 0.3)
+    monkeypatch.setenv("SECONDS", "0.05")
+    write(sweep_file, parameters=FOUR)
+
+    def say(line: str) -> None:
+        if line.startswith("trial 1/4"):
+            postgresql.stop()
+            if stopped:
+                threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    url = postgresql.new_database()
+    sweep = read_sweep(sweep_file, sweeps_dir=tmp_path / "sweeps", storage=url)
+    try:
+        with pytest.raises(StorageLost, match=r"postgresql at 127\.0\.0\.1.* broke off") as lost:
+            sweep.run(workers=2, say=say)
+    finally:
+        postgresql.start()
+    assert "roots sweep --resume" in str(lost.value)
+    assert not SECRET.search(str(lost.value))
+    again = open_sweep(sweep.folder, storage=url)
+    again.run(workers=2, say=lambda line: None)
+    assert [t.state for t in again.trials()] == [FINISHED] * 4
+
+
+# -- what is refused -----------------------------------------------------------------------------
+
+
+def test_a_wrong_password_host_or_database_is_told_before_a_folder_is_made(
+    sweep_file: Path, postgresql: Server, capfd: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    mistakes = {
+        postgresql.url("postgres", password="pa:ss-wrong"): "password authentication failed",
+        postgresql.url("postgres", port=1): "Connection refused",
+        postgresql.url("postgres", host="nowhere.invalid"): "resolve host 'nowhere.invalid'",
+        postgresql.url("nowhere"): 'database "nowhere" does not exist',
+    }
+    for url, words in mistakes.items():
+        with pytest.raises(ConfigError) as refused:
+            roots(["sweep", str(sweep_file), f"--storage={url}", f"--sweeps-dir={tmp_path / 'x'}"])
+        assert words in str(refused.value)
+        assert "The storage (postgresql at" in str(refused.value)
+        assert refused.value.exit_code == 2
+        assert refused.value.__cause__ is None, "a traceback would show it"
+        assert not SECRET.search(str(refused.value) + "".join(capfd.readouterr()))
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("postgresql://me:pa:ss{w}@/d%@db/sweeps", "a password, write @ as %40"),
+        ("mysql://me:pa@ss@db/sweeps", "a password, write @ as %40"),
+        ("postgresql://me:pass@db:54z/sweeps", "is no URL of a database"),
+        ("postgresql:/me:pass@db/sweeps", "begins with postgresql: and is neither a URL"),
+        ("sqlite:////nowhere/at/all/x.db", "(sqlite, /nowhere/at/all/x.db) cannot be opened: una"),
+        ("/dev/null/x", "(/dev/null/x) cannot be opened: File exists. Give the path of a file"),
+    ],
+)
+def test_what_is_no_address_is_refused_without_its_password(address: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)) as refused:
+        Storage(address).open()
+    assert "pa:ss" not in str(refused.value)
+    assert "pass" not in str(refused.value).replace("password", "").replace("PASSWORD", "")
+
+
+@pytest.mark.parametrize(
+    ("address", "url", "name"),
+    [
+        ("postgres://u:p@db/x", "postgresql+psycopg://u:p@db/x", "postgresql at db, database x"),
+        ("mysql://u@db:3/x", "mysql+pymysql://u@db:3/x", "mysql at db:3, database x"),
+        ("mariadb://u@db/x", "mariadb+pymysql://u@db/x", "mariadb at db, database x"),
+        (
+            "postgresql:///x?host=/run/pg",
+            "postgresql+psycopg:///x?host=%2Frun%2Fpg",
+            "postgresql at /run/pg, database x",
+        ),
+    ],
+)
+def test_an_address_without_a_driver_gets_ours(address: str, url: str, name: str) -> None:
+    pytest.importorskip("psycopg")
+    pytest.importorskip("pymysql")
+    assert (Storage(address).url, Storage(address).name) == (url, name)
+
+
+@pytest.mark.parametrize("package", ["psycopg", "pymysql"])
+def test_a_missing_driver_is_told_with_its_install_line(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = {"psycopg": "postgresql", "pymysql": "mysql"}[package]
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra) as missing:
+        Storage(f"{kind}://u:secret@db/x").open()
+    assert f"needs the package {package}" in str(missing.value)
+    assert "pip install 'roots-lm[databases]'" in str(missing.value)
+    assert "secret" not in str(missing.value)
+
+
+def test_a_driver_that_the_address_names_is_the_users_to_install() -> None:
+    with pytest.raises(MissingExtra, match=r"oracledb.*or name no driver in the address"):
+        Storage("oracle+oracledb://u:p@db/x").open()
+
+
+# -- as people run it ----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_commands_with_one_file_and_one_url_share_a_sweep_through_a_kill_and_an_outage(
+    server: Server,
+    config: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """The checks are the real ones; the trials take no time."""
+    monkeypatch.setenv("SECONDS", "0.5")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    file = write(tmp_path / "tiny.yaml", parameters=FOUR)
+    url = server.new_database()
+
+    def start(where: str, *words: str) -> Any:
+        command = [sys.executable, "-m", "roots", "sweep", *words, f"--storage={url}"]
+        with (tmp_path / f"{where}.txt").open("ab") as said:
+            started = subprocess.Popen(command, stdout=said, stderr=said, cwd=tmp_path)
+        request.addfinalizer(lambda: (started.kill(), started.wait()))
+        return started
+
+    one = start("one", str(file), "--sweeps-dir", str(tmp_path / "one"))
+    two = start("two", str(file), "--sweeps-dir", str(tmp_path / "two"))
+    folder = tmp_path / "one/tiny/0001"
+    alive = type("Alive", (), {"is_alive": lambda self: one.poll() is None})()
+    name = next_trial(folder, alive)
+    wait_for(folder / f"trials/{name}/0001/checkpoints/step-000002", alive)
+    one.kill()
+    one.wait()
+    server.stop()
+    time.sleep(3)
+    server.start()
+    assert two.wait(300) == 0, (tmp_path / "two.txt").read_text()
+    assert "still runs elsewhere" in (tmp_path / "two.txt").read_text()
+    resumed = start("one", "--resume", str(folder))
+    assert resumed.wait(300) == 0, (tmp_path / "one.txt").read_text()
+    said = (tmp_path / "one.txt").read_text()
+    assert "goes on where it was stopped" in said
+    trials = open_sweep(folder, storage=url).trials()
+    assert [t.state for t in trials] == [FINISHED] * 4
+    assert "best: trial 2, val/loss 0.166667" in said
+    assert yaml.safe_load((folder / "best.yaml").read_text())["name"] == "tiny-best"
+    assert holds_no_password(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_2_and_without_the_password_where_it_is_wrong(
+    server: Server, config: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    file = write(tmp_path / "tiny.yaml", parameters=FOUR)
+    url = server.url("sweeps", password="pa:ss-wrong")
+    command = [sys.executable, "-m", "roots", "sweep", str(file), f"--storage={url}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"roots: The storage ({server.kind} at 127.0.0.1")
+    assert "Traceback" not in done.stderr
+    assert not SECRET.search(done.stdout + done.stderr)
