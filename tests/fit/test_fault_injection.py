@@ -35,7 +35,7 @@ PATIENCE = 280  # seconds, on a machine that is busy with other things
 IN_SAVES = 3  # kills, at least
 
 
-def a_config(shards: Path, runs: Path) -> dict[str, Any]:
+def a_config(shards: Path, runs: Path, **trainer: Any) -> dict[str, Any]:
     return tiny_config(
         shards,
         runs,
@@ -44,6 +44,7 @@ def a_config(shards: Path, runs: Path) -> dict[str, Any]:
         checkpoint_every_steps=EVERY,
         keep_best=3,
         deterministic=True,
+        **trainer,
     )
 
 
@@ -140,9 +141,10 @@ def numbers(run: Run) -> list[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def quiet(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The run that nobody disturbs."""
+    """The run that nobody disturbs, and that writes its checkpoints within the step."""
     folder = tmp_path_factory.mktemp("quiet")
-    (folder / "run.yaml").write_text(yaml.safe_dump(a_config(shards, folder)))
+    config = a_config(shards, folder, save_in_background=False)
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
     process = start(["--config", str(folder / "run.yaml")])
     process.join(PATIENCE)
     assert process.exitcode == 0
@@ -167,6 +169,8 @@ def disturbed(
     shards: Path, folder: Path, seed: int, moments: list[bool], within: int
 ) -> tuple[Killer, set[int]]:
     """Kills a run at each of the moments, damages two checkpoints, and lets it end.
+
+    It writes its checkpoints behind the steps, so that a kill in a save comes in a later step.
 
     Args:
         shards: The corpus.
