@@ -21,7 +21,13 @@ def before_writing(call: Any, after: Any = lambda flight: None) -> Iterator[None
     original = Flight.run
 
     def run(self: Flight) -> None:
-        call(self)
+        write = self._write
+
+        def watched() -> None:
+            call(self)
+            write()
+
+        self._write = watched
         try:
             original(self)
         finally:

@@ -173,13 +173,16 @@ class Checkpoints(CheckpointBase):
         self._saved_after = flight.saving.step
         self._tell(trainer, flight)
 
+    def join(self) -> None:
+        """Waits until this process writes nothing; the others may go on."""
+        if self._flight is not None:
+            self._flight.join()
+
     def wait(self) -> None:
-        """Waits until this process writes nothing, without the others: the run is ending badly."""
+        """Waits without the others, and says what failed: the run has ended."""
+        self.join()
         flight, self._flight = self._flight, None
-        if flight is None:
-            return
-        flight.join()
-        if flight.saving.has_failed:
+        if flight is not None and flight.saving.has_failed:
             sys.stderr.write(f"\n{flight.saving.words}\n")
 
     @property

@@ -12,6 +12,7 @@ import lightning as L
 import pytest
 from held_saves import FullDisk, Held, Joins, before_writing
 
+from roots.callbacks.stability import last_good
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import TrainingError
 from roots.fit import compose
@@ -162,6 +163,17 @@ def test_a_run_that_breaks_waits_before_another_may_have_it(config: dict) -> Non
     assert [p.name for p in run.checkpoints_folder.iterdir()] == ["step-000003"]
     assert run.last_intact()[0].step == 3
     assert resumed(str(run.path), {}, [])[0].fit().last().step == 6
+
+
+def test_the_newest_checkpoint_is_named_once_it_is_written(config: dict) -> None:
+    told: list[str] = []
+    composed = compose(config)
+    composed.trainer.callbacks.insert(
+        0, AtStep(4, lambda: told.append(last_good(composed.trainer)))
+    )
+    with before_writing(Slow()):
+        composed.fit()
+    assert "checkpoints/step-000003: go on with" in told[0]
 
 
 # -- when writing fails ---------------------------------------------------------------------------
