@@ -243,7 +243,8 @@ def started_as_two(shards: Path, runs: Path) -> list[Any]:
         port = free.getsockname()[1]
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    arguments = [(fit_here, rank, 2, port, queue, (shards, runs)) for rank in range(2)]
+    here = (dict(os.environ), Path.cwd())
+    arguments = [(fit_here, rank, 2, port, queue, here, (shards, runs)) for rank in range(2)]
     processes = [context.Process(target=as_rank, args=each) for each in arguments]
     for process in processes:
         process.start()
@@ -273,6 +274,6 @@ def test_killing_one_or_all_ranks_changes_nothing(
     for process in processes:
         process.join(PATIENCE)
         assert not process.is_alive()  # a rank whose peer is gone ends by itself
-    assert 28 <= run.last().step < STEPS
+    assert 24 <= run.last().step < STEPS  # that of step 28 may have been on its way
     run_ranks(fit_here, shards, tmp_path, timeout=PATIENCE)
     assert_ends_where_the_quiet_run_ends(run, quiet_two)
