@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import tempfile
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint as CheckpointBase
-from torch import Tensor
 
+from roots.callbacks.background import Flight
 from roots.callbacks.failed_saves import Saving, check_on_failed_save
-from roots.callbacks.weight_average import weights_to_use
+from roots.callbacks.taken import take_folder, take_state, temporary_folder
 from roots.errors import ConfigError
-from roots.inference import write_folder
 from roots.runs import (
     CHECKPOINT_FILE,
-    TRAINER_FILE,
     Checkpoint,
     file_sums,
     replace_folder,
     written_files,
 )
+from roots.strategies.host_copy import HostCopy
 
 
 class Checkpoints(CheckpointBase):
@@ -32,6 +33,12 @@ class Checkpoints(CheckpointBase):
 
     A checkpoint is a folder: the trainer's state to resume from, and beside it a Hugging Face
     folder to use. It is written under a temporary name and renamed when it is whole.
+
+    In the background a step only copies what is saved to the host, and a thread writes it while
+    training goes on; until it is renamed, the one before is the newest. One is written at a time:
+    the next waits for it, and so does a validation, a stop by a signal, and whatever else ends the
+    run. The ranks learn of a failure where they meet next: at the next save or validation, and
+    within the steps between where the run is to stop.
 
     Args:
         every_steps: Optimizer steps between checkpoints; 0 writes one with each validation.
@@ -41,6 +48,9 @@ class Checkpoints(CheckpointBase):
         on_failed_save: What to do when the disk is full or does not take it: `stop`, or `go_on` and
             try again when the next is due. The ones before stay either way. The last one of a run
             must succeed.
+        background: Write behind the steps that follow, on CPUs and CUDA devices. Each rank that
+            writes keeps room on the host for what it writes, from the first save to the end of the
+            fit.
 
     Raises:
         ConfigError: `mode` is neither, or there is no such thing to do.
@@ -54,6 +64,8 @@ class Checkpoints(CheckpointBase):
         monitor: str = "val/loss",
         mode: str = "min",
         on_failed_save: str = "stop",
+        background: bool = True,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
         if mode not in ("min", "max"):
             raise ConfigError(f"monitor_mode={mode!r} is neither min nor max. Set one of them.")
@@ -63,6 +75,11 @@ class Checkpoints(CheckpointBase):
         self.monitor = monitor
         self.mode = mode
         self.on_failed_save = on_failed_save
+        self.background = background
+        self._now = now
+        self._host = HostCopy()
+        self._flight: Flight | None = None
+        self._spent: dict[str, float] = {}
         self._saved_after = -1
         self._measured: dict[str, float] = {}  # by the validation after the present step
 
@@ -77,6 +94,7 @@ class Checkpoints(CheckpointBase):
     ) -> None:
         """Writes one when it is due, unless the validation that follows will."""
         ours: Any = trainer
+        self._look(ours)
         step = trainer.global_step
         if self.every_steps and step % self.every_steps == 0 and not ours.validates_after(step):
             self.save(trainer)
@@ -87,6 +105,8 @@ class Checkpoints(CheckpointBase):
             return
         ours: Any = trainer
         self._measured = {k: v for k, v in ours.latest.items() if k.startswith("val/")}
+        with ours.throughput.aside():
+            self.settle(ours)  # which are the best is asked of the folders, by all ranks
         due = not self.every_steps or trainer.global_step % self.every_steps == 0
         if due or self._is_among_best(trainer):
             self.save(trainer)
@@ -94,6 +114,11 @@ class Checkpoints(CheckpointBase):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the last one."""
         self.save(trainer, must=True)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Gives the memory of the copies back."""
+        self.wait()
+        self._host.release()
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -104,65 +129,141 @@ class Checkpoints(CheckpointBase):
             loops = trainer.fit_loop.state_dict()
             checkpoint["loops"] = {"fit_loop": set_progress(loops, checkpoint["global_step"])}
 
-    def save(self, trainer: Any, *, must: bool = False) -> None:
-        """Writes a checkpoint of the present step, once.
+    def save(self, trainer: Any, *, must: bool = False, waits: bool = False) -> None:
+        """Writes a checkpoint of the present step, once; waits for the one before.
 
         Args:
             trainer: The trainer of the run.
-            must: The run ends when it cannot be written, whatever `on_failed_save` says.
+            must: It is the last one: the run ends when it cannot be written, whatever
+                `on_failed_save` says.
+            waits: Return when it is written.
 
         Raises:
-            TrainingError: A weight is not finite, or the disk does not take the checkpoint.
+            TrainingError: A weight is not finite, or the disk does not take the checkpoint, or did
+                not take the one before.
         """
-        step = trainer.global_step
-        if step in (0, self._saved_after):
-            return
-        trainer.check_finite()
-        saving = Saving(trainer)
         with trainer.throughput.aside():
-            final: Path = trainer.run.checkpoint_folder(step)
-            temporary = trainer.strategy.broadcast(saving.on_first(_temporary, final))
+            began = self._now()
+            self.settle(trainer)
+            step = trainer.global_step
+            if step in (0, self._saved_after):
+                return
+            trainer.check_finite()
+            behind = self._may_go_behind(trainer) and not (must or waits)
+            flight = self._taken_off(trainer, behind=behind)
+            flight.start() if behind else flight.run()
+            flight.step_seconds = self._now() - began
+            self._flight = flight
+            if not behind:
+                self.settle(trainer, must=must)
+
+    def settle(self, trainer: Any, *, must: bool = False) -> None:
+        """Waits until nothing is being written; all ranks meet, and learn how it went.
+
+        Raises:
+            TrainingError: The disk did not take it.
+        """
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        flight.join()
+        if flight.saving.has_failed_anywhere():
+            flight.saving.tell(stops=must or self.on_failed_save == "stop")
+            return
+        self._saved_after = flight.saving.step
+        self._tell(trainer, flight)
+
+    def join(self) -> None:
+        """Waits until this process writes nothing; the others may go on."""
+        if self._flight is not None:
+            self._flight.join()
+
+    def wait(self) -> None:
+        """Waits without the others, and says what failed: the run has ended."""
+        self.join()
+        flight, self._flight = self._flight, None
+        if flight is not None and flight.saving.has_failed:
+            sys.stderr.write(f"\n{flight.saving.words}\n")
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether a checkpoint could not be written here, and the run is to stop for that."""
+        flight = self._flight
+        if flight is None or not flight.is_done:
+            return False
+        return flight.saving.has_failed and self.on_failed_save == "stop"
+
+    def spent(self) -> dict[str, float]:
+        """Gives, once, how long the newest checkpoint took in its step and behind it."""
+        spent, self._spent = self._spent, {}
+        return spent
+
+    def _may_go_behind(self, trainer: Any) -> bool:
+        copies = trainer.strategy.root_device.type in ("cpu", "cuda")  # elsewhere not tried
+        return self.background and copies and trainer.global_step < trainer.max_steps
+
+    def _tell(self, trainer: Any, flight: Flight) -> None:
+        if flight.is_told:
+            return
+        flight.is_told = True
+        self._spent = {
+            "save/step_seconds": flight.step_seconds,
+            "save/write_seconds": flight.write_seconds,
+        }
+        trainer.say(flight.words)
+
+    def _look(self, trainer: Any) -> None:
+        """Says that a checkpoint is written; one process alone learns at once that it is not."""
+        flight = self._flight
+        if flight is None or not flight.is_done:
+            return
+        if trainer.world_size == 1:
+            self.settle(trainer)
+        elif not flight.saving.has_failed:
+            self._tell(trainer, flight)
+
+    def _taken_off(self, trainer: Any, *, behind: bool) -> Flight:
+        """Takes what a checkpoint has: a copy where it is written behind, else part by part."""
+        saving, first = Saving(trainer), trainer.is_global_zero
+        run, final = trainer.run, trainer.run.checkpoint_folder(trainer.global_step)
+        temporary = trainer.strategy.broadcast(saving.on_first(temporary_folder, final))
+        folder, record = Path(temporary or ""), self._record(trainer)
+        writes: list[Callable[[], None]] = []
+
+        def write() -> None:
             try:
+                for part in writes:
+                    saving.on_all(part)
                 if temporary:
-                    saving.on_all(self._write_state, trainer, temporary)
-                    weights = self._gathered(trainer)  # by all ranks, whatever the disk took
-                    saving.on_first(self._finish, trainer, weights, temporary, final)
+                    saving.on_first(self._finish, run, folder, final, record)
             finally:
-                if temporary and trainer.is_global_zero:
-                    shutil.rmtree(temporary, ignore_errors=True)  # there only when it failed
-            failed = saving.failed_anywhere()  # all ranks meet here
-        if failed:
-            saving.tell(stops=must or self.on_failed_save == "stop")
-        else:
-            self._saved_after = step
+                if temporary and first:
+                    shutil.rmtree(folder, ignore_errors=True)  # there only when it failed
 
-    @staticmethod
-    def _write_state(trainer: Any, temporary: str) -> None:
-        state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-        trainer.strategy.save_checkpoint(state, Path(temporary) / TRAINER_FILE)
+        try:
+            self._host.begin()
+            for take in (take_state, take_folder) if temporary else ():
+                if behind:
+                    writes.append(take(trainer, folder, self._host))
+                else:
+                    saving.on_all(take(trainer, folder, None))
+            self._host.forget()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return Flight(saving, write)
 
-    @staticmethod
-    def _gathered(trainer: Any) -> dict[str, Tensor] | None:
-        trainer.strategy.reshard()
-        with weights_to_use(trainer):
-            weights: dict[str, Tensor] | None = trainer.strategy.gather_weights(
-                trainer.lightning_module.trainable.network
-            )
-        return weights
-
-    def _finish(
-        self, trainer: Any, weights: dict[str, Tensor] | None, temporary: str, final: Path
-    ) -> None:
-        folder, network = Path(temporary), trainer.lightning_module.trainable.network
-        with weights_to_use(trainer):
-            write_folder(network, trainer.datamodule.tokenizer, folder, weights)
-        files = file_sums(folder, written_files(folder), to_disk=True)
+    def _record(self, trainer: Any) -> dict[str, Any]:
         read = trainer.datamodule.read_until(trainer.global_step, trainer.max_steps)
         noted = {"data": read} if read else {}
-        record = {"step": trainer.global_step, "metrics": self._measured, "files": files, **noted}
-        (folder / CHECKPOINT_FILE).write_text(json.dumps(record, indent=2) + "\n")
+        return {"step": trainer.global_step, "metrics": self._measured, "files": {}, **noted}
+
+    def _finish(self, run: Any, folder: Path, final: Path, record: dict[str, Any]) -> None:
+        files = file_sums(folder, written_files(folder), to_disk=True)
+        text = json.dumps({**record, "files": files}, indent=2) + "\n"
+        (folder / CHECKPOINT_FILE).write_text(text)
         replace_folder(folder, final)
-        for checkpoint in self._superfluous(trainer.run.checkpoints()):
+        for checkpoint in self._superfluous(run.checkpoints()):
             shutil.rmtree(checkpoint.path)
 
     def _superfluous(self, found: list[Checkpoint]) -> list[Checkpoint]:
@@ -196,10 +297,3 @@ def set_progress(loops: dict[str, Any], step: int) -> dict[str, Any]:
         optimizer_steps.update(ready=step, completed=step)
     loops["epoch_loop.state_dict"]["_batches_that_stepped"] = step
     return loops
-
-
-def _temporary(final: Path) -> str:
-    final.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    folder.chmod(0o755)
-    return str(folder)

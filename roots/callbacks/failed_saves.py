@@ -25,7 +25,14 @@ class Saving:
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
+        self.step: int = trainer.global_step
         self.problem = ""
+        self.error: BaseException | None = None  # not of the disk
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something went wrong on this rank."""
+        return bool(self.problem) or self.error is not None
 
     def on_all(self, write: Callable[..., R], *arguments: Any) -> R | None:
         """Calls a function on this rank; notes what the disk did not take, raises the rest."""
@@ -43,23 +50,28 @@ class Saving:
         """Calls a function on the first rank."""
         return self.on_all(write, *arguments) if self.trainer.is_global_zero else None
 
-    def failed_anywhere(self) -> bool:
+    def has_failed_anywhere(self) -> bool:
         """Tells, on all ranks, whether any of them failed; all meet here."""
         device = self.trainer.strategy.root_device
-        failed = torch.tensor(float(bool(self.problem)), device=device)
+        failed = torch.tensor(float(self.has_failed), device=device)
         return bool(self.trainer.strategy.reduce(failed, reduce_op="sum"))
 
     def tell(self, *, stops: bool) -> None:
         """Says what happened; raises TrainingError when the run is to stop."""
-        step = self.trainer.global_step
-        problem = self.problem or "another rank failed"
-        text = f"The checkpoint of step {step:,} could not be written: {problem}."
+        if self.error is not None:
+            raise self.error
         if stops:
             raise TrainingError(
-                f"{text} {last_good(self.trainer)} Make room first (trainer.keep_best holds fewer);"
-                " with trainer.on_failed_save: go_on a run goes on and tries again."
+                f"{self.words} {last_good(self.trainer)} Make room first (trainer.keep_best holds"
+                " fewer); with trainer.on_failed_save: go_on a run goes on and tries again."
             )
-        self.trainer.say(f"{text} Going on; the next one is tried when it is due.")
+        self.trainer.say(f"{self.words} Going on; the next one is tried when it is due.")
+
+    @property
+    def words(self) -> str:
+        """Says that it failed, and why."""
+        why = self.problem or (repr(self.error) if self.error else "another rank failed")
+        return f"The checkpoint of step {self.step:,} could not be written: {why}."
 
 
 def is_of_the_disk(error: Exception) -> bool:

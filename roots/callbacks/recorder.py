@@ -123,7 +123,8 @@ class Recorder(L.Callback):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Writes down what ended the run, and lets go of it."""
+        """Waits for a checkpoint on its way, writes down what ended the run, and lets go of it."""
+        trainer.checkpoints.wait()  # type: ignore[attr-defined]
         stopped = isinstance(exception, (Interrupted, KeyboardInterrupt))
         why = str(exception) if stopped else f"{type(exception).__name__}: {exception}"
         with contextlib.suppress(OSError):  # such as the full disk that the exception tells of
@@ -164,6 +165,7 @@ class Recorder(L.Callback):
             **self._utilization.metrics(rate, data.tokens_by_length(first, step)),
             "train/tokens_per_second_median": trainer.throughput.median,
             "train/tokens_seen": float(seen),
+            **trainer.checkpoints.spent(),
             **data.step_metrics(first, step, module.micro_batch_size),
         }
 

@@ -142,8 +142,9 @@ def check_action(action: str, known: tuple[str, ...], name: str) -> None:
 
 
 def last_good(trainer: Any) -> str:
-    """Names the newest checkpoint, and how to go on from it."""
+    """Names the newest checkpoint, once it is written, and how to go on from it."""
     try:
+        trainer.checkpoints.join()
         last = trainer.run.last()
     except (CheckpointError, AttributeError):
         return "There is no checkpoint yet."

@@ -55,9 +55,9 @@ class StopSignals(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Tells the step what this rank has received."""
-        module: Any = pl_module
-        module.asks_to_stop = bool(self._received)
+        """Tells the step what this rank has received, or that it could not write a checkpoint."""
+        module, ours = pl_module, trainer
+        module.asks_to_stop = bool(self._received) or ours.checkpoints.must_stop  # type: ignore
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int

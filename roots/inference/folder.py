@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 
 from roots.errors import CheckpointError
-from roots.networks import is_adapted, write_adapter
+from roots.networks import is_adapted
+from roots.networks.lora import adapter_writer
 from roots.networks.quiet import without_progress_bars
 from roots.runs import redact_values
 from roots.tokenizer import Tokenizer
@@ -50,46 +52,81 @@ def write_folder(
     Raises:
         CheckpointError: `state_dict` lacks weights of the network, or has others.
     """
-    write = _write_adapted if is_adapted(network) else _write_whole
-    write(network, tokenizer, folder, state_dict)
-    _hide_secrets(folder)
+    draft_folder(network, tokenizer, state_dict).write(folder)
 
 
-def _write_whole(
+@dataclass
+class Draft:
+    """A folder that is still to be written; the network is asked nothing more for it.
+
+    Args:
+        weights: What is written. They may be the network's own, which training changes; a copy of
+            them can be put in their place.
+        fill: Writes them, and what belongs to them, into a folder.
+    """
+
+    weights: dict[str, Tensor]
+    fill: Callable[[dict[str, Tensor], Path], None]
+
+    def write(self, folder: Path) -> None:
+        """Fills a folder, from any thread; it is made if it is not there."""
+        self.fill(self.weights, folder)
+        _hide_secrets(folder)
+
+
+def draft_folder(
     network: PreTrainedModel,
     tokenizer: Tokenizer,
-    folder: Path,
-    state_dict: Mapping[str, Tensor] | None,
-) -> None:
+    state_dict: Mapping[str, Tensor] | None = None,
+) -> Draft:
+    """Takes of a network what `write_folder` writes.
+
+    Raises:
+        CheckpointError: `state_dict` lacks weights of the network, or has others.
+    """
+    if is_adapted(network):
+        return _draft_adapted(network, tokenizer)
+    return _draft_whole(network, tokenizer, state_dict)
+
+
+def _draft_whole(
+    network: PreTrainedModel, tokenizer: Tokenizer, state_dict: Mapping[str, Tensor] | None
+) -> Draft:
     weights = dict(network.state_dict() if state_dict is None else state_dict)
     _check_names(network, weights)
     _tie(network, weights)
     config = _told_of_tokens(copy.deepcopy(network.config), tokenizer)
     dtypes = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
+    # the weights may have been cast while they were gathered
+    dtype = dtypes.pop() if len(dtypes) == 1 else network.dtype
     view = _view(network, config, _generation(network, tokenizer))
-    with without_progress_bars():
-        view.save_pretrained(folder, state_dict=weights)
-    if len(dtypes) == 1:  # the weights may have been cast while they were gathered
-        config.dtype = dtypes.pop()
+
+    def fill(weights: dict[str, Tensor], folder: Path) -> None:
+        with without_progress_bars():
+            view.save_pretrained(folder, state_dict=dict(weights))
+        config.dtype = dtype
         config.save_pretrained(folder)
-    tokenizer.save(folder)
+        tokenizer.save(folder)
+
+    return Draft(weights, fill)
 
 
-def _write_adapted(
-    network: PreTrainedModel,
-    tokenizer: Tokenizer,
-    folder: Path,
-    _: Mapping[str, Tensor] | None,
-) -> None:
-    write_adapter(network, folder)
+def _draft_adapted(network: PreTrainedModel, tokenizer: Tokenizer) -> Draft:
+    write, weights = adapter_writer(network)
     config = _told_of_tokens(copy.deepcopy(network.config), tokenizer)
     config.architectures = [type(network).__name__]
     if hasattr(config, "quantization_config"):  # the adapter fits whole weights as well
         del config.quantization_config
-    config.save_pretrained(folder)
-    if (generation := _generation(network, tokenizer)) is not None:
-        generation.save_pretrained(folder)
-    tokenizer.save(folder)
+    generation = _generation(network, tokenizer)
+
+    def fill(weights: dict[str, Tensor], folder: Path) -> None:
+        write(weights, folder)
+        config.save_pretrained(folder)
+        if generation is not None:
+            generation.save_pretrained(folder)
+        tokenizer.save(folder)
+
+    return Draft(weights, fill)
 
 
 def _hide_secrets(folder: Path) -> None:

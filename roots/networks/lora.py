@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from roots.errors import CheckpointError, ConfigError, MissingExtra
@@ -157,15 +158,25 @@ def check_trained(own: set[str], saved: set[str]) -> None:
 
 def write_adapter(network: PreTrainedModel, folder: Path) -> None:
     """Writes what `peft.PeftModel.from_pretrained` opens on the base."""
-    peft = _peft()
-    state = peft.get_peft_model_state_dict(network, save_embedding_layers=False)
-    tensors = {f"{_PREFIX}{name}": t.detach().cpu().contiguous() for name, t in state.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-    config = network.peft_config["default"]
-    config.inference_mode, mode = True, config.inference_mode
-    config.save_pretrained(str(folder))
-    config.inference_mode = mode
+    write, weights = adapter_writer(network)
+    write(weights, folder)
+
+
+def adapter_writer(
+    network: PreTrainedModel,
+) -> tuple[Callable[[Mapping[str, Tensor], Path], None], dict[str, Tensor]]:
+    """Gives what writes an adapter, and asks the network nothing more, and the weights to write."""
+    state = _peft().get_peft_model_state_dict(network, save_embedding_layers=False)
+    config = copy.deepcopy(network.peft_config["default"])
+    config.inference_mode = True
+
+    def write(weights: Mapping[str, Tensor], folder: Path) -> None:
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        config.save_pretrained(str(folder))
+
+    return write, {f"{_PREFIX}{name}": tensor.detach() for name, tensor in state.items()}
 
 
 @torch.no_grad()

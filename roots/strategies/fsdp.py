@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from roots.networks import Give, Trainable, blocks_of, check_recompute, recomput
 from roots.optim import OptimizerBuilder
 from roots.strategies import filling
 from roots.strategies.launching import FromNotebooks
-from roots.strategies.protocol import StepStrategy
+from roots.strategies.protocol import Copied, StepStrategy, Write, as_is
 from roots.strategies.shardable import (
     POLICIES,
     check_axes,
@@ -234,17 +234,15 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
     def gather_weights(self, network: nn.Module) -> dict[str, Tensor] | None:
         """Gathers the network on the first rank, one tensor after the other."""
         self.reshard()
-        weights: dict[str, Tensor] = gathered(
-            network.state_dict(keep_vars=True), keep=self.is_global_zero
-        )
-        return weights if self.is_global_zero else {}
+        return self._gathered(network.state_dict(keep_vars=True))
 
     def to_save(self, tree: dict[str, Any]) -> dict[str, Any]:
         """Gathers what is cut on the first rank, or leaves each rank its parts."""
-        if self.sharded_checkpoints:
-            return tree
-        tree = gathered(tree, keep=self.is_global_zero)
-        return tree if self.is_global_zero else {}
+        return tree if self.sharded_checkpoints else self._gathered(tree)
+
+    def _gathered(self, tree: dict[str, Any]) -> dict[str, Any]:
+        whole: dict[str, Any] = gathered(tree, keep=self.is_global_zero, to_host=self.to_host)
+        return whole if self.is_global_zero else {}
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Gives the module's weights as they are saved."""
@@ -257,14 +255,18 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
         inner = optimizer._optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
         return self.to_save(inner.state_dict())
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None
-    ) -> None:
-        """Writes a file on the first rank, or a folder to which each rank adds its parts."""
-        if self.sharded_checkpoints:
-            write_shards(checkpoint, Path(filepath), first=self.is_global_zero)
-        else:
-            super().save_checkpoint(checkpoint, filepath, storage_options)
+    save_checkpoint = StepStrategy.save_checkpoint
+
+    @cached_property
+    def _savers(self) -> Any:
+        return torch.distributed.new_group(backend="gloo", timeout=self._timeout)
+
+    def writer(self, checkpoint: dict[str, Any], path: Path, copied: Copied = as_is) -> Write:
+        """Gives what writes a file on the first rank, or each rank's parts into a folder."""
+        if not self.sharded_checkpoints:
+            return super().writer(checkpoint, path, copied)
+        write = partial(write_shards, first=self.is_global_zero, group=self._savers)
+        return partial(write, copied(checkpoint), path)
 
     @property
     def lightning_restore_optimizer(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,19 @@ from transformers import PreTrainedModel
 
 from roots.networks import Give, Trainable
 from roots.optim import OptimizerBuilder
-from roots.strategies.sharded_files import read_file, read_whole
+from roots.strategies.sharded_files import read_file, read_whole, write_file
+
+Write = Callable[[], None]
+Copied = Callable[[Any], Any]
+
+
+def as_is(tree: Any) -> Any:
+    """Gives what it got."""
+    return tree
+
+
+def _nothing() -> None:
+    """Does nothing."""
 
 
 class StepStrategy(Strategy, ABC):
@@ -81,6 +94,32 @@ class StepStrategy(Strategy, ABC):
     def to_save(self, tree: dict[str, Any]) -> dict[str, Any]:
         """Gives tensors that are cut as a checkpoint takes them; all ranks come here at once."""
         return tree
+
+    to_host: Callable[[Tensor], Tensor] = staticmethod(Tensor.cpu)
+    """How a tensor that was gathered to be saved comes to the host."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        filepath: Any,
+        storage_options: Any | None = None,  # noqa: ARG002
+    ) -> None:
+        """Writes what a checkpoint has; all ranks come here at once."""
+        self.writer(checkpoint, Path(filepath))()
+
+    def writer(self, checkpoint: dict[str, Any], path: Path, copied: Copied = as_is) -> Write:
+        """Gives what writes this rank's part of a checkpoint; all ranks come here at once.
+
+        Each calls what it got, from any thread: where ranks wait for each other there, they do so
+        apart from the messages of the steps.
+
+        Args:
+            checkpoint: Tensors and plain values.
+            path: Where to.
+            copied: Makes a copy of the checkpoint, which a later step does not change; called on
+                the ranks that write.
+        """
+        return partial(write_file, copied(checkpoint), path) if self.is_global_zero else _nothing
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:  # noqa: ARG002
         """Reads a checkpoint that any strategy wrote, whole.

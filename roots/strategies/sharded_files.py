@@ -9,22 +9,27 @@ they are cut anew for as many ranks as read them, or put together for one.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
+from torch.distributed.checkpoint._hf_utils import CUSTOM_METADATA_KEY, SAVED_OFFSETS_KEY
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
     HuggingFaceStorageWriter,
 )
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
+from torch.futures import Future
 
 from roots.errors import CheckpointError
 
@@ -35,17 +40,62 @@ FILES = "shard_files"
 AVERAGE = "weight_average"
 """Where a checkpoint has the average of the weights, by the names of parameters, in float32."""
 
+VERSION = {"DCP_VERSION": "1.0", "format": "pt"}
+"""What torch.distributed.checkpoint says in its safetensors files."""
+
 TREES = ("state_dict", "optimizer_states", AVERAGE)
 """The parts of a checkpoint that have shards in them."""
 
 
-def write_shards(checkpoint: Mapping[str, Any], folder: Path, *, first: bool) -> None:
+def write_file(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Writes a file of plain values and tensors, tensor by tensor.
+
+    Raises:
+        OSError: The disk did not take it.
+    """
+    with path.open("wb") as opened:
+        file: Any = _Noting(opened)
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError:  # torch goes on after the system's error, and stumbles
+            if file.error is None:
+                raise
+            raise file.error from None
+
+
+class _Noting:
+    """A file that keeps the error of a write: torch loses it.
+
+    Args:
+        file: Open for writing.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.flush = file.flush
+        self.error: OSError | None = None
+        self._write = file.write
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+
+def write_shards(
+    checkpoint: Mapping[str, Any], folder: Path, *, first: bool, group: Any = None
+) -> None:
     """Writes a checkpoint, each rank its shards; all ranks come here at once.
 
     Args:
         checkpoint: Tensors that are whole everywhere, shards, and plain values.
         folder: Made if it is not there.
         first: Whether this rank writes what is no shard.
+        group: The ranks, by a group of the host's; None takes the one of the run.
+
+    Raises:
+        OSError: The disk of one of the ranks did not take it; all ranks learn of it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     taken = _Taken()
@@ -53,10 +103,49 @@ def write_shards(checkpoint: Mapping[str, Any], folder: Path, *, first: bool) ->
         key: replaced(value, taken, key) if key in TREES else value
         for key, value in checkpoint.items()
     }
-    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    save(taken.shards, storage_writer=writer)
+    writer = _ShardWriter(str(folder), save_distributed=True)
+    try:
+        save(taken.shards, storage_writer=writer, process_group=group)
+    except CheckpointException as error:  # no Exception, by torch's choice
+        raise _first_failure(error) from error
     if first:
-        torch.save({**plain, FILES: _bytes_by_name(folder)}, folder / PLAIN)
+        write_file({**plain, FILES: _bytes_by_name(folder)}, folder / PLAIN)
+
+
+class _ShardWriter(HuggingFaceStorageWriter):
+    """Writes a rank's shards from where they lie.
+
+    torch's own makes the file in memory before, and no other thread of Python runs meanwhile.
+    """
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[Any]]:
+        """Writes one file, if this rank has shards at all."""
+        shards: dict[str, Tensor] = {}
+        offsets: dict[str, Any] = {}
+        for item in plan.items:
+            name, about = item.index.fqn, item.tensor_data
+            assert name not in shards, name
+            tensor = planner.resolve_data(item)
+            assert about is not None
+            assert isinstance(tensor, Tensor)
+            shards[name] = tensor.detach().cpu().contiguous()
+            offsets[name] = {SAVED_OFFSETS_KEY: about.chunk.offsets}
+        if shards:
+            told = {CUSTOM_METADATA_KEY: json.dumps(offsets), **VERSION}
+            name = f"shard-{plan.storage_data['shard_index']:05d}-model-00001-of-00001.safetensors"
+            save_file(shards, Path(self.path) / name, metadata=told)
+        done: Future[list[Any]] = Future()
+        done.set_result([])
+        return done
+
+
+def _first_failure(error: CheckpointException) -> Exception:
+    """Gives what went wrong on the first of the ranks where something did."""
+    rank = min(error.failures)
+    cause = error.failures[rank][0]
+    if isinstance(cause, (OSError, SafetensorError)):
+        return OSError(f"rank {rank}: {cause}")
+    return RuntimeError(f"rank {rank}: {cause!r}")
 
 
 def read_plain(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ def place(whole: Tensor, target: Tensor) -> None:
         target.copy_(whole)
 
 
-def gathered(tree: Any, *, keep: bool) -> Any:
+def gathered(tree: Any, *, keep: bool, to_host: Callable[[Tensor], Tensor] = Tensor.cpu) -> Any:
     """Gives nested dictionaries and lists with whole tensors, on the host, for shards.
 
     All ranks come here at once and with the same tree. One tensor after the other is gathered; a
@@ -75,13 +75,15 @@ def gathered(tree: Any, *, keep: bool) -> Any:
     Args:
         tree: What may have sharded tensors in it.
         keep: Whether this rank wants the result; others get None in the place of each shard.
+        to_host: How each comes to the host.
     """
-    return replaced(tree, _Gather(keep), "")
+    return replaced(tree, _Gather(keep, to_host), "")
 
 
 class _Gather:
-    def __init__(self, keep: bool) -> None:
+    def __init__(self, keep: bool, to_host: Callable[[Tensor], Tensor]) -> None:
         self.keep = keep
+        self.to_host = to_host
         self.done: dict[int, Tensor | None] = {}
 
     def __call__(self, tensor: Any, _name: str) -> Any:
@@ -90,7 +92,7 @@ class _Gather:
         if id(tensor) not in self.done:
             whole = tensor.detach()
             whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
-            self.done[id(tensor)] = whole.cpu() if self.keep else None
+            self.done[id(tensor)] = self.to_host(whole) if self.keep else None
         return self.done[id(tensor)]
 
 

@@ -159,14 +159,14 @@ def test_the_module_loads_by_lightnings_own_call(fitted: Composed) -> None:
 def test_a_crash_while_writing_leaves_the_old_one_and_no_half_one(
     config: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = module_under_test.write_folder
+    original = module_under_test.written_files
 
-    def fails_at_step_six(network: Any, tokenizer: Any, folder: Path, weights: Any) -> None:
-        original(network, tokenizer, folder, weights)
+    def fails_at_step_six(folder: Path) -> list[str]:
         if "step-000006" in folder.name:
             raise ZeroDivisionError("a mistake of the program")
+        return original(folder)
 
-    monkeypatch.setattr(module_under_test, "write_folder", fails_at_step_six)
+    monkeypatch.setattr(module_under_test, "written_files", fails_at_step_six)
     composed = compose(config)
     with pytest.raises(ZeroDivisionError, match="a mistake of the program"):
         composed.fit()
@@ -202,7 +202,7 @@ class SmallDisk(L.Callback):
 
 @pytest.mark.parametrize("n_bytes", [20_000, 150_000])  # in trainer.ckpt, and in the weights
 def test_a_full_disk_ends_the_run_with_the_old_checkpoint_whole(config: dict, n_bytes: int) -> None:
-    composed = compose(config, {"trainer.max_steps": 9})
+    composed = compose(config, {"trainer.max_steps": 9, "trainer.save_in_background": False})
     composed.trainer.callbacks.insert(0, SmallDisk((6,), n_bytes))
     with pytest.raises(TrainingError, match=r"checkpoint of step 6 could not be written") as ended:
         composed.fit()
@@ -222,6 +222,7 @@ def test_a_run_that_is_to_go_on_says_so_and_writes_the_next(
         "trainer.max_steps": 9,
         "trainer.on_failed_save": "go_on",
         "trainer.progress": True,
+        "trainer.save_in_background": False,
     }
     composed = compose(config, overrides)
     composed.trainer.callbacks.insert(0, SmallDisk((6,), 20_000))
@@ -244,7 +245,7 @@ def test_the_last_checkpoint_of_a_run_must_be_written(config: dict) -> None:
 
 
 def fails_on_the_first_rank(shards: Path, runs: Path) -> tuple[str, int]:
-    composed = compose(tiny_config(shards, runs, max_steps=9))
+    composed = compose(tiny_config(shards, runs, max_steps=9, save_in_background=False))
     composed.trainer.callbacks.insert(0, SmallDisk((6,), 20_000))
     with pytest.raises(TrainingError) as ended:
         composed.fit()

@@ -16,7 +16,7 @@ from roots.runs import Run
 
 def untimed(run: Run) -> list[str]:
     lines = run.metrics_file.read_text().splitlines()
-    of_time = ("per_second", "fraction_of_matmul_peak")
+    of_time = ("per_second", "fraction_of_matmul_peak", "_seconds")
     names = enumerate(lines[0].split(","))
     keep = [n for n, name in names if not any(t in name for t in of_time)]
     return [",".join(line.split(",")[n] for n in keep) for line in lines]

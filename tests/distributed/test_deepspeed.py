@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from held_saves import Held, before_writing
 from ranks import run_ranks
 from test_fsdp import (
     FAMILIES,
@@ -36,6 +37,7 @@ from roots.callbacks import recorder
 from roots.callbacks.stability import StepRule
 from roots.fit import compose
 from roots.objectives import NextToken
+from roots.runs import Run
 from roots.strategies.sharded_files import read_file
 
 pytestmark = [
@@ -187,6 +189,18 @@ def other_runs(shards: Path, folder: Path) -> dict[Any, Any]:
     return done
 
 
+def saved_both_ways(config: dict, overrides: dict[str, Any]) -> list[str]:
+    """Saves behind the steps, two steps late, and within them; gives the runs' directories."""
+    runs = []
+    for behind in (True, False):
+        told = {"trainer.keep_best": 2, "trainer.save_in_background": behind}
+        composed, held = compose(config, {**overrides, **told}), Held({3: 5})
+        composed.trainer.callbacks.insert(0, held)
+        with before_writing(held if behind else lambda flight: None):
+            runs.append(str(composed.fit().path))
+    return runs
+
+
 def resumed_runs(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]:
     """Runs that stop and go on, by two ranks."""
     started()
@@ -209,6 +223,8 @@ def resumed_runs(shards: Path, folder: Path, half_of_one: str) -> dict[Any, Any]
     done["then", "one, in 3"] = go_on(
         copy_of(half_of_one), f"--trainer.strategy={json.dumps(zero(3))}"
     )
+    for stage in STAGES:
+        done["saved", stage] = saved_both_ways(changed(shards, folder), under(stage))
     for other in ("ddp", "fsdp"):
         done["then", other] = go_on(copy_of(done["half", 3]), f"--trainer.strategy={other}")
     done["evaluated"] = evaluated(done["half", 3])
@@ -424,6 +440,16 @@ def test_a_checkpoint_is_plain_and_that_of_one_process(
     ours = torch.load(checkpoint_of(continued["half", stage]).trainer_file, weights_only=True)
     theirs = torch.load(checkpoint_of(alone["half"]).trainer_file, weights_only=True)
     assert shapes(ours) == shapes(theirs)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_is_saved_behind_the_steps_is_what_is_saved_within_them(
+    continued: dict, stage: int
+) -> None:
+    behind, within = (Run(path).checkpoints() for path in continued["saved", stage])
+    assert [c.step for c in behind] == [c.step for c in within]
+    for ours, theirs in zip(behind, within, strict=True):
+        assert ours.files == theirs.files  # their sums
 
 
 @pytest.mark.parametrize("stage", STAGES)

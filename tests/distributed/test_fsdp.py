@@ -618,12 +618,12 @@ def test_compiled_blocks_make_the_gradient_of_one_device(
 
 
 def killed_in_its_second_save(config: dict, folder: Path) -> None:
-    """Rank 1 has written its shard when rank 0 is killed; nothing is renamed then."""
+    """All have written their shards, behind a later step, when they die; nothing is renamed."""
     write, saves = fsdp.write_shards, []
 
-    def dies(checkpoint: Any, path: Path, *, first: bool) -> None:
+    def dies(checkpoint: Any, path: Path, **how: Any) -> None:
         saves.append(path)
-        write(checkpoint, path, first=first)
+        write(checkpoint, path, **how)
         if len(saves) == 2:
             (folder / f"rank-{dist.get_rank()}").touch()
             while len(list(folder.glob("rank-*"))) < 2:

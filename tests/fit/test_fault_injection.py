@@ -33,7 +33,7 @@ PATIENCE = 280  # seconds, on a machine that is busy with other things
 IN_SAVES = 3  # kills, at least
 
 
-def a_config(shards: Path, runs: Path) -> dict[str, Any]:
+def a_config(shards: Path, runs: Path, **trainer: Any) -> dict[str, Any]:
     return tiny_config(
         shards,
         runs,
@@ -42,6 +42,7 @@ def a_config(shards: Path, runs: Path) -> dict[str, Any]:
         checkpoint_every_steps=EVERY,
         keep_best=3,
         deterministic=True,
+        **trainer,
     )
 
 
@@ -138,9 +139,10 @@ def numbers(run: Run) -> list[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def quiet(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The run that nobody disturbs."""
+    """The run that nobody disturbs, and that writes its checkpoints within the step."""
     folder = tmp_path_factory.mktemp("quiet")
-    (folder / "run.yaml").write_text(yaml.safe_dump(a_config(shards, folder)))
+    config = a_config(shards, folder, save_in_background=False)
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
     process = start(["--config", str(folder / "run.yaml")])
     process.join(PATIENCE)
     assert process.exitcode == 0
@@ -165,6 +167,8 @@ def disturbed(
     shards: Path, folder: Path, seed: int, moments: list[bool], within: int
 ) -> tuple[Killer, set[int]]:
     """Kills a run at each of the moments, damages two checkpoints, and lets it end.
+
+    It writes its checkpoints behind the steps, so that a kill in a save comes in a later step.
 
     Args:
         shards: The corpus.
@@ -254,6 +258,6 @@ def test_killing_one_or_all_ranks_changes_nothing(
     for process in processes:
         process.join(PATIENCE)
         assert not process.is_alive()  # a rank whose peer is gone ends by itself
-    assert 28 <= run.last().step < STEPS
+    assert 24 <= run.last().step < STEPS  # that of step 28 may have been on its way
     run_ranks(fit_here, shards, tmp_path, timeout=PATIENCE)
     assert_ends_where_the_quiet_run_ends(run, quiet_two)

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 from ranks import run_ranks
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 
 from roots.errors import CheckpointError
 from roots.fit import compose
 from roots.fit.compose import resumed
 from roots.runs import Run
+from roots.strategies import sharded_files
 from roots.strategies.sharded_files import PLAIN, read_file, read_whole, sizes, write_shards
 
 
@@ -56,6 +58,8 @@ def write(folder: Path) -> None:
     mesh = init_device_mesh("cpu", (2,))
     tree = a_tree(lambda whole: distribute_tensor(whole, mesh, [Shard(0)]))
     write_shards(tree, folder, first=mesh.get_rank() == 0)
+    sharded_files._ShardWriter = HuggingFaceStorageWriter  # type: ignore[misc, assignment]
+    write_shards(tree, folder.with_name("by torch"), first=mesh.get_rank() == 0)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,18 @@ def test_a_tied_weight_is_written_once(folder: Path) -> None:
 def test_each_rank_writes_a_file_without_pickle_and_no_index_is_pickled(folder: Path) -> None:
     names = sorted(path.name for path in folder.iterdir())
     assert [Path(name).suffix for name in names] == [".pt", ".safetensors", ".safetensors"]
+
+
+def test_the_files_are_those_that_torch_writes(written: Path) -> None:
+    for file in written.iterdir():
+        ours, theirs = file.read_bytes(), (written.with_name("by torch") / file.name).read_bytes()
+        if file.name == PLAIN:
+            assert ours == theirs
+            continue
+        ends = [8 + int.from_bytes(whole[:8], "little") for whole in (ours, theirs)]
+        assert ours[ends[0] :] == theirs[ends[1] :]
+        heads = [json.loads(w[8:end]) for w, end in zip((ours, theirs), ends, strict=True)]
+        assert heads[0] == heads[1]  # in an order that is by chance
 
 
 def test_an_index_that_was_planted_beside_them_is_not_read(folder: Path, tmp_path: Path) -> None:
