@@ -42,6 +42,7 @@ class Job:
         seed: Of the order, and of what is drawn.
         scratch: A folder for what a contender writes.
         out: The file for the result.
+        made_of: Names the code and the rows, so that a result of others is not taken for one.
     """
 
     contender: str
@@ -53,6 +54,7 @@ class Job:
     seed: int
     scratch: str
     out: str
+    made_of: str
 
     @property
     def total(self) -> int:
@@ -155,8 +157,9 @@ def with_raw_loop(job: Job) -> None:
 
     torch.manual_seed(job.seed)
     network, tokenizer, rows = network_and_rows(job)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim < 2]
+    named = list(network.named_parameters())
+    decayed = [p for name, p in named if p.ndim > 1 and "embeddings" not in name]  # as roots does
+    others = [p for name, p in named if p.ndim < 2 or "embeddings" in name]
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, fused=True)
     warm = round(0.06 * job.total)
@@ -228,6 +231,7 @@ def with_trainer(job: Job) -> None:
         seed=job.seed,
         report_to=[],
         save_strategy="no",
+        dataloader_drop_last=True,
         disable_tqdm=True,
         **(best if job.contender == "trainer-grouped" else {}),
     )

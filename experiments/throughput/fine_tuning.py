@@ -8,6 +8,9 @@ Each contender is a process of its own in every round, in an order that moves on
 32 rows a step in bf16 (`--precision 32` where the processor has no units for it), AdamW with the
 same settings, gradients clipped to a norm of 1, texts of up to 128 tokens. Each has the rows in an
 order of its own; so rows per second are told beside the tokens of a row and what filled rows up.
+roots and the raw loop start with the allocator's settings that `roots fit` starts itself with, the
+Trainer as it is; roots and the raw loop decay neither embeddings nor vectors, the Trainer decays
+all but norms and biases; roots draws fewer random numbers for dropout (`QuickDropout`).
 What is finished is kept. At the end a table is printed and results/fine-tuning-….json written.
 """
 
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import importlib.util
 import json
 import os
@@ -92,6 +96,7 @@ def one(
         seed=number,
         scratch=f"{stem}.scratch",
         out=str(out),
+        made_of=f"{commit()} {hashlib.sha256(rows.read_bytes()).hexdigest()[:16]}",
     )
     asked = stem.with_suffix(".job")
     if not (out.is_file() and asked.is_file() and json.loads(asked.read_text()) == asdict(job)):

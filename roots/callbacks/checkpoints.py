@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint as CheckpointBase
 
 from roots.callbacks.background import Flight
 from roots.callbacks.failed_saves import Saving, check_on_failed_save
-from roots.callbacks.taken import take_folder, take_state, temporary_folder
+from roots.callbacks.taken import set_progress, swept, take_folder, take_state, temporary_folder
 from roots.errors import ConfigError
 from roots.runs import (
     CHECKPOINT_FILE,
@@ -108,7 +109,8 @@ class Checkpoints(CheckpointBase):
         with ours.throughput.aside():
             self.settle(ours)  # which are the best is asked of the folders, by all ranks
         due = not self.every_steps or trainer.global_step % self.every_steps == 0
-        if due or self._is_among_best(trainer):
+        # by the folders that the first rank sees: another machine's disk may lag behind
+        if due or ours.strategy.broadcast(ours.is_global_zero and self._is_among_best(trainer)):
             self.save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -117,6 +119,13 @@ class Checkpoints(CheckpointBase):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Gives the memory of the copies back."""
+        self.wait()
+        self._host.release()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Gives it back where no `teardown` will."""
         self.wait()
         self._host.release()
 
@@ -151,9 +160,9 @@ class Checkpoints(CheckpointBase):
             trainer.check_finite()
             behind = self._may_go_behind(trainer) and not (must or waits)
             flight = self._taken_off(trainer, behind=behind)
+            self._flight = flight  # before it starts, so that whatever interrupts waits for it
             flight.start() if behind else flight.run()
             flight.step_seconds = self._now() - began
-            self._flight = flight
             if not behind:
                 self.settle(trainer, must=must)
 
@@ -163,10 +172,11 @@ class Checkpoints(CheckpointBase):
         Raises:
             TrainingError: The disk did not take it.
         """
-        flight, self._flight = self._flight, None
+        flight = self._flight
         if flight is None:
             return
         flight.join()
+        self._flight = None  # only now: a second Ctrl-C in the line above leaves it to `wait`
         if flight.saving.has_failed_anywhere():
             flight.saving.tell(stops=must or self.on_failed_save == "stop")
             return
@@ -189,9 +199,9 @@ class Checkpoints(CheckpointBase):
     def must_stop(self) -> bool:
         """Whether a checkpoint could not be written here, and the run is to stop for that."""
         flight = self._flight
-        if flight is None or not flight.is_done:
+        if flight is None or not flight.is_done or not flight.saving.has_failed:
             return False
-        return flight.saving.has_failed and self.on_failed_save == "stop"
+        return flight.saving.error is not None or self.on_failed_save == "stop"
 
     def spent(self) -> dict[str, float]:
         """Gives, once, how long the newest checkpoint took in its step and behind it."""
@@ -224,33 +234,27 @@ class Checkpoints(CheckpointBase):
 
     def _taken_off(self, trainer: Any, *, behind: bool) -> Flight:
         """Takes what a checkpoint has: a copy where it is written behind, else part by part."""
-        saving, first = Saving(trainer), trainer.is_global_zero
-        run, final = trainer.run, trainer.run.checkpoint_folder(trainer.global_step)
+        saving, final = Saving(trainer), trainer.run.checkpoint_folder(trainer.global_step)
         temporary = trainer.strategy.broadcast(saving.on_first(temporary_folder, final))
-        folder, record = Path(temporary or ""), self._record(trainer)
+        if not temporary:
+            return Flight(saving, lambda: None)
+        run, folder, record = trainer.run, Path(temporary), self._record(trainer)
         writes: list[Callable[[], None]] = []
 
         def write() -> None:
-            try:
+            with swept(folder, by=trainer):
                 for part in writes:
                     saving.on_all(part)
-                if temporary:
-                    saving.on_first(self._finish, run, folder, final, record)
-            finally:
-                if temporary and first:
-                    shutil.rmtree(folder, ignore_errors=True)  # there only when it failed
+                saving.on_first(self._finish, run, folder, final, record)
 
-        try:
+        with swept(folder, by=trainer, only_after_errors=True):
             self._host.begin()
-            for take in (take_state, take_folder) if temporary else ():
+            for take in (take_state, take_folder):
                 if behind:
                     writes.append(take(trainer, folder, self._host))
                 else:
                     saving.on_all(take(trainer, folder, None))
             self._host.forget()
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
         return Flight(saving, write)
 
     def _record(self, trainer: Any) -> dict[str, Any]:
@@ -264,7 +268,10 @@ class Checkpoints(CheckpointBase):
         (folder / CHECKPOINT_FILE).write_text(text)
         replace_folder(folder, final)
         for checkpoint in self._superfluous(run.checkpoints()):
-            shutil.rmtree(checkpoint.path)
+            with suppress(OSError):  # the new one is whole: what is left over is swept by a resume
+                gone = checkpoint.path.with_name(f".{checkpoint.path.name}")
+                checkpoint.path.rename(gone)  # half removed it would look whole
+                shutil.rmtree(gone)
 
     def _superfluous(self, found: list[Checkpoint]) -> list[Checkpoint]:
         measured = [c for c in found if self.monitor in c.metrics]
@@ -285,15 +292,3 @@ class Checkpoints(CheckpointBase):
 
     def _rank(self, value: float) -> float:
         return value if self.mode == "min" else -value
-
-
-def set_progress(loops: dict[str, Any], step: int) -> dict[str, Any]:
-    """Fills a fresh fit loop's state with `step` completed steps of its one endless epoch."""
-    for scope in ("total", "current"):
-        loops["epoch_progress"][scope].update(ready=1, started=1, processed=0, completed=0)
-        for counter in loops["epoch_loop.batch_progress"][scope]:
-            loops["epoch_loop.batch_progress"][scope][counter] = step
-        optimizer_steps = loops["epoch_loop.manual_optimization.optim_step_progress"][scope]
-        optimizer_steps.update(ready=step, completed=step)
-    loops["epoch_loop.state_dict"]["_batches_that_stepped"] = step
-    return loops

@@ -28,6 +28,8 @@ class Saving:
         self.step: int = trainer.global_step
         self.problem = ""
         self.error: BaseException | None = None  # not of the disk
+        self.ends = False
+        """Whether a rank found a mistake of the program, which ends the run on all of them."""
 
     @property
     def has_failed(self) -> bool:
@@ -53,14 +55,16 @@ class Saving:
     def has_failed_anywhere(self) -> bool:
         """Tells, on all ranks, whether any of them failed; all meet here."""
         device = self.trainer.strategy.root_device
-        failed = torch.tensor(float(self.has_failed), device=device)
-        return bool(self.trainer.strategy.reduce(failed, reduce_op="sum"))
+        told = torch.tensor([self.has_failed, self.error is not None], dtype=torch.float32)
+        failed, mistaken = self.trainer.strategy.reduce(told.to(device), reduce_op="sum").tolist()
+        self.ends = bool(mistaken)
+        return bool(failed)
 
     def tell(self, *, stops: bool) -> None:
         """Says what happened; raises TrainingError when the run is to stop."""
         if self.error is not None:
             raise self.error
-        if stops:
+        if stops or self.ends:
             raise TrainingError(
                 f"{self.words} {last_good(self.trainer)} Make room first (trainer.keep_best holds"
                 " fewer); with trainer.on_failed_save: go_on a run goes on and tries again."

@@ -143,6 +143,8 @@ def check_action(action: str, known: tuple[str, ...], name: str) -> None:
 
 def last_good(trainer: Any) -> str:
     """Names the newest checkpoint, once it is written, and how to go on from it."""
+    if not trainer.is_global_zero:  # only the first rank knows when it is
+        return f"Checkpoints are in {trainer.run.path}, to go on from with --resume."
     try:
         trainer.checkpoints.join()
         last = trainer.run.last()

@@ -1,10 +1,11 @@
-"""What a checkpoint takes of a run: as it is where it is written at once, else a copy of it."""
+"""What a checkpoint takes of a run, as it is or a copy of it; and what it gives back to one."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,39 @@ def take_folder(trainer: Any, folder: Path, host: HostCopy | None) -> Callable[[
     return write
 
 
+@contextmanager
+def swept(folder: Path, *, by: Any, only_after_errors: bool = False) -> Iterator[None]:
+    """Removes a temporary folder, on the first rank, that is still there at the end: it failed.
+
+    Args:
+        folder: The folder.
+        by: The trainer.
+        only_after_errors: Leave it there where nothing was raised.
+    """
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if by.is_global_zero and not (done and only_after_errors):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def temporary_folder(final: Path) -> str:
     """Makes a folder beside the one that it will become."""
     final.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     folder.chmod(0o755)
     return str(folder)
+
+
+def set_progress(loops: dict[str, Any], step: int) -> dict[str, Any]:
+    """Fills a fresh fit loop's state with `step` completed steps of its one endless epoch."""
+    for scope in ("total", "current"):
+        loops["epoch_progress"][scope].update(ready=1, started=1, processed=0, completed=0)
+        for counter in loops["epoch_loop.batch_progress"][scope]:
+            loops["epoch_loop.batch_progress"][scope][counter] = step
+        optimizer_steps = loops["epoch_loop.manual_optimization.optim_step_progress"][scope]
+        optimizer_steps.update(ready=step, completed=step)
+    loops["epoch_loop.state_dict"]["_batches_that_stepped"] = step
+    return loops

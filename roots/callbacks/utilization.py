@@ -53,7 +53,7 @@ class Utilization:
             tokens_per_second: The rate.
             tokens_by_length: The tokens that it was measured on, by the length of their rows.
         """
-        if not self.name:
+        if not self.name or not any(tokens_by_length.values()):
             return {}
         flops = sum(self.flops_per_token[each] * n for each, n in tokens_by_length.items())
         per_token = flops / sum(tokens_by_length.values())

@@ -57,7 +57,7 @@ def write_folder(
 
 @dataclass
 class Draft:
-    """A folder that is still to be written; the network is asked nothing more for it.
+    """A folder that is still to be written; of the network only its kind is asked then.
 
     Args:
         weights: What is written. They may be the network's own, which training changes; a copy of

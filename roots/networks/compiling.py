@@ -63,13 +63,13 @@ def compile_network(
 
 
 def _allow_shapes(n_lengths: int) -> None:
-    """Lets the compiler make a graph of each length, and of the last micro-batch of a share.
+    """Lets the compiler make, of each length, as many graphs as it makes by default of one: 8.
 
-    Behind its limit, which is 8, it runs new shapes as plain code: the longest rows.
+    Behind its limit it runs new shapes as plain code: the longest rows.
     """
     from torch._dynamo import config
 
-    config.recompile_limit = max(config.recompile_limit, 6 + 2 * n_lengths)
+    config.recompile_limit = max(config.recompile_limit, 8 * n_lengths)
 
 
 def _make_rotary_angles_once(body: nn.Module) -> None:

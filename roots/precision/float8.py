@@ -38,7 +38,8 @@ class FP8Mixed(StepPrecision):
         recipe: What shares a scale. `rowwise_with_gw_hp`: each token of the activations and
             gradients, and each row of the weights; the gradient of the weights in bfloat16. No
             token's rounding depends on what is beside it, so that steps are the same for every
-            micro-batch size and number of devices. `rowwise`: the gradient of the weights in 8 bits
+            micro-batch size and number of devices (`fsdp` gathers weights in bfloat16, and so
+            rounds them twice). `rowwise`: the gradient of the weights in 8 bits
             too, with a scale for each channel of a micro-batch. `tensorwise`: a scale for each
             tensor; fastest, and the least exact. The scales of the last two are those of a
             micro-batch: another split rounds otherwise.

@@ -119,9 +119,8 @@ class DeepSpeed(DDP):
         """Raises ConfigError for what DeepSpeed was not tried with, with what it was."""
         if type(precision) not in FORMATS:
             raise ConfigError(
-                f"precision={precision.precision} is not tried with DeepSpeed: its loss scale is"
-                " not the run's. Set trainer.precision to bf16-mixed, bf16-true or 32, or"
-                " trainer.strategy to ddp."
+                f"precision={precision.precision} is not tried with DeepSpeed. Set"
+                " trainer.precision to bf16-mixed, bf16-true or 32, or trainer.strategy to ddp."
             )
         if type(precision) is BF16True and self.stage == 1:
             raise ConfigError(

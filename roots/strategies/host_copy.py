@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import torch
@@ -14,13 +14,18 @@ from torch.distributed.tensor import DTensor
 T = TypeVar("T")
 
 
+PINNED_FROM = 2**20
+"""Bytes of the smallest room that is pinned: less is copied fast, and may share a page of memory
+with another, which CUDA does not take twice."""
+
+
 class HostCopy:
     """Copies tensors to the host, and keeps the room for the next copy of as many bytes.
 
     What is made of it is what would be made of the tensors themselves, byte by byte: those that
     share memory share it in the copy, views are views of the same part, and names and numbers are
-    copied with them. The memory is that of what is copied, on each rank its own. Where there is
-    CUDA it is pinned, so that a device fills it as fast as the bus allows; where the system refuses
+    copied with them. The memory is that of what is copied, on each rank its own. In a run on CUDA
+    it is pinned, so that a device fills it as fast as the bus allows; where the system refuses
     to pin so much, the copy is slower and otherwise the same.
     """
 
@@ -53,7 +58,7 @@ class HostCopy:
     def of(self, tree: T) -> T:
         """Copies nested dictionaries, lists and tuples; returns when the copy is whole."""
         places = {id(tensor): self._placed(tensor) for tensor in tensors_in(tree)}
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():  # not is_available: a run on CPUs must not start CUDA
             torch.cuda.synchronize()
         return copy.deepcopy(tree, places)
 
@@ -104,11 +109,14 @@ class HostCopy:
 
     def _room(self, n_bytes: int) -> Tensor:
         room = torch.empty(n_bytes, dtype=torch.uint8)
-        if n_bytes and torch.cuda.is_available():
+        if n_bytes >= PINNED_FROM and torch.cuda.is_initialized():
             # not by pin_memory, which rounds up to a power of two
             status = torch.cuda.cudart().cudaHostRegister(room.data_ptr(), n_bytes, 1)
             if int(status) == 0:
                 self._pinned.add(room.data_ptr())
+            else:
+                with suppress(RuntimeError):  # takes the refusal, which the next kernel would meet
+                    torch.ones(1, device="cuda")
         return room
 
     def _drop(self, number: int) -> None:

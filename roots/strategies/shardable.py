@@ -28,8 +28,8 @@ def check_run(optimizer: OptimizerBuilder, precision: Precision, compiled: str) 
     if type(precision) not in POLICIES:
         raise ConfigError(
             f"precision={precision.precision} is not tested with sharded weights. Set"
-            " trainer.precision to bf16-mixed, bf16-true, 16-mixed or 32, or trainer.strategy to"
-            " ddp."
+            " trainer.precision to bf16-mixed, bf16-true, 16-mixed, fp8-mixed or 32, or"
+            " trainer.strategy to ddp."
         )
     if compiled == "network":
         raise ConfigError(

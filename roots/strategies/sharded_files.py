@@ -97,7 +97,6 @@ def write_shards(
     Raises:
         OSError: The disk of one of the ranks did not take it; all ranks learn of it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     taken = _Taken()
     plain = {
         key: replaced(value, taken, key) if key in TREES else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import lightning as L
 import pytest
 from held_saves import FullDisk, Held, Joins, before_writing
 
+from roots.callbacks.background import Flight
 from roots.callbacks.stability import last_good
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import TrainingError
@@ -234,6 +236,70 @@ def test_a_mistake_of_the_program_is_raised_and_leaves_no_half_one(
         composed.fit()
     assert composed.trainer.global_step == 4
     assert list(run_of(composed).checkpoints_folder.iterdir()) == []
+
+
+def test_an_interrupt_while_one_is_waited_for_does_not_lose_it(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed, whole, joins = compose(config), Flight.join, []
+
+    def interrupted_once(self: Flight) -> None:
+        joins.append(self.saving.step)
+        if len(joins) == 1:
+            raise KeyboardInterrupt  # as a second Ctrl-C while the first one's save is waited for
+        whole(self)
+
+    monkeypatch.setattr(Flight, "join", interrupted_once)
+    checkpoints = composed.trainer.checkpoints
+    composed.trainer.callbacks.insert(0, AtStep(4, partial(checkpoints.settle, composed.trainer)))
+    with before_writing(Slow(0.5)), pytest.raises((KeyboardInterrupt, Interrupted, SystemExit)):
+        composed.fit()
+    assert [p.name for p in run_of(composed).checkpoints_folder.iterdir()] == ["step-000003"]
+    assert len(joins) > 1
+
+
+def test_memory_is_given_back_after_an_exception(config: dict) -> None:
+    composed = compose(config)
+    composed.trainer.callbacks.insert(0, AtStep(4, broken))
+    with pytest.raises(ValueError, match="a mistake"):
+        composed.fit()
+    assert composed.trainer.checkpoints._host.n_bytes == 0
+
+
+def test_what_breaks_while_there_is_no_folder_removes_nothing(
+    config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "mine.txt").write_text("mine")
+    monkeypatch.chdir(here)
+
+    def full(final: Path) -> str:
+        raise OSError(28, "No space left on device")
+
+    def breaks(self: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("roots.callbacks.checkpoints.temporary_folder", full)
+    monkeypatch.setattr("roots.strategies.host_copy.HostCopy.begin", breaks)
+    with pytest.raises((TrainingError, KeyboardInterrupt, SystemExit)):
+        compose(config).fit()
+    assert (here / "mine.txt").read_text() == "mine"
+
+
+def test_a_checkpoint_too_many_that_cannot_be_removed_stops_nothing(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def busy(self: Path, target: Any) -> Path:
+        if Path(target).name == ".step-000003":
+            raise OSError(39, "Directory not empty")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", busy)
+    run = compose(config, {"trainer.keep_best": 0}).fit()
+    assert [c.step for c in run.checkpoints()] == [3, 6]
 
 
 # -- what is told ---------------------------------------------------------------------------------

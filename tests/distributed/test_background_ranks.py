@@ -78,6 +78,23 @@ def failed(shards: Path, runs: Path, strategy: Any, victim: int) -> tuple[str, i
     return str(ended.value), composed.trainer.global_step
 
 
+def mistaken(shards: Path, runs: Path) -> tuple[str, int]:
+    """Breaks the program of the first rank while it writes, in a run that goes on without disk."""
+    composed = a_run(shards, runs / "mistaken", "ddp", on_failed_save="go_on")
+    composed.trainer.callbacks.insert(0, Joins(3))
+
+    def breaks(_: Flight) -> None:
+        raise ZeroDivisionError("a mistake of the program")
+
+    mine = os.environ["RANK"] == "0"
+    with (
+        before_writing(breaks if mine else lambda flight: None),
+        pytest.raises(ZeroDivisionError if mine else TrainingError) as ended,
+    ):
+        composed.fit()
+    return str(ended.value), composed.trainer.global_step
+
+
 def interrupted(shards: Path, runs: Path, strategy: Any) -> list[str]:
     """Stops by a signal while the checkpoint of step 3 is written, and goes on."""
     composed = a_run(shards, runs / "stopped", strategy)
@@ -98,6 +115,7 @@ def everything(shards: Path, folder: Path) -> dict[str, Any]:
         answers[f"{name} stopped"] = interrupted(shards, folder / name, strategy)
         victim = int(name == "shards")  # where each writes, the second
         answers[f"{name} full"] = failed(shards, folder / name, strategy, victim)
+    answers["mistaken"] = mistaken(shards, folder)
     return answers
 
 
@@ -165,3 +183,13 @@ def test_all_ranks_stop_after_the_same_step_when_one_could_not_write(
     assert "The checkpoint of step 3 could not be written: " in second[0]
     assert "too large" in first[0]
     assert list((launched[0] / name / "full" / "tiny" / "0001" / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_mistake_on_one_rank_ends_all_of_them(
+    launched: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    first, second = (answers["mistaken"] for answers in launched[1])
+    assert first == ("a mistake of the program", 4)
+    assert second[0].startswith("The checkpoint of step 3 could not be written: another rank")
+    assert second[1] == 4
