@@ -287,8 +287,8 @@ def test_dropout_is_quick_where_nothing_is_compiled(
 ) -> None:
     from roots.networks.dropout import QuickDropout
 
-    monkeypatch.setattr("roots.networks.compiling.compile_network", lambda *_: None)
-    monkeypatch.setattr("roots.modules.make_fast.compile_network", lambda *_: None)
+    monkeypatch.setattr("roots.networks.compiling.compile_network", lambda *_, **__: None)
+    monkeypatch.setattr("roots.modules.make_fast.compile_network", lambda *_, **__: None)
     config = masked_config(masked_shards, tmp_path / "runs", max_steps=3)
     composed = compose(config, {"model.compile": mode})
     composed.fit()

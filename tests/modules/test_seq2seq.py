@@ -100,7 +100,7 @@ def test_a_loaded_module_writes_what_transformers_writes(fitted: Any, folder: Pa
         assert tokenizer.decode(theirs[0], skip_special_tokens=True) == output
 
 
-@pytest.mark.parametrize("name", ["bart", "t5"])
+@pytest.mark.parametrize("name", [pytest.param("bart", marks=pytest.mark.slow), "t5"])
 def test_one_batch_is_learned_and_written_back_exactly(tmp_path: Path, name: str) -> None:
     write_pairs(tmp_path, train=8, val=2)
     config = pairs_config(tmp_path, tmp_path / "runs", max_steps=150, val_every_steps=0)

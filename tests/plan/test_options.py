@@ -42,6 +42,7 @@ def needs(deep: Any, way: Way, rows: int) -> int:
     return planner(deep, None).footprint(way, rows).total
 
 
+@pytest.mark.slow
 def test_a_deep_network_needs_what_running_all_of_it_says(
     deep: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
