@@ -103,6 +103,24 @@ def test_a_secret_of_the_environment_is_not_written(
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_a_secret_with_signs_of_markup_is_found_before_they_are_escaped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secret = "abc&def'ghi<\">"
+    monkeypatch.setenv("MY_PASSWORD", secret)
+    page = Page(f"title {secret}", f"under {secret}")
+    page.heading(f"heading {secret}")
+    page.text(f"text {secret}")
+    page.table([f"head {secret}"], [[f"cell {secret}"]], f"table {secret}")
+    page.picture(b"", f"picture {secret}")
+    page.verbatim(f"whole {secret}", f"fold {secret}")
+    html = page.html()
+    assert re.findall("abc|def|ghi", html) == []
+    for words in ("title", "under", "heading", "text", "head", "cell", "table", "whole", "fold"):
+        assert f"{words} &lt;MY_PASSWORD&gt;" in html
+    assert html.count("title &lt;MY_PASSWORD&gt;") == html.count("picture &lt;MY_PASSWORD&gt;") == 2
+
+
 def test_the_colours_differ_in_greyscale() -> None:
     grey = sorted(
         0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:7], 16) for c in COLOURS

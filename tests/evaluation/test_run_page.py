@@ -218,6 +218,18 @@ def test_what_a_model_or_a_file_says_does_not_become_markup(tmp_path: Path) -> N
     assert tags.seen.count("img") == 7
 
 
+def test_a_secret_is_hidden_before_json_or_yaml_writes_it_another_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = 'it\'s a "lurking" word'
+    run = made(tmp_path, environment={"note": secret}, data={"corpus": {"note": secret}})
+    run.config_file.write_text(yaml.safe_dump({"note": f": {secret}"}))
+    monkeypatch.setenv("MY_PASSWORD", secret)
+    html = unescape(report_run(run).read_text())
+    assert "lurking" not in html
+    assert html.count("<MY_PASSWORD>") == 3
+
+
 def test_the_first_steps_and_a_spike_do_not_take_the_axis_from_the_rest() -> None:
     falling = [10.0, 9.0, 8.0, *(2 + 1 / n for n in range(1, 200)), 50.0]
     low, high = heights(falling)
