@@ -122,10 +122,15 @@ def test_a_secret_with_signs_of_markup_is_found_before_they_are_escaped(
 
 
 def test_the_colours_differ_in_greyscale() -> None:
-    grey = sorted(
-        0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:7], 16) for c in COLOURS
-    )
-    assert min(b - a for a, b in itertools.pairwise(grey)) > 8
+    light = sorted(map(lightness, COLOURS))
+    assert min(b - a for a, b in itertools.pairwise(light)) > 9
+
+
+def lightness(colour: str) -> float:
+    """L* of CIE 1976, 0 to 100, of an sRGB colour that is not almost black."""
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in shares)
+    return 116 * (0.2126 * red + 0.7152 * green + 0.0722 * blue) ** (1 / 3) - 16
 
 
 def test_a_number_is_never_broken_over_lines_and_a_path_may_be(tmp_path: Path) -> None:

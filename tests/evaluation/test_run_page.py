@@ -21,6 +21,7 @@ from roots.evaluation import report_run
 from roots.evaluation.class_figures import expected_error
 from roots.evaluation.figures import heights
 from roots.evaluation.run_record import read_record
+from roots.modules.class_details import confusion_of
 from roots.records import duration
 from roots.runs import Run
 
@@ -192,6 +193,20 @@ def test_other_damaged_files_are_told_too(tmp_path: Path) -> None:
     assert "data.json cannot be read" in html
     assert "details-val.json is damaged" in html
     assert "loss.png" in {path.name for path in run.path.iterdir()}
+
+
+def test_many_classes_without_a_mistake_are_no_damage(tmp_path: Path) -> None:
+    names = [f"class {number}" for number in range(65)]
+    rows = [[4 * (r == c) for c in range(65)] for r in range(65)]
+    confusion = confusion_of(rows, names)
+    assert "counts" not in confusion
+    html = report_run(made(tmp_path, details_val=details(confusion=confusion))).read_text()
+    assert "damaged" not in html
+    assert "What is confused most" not in html
+    rows[3][5] = 2
+    confusion = confusion_of(rows, names)
+    html = report_run(made(tmp_path / "b", details_val=details(confusion=confusion))).read_text()
+    assert '<td>class 3</td><td>class 5</td><td class="number">2</td>' in html
 
 
 def test_values_that_are_not_finite_are_left_out_of_the_curves(tmp_path: Path) -> None:
