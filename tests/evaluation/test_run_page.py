@@ -338,7 +338,7 @@ def test_a_fit_of_a_classifier_writes_the_page_with_its_parts(
     monkeypatch.setattr(again.trainer, "say", said.append)
     run = again.fit()
     assert run.last().step == 3
-    assert said[-2:] == [
+    assert [words for words in said if not words.startswith("saved step")][-2:] == [
         "the details of the validation were not kept (OSError: no space left).",
         "the page of the run was not written (OSError: no space left)."
         f" Try again: roots report {run.path}",
