@@ -239,6 +239,12 @@ def test_examples_are_the_first_of_each_reason_without_what_is_taken_out() -> No
     assert again.examples[0].text == "___1___"
 
 
+def test_the_stages_are_listed_once_and_not_for_every_document() -> None:
+    pipeline = Pipeline([Normalise(), Copies(), Even()])
+    assert [type(stage) for stage in pipeline.stages] == [Normalise, Even]
+    assert pipeline.stages is pipeline.stages
+
+
 def test_a_limit_reads_no_further() -> None:
     def endless() -> Iterator[Document]:
         yield from documents(*["ab", "abc", "abcd"])
