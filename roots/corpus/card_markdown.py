@@ -11,6 +11,7 @@ import yaml
 
 from roots.corpus.card import data_card
 from roots.corpus.tally import OTHERS
+from roots.runs import redact_values
 
 README = "README.md"
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
@@ -28,8 +29,10 @@ def write_markdown(folder: Path) -> Path:
 def markdown(card: Mapping[str, Any]) -> str:
     """Words a data card in Markdown, with the front matter that the Hub reads.
 
-    Every text of a document or a file is escaped: it cannot become markup.
+    Every text of a document or a file is escaped: it cannot become markup. The values of secret
+    environment variables are replaced by their names before.
     """
+    card = redact_values(dict(card))
     sections = [
         _front_matter(card),
         "# Data card",

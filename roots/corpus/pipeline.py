@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import cached_property
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 
@@ -106,7 +107,7 @@ class Pipeline:
             text = stage.redact(text)
         return text
 
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The parts that decide about one document at a time."""
         return tuple(part for part in self.parts if isinstance(part, Stage))

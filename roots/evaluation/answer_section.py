@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -127,8 +128,11 @@ def threshold_figure(threshold: Mapping[str, Any]) -> Any:
         axes.plot(
             at, scores, style, drawstyle="steps-post", color=colour, label=name, marker=marker
         )
-    value = float(threshold["value"])
-    axes.axvline(value, color=ORANGE, linewidth=2.0, label=f"used, {value:.3g}")
+    value = threshold["value"]
+    if value is None or value == -math.inf:
+        axes.plot([], [], " ", label="used: -inf, nothing is answered")
+    else:
+        axes.axvline(value, color=ORANGE, linewidth=2.0, label=f"used, {value:.3g}")
     plain(
         axes, "no-answer threshold: score of none minus that of the best answer", "score (0 to 1)"
     )

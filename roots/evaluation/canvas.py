@@ -10,7 +10,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-# Far enough apart in lightness to be told apart in greyscale too.
+# COLOURS are 9 of 100 or more apart in lightness (L*), to be told apart in greyscale too. GREY is
+# as light as ORANGE: where the two meet, one of them is dashed, dotted, thin, hatched or a cross.
 BLUE, ORANGE, GREY = "#4878a8", "#d1762c", "#8a8a8a"
 COLOURS = (BLUE, ORANGE, "#9bc48f", "#a03a50", "#48366e", "#222222")
 STYLES = ("-", "--", ":", "-.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from roots.evaluation.canvas import undrawn
@@ -35,10 +36,13 @@ def add(page: Page, record: RunRecord) -> None:
 def rates_of(record: RunRecord, stage: str) -> dict[str, dict[str, float]]:
     """Gives the newest precision, recall and F1 of each class, in the order of the log.
 
-    Parts that have no more than an F1 (answerable questions) are no classes.
+    Parts that have no more than an F1 (answerable questions) are no classes. A rate that is not
+    finite (of a class that does not occur) is left out.
     """
     found: dict[str, dict[str, float]] = {}
-    measured = {name: n for name, n in record.test.items() if isinstance(n, (int, float))}
+    measured = {
+        name: n for name, n in record.test.items() if isinstance(n, (int, float)) and isfinite(n)
+    }
     for row in [measured] if stage == "test" else record.rows:
         for name, value in row.items():
             where, _, rest = name.partition("/")
@@ -71,7 +75,7 @@ def _add_confusion(page: Page, record: RunRecord, stage: str, confusion: Any) ->
         words = "Rows by label and by what was predicted; dark is a large share of the label's rows"
         caption = f"{words}{_key(names)}"
         _figure(page, record, name, confusion_figure(names, counts), caption)
-    pairs = confusion.get("pairs") or _pairs(names, counts)
+    pairs = confusion["pairs"] if counts is None else _pairs(names, counts)
     if pairs and len(names) > 2:
         rows = [[each["label"], each["predicted"], each["rows"]] for each in pairs[:MOST_PAIRS]]
         page.table(["label", "predicted", "rows"], rows, "What is confused most")

@@ -16,6 +16,7 @@ from roots.evaluation.corpus_figures import (
     stages_figure,
 )
 from roots.evaluation.page import Page
+from roots.runs import redact_values
 
 PAGE = "report.html"
 _HEAD = ("documents", "tokens", "bytes", "bytes_per_token")
@@ -34,7 +35,7 @@ def report_corpus(folder: str | Path) -> Path:
     Raises:
         DataError: It is no such folder, or is damaged.
     """
-    card = data_card(folder)
+    card = redact_values(data_card(folder))
     name = Path(folder).absolute().name
     page = Page(name, summary(card))
     _splits(page, card)

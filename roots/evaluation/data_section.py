@@ -9,6 +9,7 @@ from typing import Any
 
 from roots.evaluation.canvas import BLUE, HATCHES, labels_of, new_figure, plain, plain_bars, undrawn
 from roots.evaluation.page import Page
+from roots.runs import redact_values
 
 MOST_LABELS = 30
 _SHADES = (BLUE, "#d9d9d9", "#9bc48f")
@@ -27,7 +28,7 @@ def add(page: Page, card: Mapping[str, Any]) -> None:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         page.text(f"Note: data.json is damaged ({type(error).__name__}: {error}).")
     if corpus := card.get("corpus"):
-        whole = json.dumps(corpus, indent=2, ensure_ascii=False)
+        whole = json.dumps(redact_values(corpus), indent=2, ensure_ascii=False)
         page.verbatim(whole, "where the corpus comes from")
     if card.get("fingerprint"):
         page.text(f"Fingerprint: {card['fingerprint']}")

@@ -41,7 +41,7 @@ class Page:
     """A page that is written from top to bottom, then saved.
 
     Every text is escaped: what a model or a data file says cannot become markup. The values of
-    secret environment variables are replaced by their names when the page is saved.
+    secret environment variables are replaced by their names before, while they still look alike.
 
     Args:
         title: The heading, and the name of the browser's tab.
@@ -50,17 +50,17 @@ class Page:
 
     def __init__(self, title: str, under: str = "") -> None:
         self.title = title
-        self._parts = [f"<h1>{escape(title)}</h1>"]
+        self._parts = [f"<h1>{_shown(title)}</h1>"]
         if under:
-            self._parts.append(f'<p class="under">{escape(under)}</p>')
+            self._parts.append(f'<p class="under">{_shown(under)}</p>')
 
     def heading(self, words: str) -> None:
         """Begins a section."""
-        self._parts.append(f"<h2>{escape(words)}</h2>")
+        self._parts.append(f"<h2>{_shown(words)}</h2>")
 
     def text(self, words: str) -> None:
         """Adds a paragraph."""
-        self._parts.append(f"<p>{escape(words)}</p>")
+        self._parts.append(f"<p>{_shown(words)}</p>")
 
     def table(
         self, headings: Sequence[str], rows: Iterable[Sequence[object]], caption: str = ""
@@ -74,7 +74,7 @@ class Page:
             f"<tr>{''.join(_tagged('td', cell, number) for cell, number in line)}</tr>"
             for line in lines
         )
-        above = f"<caption>{escape(caption)}</caption>" if caption else ""
+        above = f"<caption>{_shown(caption)}</caption>" if caption else ""
         self._parts.append(f'<div class="wide"><table>{above}<tr>{head}</tr>{body}</table></div>')
 
     def figure(self, figure: Any, caption: str) -> None:
@@ -89,15 +89,15 @@ class Page:
         """Adds a PNG file; the caption is also what a screen reader says."""
         data = base64.b64encode(png).decode()
         self._parts.append(
-            f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
+            f'<figure><img alt="{_shown(caption)}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{_shown(caption)}</figcaption></figure>"
         )
 
     def verbatim(self, text: str, summary: str = "") -> None:
         """Adds text as it is; folded away under `summary` when one is given."""
-        block = f"<pre>{escape(text)}</pre>"
+        block = f"<pre>{_shown(text)}</pre>"
         if summary:
-            block = f"<details><summary>{escape(summary)}</summary>{block}</details>"
+            block = f"<details><summary>{_shown(summary)}</summary>{block}</details>"
         self._parts.append(block)
 
     def html(self) -> str:
@@ -105,15 +105,20 @@ class Page:
         return (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(self.title)}</title><style>{_STYLE}</style></head>\n<body>\n"
+            f"<title>{_shown(self.title)}</title><style>{_STYLE}</style></head>\n<body>\n"
             + "\n".join(self._parts)
             + "\n</body></html>\n"
         )
 
     def save(self, path: Path) -> Path:
         """Writes the page under a temporary name and renames it; gives the file."""
-        write_atomically(path, redact(self.html()))
+        write_atomically(path, self.html())
         return path
+
+
+def _shown(words: str) -> str:
+    """Writes a text without secrets and without markup."""
+    return escape(redact(words))
 
 
 def _cell(value: object) -> tuple[str, bool]:
@@ -136,4 +141,4 @@ def _tagged(tag: str, words: str, number: bool) -> str:
     widest = max(map(len, words.split()), default=0)
     is_long = tag == "td" and (widest > LONGEST_WORD or len(words) > LONGEST_CELL)
     kind = ' class="number"' if number else ' class="long"' if is_long else ""
-    return f"<{tag}{kind}>{escape(words)}</{tag}>"
+    return f"<{tag}{kind}>{_shown(words)}</{tag}>"

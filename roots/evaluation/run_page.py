@@ -20,7 +20,7 @@ from roots.evaluation.figures import (
 from roots.evaluation.page import Page
 from roots.evaluation.run_record import RunRecord, read_record
 from roots.records import duration
-from roots.runs import Run
+from roots.runs import Run, redact_values
 
 PAGE = "report.html"
 MOST_SAMPLES = 40
@@ -191,11 +191,12 @@ def _settings(page: Page, record: RunRecord) -> None:
     if environment:
         page.heading("Environment")
         page.table(["what", "which"], _environment(environment))
-        whole = json.dumps(environment, indent=2, ensure_ascii=False)
+        whole = json.dumps(redact_values(environment), indent=2, ensure_ascii=False)
         page.verbatim(whole, "environment.json")
     if record.config:
         page.heading("Configuration")
-        whole = yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True)
+        config = redact_values(record.config)  # YAML folds a long value, and doubles its quotes
+        whole = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         page.verbatim(whole, "config.yaml")
 
 

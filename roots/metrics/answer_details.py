@@ -49,8 +49,9 @@ def answer_details(
         `parts` (answerable or not: `questions`, `exact_match`, `f1`), `answer_words` and
         `context_words` (F1 of the answerable ones by the words of their shortest answer and of
         their context: `from`, `to`, `questions`, `f1`), `threshold` with its `curve` where there is
-        one (the F1 and exact match that each threshold would have), and `mistakes`: those without
-        any right word of whose answer the network was surest.
+        one (its `value`, None for -inf, which answers nothing; the F1 and exact match that each
+        threshold would have), and `mistakes`: those without any right word of whose answer the
+        network was surest.
     """
     judged = [_judged(*pair, threshold) for pair in zip(questions, readings, strict=True)]
     has = [each for each in judged if each.question.answers]
@@ -66,7 +67,8 @@ def answer_details(
         "mistakes": [_told(each, threshold) for each in _worst(judged, threshold)],
     }
     if threshold < math.inf and judged:
-        details["threshold"] = {"value": threshold, "curve": _curve(judged)}
+        value = threshold if math.isfinite(threshold) else None  # JSON has no infinity
+        details["threshold"] = {"value": value, "curve": _curve(judged)}
     return details
 
 
@@ -120,8 +122,10 @@ def _curve(judged: Sequence[Judged]) -> list[dict[str, float]]:
         if place + 1 == len(rows) or rows[place + 1][0] > at:
             n = len(judged)
             curve.append({"threshold": at, "exact_match": exact / n, "f1": f1 / n})
-    step = -(-len(curve) // MOST_POINTS)
-    return curve[::step] if step > 1 else curve
+    if len(curve) <= MOST_POINTS:
+        return curve
+    step = -(-len(curve) // (MOST_POINTS - 1))
+    return [*curve[:-1:step], curve[-1]]
 
 
 def _worst(judged: Iterable[Judged], threshold: float) -> list[Judged]:

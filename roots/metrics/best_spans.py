@@ -31,7 +31,7 @@ class Reading(NamedTuple):
 
     Args:
         candidates: The best answers, the best first; none where the context has no token.
-        null: The score of no answer.
+        null: The score of no answer; inf where no row of the question was read.
     """
 
     candidates: list[Candidate]
@@ -52,8 +52,10 @@ class Reading(NamedTuple):
         return "" if self.no_answer > threshold else self.text
 
     def probabilities(self) -> list[float]:
-        """Those of the candidates, and last that of no answer, among just these."""
+        """Those of the candidates, and last that of no answer, among just these; 0 if not read."""
         scores = [*(candidate.score for candidate in self.candidates), self.null]
+        if self.null == math.inf:
+            return [0.0] * len(scores)
         weights = [math.exp(score - max(scores)) for score in scores]
         return [weight / sum(weights) for weight in weights]
 

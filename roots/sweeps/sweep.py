@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from roots.errors import CheckpointError, ConfigError
-from roots.runs import claim, redact, write_atomically
+from roots.runs import claim, redact_values, write_atomically
 from roots.sweeps.checks import check
 from roots.sweeps.definition import Definition, read_definition
 from roots.sweeps.trial_run import Layout, command_of
@@ -211,13 +211,13 @@ class Sweep:
     def _make_folder(self) -> Path:
         if self.folder is not None:
             return self.folder
-        base = yaml.safe_dump(self.definition.base, sort_keys=False, allow_unicode=True)
-        said = yaml.safe_dump(self.definition.given, sort_keys=False, allow_unicode=True)
-        if redact(base + said) != base + said:
+        files = [self.definition.base, self.definition.given]
+        if redact_values(files) != files:  # as values, before YAML folds them
             raise ConfigError(
                 "The run files, or the sweep file, hold the value of a secret environment variable,"
                 " which the sweep's directory would keep. Take it out of them."
             )
+        base, said = (yaml.safe_dump(f, sort_keys=False, allow_unicode=True) for f in files)
         folder = claim(self.sweeps_dir, self.definition.name).path
         write_atomically(folder / "base.yaml", base)
         write_atomically(folder / SWEEP_FILE, said)

@@ -142,6 +142,28 @@ def test_markdown_has_front_matter_for_the_hub_and_no_markup_of_documents(built:
     assert (front["license"], front["language"]) == ("mit", ["en", "de"])
 
 
+def test_secrets_stand_neither_in_the_markdown_nor_in_the_page(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "abc&d'e\"f_g*h"
+    monkeypatch.setenv("MY_PASSWORD", secret)
+    text = f"{'x' * 195} {secret}"  # the table shows 200 characters of it
+    card = {
+        **data_card(built),
+        "recipe": {"source": secret},
+        "samples": [{"id": secret, "text": text}],
+        "licences": {secret: 3},
+    }
+    words = markdown(card)
+    assert yaml.safe_load(words.split("---\n")[1])["license"] == "<MY_PASSWORD>"
+    assert r"| &lt;MY\_PASSWORD&gt; |" in words
+    assert "abc" not in words
+    monkeypatch.setattr("roots.evaluation.corpus_page.data_card", lambda folder: card)
+    html = report_corpus(built).read_text()
+    assert "abc" not in html
+    assert html.count("&lt;MY_PASSWORD&gt;") == 3
+
+
 def test_escaping_leaves_no_sign_that_markdown_reads() -> None:
     assert escaped("a|b\n*c* <d> `e` http://f") == (r"a\|b \*c\* &lt;d&gt; \`e\` http:&#47;&#47;f")
 

@@ -44,6 +44,12 @@ def test_names_are_replaced_and_counted_and_all_else_stays(model: str) -> None:
     assert PersonNames(model=model, placeholder="N.")(Document("Bo", "c")).document.text == "N."
 
 
+def test_half_of_a_surrogate_pair_stays_and_names_around_it_are_found(model: str) -> None:
+    assert PersonNames(model=model).redact("Bo \ud800 and Ann\udfff") == (
+        "<PERSON> \ud800 and <PERSON>\udfff"
+    )
+
+
 @pytest.mark.parametrize("most", [12, 30, 1000])
 def test_a_long_text_is_cut_between_words(model: str, monkeypatch, most: int) -> None:
     monkeypatch.setattr(person_names, "_MOST_CHARACTERS", most)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pairs import pairs_config, write_pairs
-from test_corpus import contents, documents_of, line, made, put_text
+from text_corpus import contents, documents_of, line, made, put_text
 from tiny import tiny_config
 from tiny_masked import masked_config
 

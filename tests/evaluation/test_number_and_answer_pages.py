@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from evaluation.test_run_page import headings, made
 
 from roots.evaluation import report_run
 from roots.evaluation.answer_section import answers_figure, threshold_figure
+from roots.evaluation.class_figures import rates_figure
 from roots.evaluation.class_section import rates_of
 from roots.evaluation.number_section import numbers_figure
 
@@ -80,6 +82,15 @@ def test_what_is_drawn_of_numbers_and_answers_has_its_units_and_its_own_values()
     assert list(axes.lines[1].get_ydata()) == [0.3, 0.6]
 
 
+@pytest.mark.parametrize("value", [None, -math.inf])
+def test_a_threshold_that_answers_nothing_has_words_and_no_line(value: float | None) -> None:
+    figure = threshold_figure({**ANSWERS["threshold"], "value": value})
+    (axes,) = figure.axes
+    assert [len(line.get_xdata()) for line in axes.lines] == [2, 2, 0]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[2] == "used: -inf, nothing is answered"
+
+
 @pytest.mark.parametrize("key", ["numbers", "answers"])
 def test_damaged_numbers_and_answers_are_told(tmp_path: Path, key: str) -> None:
     run = made(tmp_path, details_val={key: {"rows": 1}})
@@ -93,3 +104,12 @@ def test_the_parts_of_questions_are_no_classes() -> None:
     ]
     record = SimpleNamespace(test={}, rows=rows)
     assert rates_of(record, "val") == {"a": {"recall": 1, "f1": 1}}
+
+
+def test_a_class_that_does_not_occur_does_not_disturb_the_order() -> None:
+    f1 = {"a": 0.9, "absent": math.nan, "b": 0.2, "c": 0.5}
+    test = {f"test/{rate}/{name}": n for name, n in f1.items() for rate in ("recall", "f1")}
+    rates = rates_of(SimpleNamespace(test={**test, "checkpoint": "best"}, rows=[]), "test")
+    assert list(rates) == ["a", "b", "c"]
+    (axes,) = rates_figure(rates).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["b", "c", "a"]

@@ -103,11 +103,34 @@ def test_a_secret_of_the_environment_is_not_written(
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_a_secret_with_signs_of_markup_is_found_before_they_are_escaped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secret = "abc&def'ghi<\">"
+    monkeypatch.setenv("MY_PASSWORD", secret)
+    page = Page(f"title {secret}", f"under {secret}")
+    page.heading(f"heading {secret}")
+    page.text(f"text {secret}")
+    page.table([f"head {secret}"], [[f"cell {secret}"]], f"table {secret}")
+    page.picture(b"", f"picture {secret}")
+    page.verbatim(f"whole {secret}", f"fold {secret}")
+    html = page.html()
+    assert re.findall("abc|def|ghi", html) == []
+    for words in ("title", "under", "heading", "text", "head", "cell", "table", "whole", "fold"):
+        assert f"{words} &lt;MY_PASSWORD&gt;" in html
+    assert html.count("title &lt;MY_PASSWORD&gt;") == html.count("picture &lt;MY_PASSWORD&gt;") == 2
+
+
 def test_the_colours_differ_in_greyscale() -> None:
-    grey = sorted(
-        0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:7], 16) for c in COLOURS
-    )
-    assert min(b - a for a, b in itertools.pairwise(grey)) > 8
+    light = sorted(map(lightness, COLOURS))
+    assert min(b - a for a, b in itertools.pairwise(light)) > 9
+
+
+def lightness(colour: str) -> float:
+    """L* of CIE 1976, 0 to 100, of an sRGB colour that is not almost black."""
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in shares)
+    return 116 * (0.2126 * red + 0.7152 * green + 0.0722 * blue) ** (1 / 3) - 16
 
 
 def test_a_number_is_never_broken_over_lines_and_a_path_may_be(tmp_path: Path) -> None:

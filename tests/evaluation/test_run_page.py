@@ -21,6 +21,7 @@ from roots.evaluation import report_run
 from roots.evaluation.class_figures import expected_error
 from roots.evaluation.figures import heights
 from roots.evaluation.run_record import read_record
+from roots.modules.class_details import confusion_of
 from roots.records import duration
 from roots.runs import Run
 
@@ -194,6 +195,20 @@ def test_other_damaged_files_are_told_too(tmp_path: Path) -> None:
     assert "loss.png" in {path.name for path in run.path.iterdir()}
 
 
+def test_many_classes_without_a_mistake_are_no_damage(tmp_path: Path) -> None:
+    names = [f"class {number}" for number in range(65)]
+    rows = [[4 * (r == c) for c in range(65)] for r in range(65)]
+    confusion = confusion_of(rows, names)
+    assert "counts" not in confusion
+    html = report_run(made(tmp_path, details_val=details(confusion=confusion))).read_text()
+    assert "damaged" not in html
+    assert "What is confused most" not in html
+    rows[3][5] = 2
+    confusion = confusion_of(rows, names)
+    html = report_run(made(tmp_path / "b", details_val=details(confusion=confusion))).read_text()
+    assert '<td>class 3</td><td>class 5</td><td class="number">2</td>' in html
+
+
 def test_values_that_are_not_finite_are_left_out_of_the_curves(tmp_path: Path) -> None:
     run = made(tmp_path, "step,train/loss,optim/grad_norm\n1,2.0,inf\n2,nan,1.0\n3,1.0,2.0\n")
     assert read_record(run).curve("train/loss") == ([1, 3], [2.0, 1.0])
@@ -216,6 +231,18 @@ def test_what_a_model_or_a_file_says_does_not_become_markup(tmp_path: Path) -> N
     assert tags.open == []
     assert "script" not in tags.seen
     assert tags.seen.count("img") == 7
+
+
+def test_a_secret_is_hidden_before_json_or_yaml_writes_it_another_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = 'it\'s a "lurking" word'
+    run = made(tmp_path, environment={"note": secret}, data={"corpus": {"note": secret}})
+    run.config_file.write_text(yaml.safe_dump({"note": f": {secret}"}))
+    monkeypatch.setenv("MY_PASSWORD", secret)
+    html = unescape(report_run(run).read_text())
+    assert "lurking" not in html
+    assert html.count("<MY_PASSWORD>") == 3
 
 
 def test_the_first_steps_and_a_spike_do_not_take_the_axis_from_the_rest() -> None:
@@ -311,7 +338,7 @@ def test_a_fit_of_a_classifier_writes_the_page_with_its_parts(
     monkeypatch.setattr(again.trainer, "say", said.append)
     run = again.fit()
     assert run.last().step == 3
-    assert [line for line in said if not line.startswith("saved step")][-2:] == [
+    assert [words for words in said if not words.startswith("saved step")][-2:] == [
         "the details of the validation were not kept (OSError: no space left).",
         "the page of the run was not written (OSError: no space left)."
         f" Try again: roots report {run.path}",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 
 import pytest
 
 from roots.metrics import Reading, SquadScore, squad_exact_match, squad_f1
-from roots.metrics.answer_details import MOST_MISTAKES, answer_details
+from roots.metrics.answer_details import MOST_MISTAKES, MOST_POINTS, answer_details
 from roots.metrics.best_spans import Candidate
 from roots.records import Question
 
@@ -60,6 +61,32 @@ def test_each_point_of_the_curve_is_the_score_with_that_threshold() -> None:
         assert point["f1"] == pytest.approx(wanted["f1"])
         assert point["exact_match"] == pytest.approx(wanted["exact_match"])
     assert [p["threshold"] for p in curve] == sorted(p["threshold"] for p in curve)
+
+
+@pytest.mark.parametrize("n", [MOST_POINTS, MOST_POINTS + 1, 399, 400, 1000])
+def test_a_long_curve_is_thinned_to_its_ends_and_some_between(n: int) -> None:
+    questions = [Question(id="q", text="which?", context="red", answers=("red",))] * n
+    readings = [Reading([Candidate("red", 0.0, 0)], float(place)) for place in range(n)]
+    curve = answer_details(questions, readings, 0.0)["threshold"]["curve"]
+    assert MOST_POINTS / 2 <= len(curve) <= MOST_POINTS
+    assert (curve[0]["threshold"], curve[-1]["threshold"]) == (0, n - 1)
+    assert curve[-1]["f1"] == 1
+
+
+def test_a_threshold_that_answers_nothing_is_written_so_that_any_reader_of_json_takes_it() -> None:
+    questions, readings = quiz()
+    details = answer_details(questions, readings, -math.inf)
+    assert details["threshold"]["value"] is None
+    json.dumps(details, allow_nan=False)
+
+
+def test_a_question_of_which_no_row_was_read_is_the_last_of_the_mistakes() -> None:
+    question = Question(id="q", text="which?", context="red", answers=("red",))
+    unread, read = Reading([], math.inf), Reading([Candidate("blue", 1.0, 0)], 0.0)
+    assert unread.probabilities() == [0.0]
+    mistakes = answer_details([question] * 3, [unread, read, unread], 0.0)["mistakes"]
+    expected = [1 / (1 + math.exp(-1)), 0, 0]
+    assert [each["probability"] for each in mistakes] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("key", ["answer_words", "context_words"])

@@ -190,13 +190,14 @@ def test_directories_that_are_no_sweeps(tmp_path: Path) -> None:
         _ = sweep_of({}).study
 
 
+@pytest.mark.parametrize("secret", ["very-secret-value", "it's: a secret"])  # YAML quotes one
 def test_a_secret_in_a_run_file_does_not_come_into_the_sweeps_directory(
-    sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
-    monkeypatch.setenv("SOME_TOKEN", "very-secret-value")
+    monkeypatch.setenv("SOME_TOKEN", secret)
     monkeypatch.setattr(Sweep, "check", lambda self, **_: None)
     run = tmp_path / "run.yaml"
-    run.write_text(run.read_text().replace("name: tiny", "name: very-secret-value"))
+    run.write_text(run.read_text().replace("name: tiny", f'name: "{secret}"'))
     with pytest.raises(ConfigError, match="hold the value of a secret environment variable"):
         read_sweep(sweep_file, sweeps_dir=tmp_path / "sweeps").run()
     assert not (tmp_path / "sweeps").exists()

@@ -71,6 +71,11 @@ class DatatroveStages(DecidingStep):
         self.stages.check()
         yield lambda document: self.stages.decide(document, books)
 
+    @property
+    def deciding(self) -> Sequence[Part]:
+        """The stages."""
+        return self.stages.pipeline.parts
+
     def new_books(self) -> Books:
         """Opens books with a row per stage."""
         return self.stages.books()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from roots.corpus.books import Books
 from roots.corpus.engines.datatrove_parts import (
@@ -50,8 +51,13 @@ class DecidingStep(PipelineStep):
     def opened(self, books: Books, rank: int, world_size: int) -> AbstractContextManager[Decide]:
         """Loads what a task needs, and gives what decides about a document and enters it.
 
-        It is closed when all documents of the task were seen, before the books are written.
+        It is closed when all documents of the task were decided, before the books are written.
         """
+
+    @property
+    @abstractmethod
+    def deciding(self) -> Sequence[Any]:
+        """What decides: books of others are not added to those of this run."""
 
     @abstractmethod
     def new_books(self) -> Books:
@@ -62,7 +68,10 @@ class DecidingStep(PipelineStep):
         return text
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Yields what goes on; the books are written when all documents of the task were seen."""
+        """Yields what goes on; the books are written when all documents of the task were decided.
+
+        A writer behind this step closes its file after that: books are no proof that it did.
+        """
         if data is None:
             raise ConfigError(
                 f"{type(self).__name__} is the first step of its pipeline and has no documents."
@@ -80,7 +89,7 @@ class DecidingStep(PipelineStep):
                 if goes_on:
                     yield document
         self._count(books)
-        write_books(self.books, books, rank, world_size)
+        write_books(self.books, books, rank, world_size, self.deciding)
 
     def _ours(self, document: TheirDocument) -> Document:
         source = str(document.metadata.get(self.source_key) or "")

@@ -33,6 +33,7 @@ class EngineFolder:
     def names(self, suffix: str) -> list[str]:
         """Lists the files directly in it that end so, sorted; none where it does not exist."""
         files, path = self._files()
+        files.invalidate_cache(path)  # others write here, and s3fs and gcsfs remember a listing
         if not files.isdir(path):
             return []
         found = (entry.rpartition("/")[2] for entry in files.ls(path, detail=False))

@@ -83,5 +83,5 @@ class CandidateShingles(PipelineStep):
 
 
 def cluster_ranks(clusters: EngineFolder) -> list[int]:
-    """Lists the tasks that have documents in clusters."""
-    return [int(name.removesuffix(CLUSTERS)) for name in clusters.names(CLUSTERS)]
+    """Lists the tasks that have documents in clusters, in order."""
+    return sorted(int(name.removesuffix(CLUSTERS)) for name in clusters.names(CLUSTERS))

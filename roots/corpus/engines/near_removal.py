@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from roots.corpus.books import Books
+from roots.corpus.duplicates import NearDuplicates
 from roots.corpus.engines.datatrove_parts import DiskWriter
 from roots.corpus.engines.deciding_step import Decide, DecidingStep
 from roots.corpus.engines.engine_folder import EngineFolder
+from roots.corpus.engines.near_verification import other_shards
 from roots.corpus.engines.stage_list import DOCUMENTS
 from roots.corpus.staging import Dropped
 from roots.errors import DataError
@@ -38,9 +40,10 @@ class Removal(DecidingStep):
     Args:
         fallen: What the verification wrote.
         shards: How many there are.
+        near: The settings by which they fell.
         books: A folder for the books of this run alone.
         source_key: The key of a document's metadata that names its source in the books.
-        exclusion_writer: Given the documents that are dropped.
+        exclusion_writer: Given the documents that are dropped, with their texts as they came.
     """
 
     name = "roots removal of near duplicates"
@@ -50,6 +53,7 @@ class Removal(DecidingStep):
         *,
         fallen: EngineFolder,
         shards: int,
+        near: NearDuplicates,
         books: str | Path,
         source_key: str,
         exclusion_writer: DiskWriter | None,
@@ -57,6 +61,12 @@ class Removal(DecidingStep):
         super().__init__(books=books, source_key=source_key, exclusion_writer=exclusion_writer)
         self.fallen = fallen
         self.shards = shards
+        self.near = near
+
+    @property
+    def deciding(self) -> Sequence[NearDuplicates]:
+        """The settings."""
+        return [self.near]
 
     def new_books(self) -> Books:
         """Opens books with one row."""
@@ -91,6 +101,8 @@ class Removal(DecidingStep):
     def _read(self, rank: int, world_size: int) -> dict[int, Fallen]:
         found: dict[int, Fallen] = {}
         finished = self.fallen.names(".json")
+        if above := [name for name in finished if int(name.removesuffix(".json")) >= self.shards]:
+            raise other_shards(self.fallen, above, self.shards, "verification")
         for shard in range(self.shards):
             if f"{shard:05d}.json" not in finished:
                 raise DataError(

@@ -116,13 +116,16 @@ class NearDuplicateSteps:
         """Makes the step that drops, after the reader of the first and before a writer.
 
         Args:
-            books: As of `DatatroveStages`, as are the others.
+            books: As of `DatatroveStages`.
             source_key: The key of a document's metadata that names its source in the books.
-            exclusion_writer: Given the documents that are dropped.
+            exclusion_writer: A writer of datatrove, given the documents that are dropped. This step
+                has no stages, so nothing is taken out of their texts: what holds personal data
+                passes `DatatroveStages` with `Pii` first.
         """
         return Removal(
             fallen=self._in("fallen"),
             shards=self.verifiers,
+            near=self.near,
             books=books,
             source_key=source_key,
             exclusion_writer=exclusion_writer,

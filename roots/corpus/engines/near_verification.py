@@ -67,7 +67,7 @@ class Verification(PipelineStep):
 
         Raises:
             ConfigError: There is not one task per shard.
-            DataError: Shingles are missing.
+            DataError: Shingles are missing, or were written for more shards.
         """
         del data
         if world_size != self.shards:
@@ -75,6 +75,9 @@ class Verification(PipelineStep):
                 f"There are {world_size:,} tasks for {self.shards:,} shards. Run this step with"
                 f" tasks={self.shards}, which is `verifiers`."
             )
+        shards = filter(str.isdigit, self.shingles.names(""))
+        if above := [name for name in shards if int(name) >= self.shards]:
+            raise other_shards(self.shingles, above, self.shards, "candidates")
         tasks = self._tasks(rank)
         with self.track_time("task"), TemporaryDirectory(prefix="roots-near-") as name:
             folder = Path(name)
@@ -88,7 +91,7 @@ class Verification(PipelineStep):
     def _tasks(self, shard: int) -> list[int]:
         """Lists the tasks whose candidates there are, in order."""
         folder = self.shingles.folder(f"{shard:05d}")
-        found = [int(name.removesuffix(".bin")) for name in folder.names(".bin")]
+        found = sorted(int(name.removesuffix(".bin")) for name in folder.names(".bin"))
         missing = sorted(set(cluster_ranks(self.clusters)) - set(found))
         if missing:
             raise DataError(
@@ -123,6 +126,22 @@ class Verification(PipelineStep):
 
     def _open(self, shard: int, task: int) -> IO[bytes]:
         return self.shingles.open(f"{shard:05d}/{task:05d}.bin")
+
+
+def other_shards(folder: EngineFolder, above: list[str], shards: int, step: str) -> DataError:
+    """Says that a step ran for more shards, which would be overlooked.
+
+    Args:
+        folder: What it wrote.
+        above: The names of the shards that are too many.
+        shards: How many there are now.
+        step: Its name.
+    """
+    before = 1 + max(int(name.removesuffix(".json")) for name in above)
+    return DataError(
+        f"{folder} was written with verifiers={before}, and there are {shards} now. Set"
+        f" verifiers={before}, or remove the folder and run the step `{step}` again."
+    )
 
 
 def _fallen(

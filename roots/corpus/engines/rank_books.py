@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from roots.corpus.books import Books
 from roots.corpus.engines.engine_folder import EngineFolder
 from roots.errors import DataError
+from roots.records import class_path, plain
 
 
-def write_books(folder: EngineFolder, books: Books, rank: int, world_size: int) -> None:
-    """Writes the books of a task that has seen all of its documents; a second try replaces them.
+def write_books(
+    folder: EngineFolder, books: Books, rank: int, world_size: int, parts: Sequence[Any] = ()
+) -> None:
+    """Writes the books of a task that has decided all of its documents; a second try replaces them.
 
     Args:
         folder: For the books of this run and nothing else.
         books: Those of the task.
         rank: Which task it is, from 0.
         world_size: How many tasks there are.
+        parts: What decided; of their classes and arguments a hash is written.
     """
     content = {
         "rank": rank,
         "world_size": world_size,
+        "parts": _hash_of(parts),
         "source": books.source,
         "books": books.plain(),
     }
@@ -30,14 +37,31 @@ def write_books(folder: EngineFolder, books: Books, rank: int, world_size: int) 
         json.dump(content, file, indent=1, sort_keys=True, ensure_ascii=False)
 
 
+def _hash_of(parts: Sequence[Any]) -> str:
+    """Hashes classes and arguments: one that does not keep its arguments counts by its class."""
+    described = json.dumps([_described(part) for part in parts], sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def _described(part: Any) -> Any:
+    try:
+        return plain(part)
+    except (TypeError, ValueError):
+        return class_path(type(part))
+
+
 def read_books(folder: str | Path) -> Books:
     """Adds up the books that the tasks of a run have written.
+
+    Two runs of as many tasks with equal stages look like one that was started twice: give each
+    a folder of its own.
 
     Args:
         folder: What the step was given as `books`.
 
     Raises:
-        DataError: Those of a task are missing, or the folder holds those of two runs.
+        DataError: Those of a task are missing, or the folder holds those of other stages or of
+            another number of tasks too.
     """
     place = EngineFolder(folder)
     written = [_read(place, name) for name in place.names(".json")]
@@ -59,15 +83,17 @@ def _check(written: list[dict[str, Any]], folder: EngineFolder) -> None:
     if not written:
         raise DataError(f"{folder} holds no books. Give the folder that the step was given.")
     sizes = sorted({each["world_size"] for each in written})
-    parts = {tuple(part["name"] for part in each["books"]) for each in written}
+    parts = {(each.get("parts"), *(row["name"] for row in each["books"])) for each in written}
     if len(sizes) > 1 or len(parts) > 1:
         raise DataError(
             f"{folder} holds the books of several runs: of {sizes} tasks and {len(parts)} lists of"
-            " stages. Give each run a folder of its own, or remove the older files."
+            " stages, by their names and arguments. Give each run a folder of its own, or remove"
+            " the older files."
         )
     missing = sorted(set(range(sizes[0])) - {each["rank"] for each in written})
     if missing:
         raise DataError(
             f"{folder} lacks the books of {len(missing):,} of {sizes[0]:,} tasks: the first is"
-            f" {missing[0]}. Run the pipeline again; finished tasks are left out."
+            f" {missing[0]}. Run the pipeline again. datatrove leaves out a task that it counts as"
+            f" finished: where its logging_dir has completions/{missing[0]:05d}, remove that first."
         )

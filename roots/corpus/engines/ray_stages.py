@@ -34,9 +34,10 @@ class RayStages:
 
     No row leaves at first. `dropped_by`, `drop_reason` and `drop_detail` say which stage dropped
     it and why, and are null for what goes on; the text of a dropped row is without what `Pii` would
-    replace. The books of a batch stand in its first row, in the column `books`: so Ray may run a
-    task twice, or lose one and run it again, and every document is still counted once. `kept` takes
-    the dropped rows and these columns out.
+    replace, so that every dropped row is read by `Pii` and `PersonNames` too, wherever these stand
+    in the list. The books of a batch stand in its first row, in the column `books`: so Ray may run
+    a task twice, or lose one and run it again, and every document is still counted once. `kept`
+    takes the dropped rows and these columns out.
 
     Args:
         stages: In their order; or a `Pipeline` of them.

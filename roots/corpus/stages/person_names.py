@@ -23,7 +23,9 @@ class PersonNames(Stage):
     Names have no form, so presidio asks a model of spaCy, which overlooks some and takes other
     words for names: look at a sample before you rely on it. With `en_core_web_sm` a core reads
     20,000 characters a second, several hundred times fewer than of `Pii`, which finds all that has
-    a form; so put it behind the stages that drop documents.
+    a form; so put it behind the stages that drop documents. That saves nothing where dropped texts
+    are written down, because their names are replaced too: by `RayStages` all of them, by
+    `DatatroveStages` with an `exclusion_writer`; `Pipeline` writes down a few examples.
 
     Needs the extra `presidio` and the model. Nothing is downloaded on the way.
 
@@ -94,8 +96,9 @@ class PersonNames(Stage):
         """Finds where names are, in order."""
         offset = 0
         for piece in _pieces(text):
+            whole = piece.encode("utf-8", "replace").decode()  # half of a surrogate pair becomes ?
             analyzer = _analyzer(self.model, self.language)
-            found = analyzer.analyze(piece, language=self.language, entities=["PERSON"])
+            found = analyzer.analyze(whole, language=self.language, entities=["PERSON"])
             yield from sorted((offset + each.start, offset + each.end) for each in found)
             offset += len(piece)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from engine_documents import single_machine, stages, write_files
 
-from roots.corpus import ExactDuplicates, Language, Pii, Pipeline
+from roots.corpus import ExactDuplicates, GopherQuality, Language, Pii, Pipeline
 from roots.corpus.books import Books
 from roots.errors import ConfigError, DataError, MissingExtra
 
@@ -120,6 +120,33 @@ def test_a_task_that_is_missing_is_named_and_the_run_again_mends_it(tmp_path: Pa
         read_books(tmp_path / "books")
     LocalPipelineExecutor(pipeline(tmp_path), tasks=2, workers=1, logging_dir=logs).run()
     assert read_books(tmp_path / "books").plain() == single_machine(documents)[1].plain()
+
+
+def test_books_that_are_lost_of_a_finished_task_come_back_as_the_error_says(tmp_path: Path) -> None:
+    documents, logs = write_files(tmp_path / "pages"), tmp_path / "logs"
+
+    def run() -> None:
+        steps = pipeline(tmp_path)
+        LocalPipelineExecutor(steps, tasks=2, workers=1, logging_dir=str(logs)).run()
+
+    run()
+    (tmp_path / "books" / "00001.json").unlink()
+    run()
+    with pytest.raises(
+        DataError, match=r"first is 1\. .* has completions/00001, remove that first"
+    ):
+        read_books(tmp_path / "books")
+    (logs / "completions" / "00001").unlink()
+    run()
+    assert read_books(tmp_path / "books").plain() == single_machine(documents)[1].plain()
+
+
+def test_books_of_stages_with_other_arguments_are_not_added(tmp_path: Path) -> None:
+    for rank, words in enumerate((10, 50)):
+        step = DatatroveStages([GopherQuality(min_words=words)], books=tmp_path)
+        list(step.run([TheirDocument("text", "a")], rank, 2))
+    with pytest.raises(DataError, match=r"several runs: of \[2\] tasks and 2 lists of stages"):
+        read_books(tmp_path)
 
 
 def test_no_books_and_those_of_two_runs_are_told(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from test_datatrove_stages import read
 
 from roots.corpus.engines import NearDuplicateSteps, candidate_groups, read_books
 from roots.corpus.engines.engine_folder import EngineFolder
+from roots.corpus.engines.near_candidates import cluster_ranks
 
 NEAR = NearDuplicates(recall=0.999999)
 """At the threshold a pair is overlooked once in 10^6, so that both ways find the same."""
@@ -218,6 +219,40 @@ def test_a_step_that_was_not_run_to_its_end_is_named(done, tmp_path: Path) -> No
         steps.verification().run(None, 2, 3)
     with pytest.raises(ConfigError, match="verifiers=0 leaves nobody to compare"):
         NearDuplicateSteps(NEAR, folder=tmp_path, verifiers=0)
+
+
+def test_fewer_verifiers_than_the_candidates_had_are_refused(done, tmp_path: Path) -> None:
+    folder, _, _ = done
+    near = tmp_path / "near"
+    shutil.copytree(folder / "near", near)
+    steps = NearDuplicateSteps(NEAR, folder=near, verifiers=2)
+    with pytest.raises(
+        DataError, match=r"fallen was written with verifiers=3, and there are 2 now"
+    ):
+        list(steps.removal(books=tmp_path / "books").run([], 0, 2))
+    shutil.rmtree(near / "fallen")
+    with pytest.raises(DataError, match=r"shingles was written with verifiers=3, .* `candidates`"):
+        steps.verification().run(None, 0, 2)
+    shutil.rmtree(near / "shingles")
+    documents = [TheirDocument(d.text, d.id) for d in planted()[0]]
+    half = len(documents) * 2 // 3
+    for rank, part in enumerate((documents[:half], documents[half:])):
+        steps.candidates().run(part, rank, 2)
+    for shard in range(2):
+        steps.verification().run(None, shard, 2)
+    assert fallen(tmp_path) == fallen(folder)
+
+
+def test_tasks_are_in_the_order_of_their_numbers_however_many_digits_they_have(done) -> None:
+    _, _, steps = done
+    verification = deepcopy(steps.verification())
+    verification.shingles = verification.clusters = EngineFolder("memory://many-tasks")
+    for name in ("00000/99999.bin", "00000/100000.bin", "999999.clusters", "1000000.clusters"):
+        with verification.shingles.writing(name) as file:
+            file.write(b"")
+    assert cluster_ranks(verification.clusters) == [999_999, 1_000_000]
+    verification.clusters = EngineFolder("memory://no-clusters")
+    assert verification._tasks(0) == [99_999, 100_000]
 
 
 def test_keys_are_equal_in_a_group_and_nowhere_else(tmp_path: Path, monkeypatch) -> None:

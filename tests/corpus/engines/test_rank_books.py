@@ -8,13 +8,15 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from roots.corpus import GopherQuality, Pii, Stage
 from roots.corpus.books import Books
 from roots.corpus.engines import read_books
 from roots.corpus.engines.engine_folder import EngineFolder
 from roots.corpus.engines.rank_books import write_books
 from roots.errors import DataError
-from roots.records import KEEP, Document, Drop
+from roots.records import KEEP, Document, Drop, Verdict
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -42,6 +44,44 @@ def test_the_books_of_all_tasks_add_up(address: str) -> None:
         write_books(folder, books_of(["kept"] * 9), rank, 3)  # a first try, which is replaced
         write_books(folder, books_of(reasons), rank, 3)
     assert read_books(address).plain() == books_of(["kept", "short", "short", "long"]).plain()
+
+
+class Unkept(Stage):
+    """Does not keep its argument."""
+
+    def __init__(self, most: int = 3) -> None:
+        self._limit = most
+
+    def __call__(self, document: Document) -> Verdict:
+        return KEEP
+
+
+def test_books_of_the_same_stages_with_other_arguments_are_of_another_run(address: str) -> None:
+    folder, few, many = EngineFolder(address), GopherQuality(min_words=9), GopherQuality()
+    write_books(folder, books_of(["kept"]), 0, 2, [few, Unkept()])
+    write_books(folder, books_of(["kept"]), 1, 2, [many, Unkept()])
+    with pytest.raises(DataError, match=r"of \[2\] tasks and 2 lists of stages, by their names"):
+        read_books(address)
+    write_books(folder, books_of(["kept"]), 1, 2, [GopherQuality(min_words=9), Unkept(4)])
+    assert read_books(address).documents_kept == 2
+    write_books(folder, books_of(["kept"]), 1, 2, [few, Pii()])
+    with pytest.raises(DataError, match="of several runs"):
+        read_books(address)
+
+
+def test_what_another_process_wrote_is_seen_where_listings_are_kept(monkeypatch) -> None:
+    listed, kept = MemoryFileSystem.ls, {}
+
+    def remembering(files, path, detail=True, **more):  # as s3fs and gcsfs are
+        found = kept.setdefault(path, listed(files, path, detail=True, **more))
+        return found if detail else [entry["name"] for entry in found]
+
+    monkeypatch.setattr(MemoryFileSystem, "ls", remembering)
+    monkeypatch.setattr(MemoryFileSystem, "invalidate_cache", lambda files, path: kept.pop(path, 0))
+    folder = EngineFolder("memory://remembered-books")
+    for rank in range(2):
+        write_books(folder, books_of(["kept"]), rank, 2)
+        assert len(folder.names(".json")) == rank + 1
 
 
 def test_what_is_not_whole_has_no_name(address: str) -> None:

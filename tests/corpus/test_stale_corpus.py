@@ -1,0 +1,101 @@
+"""What changed is built anew, and told; what did not is not read again."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from text_corpus import N, contents, made, put_text
+
+from roots.corpus import BytePairs, Corpus, Existing
+from roots.corpus import corpus as corpus_module
+from roots.errors import DataError
+from roots.shards import ShardFolder
+from roots.sources import Text
+
+
+def test_a_second_prepare_reads_nothing(tmp_path, monkeypatch) -> None:
+    put_text(tmp_path)
+    corpus = made(tmp_path)
+    corpus.prepare(progress=False)
+    before = (tmp_path / "out" / "manifest.json").stat()
+    monkeypatch.setattr(Text, "documents", lambda self: pytest.fail("the text was read again"))
+    assert made(tmp_path, workers=3).is_ready()
+    assert corpus.prepare(progress=False) == tmp_path / "out"
+    assert (tmp_path / "out" / "manifest.json").stat() == before
+
+
+def test_a_touched_file_is_read_once_and_nothing_is_built(tmp_path, monkeypatch) -> None:
+    path = put_text(tmp_path)
+    corpus = made(tmp_path)
+    corpus.prepare(progress=False)
+    os.utime(path, (1, 1))
+    monkeypatch.setattr(Corpus, "build", lambda *_: pytest.fail("built again"))
+    corpus.prepare(progress=False)
+    monkeypatch.setattr(Text, "documents", lambda self: pytest.fail("the text was read again"))
+    corpus.prepare(progress=False)
+
+
+def test_a_changed_text_is_built_anew_and_told(tmp_path, capsys) -> None:
+    path = put_text(tmp_path)
+    corpus = made(tmp_path)
+    before = contents(corpus.prepare(progress=False))
+    put_text(tmp_path, n=N + 1)
+    assert not corpus.is_ready()
+    corpus.prepare()
+    assert f"building, because its input changed: {path}, in all 1 files" in capsys.readouterr().err
+    assert contents(tmp_path / "out") != before
+    assert ShardFolder.open(tmp_path / "out").manifest.documents_read == N + 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "text.txt"]
+
+
+def test_a_changed_setting_is_built_anew_and_told(tmp_path, capsys) -> None:
+    put_text(tmp_path)
+    made(tmp_path).prepare(progress=False)
+    made(tmp_path, tokenizer=BytePairs(vocab_size=310)).prepare()
+    said = capsys.readouterr().err
+    assert "its recipe changed: tokenizer.vocab_size: 300 → 310" in said
+
+
+def test_a_damaged_folder_is_built_anew(tmp_path, capsys) -> None:
+    put_text(tmp_path)
+    before = contents(made(tmp_path).prepare(progress=False))
+    (tmp_path / "out" / "train.bin").write_bytes(b"short")
+    made(tmp_path).prepare()
+    assert "train.bin is cut short: 5 bytes found" in capsys.readouterr().err
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_folder_serves_on_after_its_text_is_gone(tmp_path) -> None:
+    path = put_text(tmp_path)
+    made(tmp_path).prepare(progress=False)
+    path.unlink()
+    assert made(tmp_path).is_ready()
+    with pytest.raises(DataError, match=r"text\.txt does not exist"):
+        made(tmp_path, "elsewhere").prepare(progress=False)
+
+
+def test_another_existing_tokenizer_in_the_same_place_makes_the_folder_stale(tmp_path) -> None:
+    put_text(tmp_path)
+    BytePairs(vocab_size=280).make(["abc abc"] * 9).save(tmp_path / "tok")
+    made(tmp_path, tokenizer=Existing(path=str(tmp_path / "tok"))).prepare(progress=False)
+    BytePairs(vocab_size=280).make(["xyz xyz"] * 9).save(tmp_path / "tok")
+    again = made(tmp_path, tokenizer=Existing(path=str(tmp_path / "tok")))
+    assert "tokenizer.fingerprint" in str(again.stale_because())
+
+
+def test_describe_tells_source_plan_and_state(tmp_path) -> None:
+    put_text(tmp_path)
+    corpus = made(tmp_path)
+    assert "roots.sources.Text: 1 files, 1" in corpus.describe()
+    assert f"300 tokens → {tmp_path}/out (to be built: it is not there yet)" in corpus.describe()
+    corpus.prepare(progress=False)
+    assert corpus.describe().endswith("(is ready)")
+    assert "\n" not in corpus.describe()
+
+
+def test_the_recipe_version_makes_old_folders_stale(tmp_path, monkeypatch) -> None:
+    put_text(tmp_path)
+    made(tmp_path).prepare(progress=False)
+    monkeypatch.setattr(corpus_module, "RECIPE_VERSION", 99)
+    assert str(made(tmp_path).stale_because()).endswith("recipe_version: 1 → 99")
