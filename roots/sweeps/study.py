@@ -24,7 +24,6 @@ _STATES = {
     TrialState.RUNNING: RUNNING,
 }
 _OPTUNAS = {name: state for state, name in _STATES.items()}
-_SUPERFLUOUS = "superfluous"
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -81,13 +80,12 @@ class Study:
     @_kept
     def ask(self, n_trials: int) -> Trial | None:
         """Begins the next trial; None when there are `n_trials`."""
-        if self._n_begun() >= n_trials:
+        if len(self._begun()) >= n_trials:
             return None
         distributions = {p.name: _distribution(p, self._method) for p in self.definition.searched}
         trial = self._study.ask(fixed_distributions=distributions)
-        if trial.number >= n_trials:  # another machine was faster
-            trial.set_user_attr(_SUPERFLUOUS, value=True)
-            self._study.tell(trial, state=TrialState.FAIL)
+        if trial.number >= n_trials:  # another machine was faster; it keeps its number
+            self._study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             return None
         self._trials[trial.number] = trial
         values = self._values(trial.params)
@@ -131,8 +129,7 @@ class Study:
                 curve=dict(sorted(trial.intermediate_values.items())),
                 notes={k: v for k, v in trial.user_attrs.items() if k != "values"},
             )
-            for trial in self._study.get_trials(deepcopy=False)
-            if _SUPERFLUOUS not in trial.user_attrs
+            for trial in self._begun()
         ]
 
     @_kept
@@ -163,8 +160,10 @@ class Study:
     def _method(self) -> str:
         return self.definition.method
 
-    def _n_begun(self) -> int:
-        return sum(_SUPERFLUOUS not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
+    def _begun(self) -> list[Any]:
+        """Lists Optuna's trials without those that were given back; the next ask takes these."""
+        found = self._study.get_trials(deepcopy=False)
+        return [trial for trial in found if trial.state != TrialState.WAITING]
 
     def _values(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Makes the parameters' values of the numbers that Optuna keeps."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from servers import SECRET, Server
-from small_sweeps import FOUR, wait_for, write
+from small_sweeps import FOUR, RATE, wait_for, write
 
 from roots.fit import compose
 from roots.runs import write_atomically
@@ -103,6 +103,31 @@ def test_an_empty_database_is_opened_by_six_at_once(postgresql: Server) -> None:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 6
     assert [t.number for t in Study(definition, url, "one").trials()] == list(range(6))
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite", "journal"])
+def test_a_trial_that_another_machine_was_faster_for_is_given_back_with_its_place_in_the_grid(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So it is tried when the sweep goes on with more trials, and makes no row at each look."""
+    places = {"sqlite": f"sqlite:///{tmp_path}/shared.db", "journal": str(tmp_path / "journal.log")}
+    url = places.get(kind) or request.getfixturevalue(kind).new_database()
+    content = {"config": "x", "method": "grid", "metric": {"name": "val/loss"}}
+    points = {RATE: {"values": [1, 2, 3, 4, 5, 6]}}
+    definition = read_definition({**content, "parameters": points}, base={})
+    fast, late = Study(definition, url, "one"), Study(definition, url, "one")
+    assert [trial.number for _ in range(4) if (trial := fast.ask(4))] == [0, 1, 2, 3]
+    with monkeypatch.context() as before_the_last:
+        before_the_last.setattr(late._study, "get_trials", lambda **_: [])
+        assert late.ask(4) is None
+    for study in (fast, late, late):
+        assert study.ask(4) is None
+        assert [trial.number for trial in study.trials()] == [0, 1, 2, 3]
+    assert len(late._study.get_trials()) == 5
+    more = [trial for study in (late, fast, late) if (trial := study.ask(6))]
+    assert [(t.number, t.values[RATE]) for t in more] == [(4, 5), (5, 6)]
+    late.tell(4, FINISHED, 1.0)
+    assert [t.values[RATE] for t in fast.trials()] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.slow
