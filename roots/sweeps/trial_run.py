@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, ConfigError
 from roots.runs import Metrics, Run, load_metrics
 from roots.runs.lock import LOCK_FILE, RunLock
 from roots.sweeps.checks import flag
@@ -143,7 +143,12 @@ class TrialRun:
         return len(self.results) >= len(self.definition.fits)
 
     def start(self) -> None:
-        """Starts the process of the present fit, from its newest checkpoint where there is one."""
+        """Starts the process of the present fit, from its newest checkpoint where there is one.
+
+        Raises:
+            CheckpointError: Another process trains its run.
+            ConfigError: The sweep file's `command` cannot be started.
+        """
         runs = self.layout.runs(self.trial, self.fit)
         for run in runs:
             end_holder(run)
@@ -156,14 +161,20 @@ class TrialRun:
         with log.open("ab") as file:
             file.write(f"$ {' '.join(command)}\n".encode())
             file.flush()
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env=self._environment,
-                start_new_session=True,  # Ctrl-C comes to the sweep, which ends its trials politely
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    env=self._environment,
+                    start_new_session=True,  # Ctrl-C comes to the sweep, which ends them politely
+                )
+            except OSError as error:
+                raise ConfigError(
+                    f"{command[0]} cannot be started: {error.strerror}. Correct `command` in the"
+                    " sweep file."
+                ) from None
 
     def ended(self) -> int | None:
         """Gives the exit code once the process has ended."""
