@@ -85,7 +85,7 @@ class Engine:
             ConfigError: The run does not log the metric.
         """
         lock = _own(self.layout.folder, self._owner)
-        self.study.gives_up_when(lambda: bool(self._signals))
+        self.study.while_away(gives_up=lambda: bool(self._signals), say=self._say)
         try:
             with self._listening():
                 self._work()
@@ -96,28 +96,33 @@ class Engine:
         try:
             self._left = self._take_over()
             self._loop()
+        except StorageLost:
+            self.study.while_away(gives_up=lambda: True, say=self._say)  # it was waited for
+            if self._signals:
+                raise self._interrupted(" while its storage was away") from None
+            raise
         finally:
             self._end_all()
 
     def _loop(self) -> None:
         while True:
             self._fill()
+            if self._signals:
+                raise self._interrupted()
             if not self._active:
                 break
             for place, run in list(self._active.items()):
                 self._look_at(place, run)
-            if self._signals:
-                self._end_all()
-                raise Interrupted(
-                    f"The sweep was stopped by {signal.Signals(self._signals[0]).name}. Go on with:"
-                    f" {self._go_on}"
-                )
             time.sleep(POLL_SECONDS)
         for trial in self._running():
             self._say(
                 f"{trial.label} still runs elsewhere ({trial.notes.get('owner', 'nobody knows')});"
                 " if it was killed there, resume the sweep there"
             )
+
+    def _interrupted(self, when: str = "") -> Interrupted:
+        name = signal.Signals(self._signals[0]).name
+        return Interrupted(f"The sweep was stopped by {name}{when}. Go on with: {self._go_on}")
 
     # -- places ------------------------------------------------------------------------------
 
@@ -193,7 +198,8 @@ class Engine:
         elif run.is_asked_to_stop:
             self._close(place, run, PRUNED)
         elif run.may_retry(code):
-            self._say(f"{run.trial.label} was ended ({_cause(code)}) and is taken up again")
+            cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            self._say(f"{run.trial.label} was ended ({cause}) and is taken up again")
             run.start()
         else:
             self._close(place, run, FAILED)
@@ -290,7 +296,3 @@ def _own(folder: Path, owner: str) -> RunLock:
     lock = RunLock(mine)
     lock.acquire()
     return lock
-
-
-def _cause(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

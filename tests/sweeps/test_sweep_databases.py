@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +16,7 @@ from small_sweeps import FOUR, RATE, wait_for, write
 
 from roots.fit import compose
 from roots.runs import write_atomically
-from roots.sweeps import open_sweep, read_definition, read_sweep, storage
-from roots.sweeps.storage import StorageLost
+from roots.sweeps import open_sweep, read_definition, read_sweep
 from roots.sweeps.study import Study
 from roots.sweeps.trial import FINISHED, run_of
 
@@ -152,65 +148,6 @@ def test_a_report_has_the_best_of_another_machine_whose_path_is_another_sweeps_h
     moved = open_sweep(tmp_path / "its disk", storage=url)
     run = run_of(moved.best, "None", moved.folder)
     assert run.path == tmp_path / "its disk/trials/trial-0002/0001", "a folder may be moved"
-
-
-# -- a server that is away -----------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_server_that_is_away_for_a_while_is_waited_for(
-    sweep_file: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(storage, "ASK_AGAIN_SECONDS", 0.05)
-    write(sweep_file, parameters=FOUR)
-    back: list[threading.Timer] = []
-
-    def say(line: str) -> None:
-        if line.startswith("trial 2/4"):
-            postgresql.stop()
-            back.append(threading.Timer(1.0, postgresql.start))
-            back[0].start()
-
-    url = postgresql.new_database()
-    sweep = read_sweep(sweep_file, sweeps_dir=tmp_path / "sweeps", storage=url)
-    sweep.run(say=say)
-    back[0].join()
-    assert [t.state for t in sweep.trials()] == [FINISHED] * 4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stopped", [False, True])
-def test_one_that_stays_away_ends_the_sweep_which_goes_on_once_it_is_back(
-    sweep_file: Path,
-    postgresql: Server,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    stopped: bool,
-) -> None:
-    """At once where the sweep is asked to stop while it waits."""
-    monkeypatch.setattr(storage, "ASK_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr(storage, "OUTAGE_SECONDS", 600 if stopped else 0.3)
-    monkeypatch.setenv("SECONDS", "0.05")
-    write(sweep_file, parameters=FOUR)
-
-    def say(line: str) -> None:
-        if line.startswith("trial 1/4"):
-            postgresql.stop()
-            if stopped:
-                threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-
-    url = postgresql.new_database()
-    sweep = read_sweep(sweep_file, sweeps_dir=tmp_path / "sweeps", storage=url)
-    try:
-        with pytest.raises(StorageLost, match=r"postgresql at 127\.0\.0\.1.* broke off") as lost:
-            sweep.run(workers=2, say=say)
-    finally:
-        postgresql.start()
-    assert "roots sweep --resume" in str(lost.value)
-    assert not SECRET.search(str(lost.value))
-    again = open_sweep(sweep.folder, storage=url)
-    again.run(workers=2, say=lambda line: None)
-    assert [t.state for t in again.trials()] == [FINISHED] * 4
 
 
 # -- as people run it ----------------------------------------------------------------------------

@@ -88,6 +88,15 @@ def test_a_missing_driver_is_told_with_its_install_line(
     assert "secret" not in str(missing.value)
 
 
+@pytest.mark.parametrize("key", ["password", "passwd"])
+def test_a_password_in_the_query_is_in_no_message(key: str) -> None:
+    kept = Storage(f"mysql://u@db/x?{key}=open%20sesame%21")
+    for error in (ValueError("open sesame! is wrong"), ValueError("?p=open+sesame%21")):
+        assert "sesame" not in str(kept.refused(error)) + str(kept.lost(error))
+        assert "<secret>" in str(kept.refused(error))
+    assert "sesame" not in kept.name
+
+
 def test_a_driver_that_the_address_names_is_the_users_to_install() -> None:
     with pytest.raises(MissingExtra, match=r"oracledb.*or name no driver in the address"):
         Storage("oracle+oracledb://u:p@db/x").open()
