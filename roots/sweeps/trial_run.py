@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,7 @@ class TrialRun:
         self._retries = RETRIES
         self._process: subprocess.Popen[bytes] | None = None
         self._runs_before = 0
+        self._log_begins = 0
         self._since = 0.0
         self._stop_by = 0.0
 
@@ -161,6 +163,7 @@ class TrialRun:
         with log.open("ab") as file:
             file.write(f"$ {' '.join(command)}\n".encode())
             file.flush()
+            self._log_begins = file.tell()
             try:
                 self._process = subprocess.Popen(
                     command,
@@ -210,11 +213,11 @@ class TrialRun:
         return not refused and self._retries >= 0
 
     def last_words(self) -> str:
-        """The last paragraph of the log: what went wrong."""
-        text = self.layout.log(self.trial).read_text(encoding="utf-8", errors="replace")
-        lines = text.rstrip().splitlines()
+        """The last paragraph of what the present process said: what went wrong."""
+        said = self.layout.log(self.trial).read_bytes()[self._log_begins :]
+        lines = said.decode("utf-8", "replace").rstrip().splitlines()
         begins = [n for n, line in enumerate(lines) if line.startswith("roots: ")]
-        return " ".join(lines[begins[-1] :] if begins else lines[-1:])
+        return " ".join(lines[begins[-1] :] if begins else lines[-1:]) or "it said nothing"
 
     # -- what it measures --------------------------------------------------------------------
 
@@ -275,7 +278,8 @@ def end_holder(run: Run) -> None:
             raise CheckpointError(
                 f"{run.path} is in use by {held}. Stop it there, then resume the sweep again."
             )
-        os.kill(int(holder["pid"]), signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has just gone
+            os.kill(int(holder["pid"]), signal.SIGTERM)
         time.sleep(0.5)
     lock.release()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from small_sweeps import FOUR, STAND_IN, sweep_of, write
 from roots.errors import CheckpointError, ConfigError
 from roots.runs import RunLock, claim, write_atomically
 from roots.sweeps import engine, read_sweep
-from roots.sweeps.trial import FINISHED, RUNNING
+from roots.sweeps.trial import FINISHED, RUNNING, Trial
+from roots.sweeps.trial_run import Layout, TrialRun, end_holder
 
 
 def test_a_trial_that_cannot_start_ends_the_sweep_with_its_words_after_the_others(
@@ -101,3 +103,50 @@ def test_of_two_machines_that_take_a_trial_of_nobody_at_once_the_last_has_it(
     assert [t.state for t in sweep.trials()] == [FINISHED if is_ours else RUNNING] + [FINISHED] * 3
     assert ("trial 1 goes on where it was stopped" in told) == is_ours
     assert any("trial 1 still runs elsewhere (elsewhere-7)" in line for line in told) != is_ours
+
+
+# -- a trial's processes --------------------------------------------------------------------------
+
+
+def test_the_words_of_an_earlier_process_do_not_keep_a_crash_from_being_tried_again(
+    sweep_file: Path, tmp_path: Path
+) -> None:
+    crash = "import sys; sys.exit('Segmentation fault')"
+    write(sweep_file, parameters=FOUR, command=["${interpreter}", "-c", crash, "${args}"])
+    layout = Layout(tmp_path / "sweep")
+    run = TrialRun(read_sweep(sweep_file).definition, layout, Trial(0, RUNNING, {}), os.environ)
+    write_atomically(layout.log(run.trial), "roots: Stopped at step 3 by SIGTERM.\n")
+    run.start()
+    while (code := run.ended()) is None:
+        time.sleep(0.02)
+    assert (code, run.last_words()) == (1, "Segmentation fault")
+    assert run.may_retry(code)
+
+
+def test_a_holder_that_is_gone_before_it_is_asked_to_end_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = claim(tmp_path, "trial-0001")
+    held = RunLock(run.path)
+    assert not held.acquire()
+
+    def gone(*_: int) -> None:
+        held.release()
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", gone)
+    end_holder(run)
+    assert not held.is_held
+
+
+def test_a_secret_that_yaml_would_fold_is_found(
+    sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "it's " + "a long secret of many words " * 6 + "end"
+    monkeypatch.setenv("MY_API_KEY", secret)
+    write(sweep_file, parameters=FOUR, description=f"with: {secret}")
+    with pytest.raises(ConfigError, match="hold the value of a secret environment variable"):
+        sweep_of(sweep_file).run(say=lambda line: None)
+    assert not (tmp_path / "sweeps").exists()
+    monkeypatch.delenv("MY_API_KEY")
+    sweep_of(sweep_file).run(workers=2, say=lambda line: None)
