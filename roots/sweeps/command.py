@@ -23,9 +23,10 @@ the best run file then trains on all rows.
   roots sweep --resume DIR          goes on: killed trials go on from their checkpoints
 
 Several machines share one sweep by --storage with one database or journal and the same sweep file.
-PostgreSQL and MySQL need the extra `databases`. A password in the URL is written down nowhere; it
-may be left out of the URL where PGPASSWORD or ~/.pgpass has it. A server that is away for less than
-ten minutes is waited for.
+PostgreSQL and MySQL need the extra `databases`. Let PGPASSWORD or ~/.pgpass hold PostgreSQL's
+password: in the URL it comes into no file and no message of roots, but stands in the list of
+processes (`ps`) and in the shell's history. A server that is away for less than ten minutes, or
+restarts, is waited for.
 
 Ctrl-C and SIGTERM end a sweep with a checkpoint of every trial and exit code 130. Exit codes: 0
 done, 130 stopped on request, 2 a mistake in what was given, 1 the first trials all failed, or the
@@ -59,6 +60,9 @@ def main(args: list[str]) -> int:
         say=lambda line: print(line, flush=True),
     )
     folder = sweep.folder
+    if best is None:
+        print("\nno trial is finished yet, and none is left to begin")
+        return 0
     print(f"\nbest: {best.label}, {result(sweep.definition, best)}")
     print(f"report: {folder}/report.html\n\nnext:\n  roots fit --config {folder}/best.yaml")
     return 0

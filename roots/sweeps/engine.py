@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -28,6 +29,8 @@ from roots.sweeps.words import told
 POLL_SECONDS = 0.25
 OWNERLESS_SECONDS = 5.0
 """How long a trial that has begun may be without its owner's name before it is nobody's."""
+TAKING_SECONDS = 1.0
+"""How long machines that take the same trial of nobody may be apart."""
 GIVE_UP = 3
 """So many trials that fail, before one is finished, end the sweep."""
 
@@ -69,7 +72,7 @@ class Engine:
         self._say = say
         self._active: dict[int, TrialRun] = {}
         self._left: list[Trial] = []
-        self._owner = f"{socket.gethostname()}-{os.getpid()}"
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._signals: list[int] = []
 
     def run(self) -> None:
@@ -82,34 +85,44 @@ class Engine:
             ConfigError: The run does not log the metric.
         """
         lock = _own(self.layout.folder, self._owner)
-        self.study.gives_up_when(lambda: bool(self._signals))
+        self.study.while_away(gives_up=lambda: bool(self._signals), say=self._say)
         try:
             with self._listening():
-                self._left = self._take_over()
-                self._loop()
+                self._work()
+        finally:
+            lock.release()
+
+    def _work(self) -> None:
+        try:
+            self._left = self._take_over()
+            self._loop()
+        except StorageLost:
+            self.study.while_away(gives_up=lambda: True, say=self._say)  # it was waited for
+            if self._signals:
+                raise self._interrupted(" while its storage was away") from None
+            raise
         finally:
             self._end_all()
-            lock.release()
 
     def _loop(self) -> None:
         while True:
             self._fill()
+            if self._signals:
+                raise self._interrupted()
             if not self._active:
                 break
             for place, run in list(self._active.items()):
                 self._look_at(place, run)
-            if self._signals:
-                self._end_all()
-                raise Interrupted(
-                    f"The sweep was stopped by {signal.Signals(self._signals[0]).name}. Go on with:"
-                    f" {self._go_on}"
-                )
             time.sleep(POLL_SECONDS)
         for trial in self._running():
             self._say(
                 f"{trial.label} still runs elsewhere ({trial.notes.get('owner', 'nobody knows')});"
                 " if it was killed there, resume the sweep there"
             )
+
+    def _interrupted(self, when: str = "") -> Interrupted:
+        name = signal.Signals(self._signals[0]).name
+        return Interrupted(f"The sweep was stopped by {name}{when}. Go on with: {self._go_on}")
 
     # -- places ------------------------------------------------------------------------------
 
@@ -122,11 +135,11 @@ class Engine:
                 return
             self.study.note(trial.number, owner=self._owner)
             run = TrialRun(self.definition, self.layout, trial, environment)
-            self._active[place] = run
             if run.is_complete:  # it was stopped between its end and the record of it
                 self._close(place, run, FINISHED)
             else:
                 run.start()
+                self._active[place] = run
 
     def _is_done(self) -> bool:
         metric = self.definition.metric
@@ -145,22 +158,32 @@ class Engine:
         while not all("owner" in trial.notes for trial in running) and time.monotonic() < end:
             time.sleep(POLL_SECONDS)  # another machine may be about to write its name
             running = self._running()
+        known = {trial.number for trial in running}
         for owner in dict.fromkeys(str(t.notes.get("owner", "")) for t in running):
             folder = self.layout.folder / WORKERS / (owner or ".unknown")
             if owner and not folder.is_dir():
                 continue  # another machine's, with a directory of its own
             folder.mkdir(parents=True, exist_ok=True)
             lock = RunLock(folder)
-            if owner != self._owner and lock.acquire():
-                continue  # it lives; what is this process's own is from a run of it before
+            if lock.acquire():
+                continue  # it lives
             for trial in self._running():
-                if str(trial.notes.get("owner", "")) == owner:
+                if trial.number in known and str(trial.notes.get("owner", "")) == owner:
                     self.study.note(trial.number, owner=self._owner)
                     mine.append(trial)
             lock.release()
+        mine = self._without_lost(mine)
         for trial in mine:
             self._say(f"{trial.label} goes on where it was stopped")
         return mine
+
+    def _without_lost(self, taken: list[Trial]) -> list[Trial]:
+        """Leaves out what was nobody's and another machine took too: the last to write has it."""
+        if all("owner" in trial.notes for trial in taken):
+            return taken
+        time.sleep(TAKING_SECONDS)
+        owners = {trial.number: trial.notes.get("owner") for trial in self._running()}
+        return [trial for trial in taken if owners.get(trial.number) == self._owner]
 
     # -- a trial -----------------------------------------------------------------------------
 
@@ -175,7 +198,8 @@ class Engine:
         elif run.is_asked_to_stop:
             self._close(place, run, PRUNED)
         elif run.may_retry(code):
-            self._say(f"{run.trial.label} was ended ({_cause(code)}) and is taken up again")
+            cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            self._say(f"{run.trial.label} was ended ({cause}) and is taken up again")
             run.start()
         else:
             self._close(place, run, FAILED)
@@ -209,7 +233,7 @@ class Engine:
             run.start()
 
     def _close(self, place: int, run: TrialRun, state: str) -> None:
-        del self._active[place]
+        self._active.pop(place, None)
         trial = run.trial
         notes = run.notes()
         if state == FAILED:
@@ -272,7 +296,3 @@ def _own(folder: Path, owner: str) -> RunLock:
     lock = RunLock(mine)
     lock.acquire()
     return lock
-
-
-def _cause(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from roots.errors import ConfigError, MissingExtra, TrainingError, UserError
 
@@ -30,7 +30,18 @@ DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 OUTAGE_SECONDS = 600.0
 """How long a server may be away while a sweep runs: a restart, a network that is mended."""
 ASK_AGAIN_SECONDS = 1.0
-CONNECT_SECONDS = 10
+_QUIET = {  # a network that is cut, without a word from the other side, is noticed in a minute
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+_SLOW = {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}
+PATIENCE = {"psycopg": _QUIET, "psycopg2": _QUIET, "pymysql": _SLOW, "mysqldb": _SLOW}
+"""How long each driver waits for a silent server, in seconds (but `tcp_user_timeout`)."""
+PASSWORDS = ("password", "passwd", "sslpassword", "ssl_key_password")
+"""The keys of a URL's query that hold one."""
 OPENINGS = 8
 """How often an empty database is asked: machines that begin at once make its tables at once."""
 
@@ -59,6 +70,8 @@ class Storage:
         self.is_database = isinstance(address, Path) or "://" in address
         self.gives_up: Callable[[], bool] = lambda: False
         """Asked while a server is away: whether to wait no longer."""
+        self.say: Callable[[str], None] = print
+        """Shows that a server is away, and that it is back."""
         self._url: sqlalchemy.URL | None = None
         if isinstance(address, Path):
             self._url = sqlalchemy.URL.create("sqlite", database=self.address)
@@ -97,11 +110,8 @@ class Storage:
         # Each use has a connection of its own: between two of them lie minutes, in which a server
         # may restart and a firewall forget.
         settings: dict[str, Any] = {"poolclass": sqlalchemy.NullPool, "pool_pre_ping": False}
-        own: dict[str, Any] = {}
-        driver = self._url.get_driver_name()
-        known = driver in ("psycopg", "psycopg2", "pymysql", "mysqldb")
-        if known and "connect_timeout" not in self._url.query:
-            own["connect_timeout"] = CONNECT_SECONDS
+        driver, told = self._url.get_driver_name(), self._url.query
+        own: dict[str, Any] = {k: v for k, v in PATIENCE.get(driver, {}).items() if k not in told}
         if driver == "pymysql" and self._url.password:  # it would write a text as Latin-1
             own["password"] = str(self._url.password).encode()
         return {**settings, "connect_args": own}
@@ -137,12 +147,22 @@ class Storage:
     def _patient(self, dialect: Any, _record: Any, args: Any, settings: Any) -> Any:
         """Connects, and waits while the server is away."""
         began = time.monotonic()
+        is_told = False
         while True:
             try:
-                return dialect.connect(*args, **settings)
-            except dialect.loaded_dbapi.OperationalError:
+                connection = dialect.connect(*args, **settings)
+            except dialect.loaded_dbapi.OperationalError as error:
                 if time.monotonic() - began > OUTAGE_SECONDS or self.gives_up():
-                    raise
+                    raise self.lost(error) from None
+                if not is_told:
+                    self.say(
+                        f"the storage ({self.name}) is away and waited for: {self._said(error)}"
+                    )
+                    is_told = True
+            else:
+                if is_told:
+                    self.say(f"the storage ({self.name}) is back")
+                return connection
             time.sleep(ASK_AGAIN_SECONDS)
 
     def refused(self, error: BaseException) -> UserError:
@@ -166,13 +186,22 @@ class Storage:
             " is lost: go on from their checkpoints (roots sweep --resume) once it is back."
         )
 
+    @property
+    def _passwords(self) -> list[str]:
+        """What its URL holds of them; drivers take one in the query too."""
+        if self._url is None:
+            return []
+        query = self._url.normalized_query
+        found = [self._url.password, *(p for key in PASSWORDS for p in query.get(key, ()))]
+        return [str(password) for password in found if password]
+
     def _said(self, error: BaseException) -> str:
         """What a driver said, on one line, without the password and the statement."""
         cause = getattr(error, "orig", None) or error
         text = " ".join(str(cause.args[-1] if cause.args else "").split())
-        password = self._url.password if self._url is not None else None
-        for secret in (str(password), quote(str(password), safe="")) if password else ():
-            text = text.replace(secret, "<secret>")
+        for password in self._passwords:
+            for secret in (password, quote(password, safe=""), quote_plus(password)):
+                text = text.replace(secret, "<secret>")
         text = (text or type(error).__name__)[:400]
         return text if text.endswith((".", "?")) else f"{text}."
 

@@ -6,6 +6,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,15 +25,19 @@ _STATES = {
     TrialState.RUNNING: RUNNING,
 }
 _OPTUNAS = {name: state for state, name in _STATES.items()}
-_SUPERFLUOUS = "superfluous"
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def _kept(method: Method) -> Method:
-    """Lets a method of the study tell in words that the storage broke off."""
+    """Repeats a method of the study once when a statement of it was cut off, then tells that.
+
+    So each may be done twice: it reads, or it writes the same at the same place.
+    """
 
     @functools.wraps(method)
     def asked(self: Study, *args: Any, **kwargs: Any) -> Any:
+        with suppress(optuna.exceptions.StorageInternalError):
+            return method(self, *args, **kwargs)
         try:
             return method(self, *args, **kwargs)
         except optuna.exceptions.StorageInternalError as error:
@@ -63,32 +68,47 @@ class Study:
     def __init__(self, definition: Definition, storage: str | Path = "", name: str = "") -> None:
         self.definition = definition
         self.storage = Storage(storage) if storage else None
-        self._study = optuna.create_study(
-            study_name=name or None,
-            storage=self.storage.open() if self.storage else None,
-            direction="maximize" if definition.metric.maximize else "minimize",
-            sampler=_Sampler(definition),
-            pruner=_Pruner(definition),
-            load_if_exists=True,
-        )
         self._trials: dict[int, Any] = {}
+        opened = self.storage.open() if self.storage else None
+        try:
+            self._study = optuna.create_study(
+                study_name=name or None,
+                storage=opened,
+                direction="maximize" if definition.metric.maximize else "minimize",
+                sampler=_Sampler(definition),
+                pruner=_Pruner(definition),
+                load_if_exists=True,
+            )
+        except optuna.exceptions.StorageInternalError as error:
+            assert self.storage is not None
+            raise self.storage.refused(error.__cause__ or error) from None
 
-    def gives_up_when(self, gives_up: Callable[[], bool]) -> None:
-        """Takes what tells that a storage which is away is not waited for any longer."""
+    def while_away(self, *, gives_up: Callable[[], bool], say: Callable[[str], None]) -> None:
+        """Takes what is done while the storage is away.
+
+        Args:
+            gives_up: Tells whether to wait no longer.
+            say: Shows a line when the waiting begins, and one when it ends.
+        """
         if self.storage is not None:
-            self.storage.gives_up = gives_up
+            self.storage.gives_up, self.storage.say = gives_up, say
 
-    @_kept
     def ask(self, n_trials: int) -> Trial | None:
         """Begins the next trial; None when there are `n_trials`."""
-        if self._n_begun() >= n_trials:
+        trial = self._next(n_trials)
+        return None if trial is None else self._drawn(trial, n_trials)
+
+    @_kept
+    def _next(self, n_trials: int) -> Any:
+        return None if len(self._begun()) >= n_trials else self._study.ask()
+
+    @_kept
+    def _drawn(self, trial: Any, n_trials: int) -> Trial | None:
+        if trial.number >= n_trials:  # another machine was faster; it keeps its number
+            self._study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             return None
-        distributions = {p.name: _distribution(p, self._method) for p in self.definition.searched}
-        trial = self._study.ask(fixed_distributions=distributions)
-        if trial.number >= n_trials:  # another machine was faster
-            trial.set_user_attr(_SUPERFLUOUS, value=True)
-            self._study.tell(trial, state=TrialState.FAIL)
-            return None
+        for parameter in self.definition.searched:
+            trial._suggest(parameter.name, _distribution(parameter, self._method))
         self._trials[trial.number] = trial
         values = self._values(trial.params)
         trial.set_user_attr("values", values)
@@ -114,9 +134,9 @@ class Study:
         """Ends a trial."""
         trial = self._running(number)
         if state == FINISHED:
-            self._study.tell(trial, value)
+            self._study.tell(trial, value, skip_if_finished=True)
         else:
-            self._study.tell(trial, state=_OPTUNAS[state])
+            self._study.tell(trial, state=_OPTUNAS[state], skip_if_finished=True)
         del self._trials[number]
 
     @_kept
@@ -131,8 +151,7 @@ class Study:
                 curve=dict(sorted(trial.intermediate_values.items())),
                 notes={k: v for k, v in trial.user_attrs.items() if k != "values"},
             )
-            for trial in self._study.get_trials(deepcopy=False)
-            if _SUPERFLUOUS not in trial.user_attrs
+            for trial in self._begun()
         ]
 
     @_kept
@@ -163,8 +182,10 @@ class Study:
     def _method(self) -> str:
         return self.definition.method
 
-    def _n_begun(self) -> int:
-        return sum(_SUPERFLUOUS not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
+    def _begun(self) -> list[Any]:
+        """Lists Optuna's trials without those that were given back; the next ask takes these."""
+        found = self._study.get_trials(deepcopy=False)
+        return [trial for trial in found if trial.state != TrialState.WAITING]
 
     def _values(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Makes the parameters' values of the numbers that Optuna keeps."""

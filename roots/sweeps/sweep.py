@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,12 @@ from roots.errors import CheckpointError, ConfigError
 from roots.runs import claim, redact_values, write_atomically
 from roots.sweeps.checks import check
 from roots.sweeps.definition import Definition, read_definition
+from roots.sweeps.trial import RUNNING, Trial
 from roots.sweeps.trial_run import Layout, command_of
 from roots.sweeps.words import ranked
 
 if TYPE_CHECKING:
     from roots.sweeps.study import Study
-    from roots.sweeps.trial import Trial
 
 SWEEP_FILE = "sweep.yaml"
 STUDY_FILE = "study.db"
@@ -76,7 +77,7 @@ class Sweep:
         gpus_per_trial: int = 0,
         trials: int = 0,
         say: Callable[[str], None] = print,
-    ) -> Trial:
+    ) -> Trial | None:
         """Runs what is left of the sweep, and writes its report.
 
         Args:
@@ -86,10 +87,11 @@ class Sweep:
             say: Shows a line to whoever watches.
 
         Returns:
-            The best trial.
+            The best trial; None where none is finished yet, while some still run elsewhere.
 
         Raises:
             UserError: What `check` raises.
+            CheckpointError: None is finished.
             Interrupted: It was asked to stop.
             TrainingError: The first trials all failed, or the storage broke off.
         """
@@ -117,15 +119,15 @@ class Sweep:
             go_on=self._go_on,
             say=say,
         )
-        is_lost = False
         try:
             engine.run()
-        except StorageLost:
-            is_lost = True
-            raise
         finally:
-            if not is_lost and ranked(self.trials(), self.definition.metric):
-                self.report()
+            with suppress(StorageLost):  # what the engine raised says it, or what comes next
+                if ranked(self.trials(), self.definition.metric):
+                    self.report()
+        left = self.trials()
+        if any(t.state == RUNNING for t in left) and not ranked(left, self.definition.metric):
+            return None
         return self.best
 
     @property

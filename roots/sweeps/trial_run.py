@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, ConfigError
 from roots.runs import Metrics, Run, load_metrics
 from roots.runs.lock import LOCK_FILE, RunLock
 from roots.sweeps.checks import flag
@@ -127,6 +128,7 @@ class TrialRun:
         self._retries = RETRIES
         self._process: subprocess.Popen[bytes] | None = None
         self._runs_before = 0
+        self._log_begins = 0
         self._since = 0.0
         self._stop_by = 0.0
 
@@ -143,7 +145,12 @@ class TrialRun:
         return len(self.results) >= len(self.definition.fits)
 
     def start(self) -> None:
-        """Starts the process of the present fit, from its newest checkpoint where there is one."""
+        """Starts the process of the present fit, from its newest checkpoint where there is one.
+
+        Raises:
+            CheckpointError: Another process trains its run.
+            ConfigError: The sweep file's `command` cannot be started.
+        """
         runs = self.layout.runs(self.trial, self.fit)
         for run in runs:
             end_holder(run)
@@ -156,14 +163,21 @@ class TrialRun:
         with log.open("ab") as file:
             file.write(f"$ {' '.join(command)}\n".encode())
             file.flush()
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env=self._environment,
-                start_new_session=True,  # Ctrl-C comes to the sweep, which ends its trials politely
-            )
+            self._log_begins = file.tell()
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    env=self._environment,
+                    start_new_session=True,  # Ctrl-C comes to the sweep, which ends them politely
+                )
+            except OSError as error:
+                raise ConfigError(
+                    f"{command[0]} cannot be started: {error.strerror}. Correct `command` in the"
+                    " sweep file."
+                ) from None
 
     def ended(self) -> int | None:
         """Gives the exit code once the process has ended."""
@@ -199,11 +213,11 @@ class TrialRun:
         return not refused and self._retries >= 0
 
     def last_words(self) -> str:
-        """The last paragraph of the log: what went wrong."""
-        text = self.layout.log(self.trial).read_text(encoding="utf-8", errors="replace")
-        lines = text.rstrip().splitlines()
+        """The last paragraph of what the present process said: what went wrong."""
+        said = self.layout.log(self.trial).read_bytes()[self._log_begins :]
+        lines = said.decode("utf-8", "replace").rstrip().splitlines()
         begins = [n for n, line in enumerate(lines) if line.startswith("roots: ")]
-        return " ".join(lines[begins[-1] :] if begins else lines[-1:])
+        return " ".join(lines[begins[-1] :] if begins else lines[-1:]) or "it said nothing"
 
     # -- what it measures --------------------------------------------------------------------
 
@@ -264,7 +278,8 @@ def end_holder(run: Run) -> None:
             raise CheckpointError(
                 f"{run.path} is in use by {held}. Stop it there, then resume the sweep again."
             )
-        os.kill(int(holder["pid"]), signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has just gone
+            os.kill(int(holder["pid"]), signal.SIGTERM)
         time.sleep(0.5)
     lock.release()
 

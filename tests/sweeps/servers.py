@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ import pytest
 
 PASSWORD = "pa:ss{w}@/d%41 é"
 """Signs that mean something in a URL, in a format string and in a configuration file."""
+SECRET = re.compile(rf"{re.escape(PASSWORD)}|{re.escape(quote(PASSWORD, safe=''))}|pa:ss|pa%3Ass")
 
 
 def found(program: str) -> str:

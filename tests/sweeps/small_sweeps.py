@@ -14,6 +14,7 @@ from roots.sweeps import Sweep, read_sweep
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
 RATE = "model.optimizer.init_args.learning_rate"
 ROWS = "data.sequences_per_step"
+FOUR = {RATE: {"values": [0.1, 0.01, 0.001, 1e-4]}}
 
 
 def write(file: Path, **changes: Any) -> Path:

@@ -3,54 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import re
-import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import yaml
-from servers import PASSWORD, MariaDb, PostgreSql, Server
-from small_sweeps import RATE, wait_for, write
+from servers import SECRET, Server
+from small_sweeps import FOUR, RATE, wait_for, write
 
-from roots.cli import run as roots
-from roots.errors import ConfigError, MissingExtra
 from roots.fit import compose
 from roots.runs import write_atomically
-from roots.sweeps import open_sweep, read_definition, read_sweep, storage
-from roots.sweeps.storage import Storage, StorageLost
+from roots.sweeps import open_sweep, read_definition, read_sweep
 from roots.sweeps.study import Study
 from roots.sweeps.trial import FINISHED, run_of
-
-FOUR = {RATE: {"values": [0.1, 0.01, 0.001, 1e-4]}}
-SECRET = re.compile(rf"{re.escape(PASSWORD)}|{re.escape(quote(PASSWORD, safe=''))}|pa:ss|pa%3Ass")
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[Server]:
-    yield from lent(PostgreSql())
-
-
-@pytest.fixture(scope="module", params=[PostgreSql, MariaDb])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    if request.param is PostgreSql:
-        yield request.getfixturevalue("postgresql")
-    else:
-        yield from lent(MariaDb())
-
-
-def lent(server: Server) -> Iterator[Server]:
-    yield server
-    server.stop()
-    shutil.rmtree(server.folder)
 
 
 def together(work: Any, *arguments: tuple[Any, ...]) -> list[Any]:
@@ -133,6 +101,31 @@ def test_an_empty_database_is_opened_by_six_at_once(postgresql: Server) -> None:
     assert [t.number for t in Study(definition, url, "one").trials()] == list(range(6))
 
 
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite", "journal"])
+def test_a_trial_that_another_machine_was_faster_for_is_given_back_with_its_place_in_the_grid(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So it is tried when the sweep goes on with more trials, and makes no row at each look."""
+    places = {"sqlite": f"sqlite:///{tmp_path}/shared.db", "journal": str(tmp_path / "journal.log")}
+    url = places.get(kind) or request.getfixturevalue(kind).new_database()
+    content = {"config": "x", "method": "grid", "metric": {"name": "val/loss"}}
+    points = {RATE: {"values": [1, 2, 3, 4, 5, 6]}}
+    definition = read_definition({**content, "parameters": points}, base={})
+    fast, late = Study(definition, url, "one"), Study(definition, url, "one")
+    assert [trial.number for _ in range(4) if (trial := fast.ask(4))] == [0, 1, 2, 3]
+    with monkeypatch.context() as before_the_last:
+        before_the_last.setattr(late._study, "get_trials", lambda **_: [])
+        assert late.ask(4) is None
+    for study in (fast, late, late):
+        assert study.ask(4) is None
+        assert [trial.number for trial in study.trials()] == [0, 1, 2, 3]
+    assert len(late._study.get_trials()) == 5
+    more = [trial for study in (late, fast, late) if (trial := study.ask(6))]
+    assert [(t.number, t.values[RATE]) for t in more] == [(4, 5), (5, 6)]
+    late.tell(4, FINISHED, 1.0)
+    assert [t.values[RATE] for t in fast.trials()] == [1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.slow
 def test_a_report_has_the_best_of_another_machine_whose_path_is_another_sweeps_here(
     sweep_file: Path, config: dict[str, Any], tmp_path: Path
@@ -155,143 +148,6 @@ def test_a_report_has_the_best_of_another_machine_whose_path_is_another_sweeps_h
     moved = open_sweep(tmp_path / "its disk", storage=url)
     run = run_of(moved.best, "None", moved.folder)
     assert run.path == tmp_path / "its disk/trials/trial-0002/0001", "a folder may be moved"
-
-
-# -- a server that is away -----------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_server_that_is_away_for_a_while_is_waited_for(
-    sweep_file: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(storage, "ASK_AGAIN_SECONDS", 0.05)
-    write(sweep_file, parameters=FOUR)
-    back: list[threading.Timer] = []
-
-    def say(line: str) -> None:
-        if line.startswith("trial 2/4"):
-            postgresql.stop()
-            back.append(threading.Timer(1.0, postgresql.start))
-            back[0].start()
-
-    url = postgresql.new_database()
-    sweep = read_sweep(sweep_file, sweeps_dir=tmp_path / "sweeps", storage=url)
-    sweep.run(say=say)
-    back[0].join()
-    assert [t.state for t in sweep.trials()] == [FINISHED] * 4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stopped", [False, True])
-def test_one_that_stays_away_ends_the_sweep_which_goes_on_once_it_is_back(
-    sweep_file: Path,
-    postgresql: Server,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    stopped: bool,
-) -> None:
-    """At once where the sweep is asked to stop while it waits."""
-    monkeypatch.setattr(storage, "ASK_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr(storage, "OUTAGE_SECONDS", 600 if stopped else 0.3)
-    monkeypatch.setenv("SECONDS", "0.05")
-    write(sweep_file, parameters=FOUR)
-
-    def say(line: str) -> None:
-        if line.startswith("trial 1/4"):
-            postgresql.stop()
-            if stopped:
-                threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-
-    url = postgresql.new_database()
-    sweep = read_sweep(sweep_file, sweeps_dir=tmp_path / "sweeps", storage=url)
-    try:
-        with pytest.raises(StorageLost, match=r"postgresql at 127\.0\.0\.1.* broke off") as lost:
-            sweep.run(workers=2, say=say)
-    finally:
-        postgresql.start()
-    assert "roots sweep --resume" in str(lost.value)
-    assert not SECRET.search(str(lost.value))
-    again = open_sweep(sweep.folder, storage=url)
-    again.run(workers=2, say=lambda line: None)
-    assert [t.state for t in again.trials()] == [FINISHED] * 4
-
-
-# -- what is refused -----------------------------------------------------------------------------
-
-
-def test_a_wrong_password_host_or_database_is_told_before_a_folder_is_made(
-    sweep_file: Path, postgresql: Server, capfd: pytest.CaptureFixture, tmp_path: Path
-) -> None:
-    mistakes = {
-        postgresql.url("postgres", password="pa:ss-wrong"): "password authentication failed",
-        postgresql.url("postgres", port=1): "Connection refused",
-        postgresql.url("postgres", host="nowhere.invalid"): "resolve host 'nowhere.invalid'",
-        postgresql.url("nowhere"): 'database "nowhere" does not exist',
-    }
-    for url, words in mistakes.items():
-        with pytest.raises(ConfigError) as refused:
-            roots(["sweep", str(sweep_file), f"--storage={url}", f"--sweeps-dir={tmp_path / 'x'}"])
-        assert words in str(refused.value)
-        assert "The storage (postgresql at" in str(refused.value)
-        assert refused.value.exit_code == 2
-        assert refused.value.__cause__ is None, "a traceback would show it"
-        assert not SECRET.search(str(refused.value) + "".join(capfd.readouterr()))
-    assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        ("postgresql://me:pa:ss{w}@/d%@db/sweeps", "a password, write @ as %40"),
-        ("mysql://me:pa@ss@db/sweeps", "a password, write @ as %40"),
-        ("postgresql://me:pass@db:54z/sweeps", "is no URL of a database"),
-        ("postgresql:/me:pass@db/sweeps", "begins with postgresql: and is neither a URL"),
-        ("sqlite:////nowhere/at/all/x.db", "(sqlite, /nowhere/at/all/x.db) cannot be opened: una"),
-        ("/dev/null/x", "(/dev/null/x) cannot be opened: File exists. Give the path of a file"),
-    ],
-)
-def test_what_is_no_address_is_refused_without_its_password(address: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(words)) as refused:
-        Storage(address).open()
-    assert "pa:ss" not in str(refused.value)
-    assert "pass" not in str(refused.value).replace("password", "").replace("PASSWORD", "")
-
-
-@pytest.mark.parametrize(
-    ("address", "url", "name"),
-    [
-        ("postgres://u:p@db/x", "postgresql+psycopg://u:p@db/x", "postgresql at db, database x"),
-        ("mysql://u@db:3/x", "mysql+pymysql://u@db:3/x", "mysql at db:3, database x"),
-        ("mariadb://u@db/x", "mariadb+pymysql://u@db/x", "mariadb at db, database x"),
-        (
-            "postgresql:///x?host=/run/pg",
-            "postgresql+psycopg:///x?host=%2Frun%2Fpg",
-            "postgresql at /run/pg, database x",
-        ),
-    ],
-)
-def test_an_address_without_a_driver_gets_ours(address: str, url: str, name: str) -> None:
-    pytest.importorskip("psycopg")
-    pytest.importorskip("pymysql")
-    assert (Storage(address).url, Storage(address).name) == (url, name)
-
-
-@pytest.mark.parametrize("package", ["psycopg", "pymysql"])
-def test_a_missing_driver_is_told_with_its_install_line(
-    package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kind = {"psycopg": "postgresql", "pymysql": "mysql"}[package]
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtra) as missing:
-        Storage(f"{kind}://u:secret@db/x").open()
-    assert f"needs the package {package}" in str(missing.value)
-    assert "pip install 'roots-lm[databases]'" in str(missing.value)
-    assert "secret" not in str(missing.value)
-
-
-def test_a_driver_that_the_address_names_is_the_users_to_install() -> None:
-    with pytest.raises(MissingExtra, match=r"oracledb.*or name no driver in the address"):
-        Storage("oracle+oracledb://u:p@db/x").open()
 
 
 # -- as people run it ----------------------------------------------------------------------------
@@ -341,18 +197,3 @@ def test_two_commands_with_one_file_and_one_url_share_a_sweep_through_a_kill_and
     assert "best: trial 2, val/loss 0.166667" in said
     assert yaml.safe_load((folder / "best.yaml").read_text())["name"] == "tiny-best"
     assert holds_no_password(tmp_path)
-
-
-@pytest.mark.slow
-def test_the_command_ends_with_2_and_without_the_password_where_it_is_wrong(
-    server: Server, config: dict[str, Any], tmp_path: Path
-) -> None:
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
-    file = write(tmp_path / "tiny.yaml", parameters=FOUR)
-    url = server.url("sweeps", password="pa:ss-wrong")
-    command = [sys.executable, "-m", "roots", "sweep", str(file), f"--storage={url}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"roots: The storage ({server.kind} at 127.0.0.1")
-    assert "Traceback" not in done.stderr
-    assert not SECRET.search(done.stdout + done.stderr)

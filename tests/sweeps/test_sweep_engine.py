@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_sweeps import RATE, ROWS, started, starts, sweep_of, wait_for, write
+from small_sweeps import FOUR, RATE, ROWS, started, starts, sweep_of, wait_for, write
 
 from roots.callbacks.stop_signals import Interrupted
 from roots.cli import run as roots
@@ -17,8 +17,6 @@ from roots.runs import Run, read_metrics
 from roots.sweeps import open_sweep, read_sweep
 from roots.sweeps.places import n_cores
 from roots.sweeps.trial import FAILED, FINISHED, PRUNED
-
-FOUR = {RATE: {"values": [0.1, 0.01, 0.001, 1e-4]}}
 
 
 def test_eight_trials_by_two_workers_one_of_which_is_killed_in_the_middle(
