@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from roots.networks import count_flops
+from roots.networks import flops_by_length
 from roots.precision import device_peak, measured_peak
 from roots.strategies import StepStrategy
 
@@ -71,15 +71,7 @@ def utilization_of(trainer: Any, module: Any) -> Utilization:
     if not data.same_lengths:
         return Utilization()
     network = network_with_shapes(module, trainer.strategy)
-    counted = {
-        length: count_flops(
-            network,
-            seq_len=length,
-            causal=module.causal,
-            labelled_fraction=data.labelled_fraction,
-        )
-        for length in data.lengths
-    }
+    counted = flops_by_length(network, data, causal=module.causal)
     strategy, dtype = trainer.strategy, trainer.precision_plugin.products
     device = strategy.root_device
     if counted[data.seq_len].not_understood:

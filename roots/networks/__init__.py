@@ -16,7 +16,7 @@ from roots.networks.compiling import (
     uncompiled,
 )
 from roots.networks.drawing import Give
-from roots.networks.flops import TokenFLOPs, count_flops
+from roots.networks.flops import TokenFLOPs, count_flops, flops_by_length
 from roots.networks.head import CAUSAL_LM, MASKED_LM, SEQ2SEQ, Head
 from roots.networks.lora import (
     LoRA,
@@ -79,6 +79,7 @@ __all__ = [
     "compile_network",
     "compiled_so_far",
     "count_flops",
+    "flops_by_length",
     "is_adapted",
     "is_compiled",
     "is_quantised",

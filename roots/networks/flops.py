@@ -276,3 +276,22 @@ def keys_in_window(window: int, seq_len: int) -> float:
     By areas, so that a window as long as the sequence is half of it.
     """
     return window - window**2 / (2 * seq_len)
+
+
+def flops_by_length(network: Any, data: Any, *, causal: bool) -> dict[int, TokenFLOPs]:
+    """Counts the operations of a token for each length that the rows of a data module have.
+
+    Args:
+        network: May be on the meta device.
+        data: All of its rows in a step are as long.
+        causal: Whether a position sees only what is behind it.
+    """
+    return {
+        length: count_flops(
+            network,
+            seq_len=length,
+            causal=causal,
+            labelled_fraction=data.labelled_fraction,
+        )
+        for length in data.lengths
+    }

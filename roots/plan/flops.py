@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from roots.networks import TokenFLOPs, count_flops
+from roots.networks import TokenFLOPs, flops_by_length
 from roots.plan.target import Target
 from roots.precision import device_peak, peak_of
 from roots.records import duration
@@ -42,15 +42,7 @@ def work_of(
     """
     if not data.same_lengths:
         return []
-    counted = {
-        length: count_flops(
-            network,
-            seq_len=length,
-            causal=model.causal,
-            labelled_fraction=data.labelled_fraction,
-        )
-        for length in data.lengths
-    }
+    counted = flops_by_length(network, data, causal=model.causal)
     flops = counted[data.seq_len]
     if flops.not_understood:
         parts = ", ".join(flops.not_understood)

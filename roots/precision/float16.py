@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from roots.errors import ConfigError
-from roots.precision.protocol import StepPrecision
+from roots.precision.protocol import ByAutocast
 
 DEVICES = ("cpu", "cuda")
 """Where it was tried."""
 
 
-class FP16Mixed(StepPrecision):
+class FP16Mixed(ByAutocast):
     """Float32 weights; matrix products in float16 by autocast, sums and norms in float32.
 
     For devices without bfloat16 units (V100, T4). Small gradients would vanish in float16, so the
@@ -58,7 +57,6 @@ class FP16Mixed(StepPrecision):
         self.growth_factor = growth_factor
         self.backoff_factor = backoff_factor
         self.growth_interval = growth_interval
-        self._device = torch.device("cpu")
         self._scale = torch.tensor(init_scale, dtype=torch.float32)
         self._held_for = torch.tensor(0, dtype=torch.int32)
 
@@ -78,13 +76,7 @@ class FP16Mixed(StepPrecision):
                 f"precision=16-mixed was not tried on {device.type}, only on"
                 f" {' and '.join(DEVICES)}. Set trainer.precision to auto."
             )
-        self._device = device
-
-    @contextmanager
-    def forward_context(self) -> Generator[None, None, None]:
-        """Makes the products of the forward pass in float16."""
-        with torch.autocast(self._device.type, dtype=torch.float16, cache_enabled=False):
-            yield
+        super().use_device(device)
 
     def pre_backward(self, tensor: Tensor, module: Any) -> Tensor:
         """Scales the loss."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, get_args
@@ -14,7 +12,7 @@ from transformers import PreTrainedModel
 
 from roots.errors import ConfigError, MissingExtra, nearest
 from roots.networks.blocks import blocks_of
-from roots.precision.protocol import StepPrecision
+from roots.precision.protocol import ByAutocast
 
 Recipe = Literal["rowwise_with_gw_hp", "rowwise", "tensorwise"]
 MULTIPLE = 16
@@ -23,7 +21,7 @@ CAPABILITY = (8, 9)
 """The first compute capability with such units: Ada, Hopper (9.0) and later."""
 
 
-class FP8Mixed(StepPrecision):
+class FP8Mixed(ByAutocast):
     """Float32 weights; the products of linear layers in blocks in 8-bit floats, others in bfloat16.
 
     Activations, weights and gradients are scaled and rounded to 8 bits just before they are
@@ -69,7 +67,6 @@ class FP8Mixed(StepPrecision):
         self._linear, config = _torchao()
         # a micro-batch of any number of tokens is filled up where they are summed over
         self._config = replace(config.from_recipe_name(recipe), pad_inner_dim=True)
-        self._device = torch.device("cpu")
 
     def use_device(self, device: torch.device) -> None:
         """Tells autocast where the run computes.
@@ -83,13 +80,7 @@ class FP8Mixed(StepPrecision):
                 f" {'.'.join(map(str, CAPABILITY))} or higher: Ada, Hopper), and {_name(device)}"
                 " has none. Set trainer.precision to auto."
             )
-        self._device = device
-
-    @contextmanager
-    def forward_context(self) -> Generator[None, None, None]:
-        """Makes the other products of the forward pass in bfloat16."""
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, cache_enabled=False):
-            yield
+        super().use_device(device)
 
     def convert_module(self, module: nn.Module) -> nn.Module:
         """Turns the linear layers of the blocks into those of torchao, in place.

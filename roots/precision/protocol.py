@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 import torch
 from lightning.pytorch.plugins.precision import Precision
@@ -35,3 +36,21 @@ class StepPrecision(Precision):
         Args:
             skipped: 0-d, true where it was; None where nothing can be left out.
         """
+
+
+class ByAutocast(StepPrecision):
+    """Weights as they are; the products of the forward pass in the format of `products`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._device = torch.device("cpu")
+
+    def use_device(self, device: torch.device) -> None:
+        """Tells autocast where the run computes."""
+        self._device = device
+
+    @contextmanager
+    def forward_context(self) -> Generator[None, None, None]:
+        """Makes the products of the forward pass in that format, sums and norms in float32."""
+        with torch.autocast(self._device.type, dtype=self.products, cache_enabled=False):
+            yield
