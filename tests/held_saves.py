@@ -102,3 +102,13 @@ class Joins(L.Callback):
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step in self.steps and trainer.checkpoints._flight is not None:
             trainer.checkpoints._flight.join()
+
+
+class Rooms(L.Callback):
+    """Notes how much memory the copies have while they are kept."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 0
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        self.n_bytes = max(self.n_bytes, trainer.checkpoints._host.n_bytes)

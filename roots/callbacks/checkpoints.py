@@ -203,6 +203,11 @@ class Checkpoints(CheckpointBase):
             return False
         return flight.saving.error is not None or self.on_failed_save == "stop"
 
+    def saves_behind(self, trainer: Any) -> bool:
+        """Whether any checkpoint before the last will be written behind the steps."""
+        every = self.every_steps or trainer.val_every_steps
+        return self.background and 0 < every < trainer.max_steps
+
     def spent(self) -> dict[str, float]:
         """Gives, once, how long the newest checkpoint took in its step and behind it."""
         spent, self._spent = self._spent, {}

@@ -117,6 +117,11 @@ class Distiller:
             self._check_width(config, student)
         return config
 
+    def empty(self, module: Any) -> Any:
+        """Makes the teacher without weights, on the meta device."""
+        builder = self._builder()
+        return builder.empty(builder.network_config(module.vocabulary, module.head), module.head)
+
     def engage(self, module: Any, trainer: Any) -> str:
         """Builds the teacher and lets it speak of every batch that the student is scored on.
 

@@ -27,6 +27,7 @@ from roots.plan.activations import (
     Unknown,
     passage,
 )
+from roots.plan.beside import AVERAGE, COPY, TEACHER, average_bytes, copy_bytes, teacher_bytes
 from roots.plan.depth import DEPTHS, alike, cut_to, on_a_line
 from roots.plan.held import Held, groups_of, held_by
 from roots.plan.ledger import COPIES, GRADIENTS
@@ -56,6 +57,7 @@ class Way:
         reduce_every_micro_batch: As in `fsdp`.
         cpu_offload: As in `fsdp`.
         tensor_parallel: As in `fsdp`; so many devices count as one, with a part of each layer.
+        sharded_checkpoints: As in `fsdp`.
     """
 
     strategy: str
@@ -66,6 +68,7 @@ class Way:
     reduce_every_micro_batch: bool = False
     cpu_offload: bool = False
     tensor_parallel: int = 1
+    sharded_checkpoints: bool = False
 
     @property
     def cuts(self) -> bool:
@@ -105,7 +108,8 @@ class Planner:
         empty: Makes the network on the meta device, anew each time.
         precision: The precision plugin, which computes on the host.
         target: The devices.
-        callbacks: Those of the run: some work with some strategies only.
+        callbacks: Those of the run: some work with some strategies only, one keeps an average.
+        saves_behind: Whether checkpoints are written behind the steps, from a copy on the host.
     """
 
     model: Any
@@ -114,6 +118,7 @@ class Planner:
     precision: Any
     target: Target
     callbacks: Sequence[Any] = ()
+    saves_behind: bool = False
     _held: dict[int, Held] = field(default_factory=dict)
     _passages: dict[Any, Passage] = field(default_factory=dict)
 
@@ -140,6 +145,7 @@ class Planner:
         there = way.strategy != "single_device" or n_passes > 1
         made = self._at_peak(way, rows, there=there, between=between)
         always = {PARAMETERS: held.parameters, STATE: held.state, MASTERS: held.masters}
+        always |= self._beside(way, held)
         backward = {**always, COMMUNICATION: buffers.communication, **made}
         backward[GRADIENTS] = gradients if there else made.get(GRADIENTS, 0)
         step = {**always, GRADIENTS: held.gradients, STEP: held.step_gradients}
@@ -148,6 +154,26 @@ class Planner:
         if sum(step.values()) > sum(backward.values()):
             return Footprint(_some(step), OPTIMIZER_STEP, buffers.sent, crossing)
         return Footprint(_some(backward), BACKWARD_PASS, buffers.sent, crossing)
+
+    def host_copy(self, way: Way) -> int:
+        """Counts the bytes that the first rank keeps on the host for what it saves."""
+        if not self.saves_behind:
+            return 0
+        whole = self.held(1)
+        part = self.held(way.shards) if way.cuts and way.sharded_checkpoints else whole
+        return copy_bytes(self.model, self.callbacks, part, whole, gathers=way.cuts)
+
+    def _beside(self, way: Way, held: Held) -> dict[str, int]:
+        on_host = self.target.kind == "cpu"  # which is the device, then
+        return {
+            AVERAGE: average_bytes(self.callbacks, held),
+            TEACHER: self._teacher,
+            COPY: self.host_copy(way) if on_host else 0,
+        }
+
+    @cached_property
+    def _teacher(self) -> int:
+        return teacher_bytes(self.model, self.precision)
 
     def _check_countable(self) -> None:
         """Raises Unknown for weights of few bits, which an empty network does not have."""

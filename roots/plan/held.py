@@ -18,6 +18,7 @@ class Held:
     Args:
         parameters: Weights and buffers, in the precision's formats.
         buffers: Of them, the buffers.
+        values: How many numbers the weights are.
         gradients: Of what is trained, in its format.
         state: What the optimizer keeps, as its builder counts it.
         masters: Float32 copies of weights of fewer bits.
@@ -26,6 +27,7 @@ class Held:
 
     parameters: int
     buffers: int
+    values: int
     gradients: int
     state: int
     masters: int
@@ -33,7 +35,7 @@ class Held:
 
     def on_the_host(self) -> Held:
         """Gives what is left on a device when weights, gradients and state lie on the host."""
-        return Held(self.buffers, self.buffers, 0, 0, 0, 0)
+        return Held(self.buffers, self.buffers, 0, 0, 0, 0, 0)
 
 
 def held_by(network: Any, optimizer: OptimizerBuilder, precision: Any, *, shards: int = 1) -> Held:
@@ -60,6 +62,7 @@ def held_by(network: Any, optimizer: OptimizerBuilder, precision: Any, *, shards
     return Held(
         parameters=_size(parameters) + buffers,
         buffers=buffers,
+        values=sum(p.numel() for p in parameters),
         gradients=_size(trained),
         state=optimizer.state_bytes(network),
         masters=copies,

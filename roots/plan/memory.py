@@ -13,7 +13,7 @@ from roots.plan.footprint import Planner, Way
 from roots.plan.options import best_of, options_of
 from roots.plan.rows import planned_rows
 from roots.plan.target import Target, target_of
-from roots.plan.words import footprint_words, table_of, way_words
+from roots.plan.words import footprint_words, in_gib, table_of, way_words
 from roots.plan.zero import zero_words
 from roots.precision import PEAKS, PRECISIONS, StepPrecision
 from roots.strategies import DDP, FSDP, DeepSpeed
@@ -37,6 +37,7 @@ def planner_of(trainer: Any, model: Any, data: Any, target: Target | None = None
         precision=precision_for(trainer, target),
         target=target or target_of(trainer),
         callbacks=trainer.callbacks,
+        saves_behind=trainer.checkpoints.saves_behind(trainer),
     )
 
 
@@ -56,6 +57,7 @@ def of_groups(planner: Planner, strategy: Any) -> Planner:
         precision=planner.precision,
         target=replace(target, ranks=target.ranks // size),
         callbacks=planner.callbacks,
+        saves_behind=planner.saves_behind,
     )
 
 
@@ -82,6 +84,7 @@ def way_of(strategy: Any, target: Target) -> Way:
             reduce_every_micro_batch=strategy.reduce_every_micro_batch,
             cpu_offload=strategy.cpu_offload,
             tensor_parallel=strategy.tensor_parallel,
+            sharded_checkpoints=strategy.sharded_checkpoints,
         )
     if isinstance(strategy, DDP) or target.ranks > 1:
         return Way("ddp", target.ranks)
@@ -108,7 +111,10 @@ def memory_of(planner: Planner, trainer: Any) -> tuple[list[tuple[str, str]], st
     if isinstance(trainer.strategy, DeepSpeed):
         return [("memory", zero_words(planner, trainer.strategy))], table_of(options, target)
     words = f"{way_words(way)}, micro-batches of {rows}{why}: {footprint_words(footprint, target)}"
-    return [("memory", words)], table_of(options, target)
+    lines = [("memory", words)]
+    if target.kind != "cpu" and (copy := mine.host_copy(way)):
+        lines += [("saves", f"behind the steps, from {in_gib(copy)} on the host of the first rank")]
+    return lines, table_of(options, target)
 
 
 def _rows(planner: Planner, way: Way) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roots.plan.footprint import MASTERS, PARAMETERS, STATE, Planner
+from roots.plan.footprint import MASTERS, PARAMETERS, STATE, Planner, Way
 from roots.plan.ledger import GRADIENTS
 from roots.plan.words import in_gib
 from roots.strategies import DeepSpeed
@@ -40,6 +40,8 @@ def zero_words(planner: Planner, strategy: DeepSpeed) -> str:
     ]
     if elsewhere:
         words.append(f"offloaded: {_listed(elsewhere)}")
+    if copy := planner.host_copy(Way("fsdp", planner.target.ranks)):  # which gathers as it does
+        words.append(f"saves keep {in_gib(copy)} on the host of the first rank")
     words.append("not counted: activations, DeepSpeed's buffers and the weights it gathers")
     return "; ".join(words)
 

@@ -276,7 +276,7 @@ class DeepSpeed(DDP):
         return self._gathered(network)
 
     def _gathered(self, module: nn.Module) -> dict[str, Tensor]:
-        whole = gather(self._package, keep=self.is_global_zero)
+        whole = gather(self._package, keep=self.is_global_zero, to_host=self.to_host)
         weights: dict[str, Tensor] = replaced(module.state_dict(keep_vars=True), whole, "")
         return weights if self.is_global_zero else {}
 
@@ -287,7 +287,7 @@ class DeepSpeed(DDP):
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:  # noqa: ARG002
         """Gathers the optimizer's state on the first rank."""
-        return self._optimizer.gathered(keep=self.is_global_zero)
+        return self._optimizer.gathered(keep=self.is_global_zero, to_host=self.to_host)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Gives each rank its part of the optimizer's state, whichever strategy saved it."""

@@ -101,12 +101,15 @@ def _local_rank(rank: int) -> Iterator[None]:
             del os.environ["LOCAL_RANK"]
 
 
-def gather(deepspeed: Any, *, keep: bool) -> Callable[[Any, str], Any]:
+def gather(
+    deepspeed: Any, *, keep: bool, to_host: Callable[[Tensor], Tensor] = Tensor.cpu
+) -> Callable[[Any, str], Any]:
     """Makes what gives tensors whole, on the host, a tied one once; all ranks call it alike.
 
     Args:
         deepspeed: The package.
         keep: Whether this rank wants them; others get None.
+        to_host: How each comes to the host.
     """
     done: dict[int, Tensor | None] = {}
 
@@ -116,7 +119,8 @@ def gather(deepspeed: Any, *, keep: bool) -> Callable[[Any, str], Any]:
         if id(tensor) not in done:
             cut = [tensor] if hasattr(tensor, "ds_id") else []
             with deepspeed.zero.GatheredParameters(cut, enabled=bool(cut)):
-                done[id(tensor)] = tensor.detach().cpu().clone() if keep else None
+                # a clone: the tensor may be a view of all weights, or gone after this block
+                done[id(tensor)] = to_host(tensor.detach().clone()) if keep else None
         return done[id(tensor)]
 
     return whole

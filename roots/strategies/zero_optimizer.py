@@ -122,11 +122,14 @@ class ZeroOptimizer(Optimizer):
             return list(self.inner.fp32_partitioned_groups_flat)
         return list(self.inner.single_partition_of_fp32_groups)
 
-    def gathered(self, *, keep: bool) -> dict[str, Any]:
+    def gathered(
+        self, *, keep: bool, to_host: Callable[[Tensor], Tensor] = Tensor.cpu
+    ) -> dict[str, Any]:
         """Gathers the state of all parameters, one tensor after the other.
 
         Args:
             keep: Whether this rank wants it; others, which come here too, get nothing.
+            to_host: How each tensor comes to the host.
         """
         own = self.inner.optimizer.state
         first: dict[str, Any] = next((own[part] for part in self._parts if own.get(part)), {})
@@ -139,7 +142,7 @@ class ZeroOptimizer(Optimizer):
             if keep and whole:
                 # each its own: an optimizer that is given one counter for all counts them all on it
                 step = {"step": torch.tensor(float(first["step"]))} if first else {}
-                states[number] = {**step, **{name: t.cpu() for name, t in whole.items()}}
+                states[number] = {**step, **{name: to_host(t) for name, t in whole.items()}}
         return {"state": states, "param_groups": self._plain_groups()} if keep else {}
 
     def _plain_groups(self) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from held_saves import FullDisk, Held, Joins, before_writing
+from held_saves import FullDisk, Held, Joins, Rooms, before_writing
 from ranks import run_ranks
 from safetensors.torch import load_file
 from tiny import tiny_config
@@ -21,6 +21,7 @@ from roots.callbacks.stop_signals import Interrupted
 from roots.errors import TrainingError
 from roots.fit import compose
 from roots.fit.compose import resumed
+from roots.plan.memory import planner_of, way_of
 from roots.runs import Run
 from roots.strategies.sharded_files import read_whole
 
@@ -56,15 +57,23 @@ def a_run(shards: Path, runs: Path, strategy: Any, **trainer: Any) -> Any:
     return compose(tiny_config(shards, runs, **settings))
 
 
-def saved(shards: Path, runs: Path, strategy: Any) -> None:
-    """Trains with saves behind the steps, held until later ones, and again within them."""
+def saved(shards: Path, runs: Path, strategy: Any) -> tuple[int, int]:
+    """Trains with saves behind the steps, held until later ones, and again within them.
+
+    Returns:
+        Bytes of the copies on the first rank, as planned and as they were on this one.
+    """
     composed, held = a_run(shards, runs / "behind", strategy), Held({3: 5})
-    composed.trainer.callbacks.insert(0, held)
+    composed.trainer.settle(composed.data)
+    composed.model.learn_of(composed.data)
+    planner = planner_of(composed.trainer, composed.model, composed.data)
+    planned, rooms = planner.host_copy(way_of(composed.trainer.strategy, planner.target)), Rooms()
+    composed.trainer.callbacks[:0] = [held, rooms]
     with before_writing(SlowOnOne(held)):
         composed.fit()
-    rooms = composed.trainer.checkpoints._host.n_bytes
-    assert rooms == 0
+    assert composed.trainer.checkpoints._host.n_bytes == 0
     a_run(shards, runs / "within", strategy, save_in_background=False).fit()
+    return planned, rooms.n_bytes
 
 
 def failed(shards: Path, runs: Path, strategy: Any, victim: int) -> tuple[str, int]:
@@ -111,7 +120,7 @@ def everything(shards: Path, folder: Path) -> dict[str, Any]:
     """All that two ranks do, in one launch."""
     answers: dict[str, Any] = {}
     for name, strategy in STRATEGIES.items():
-        saved(shards, folder / name, strategy)
+        answers[f"{name} copies"] = saved(shards, folder / name, strategy)
         answers[f"{name} stopped"] = interrupted(shards, folder / name, strategy)
         victim = int(name == "shards")  # where each writes, the second
         answers[f"{name} full"] = failed(shards, folder / name, strategy, victim)
@@ -161,6 +170,17 @@ def test_two_ranks_save_behind_the_steps_what_they_save_within_them(
             assert behind.files.keys() == within.files.keys()
         else:
             assert behind.trainer_file.read_bytes() == within.trainer_file.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_copies_are_as_large_as_planned(
+    launched: tuple[Path, list[dict[str, Any]]], name: str
+) -> None:
+    planned, first = launched[1][0][f"{name} copies"]
+    assert planned <= first <= planned + 8_192  # counters, and the states of generators
+    _, second = launched[1][1][f"{name} copies"]
+    assert second < first if name == "shards" else second == 0
 
 
 @pytest.mark.slow

@@ -1,0 +1,47 @@
+"""What lies in memory beside the network that is trained: an average, a teacher, a copy to save."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roots.callbacks import WeightAverage
+from roots.plan.held import Held
+
+AVERAGE = "average of the weights"
+TEACHER = "teacher"
+COPY = "copy to save"
+
+
+def average_bytes(callbacks: Any, held: Held) -> int:
+    """Counts the float32 average of the weights, where a callback keeps one."""
+    return 4 * held.values if _average(callbacks) else 0
+
+
+def teacher_bytes(model: Any, precision: Any) -> int:
+    """Counts a teacher's weights, whole on each device; what it computes is not counted."""
+    if model.distiller is None:
+        return 0
+    teacher = precision.convert_module(model.distiller.empty(model))
+    return sum(t.numel() * t.dtype.itemsize for t in (*teacher.parameters(), *teacher.buffers()))
+
+
+def copy_bytes(model: Any, callbacks: Any, part: Held, whole: Held, *, gathers: bool) -> int:
+    """Counts what the first rank keeps on the host, to write a checkpoint behind the steps.
+
+    Args:
+        model: The LightningModule; below an adapter, only what is trained is saved.
+        callbacks: Those of the run; the average of one is saved as well.
+        part: What this rank writes of the state to resume from.
+        whole: What a device has that holds all.
+        gathers: Weights are gathered twice, for the state and for the folder to use.
+    """
+    weights = whole.gradients if model.builder.adapter else whole.parameters - whole.buffers
+    own = part.gradients if model.builder.adapter else part.parameters - part.buffers
+    average = _average(callbacks)
+    again = gathers or (average is not None and average.use)
+    state = own + part.state + part.masters + (4 * part.values if average else 0)
+    return state + (weights if again else 0)
+
+
+def _average(callbacks: Any) -> WeightAverage | None:
+    return next((c for c in callbacks if isinstance(c, WeightAverage)), None)
