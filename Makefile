@@ -64,6 +64,7 @@ test: setup
 	$(PYTEST) $(ARGS)
 
 test-full: setup
+	@$(MAKE) -s .venv/.full
 	$(PYTEST) -m '' $(ARGS)
 
 # transformers imports DeepSpeed and torchao wherever they are installed, so they stay apart: each in
@@ -110,6 +111,12 @@ venv:
 	@echo '[2/2] roots, what it needs, and the tools for its development'
 	@$(PIP) --constraint constraints.txt --editable '.[dev]' || { echo "$$PIP_HELP" >&2; exit 1; }
 	@touch .venv/.base $@
+
+# Ray is large, and no test that runs by default needs it.
+.venv/.full: .venv/.dev
+	@echo 'Ray, for make test-full'
+	@$(PIP) --constraint constraints.txt --editable '.[ray]' || { echo "$$PIP_HELP" >&2; exit 1; }
+	@touch $@
 
 # The environment of an extra, beside what .venv has.
 .venv-%/.done: .venv/.dev
