@@ -6,8 +6,9 @@
 
 The same encoder, rows, seeds, rates, warm-up and number of epochs; both order rows by length and
 compute in bf16 where `--precision` says so. A run that is in `--work` already is not made again.
-`--steps 20` makes short ones, to see that everything works. At the end results.json is written
-(beside this script; into the work folder where a part was asked for) and a table is printed.
+How fast both are, experiments/throughput measures. `--steps 20` makes short runs, to see that
+everything works. At the end results.json is written (beside this script; into the work folder where
+a part was asked for) and a table is printed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import math
 import os
 import random
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -98,42 +98,14 @@ def with_roots(
         **about.get("overrides", {}),
     }
     composed = compose(CONFIGS / TASKS[task]["config"], overrides)
-    clock = Clock()
-    composed.trainer.callbacks.insert(0, clock.callback())
     composed.fit()
     measured = composed.trainer.latest
     return {
         "accuracy": measured["val/accuracy"],
         "f1_macro": measured["val/f1_macro"],
         "loss": measured["val/loss"],
-        "rows_per_second": clock.rate(32),
         "steps": composed.trainer.global_step,
-        "seconds": clock.seconds,
     }
-
-
-class Clock:
-    """Seconds of the training steps, the first ten left out of the rate."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def callback(self) -> Any:
-        import lightning as L
-
-        class Ends(L.Callback):
-            def on_train_batch_end(_self, *_: Any) -> None:
-                self.ends.append(time.perf_counter())
-
-        return Ends()
-
-    @property
-    def seconds(self) -> float:
-        return self.ends[-1] - self.ends[0]
-
-    def rate(self, rows: int) -> float:
-        steps = [b - a for a, b in zip(self.ends[10:], self.ends[11:], strict=False)]
-        return rows / statistics.median(steps) if steps else math.nan
 
 
 def with_trainer(
@@ -145,7 +117,6 @@ def with_trainer(
         AutoTokenizer,
         DataCollatorWithPadding,
         Trainer,
-        TrainerCallback,
         TrainingArguments,
         set_seed,
     )
@@ -161,12 +132,6 @@ def with_trainer(
 
     set_seed(seed)
     network = AutoModelForSequenceClassification.from_pretrained(encoder(), num_labels=len(names))
-    clock = Clock()
-
-    class Ends(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.ends.append(time.perf_counter())
-
     steps = given.steps or math.ceil(len(train) / 32) * TASKS[task]["epochs"]
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -190,32 +155,27 @@ def with_trainer(
         arguments,
         train_dataset=encoded(train),
         data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[Ends()],
     )
     trainer.train()
     told = trainer.predict(encoded(dev))  # in an order of its own: group_by_length is for it, too
     assert sorted(told.label_ids) == sorted(names.index(label) for _, label in dev)
     return {
         "accuracy": float((told.predictions.argmax(-1) == told.label_ids).mean()),
-        "rows_per_second": clock.rate(32),
         "steps": steps,
-        "seconds": clock.seconds,
     }
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    lines = ["| task | contender | accuracy | rows/s | seeds |", "|---|---|---|---|---|"]
+    lines = ["| task | contender | accuracy | seeds |", "|---|---|---|---|"]
     for task in TASKS:
         for contender in CONTENDERS:
             runs = [r for r in results if (r["task"], r["contender"]) == (task, contender)]
             if not runs:
                 continue
-            cells = []
-            for name, digits in (("accuracy", 4), ("rows_per_second", 0)):
-                values = [run[name] for run in runs]
-                spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-                cells.append(f"{statistics.mean(values):.{digits}f}{spread}")
-            lines.append(f"| {task} | {contender} | {' | '.join(cells)} | {len(runs)} |")
+            values = [run["accuracy"] for run in runs]
+            spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+            mean = f"{statistics.mean(values):.4f}{spread}"
+            lines.append(f"| {task} | {contender} | {mean} | {len(runs)} |")
     return "\n".join(lines)
 
 
