@@ -24,7 +24,6 @@ from roots.objectives import Masker, Masking
 from roots.shards import ShardMaker, Streamed
 
 KINDS = ("windows", "documents", "packed")
-CLOCKS = (("growing_steps", "first_sequences_per_step"), ("lengthening_steps", "first_seq_len"))
 
 
 class MaskedCorpus(ShardData):
@@ -89,6 +88,9 @@ class MaskedCorpus(ShardData):
         first_seq_len: int = 0,
         lengthening_steps: int = 0,
     ) -> None:
+        if rows == "documents":
+            _refuse("growing_steps", growing_steps, "first_sequences_per_step")
+            _refuse("lengthening_steps", lengthening_steps, "first_seq_len")
         super().__init__(
             shards=shards,
             seq_len=at_least("seq_len", seq_len, 3),
@@ -110,14 +112,6 @@ class MaskedCorpus(ShardData):
                 "A mixture is of rows of one length, so that weights are shares of the tokens."
                 " Set data.rows to windows or packed."
             )
-        for steps, first in CLOCKS:
-            if rows == "documents" and getattr(self, steps):
-                raise ConfigError(
-                    f"{steps}={getattr(self, steps):,} is for rows of one length: those of"
-                    " `documents` are as long as their texts, and sorted by length within steps of"
-                    f" one size. Set data.rows to windows or packed, or data.{steps} and"
-                    f" data.{first} to 0."
-                )
         self.masking = masking
         self.rows = rows
         self.like_lengths = like_lengths
@@ -247,4 +241,14 @@ class MaskedCorpus(ShardData):
             self.token_bytes,
             frame=self.frame,
             is_cut=not self.same_lengths,
+        )
+
+
+def _refuse(name: str, steps: int, first: str) -> None:
+    """Raises ConfigError where documents as rows are to grow over some steps, in whatever way."""
+    if steps:
+        raise ConfigError(
+            f"{name}={steps:,} is for rows of one length: those of `documents` are as long as their"
+            " texts, and sorted by length within steps of one size. Set data.rows to windows or"
+            f" packed, or data.{name} and data.{first} to 0."
         )

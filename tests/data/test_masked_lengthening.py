@@ -280,6 +280,11 @@ def test_a_validation_reads_whole_rows(masked_shards: Path, kind: str) -> None:
             ],
         ),
         (
+            {"rows": "documents", "first_seq_len": 3},
+            r"^lengthening_steps=4 is for rows of one length",
+            [{"rows": "windows", "first_seq_len": 4}],
+        ),
+        (
             {"first_seq_len": 3},
             r"=3 does not become seq_len=16 .*\.first_seq_len to 4, or data\.seq_len to 12\.",
             [{"first_seq_len": 4}, {"seq_len": 12}],
