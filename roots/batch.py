@@ -132,7 +132,8 @@ class MaskedBatch(TokenBatch):
     """Rows in which tokens were hidden; their labels stand where they stood.
 
     Args:
-        places: Where the labels of each row are, -1 behind the last, (B, P).
+        places: Where the labels of each row are, -1 behind the last, (B, P). The rows that a sample
+            was cut into share one list, which counts from the first token of the first of them.
         lengths: Tokens of each row, (B,), on the host.
         attention_mask: 1 for the tokens of a row and 0 for what fills it up, (B, T); None where
             rows are packed.
@@ -151,6 +152,11 @@ class MaskedBatch(TokenBatch):
     def is_filled_up(self) -> bool:
         """Whether a row is shorter than the batch is wide; the host knows without the device."""
         return bool((self.lengths < self.input_ids.shape[1]).any())
+
+    @property
+    def places_of_samples(self) -> Int[Tensor, "S P"]:
+        """Where the labels of each sample are, in its rows one behind the other."""
+        return self.places.reshape(len(self) // self.cuts, -1)
 
     def _lengths_of(self, name: str) -> Tensor | None:
         cut = self.is_cut and name in ("input_ids", "labels", "attention_mask")

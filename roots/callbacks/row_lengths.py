@@ -31,6 +31,6 @@ class RowLengths(L.Callback):
             return
         self._length = length
         trainer.throughput.forget()
-        cut = data.seq_len // length
+        cut = data.cuts_at(trainer.global_step)
         what = f"each sequence is cut into {cut:,}" if cut > 1 else "sequences are whole"
         trainer.say(f"rows of {length:,} tokens from step {trainer.global_step:,} on: {what}")

@@ -137,6 +137,17 @@ class StepData(L.LightningDataModule, ABC):
         """Counts the tokens of a training row of a step, or gives the most it may have."""
         return self.seq_len
 
+    def cuts_at(self, step: int) -> int:  # noqa: ARG002
+        """Counts the rows that each sequence of a step is cut into."""
+        return 1
+
+    def read_per_token(self, length: int) -> float:  # noqa: ARG002
+        """Counts what a network reads for each token of a sequence, in rows of a length.
+
+        More than one is where the pieces of a sequence have special tokens of their own.
+        """
+        return 1.0
+
     def tokens_by_length(self, first: int, stop: int) -> dict[int, int]:
         """Counts the tokens of the steps from `first` to before `stop`, by their rows' length."""
         return {self.seq_len: self.tokens_until(stop) - self.tokens_until(first)}

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from roots.data.corpora import Corpora
-from roots.data.growing_data import GrowingData
+from roots.data.lengthening_data import LengtheningData
 from roots.data.mixture import Mixture
 from roots.errors import ConfigError
 from roots.records import Vocabulary
@@ -18,7 +18,7 @@ from roots.shards import ShardFolder, ShardMaker, Streamed
 from roots.tokenizer import Tokenizer
 
 
-class CorpusData(GrowingData):
+class CorpusData(LengtheningData):
     """Opens the corpora that are read, one or the several of a mixture.
 
     Args:
@@ -29,6 +29,8 @@ class CorpusData(GrowingData):
             split of its own.
         first_sequences_per_step: Rows of the first steps; 0 begins with all.
         growing_steps: Optimizer steps until then.
+        first_seq_len: Tokens of a row in the first steps; 0 begins with all.
+        lengthening_steps: Optimizer steps until then.
 
     Raises:
         ConfigError: A number that cannot work.
@@ -43,12 +45,16 @@ class CorpusData(GrowingData):
         val_fraction: float,
         first_sequences_per_step: int,
         growing_steps: int,
+        first_seq_len: int,
+        lengthening_steps: int,
     ) -> None:
         super().__init__(
             seq_len=seq_len,
             sequences_per_step=sequences_per_step,
             first_sequences_per_step=first_sequences_per_step,
             growing_steps=growing_steps,
+            first_seq_len=first_seq_len,
+            lengthening_steps=lengthening_steps,
         )
         self.shards = shards
         if not 0 <= val_fraction < 1:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import floordiv
 from typing import NamedTuple
 
 from roots.errors import ConfigError
@@ -29,12 +30,14 @@ class Lengthening:
 
     The rows of a step are those that it would have anyway, each cut into equal ones. So a step has
     the same tokens at every length, in the same order, and each its target: a shorter row only
-    sees less of what is before it.
+    sees less of what is around it.
 
     Args:
         first: Tokens of the first rows.
         full: Tokens of a row in the end; `first`, doubled a whole number of times.
         steps: Optimizer steps before rows have that.
+        length_of: Gives the tokens of a row that a full one is cut into so many of; `full / cuts`
+            unless something is added to each.
 
     Raises:
         ConfigError: Doubling `first` misses `full`, or a length would be for less than a step.
@@ -44,7 +47,14 @@ class Lengthening:
         of Press et al., arXiv:2012.15832 (which keeps it, as here).
     """
 
-    def __init__(self, *, first: int, full: int, steps: int) -> None:
+    def __init__(
+        self,
+        *,
+        first: int,
+        full: int,
+        steps: int,
+        length_of: Callable[[int, int], int] = floordiv,
+    ) -> None:
         halves = _halves(full)
         if first not in halves:
             raise ConfigError(
@@ -60,12 +70,21 @@ class Lengthening:
             )
         self.full = full
         self.steps = steps
-        self.lengths = halves[doublings::-1]
+        self._cuts = [full // half for half in halves[doublings::-1]]
+        self.lengths = [length_of(full, cuts) for cuts in self._cuts]
         self._begins = [-(-n * steps // max(doublings, 1)) for n in range(doublings + 1)]
 
     def length(self, step: int) -> int:
         """Counts the tokens of a row of a step."""
-        return self.lengths[bisect_right(self._begins, step) - 1]
+        return self.lengths[self._nth(step)]
+
+    def cuts(self, step: int) -> int:
+        """Counts the rows that each one of a step is cut into."""
+        return self._cuts[self._nth(step)]
+
+    def cuts_into(self, length: int) -> int:
+        """Counts the rows of one of the lengths that a full one is cut into."""
+        return self._cuts[self.lengths.index(length)]
 
     def stretches(self, first: int, stop: int) -> Iterator[Stretch]:
         """Parts the steps from `first` to before `stop` by the length of their rows."""
@@ -83,8 +102,13 @@ class Lengthening:
             return words
         return f"{words}; the run ends before they have seq_len={self.full:,}"
 
+    def _nth(self, step: int) -> int:
+        return bisect_right(self._begins, step) - 1
 
-def lengthening(first: int, full: int, steps: int) -> Lengthening | None:
+
+def lengthening(
+    first: int, full: int, steps: int, *, length_of: Callable[[int, int], int] = floordiv
+) -> Lengthening | None:
     """Makes the lengthening that settings ask for; None where they ask for none.
 
     Raises:
@@ -95,7 +119,9 @@ def lengthening(first: int, full: int, steps: int) -> Lengthening | None:
             f"first_seq_len={first:,} and lengthening_steps={steps:,} go together: from how many"
             " tokens a row grows, and over how many steps. Set both, or none."
         )
-    return Lengthening(first=first, full=full, steps=steps) if steps else None
+    if not steps:
+        return None
+    return Lengthening(first=first, full=full, steps=steps, length_of=length_of)
 
 
 def _halves(full: int) -> list[int]:

@@ -54,6 +54,13 @@ class MaskedCorpus(ShardData):
         first_sequences_per_step: Rows of the first steps, a divisor of `sequences_per_step`, to
             which they grow in equal strides; 0 begins with all. With `windows` or `packed`.
         growing_steps: Optimizer steps until then.
+        first_seq_len: Tokens of a row in the first steps, `seq_len` halved some times; 0 begins
+            with all. Each row is cut into so short ones, and what a cut tears apart is framed on
+            both sides of it: one or two special tokens are added to a short row, and not counted
+            among the tokens. A step has the text, with the same of it hidden, that it would have
+            anyway, and costs less attention. Rows then double, each length for as many steps. A
+            validation reads whole rows. With `windows` or `packed`.
+        lengthening_steps: Optimizer steps until rows have `seq_len` tokens.
 
     Raises:
         ConfigError: A length, number or name that cannot work, too little text for one row, or a
@@ -63,6 +70,7 @@ class MaskedCorpus(ShardData):
     ARGUMENTS: ClassVar[Sequence[str]] = (*ShardData.ARGUMENTS, "masking", "rows", "like_lengths")
 
     masks = True
+    framed = True
 
     def __init__(
         self,
@@ -77,7 +85,12 @@ class MaskedCorpus(ShardData):
         max_val_sequences: int = 0,
         first_sequences_per_step: int = 0,
         growing_steps: int = 0,
+        first_seq_len: int = 0,
+        lengthening_steps: int = 0,
     ) -> None:
+        if rows == "documents":
+            _refuse("growing_steps", growing_steps, "first_sequences_per_step")
+            _refuse("lengthening_steps", lengthening_steps, "first_seq_len")
         super().__init__(
             shards=shards,
             seq_len=at_least("seq_len", seq_len, 3),
@@ -86,6 +99,8 @@ class MaskedCorpus(ShardData):
             max_val_sequences=max_val_sequences,
             first_sequences_per_step=first_sequences_per_step,
             growing_steps=growing_steps,
+            first_seq_len=first_seq_len,
+            lengthening_steps=lengthening_steps,
         )
         if rows not in KINDS:
             raise ConfigError(
@@ -96,12 +111,6 @@ class MaskedCorpus(ShardData):
             raise ConfigError(
                 "A mixture is of rows of one length, so that weights are shares of the tokens."
                 " Set data.rows to windows or packed."
-            )
-        if rows == "documents" and growing_steps:
-            raise ConfigError(
-                f"growing_steps={growing_steps:,} is for rows of one length: those of `documents`"
-                " are sorted by length within steps of one size. Set data.rows to windows or"
-                " packed, or data.growing_steps and data.first_sequences_per_step to 0."
             )
         self.masking = masking
         self.rows = rows
@@ -206,6 +215,7 @@ class MaskedCorpus(ShardData):
             order=self.order,
             share=self._share,
             seed=seed,
+            lengthening=self._lengthening,
         )
         return self._training(steps)
 
@@ -226,5 +236,19 @@ class MaskedCorpus(ShardData):
 
     def _hider(self, split: str) -> Hider:
         return Hider(
-            self.sequences(split), self.masker, self.token_bytes, is_cut=not self.same_lengths
+            self.sequences(split),
+            self.masker,
+            self.token_bytes,
+            frame=self.frame,
+            is_cut=not self.same_lengths,
+        )
+
+
+def _refuse(name: str, steps: int, first: str) -> None:
+    """Raises ConfigError where documents as rows are to grow over some steps, in whatever way."""
+    if steps:
+        raise ConfigError(
+            f"{name}={steps:,} is for rows of one length: those of `documents` are as long as their"
+            " texts, and sorted by length within steps of one size. Set data.rows to windows or"
+            f" packed, or data.{name} and data.{first} to 0."
         )

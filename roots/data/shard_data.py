@@ -38,6 +38,9 @@ class ShardData(CorpusData):
         first_sequences_per_step: Rows of the first steps, a divisor of `sequences_per_step`, to
             which it grows in equal strides; 0 begins with all.
         growing_steps: Optimizer steps until then.
+        first_seq_len: Tokens of a row in the first steps, `seq_len` halved some times; 0 begins
+            with all.
+        lengthening_steps: Optimizer steps until rows have `seq_len` tokens.
 
     Raises:
         ConfigError: A length or number that cannot work, or too little text for one row.
@@ -51,6 +54,8 @@ class ShardData(CorpusData):
         "max_val_sequences",
         "first_sequences_per_step",
         "growing_steps",
+        "first_seq_len",
+        "lengthening_steps",
     )
 
     def __init__(
@@ -63,6 +68,8 @@ class ShardData(CorpusData):
         max_val_sequences: int = 0,
         first_sequences_per_step: int = 0,
         growing_steps: int = 0,
+        first_seq_len: int = 0,
+        lengthening_steps: int = 0,
     ) -> None:
         super().__init__(
             shards=shards,
@@ -71,6 +78,8 @@ class ShardData(CorpusData):
             val_fraction=val_fraction,
             first_sequences_per_step=first_sequences_per_step,
             growing_steps=growing_steps,
+            first_seq_len=first_seq_len,
+            lengthening_steps=lengthening_steps,
         )
         self.max_val_sequences = at_least("max_val_sequences", max_val_sequences, 0)
         self._mixing: Mixing | None = None
@@ -161,13 +170,14 @@ class ShardData(CorpusData):
         return Mixing(sizes, blend, order=order, seq_len=self.seq_len)
 
     def forecast(self, total_steps: int) -> list[tuple[str, str]]:
-        """Tells what a run would draw from each corpus of a mixture, as lines of a plan."""
+        """Tells how long rows are, and what is drawn from the corpora of a mixture."""
+        lines = super().forecast(total_steps)
         if not self.mixture:
-            return []
+            return lines
         if not self.is_ready:
-            return [("mixture", "its shares are known once the corpora are made")]
-        lines = self._mix(total_steps).table(total_steps)
-        return [("mixture" if number == 0 else "", line) for number, line in enumerate(lines)]
+            return [*lines, ("mixture", "its shares are known once the corpora are made")]
+        table = self._mix(total_steps).table(total_steps)
+        return lines + [("mixture" if n == 0 else "", line) for n, line in enumerate(table)]
 
     def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:
         """Tells of each corpus of a mixture how many tokens were read, and how often."""

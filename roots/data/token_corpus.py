@@ -8,10 +8,8 @@ from typing import Any, ClassVar
 from torch.utils.data import DataLoader
 
 from roots.batch import TokenBatch
-from roots.data.base import at_least
 from roots.data.best_fit_rows import BestFitRows
 from roots.data.joined import JoinedTokens
-from roots.data.lengthening import lengthening
 from roots.data.mixture import Mixture
 from roots.data.packing_plan import keep_packing
 from roots.data.shard_data import ShardData
@@ -60,8 +58,6 @@ class TokenCorpus(ShardData):
 
     ARGUMENTS: ClassVar[Sequence[str]] = (
         *ShardData.ARGUMENTS,
-        "first_seq_len",
-        "lengthening_steps",
         "packing",
         "attend_across_documents",
     )
@@ -89,15 +85,14 @@ class TokenCorpus(ShardData):
             max_val_sequences=max_val_sequences,
             first_sequences_per_step=first_sequences_per_step,
             growing_steps=growing_steps,
+            first_seq_len=first_seq_len,
+            lengthening_steps=lengthening_steps,
         )
         if packing not in PACKINGS:
             raise ConfigError(
                 f"There is no packing {packing!r}{nearest(packing, PACKINGS)}. Set data.packing to"
                 f" one of {', '.join(PACKINGS)}."
             )
-        self.first_seq_len = at_least("first_seq_len", first_seq_len, 0)
-        self.lengthening_steps = at_least("lengthening_steps", lengthening_steps, 0)
-        self._lengthening = lengthening(first_seq_len, seq_len, lengthening_steps)
         self.packing = packing
         self.attend_across_documents = attend_across_documents
 
@@ -105,45 +100,6 @@ class TokenCorpus(ShardData):
     def packed_by(self) -> str:
         """The setting that keeps documents of a row apart, or nothing where none does."""
         return "" if self.attend_across_documents else "data.attend_across_documents: false"
-
-    # -- how long rows are ---------------------------------------------------------------------
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        """The lengths that training rows have in turn."""
-        return self._lengthening.lengths if self._lengthening else super().lengths
-
-    def length_at(self, step: int) -> int:
-        """Counts the tokens of a training row of a step."""
-        return self._lengthening.length(step) if self._lengthening else super().length_at(step)
-
-    def tokens_by_length(self, first: int, stop: int) -> dict[int, int]:
-        """Counts the tokens of the steps from `first` to before `stop`, by their rows' length."""
-        if not self._lengthening:
-            return super().tokens_by_length(first, stop)
-        return {
-            each.length: self.tokens_until(each.stop) - self.tokens_until(each.first)
-            for each in self._lengthening.stretches(first, stop)
-        }
-
-    def begin_grown(self) -> None:
-        """Gives the first steps all rows, too, each of its full length."""
-        super().begin_grown()
-        self._lengthening = None
-
-    def forecast(self, total_steps: int) -> list[tuple[str, str]]:
-        """Tells how long rows are, and what is drawn from the corpora of a mixture."""
-        lines = super().forecast(total_steps)
-        if self._lengthening:
-            lines.insert(0, ("rows", self._lengthening.in_words(total_steps)))
-        return lines
-
-    def step_metrics(self, first: int, stop: int, rows: int) -> dict[str, float]:
-        """Tells how long the rows of the last of some steps are, where that changes."""
-        metrics = super().step_metrics(first, stop, rows)
-        if self._lengthening:
-            metrics["train/seq_len"] = float(self.length_at(max(stop - 1, 0)))
-        return metrics
 
     # -- rows ----------------------------------------------------------------------------------
 

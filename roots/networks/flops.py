@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -58,6 +58,13 @@ class TokenFLOPs:
     def per_trained_token(self) -> float:
         """Operations of a training step, per token."""
         return sum(self.training.values())
+
+    def times(self, factor: float) -> TokenFLOPs:
+        """Gives those of so many tokens."""
+        forward, training = (
+            {kind: n * factor for kind, n in sums.items()} for sums in (self.forward, self.training)
+        )
+        return replace(self, forward=forward, training=training)
 
 
 @dataclass
@@ -281,17 +288,17 @@ def keys_in_window(window: int, seq_len: int) -> float:
 def flops_by_length(network: Any, data: Any, *, causal: bool) -> dict[int, TokenFLOPs]:
     """Counts the operations of a token for each length that the rows of a data module have.
 
+    Where pieces of a sequence have special tokens of their own, those of them are among a token's.
+
     Args:
         network: May be on the meta device.
         data: All of its rows in a step are as long.
         causal: Whether a position sees only what is behind it.
     """
-    return {
-        length: count_flops(
-            network,
-            seq_len=length,
-            causal=causal,
-            labelled_fraction=data.labelled_fraction,
-        )
-        for length in data.lengths
-    }
+    counted = {}
+    for length in data.lengths:
+        read = data.read_per_token(length)
+        labelled = data.labelled_fraction / read
+        flops = count_flops(network, seq_len=length, causal=causal, labelled_fraction=labelled)
+        counted[length] = flops if read == 1 else flops.times(read)
+    return counted

@@ -25,9 +25,9 @@ class MaskedObjective(Protocol):
         hidden: Float[Tensor, "B T D"],
         head: Any,
         labels: Int[Tensor, "B T"],
-        places: Int[Tensor, "B P"],
+        places: Int[Tensor, "S P"],
     ) -> Score:
-        """Scores from the states and the head."""
+        """Scores from the states and the head; S samples have as many rows each, B in all."""
 
     def from_logits(self, logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"]) -> Score:
         """Scores from the logits."""
@@ -62,7 +62,7 @@ class MaskedTrainable(Root):
                 logits = self.network(**arguments).logits  # B T V
                 return objective.from_logits(logits, batch.labels)
             hidden = self.network.base_model(**arguments).last_hidden_state  # B T D
-        return objective.from_hidden(hidden, self.head, batch.labels, batch.places)
+        return objective.from_hidden(hidden, self.head, batch.labels, batch.places_of_samples)
 
     def arguments(self, batch: MaskedBatch) -> dict[str, Any]:
         """Gives what the network reads of a batch.

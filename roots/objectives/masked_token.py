@@ -81,7 +81,7 @@ class MaskedToken:
         hidden: Float[Tensor, "B T D"],
         head: nn.Module | SplitHead,
         labels: Int[Tensor, "B T"],
-        places: Int[Tensor, "B P"] | Int[Tensor, " N"] | None = None,
+        places: Int[Tensor, "S P"] | Int[Tensor, " N"] | None = None,
     ) -> Score:
         """Scores the labelled positions from the hidden states.
 
@@ -89,9 +89,9 @@ class MaskedToken:
             hidden: The encoder's states.
             head: Makes logits of states; in two parts, the second one is fused with the loss.
             labels: The hidden tokens, `IGNORE` elsewhere.
-            places: Where the labels are: in each row, as `row_places` lists them, or in all rows,
-                as `flat_places` does. Without them the host waits for the device to learn how many
-                there are.
+            places: Where the labels are: in each row, or in each sample of as many rows, as
+                `row_places` lists them; or in all rows, as `flat_places` does. Without them the
+                host waits for the device to learn how many there are.
 
         Returns:
             Its outputs, without gradients only, tell of each place whether the best guess is the
@@ -100,7 +100,7 @@ class MaskedToken:
         if places is None:
             places = _labelled(labels)
         elif places.dim() > 1:
-            places = flat_places(places, labels.shape[1])
+            places = flat_places(places, labels.numel() // len(places))
         at = places.clamp(min=0)
         states = hidden.flatten(0, -2).index_select(0, at)[None]  # 1 N D
         targets = labels.flatten().index_select(0, at).masked_fill(places < 0, IGNORE)[None]

@@ -31,31 +31,33 @@ def widest_batch(model: Any, data: Any, rows: int) -> StepBatch:
     """Makes a micro-batch of rows of full length, without content.
 
     Rows of different lengths are planned as if the longest came together, which they do where rows
-    of like lengths are put together.
+    of like lengths are put together. Where shorter rows of the same text have more tokens, because
+    each has special ones of its own, so many more rows are planned.
 
     Args:
         model: Says what is learned.
         data: Says how long a row is at most, and how its documents are kept apart.
         rows: Rows of the micro-batch.
     """
-    samples = torch.arange(rows)
+    most = max(data.read_per_token(length) for length in data.lengths)
+    samples = torch.arange(math.ceil(rows * most))
     if isinstance(model, TaskModule | Seq2Seq):
         return _of_task(model, data, samples)
-    tokens = torch.zeros((rows, data.seq_len), dtype=torch.long)
+    tokens = torch.zeros((len(samples), data.seq_len), dtype=torch.long)
     shared: dict[str, Any] = {
         "samples": samples,
         "step": 0,
         "input_ids": tokens,
         "labels": tokens,
-        "n_bytes": torch.zeros(rows, dtype=torch.long),
+        "n_bytes": torch.zeros(len(samples), dtype=torch.long),
         "document_ids": tokens if data.packed_by else None,
     }
     if not isinstance(model, MaskedLM):
         return TokenBatch(**shared)
     n_hidden = math.ceil(data.seq_len * data.labelled_fraction)
     return _FullRows(
-        places=torch.zeros((rows, n_hidden), dtype=torch.long),
-        lengths=torch.full((rows,), data.seq_len),
+        places=torch.zeros((len(samples), n_hidden), dtype=torch.long),
+        lengths=torch.full((len(samples),), data.seq_len),
         **shared,
     )
 

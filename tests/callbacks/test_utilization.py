@@ -79,6 +79,9 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
     class Data:
         seq_len, lengths, same_lengths, labelled_fraction = 16, (16,), True, 1.0
 
+        def read_per_token(self, _: int) -> float:
+            return 1.0
+
     class Trainer:
         strategy, precision_plugin, datamodule, world_size = Strategy(), Precision(), Data(), 2
 
