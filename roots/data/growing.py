@@ -11,13 +11,13 @@ from roots.errors import ConfigError
 class Growing:
     """Lets the rows of a step grow in equal strides, each as long as the others.
 
-    With the first size F and the full one K · F, steps have F, 2F, …, K · F rows, each for a K-th
-    of the growing steps; from the last stride on they have all.
+    With the first size F and the full one K · F, the growing steps have F, 2F, …, (K - 1) · F rows,
+    each for as many steps; those behind them have all.
 
     Args:
         first: Rows of the first steps, F.
         full: Rows of a step in the end; a multiple of `first`.
-        steps: Optimizer steps that the growth is spread over.
+        steps: Optimizer steps before they have that.
 
     Raises:
         ConfigError: `first` does not divide `full`, or the strides would be shorter than a step.
@@ -35,7 +35,7 @@ class Growing:
                 f" which it grows to in equal strides. Set data.first_sequences_per_step to"
                 f" {below:,}."
             )
-        n_strides = full // first
+        n_strides = full // first - 1
         if steps < n_strides:
             raise ConfigError(
                 f"growing_steps={steps:,} is less than the {n_strides:,} strides from"
@@ -45,7 +45,7 @@ class Growing:
         self.first = first
         self.full = full
         self.steps = steps
-        self._begins = np.array([-(-n * steps // n_strides) for n in range(1, n_strides)])
+        self._begins = np.array([-(-n * steps // n_strides) for n in range(1, n_strides + 1)])
 
     def size(self, step: int) -> int:
         """Counts the rows of a step."""

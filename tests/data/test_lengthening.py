@@ -253,7 +253,7 @@ def test_operations_are_those_of_each_length(shards: Path, tmp_path: Path) -> No
     """Steps of 2, 4, 6, 8, 8, 8 sequences of 16 tokens, in rows of 4, 4, 8, 8, 16, 16."""
     config = tiny_config(shards, tmp_path, log_every_steps=3)
     config["data"]["init_args"] |= LENGTHENS
-    config["data"]["init_args"] |= {"first_sequences_per_step": 2, "growing_steps": 4}
+    config["data"]["init_args"] |= {"first_sequences_per_step": 2, "growing_steps": 3}
     composed = compose(config)
     told = dict(plan_run(composed.trainer, composed.model, composed.data).lines)
     assert told["rows"] == "4 tokens until step 2, 8 tokens until step 4, then 16"
