@@ -10,7 +10,8 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from roots.corpus.books import EMPTY, READ, Books
-from roots.corpus.passing import spread_over, take_findings
+from roots.corpus.noted_pass import PassNotes
+from roots.corpus.passing import take_findings, verdicts_of
 from roots.corpus.pool import choose_workers, map_in_order
 from roots.corpus.segments import Segment, segments
 from roots.corpus.spool import Spool
@@ -235,11 +236,13 @@ class Run:
             scratch.mkdir()
             yield from self.decided(segment, spool, scratch)
 
-    def decided(self, segment: Segment, spool: Spool, scratch: Path) -> Iterator[Document]:
+    def decided(
+        self, segment: Segment, spool: Spool, scratch: Path, notes: PassNotes | None = None
+    ) -> Iterator[Document]:
         """Streams what the pass of a segment keeps, and takes its findings at the end."""
         part, index = segment.part, segment.first
         assert part is not None
-        verdicts = part.decide(spool.documents, scratch, spread_over(self.workers, part))
+        verdicts = verdicts_of(part, spool.documents, scratch, self.workers, notes)
         for document, given in zip_longest(spool.documents(), verdicts):
             if document is None or given is None:
                 raise DataError(

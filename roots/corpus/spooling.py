@@ -3,7 +3,8 @@
 What comes into a pass, and out of the last part, is a spool. When one is complete that is noted,
 and what it was made from is removed; while stages fill one, that is noted every few batches. Then
 the documents are read again, or decided again by the pass before, but the batches that the spool
-holds already are left out.
+holds already are left out. A pass that takes notes has them beside its spool, and says again what
+it decided without the work; they are good as long as the spool that it reads is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from roots.corpus.books import Books
 from roots.corpus.journal import DOCUMENTS, STAGES, Journal
+from roots.corpus.noted_pass import PassNotes
 from roots.corpus.pipeline import Run
 from roots.corpus.segments import Segment, segments
 from roots.corpus.spool import Spool, SpoolWriter
@@ -47,6 +49,7 @@ def spooled(
         start, read, run.found = before["next"], before["read"], list(before["found"])
         source = run.books.source
         run.begin(Books.from_plain(before["books"], source), _examples(before["examples"]))
+    _clear(journal, start)
     for number in range(start, len(parts)):
         with SpoolWriter(journal.file(_path(journal, number), STAGES)) as writer:
             _fill(run, journal, number, parts[number], writer)
@@ -100,14 +103,30 @@ def _note(
 def _stream(run: Run, journal: Journal, number: int, segment: Segment) -> Iterator[Document]:
     if number == 0:
         return run.read()
-    scratch = _scratch(journal, number)
-    scratch.mkdir(exist_ok=True)
-    return run.decided(segment, Spool(path=_path(journal, number - 1)), scratch)
+    scratch, notes = _scratch(journal, number), _notes(journal, number)
+    for folder in (scratch, notes):
+        folder.mkdir(exist_ok=True)
+    assert segment.part is not None
+    noted = PassNotes(
+        folder=notes,
+        n_documents=run.books.of(segment.first - 1).documents_kept,
+        name=segment.part.name,
+        say=journal.say,
+    )
+    return run.decided(segment, Spool(path=_path(journal, number - 1)), scratch, noted)
+
+
+def _clear(journal: Journal, number: int) -> None:
+    """Removes what passes left, but for the notes of the one that is gone on with."""
+    for folder in journal.work.iterdir():
+        if folder.is_dir() and folder != _notes(journal, number):
+            shutil.rmtree(folder)
 
 
 def _remove_before(journal: Journal, number: int) -> None:
     if number > 0:
         shutil.rmtree(_scratch(journal, number))
+        shutil.rmtree(_notes(journal, number))
         _path(journal, number - 1).unlink()
 
 
@@ -117,6 +136,10 @@ def _path(journal: Journal, number: int) -> Path:
 
 def _scratch(journal: Journal, number: int) -> Path:
     return journal.work / f"pass-{number}"
+
+
+def _notes(journal: Journal, number: int) -> Path:
+    return journal.work / f"notes-{number}"
 
 
 def _findings(run: Run) -> list[Path]:
