@@ -238,7 +238,7 @@ def test_killed_at_any_part_of_any_pass_it_ends_with_the_same_bytes(tmp_path, mo
     made(tmp_path, "quiet").prepare(progress=False)
     quiet, n_notes = contents(tmp_path / "quiet"), len(noted)
     assert n_notes > 50
-    for number in range(1, n_notes + 1, 4):
+    for number in range(1, n_notes + 1, 7):
         noted.clear()
         last[0] = number
         with pytest.raises(Killed):

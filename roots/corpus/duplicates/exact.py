@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from roots.corpus.duplicates.blocks import Reading, write_parts
 from roots.corpus.duplicates.clusters import Clusters
 from roots.corpus.duplicates.equal_keys import equal_keys
+from roots.corpus.duplicates.groups import made
 from roots.corpus.duplicates.normal_form import digest, normal_form
 from roots.corpus.noted_pass import NotedPass, PassNotes
 from roots.corpus.stage import OrderedMap
@@ -83,10 +84,7 @@ def _keys(nfc: bool, fold_case: bool, collapse_space: bool, texts: list[str]) ->
 
 def _firsts(keys: Path, path: Path) -> NDArray[np.int64]:
     """Writes for each document the first one with its key, or that it is alone."""
-    n_documents = keys.stat().st_size // 16
-    if n_documents == 0:
-        return np.empty(0, np.int64)
-    firsts = np.memmap(path, np.int64, "w+", shape=n_documents)
+    firsts = made(path, keys.stat().st_size // 16)
     firsts[:] = _ALONE
     for equal in equal_keys(keys, width=2):
         starts = np.cumsum(equal.sizes) - equal.sizes

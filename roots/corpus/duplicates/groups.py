@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,14 +69,24 @@ def _number_band(keys: Path, path: Path, parts: Parts) -> None:
 
 
 def made(path: Path, n: int) -> NDArray[np.int64]:
-    """Makes a file of `n` zeros, as an array."""
-    if n == 0:
-        path.touch()
-        return np.zeros(0, np.int64)
-    return np.asarray(np.memmap(path, np.int64, "w+", shape=n))
+    """Makes a file of `n` zeros, as an array.
+
+    Its place on the disk is taken at once: where there is none for a page of a mapped file, the
+    process would be killed (SIGBUS) without a word.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    with path.open("wb") as file:
+        if n and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, 8 * n)
+        else:
+            file.truncate(8 * n)
+    return _mapped(path, "r+")
 
 
-def _mapped(path: Path) -> NDArray[np.int64]:
+def _mapped(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[np.int64]:
+    """Maps a file; an empty one cannot be mapped."""
     if path.stat().st_size == 0:
         return np.zeros(0, np.int64)
-    return np.asarray(np.memmap(path, np.int64, "r"))
+    return np.asarray(np.memmap(path, np.int64, mode))
