@@ -28,6 +28,7 @@ from roots.corpus.noted_parts import Parts
 PARTS = {
     "roots.corpus.duplicates.blocks._MAX_DOCUMENTS": 8,
     "roots.corpus.duplicates.blocks.BLOCKS_PER_PART": 2,
+    "roots.corpus.duplicates.lines._RANGE_BITS": 3,
 }
 
 
@@ -90,8 +91,8 @@ IN = "roots.corpus.duplicates"
             "NearDuplicates: decisions of ",
         ),
         ("roots.corpus.spooling._remove_before", 3, 1, 1, ""),
-        (f"{IN}.lines.frequent_keys", 1, 1, 1, "RepeatedLines: lines of "),
-        (f"{IN}.lines.replace", 9, 1, 1, "RepeatedLines: lines of "),
+        (f"{IN}.lines.frequent_keys", 6, 1, 1, "RepeatedLines: counts of 5 of 8 ranges of hashes"),
+        (f"{IN}.lines.replace", 90, 1, 1, "RepeatedLines: decisions of "),
     ],
 )
 def test_a_process_that_is_killed_in_a_pass_is_gone_on_with(

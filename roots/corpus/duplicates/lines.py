@@ -22,7 +22,7 @@ from roots.corpus.stage import OrderedMap
 from roots.errors import ConfigError
 from roots.records import KEEP, Document, Drop, Edit, Verdict
 
-_LINES = "lines"
+_RANGE_BITS = 6
 _Places = list[tuple[int, int]]
 
 _ENDS = {"line": re.compile(r"(\n)"), "paragraph": re.compile(r"(\n(?:[^\S\n]*\n)+)")}
@@ -102,27 +102,44 @@ class RepeatedLines(NotedPass):
                     yield self._cut(document, places, repeated, found)
 
     def _repeated(self, reading: Reading, notes: PassNotes, ordered_map: OrderedMap) -> _Repeated:
-        """Finds which lines occur in too many documents, if that is not there."""
-        with notes.parts("repeated", ["repeated"]) as found:
-            lines = notes.folder / _LINES
-            if not found.n:
-                self._write_lines(reading, notes, ordered_map)
-                keys, counts = frequent_keys(lines, self.max_documents)
-                found.files[0].write(keys.tobytes() + counts.tobytes())
-                found.note()
-            elif notes.n_documents is not None:
-                notes.tell_of("lines", notes.n_documents, notes.n_documents, "documents")
-            lines.unlink(missing_ok=True)
+        """Finds which lines occur in too many documents, range by range of their hashes."""
+        paths = [notes.folder / f"lines-{number:02d}" for number in range(2**_RANGE_BITS)]
+        with notes.parts("counts", ["repeated"]) as parts:
+            if parts.n:
+                notes.tell_of("counts", parts.n, len(paths), "ranges of hashes")
+            if parts.n < len(paths):
+                self._write_lines(reading, notes, parts.n, paths, ordered_map)
+            for number, path in enumerate(paths):
+                if number >= parts.n:
+                    keys, counts = frequent_keys(path, self.max_documents, same_bits=_RANGE_BITS)
+                    pairs = np.stack((keys, counts.astype(np.uint64)), axis=1)
+                    parts.files[0].write(pairs.tobytes())
+                    parts.note()
+                path.unlink(missing_ok=True)
         return _Repeated(notes.folder / "repeated")
 
-    def _write_lines(self, reading: Reading, notes: PassNotes, ordered_map: OrderedMap) -> None:
-        """Writes the hashes of the lines that are long enough, each once per document."""
+    def _write_lines(
+        self,
+        reading: Reading,
+        notes: PassNotes,
+        first: int,
+        paths: list[Path],
+        ordered_map: OrderedMap,
+    ) -> None:
+        """Writes the hashes of the lines that are long enough, each once per document.
+
+        Each range has a file, from the `first` on, so that none is read for what is not in it.
+        """
         hashes_of = partial(_line_hashes, self.unit, self.min_characters)
-        with notes.parts("lines", [_LINES]) as parts:
+        edges = np.arange(1, len(paths), dtype=np.uint64) << np.uint64(64 - _RANGE_BITS)
+        with notes.parts("lines", [path.name for path in paths[first:]]) as parts:
             notes.tell(parts)
 
             def write(_: Block, lists: list[Hashes]) -> None:
-                parts.files[0].write(b"".join(distinct(hashes).tobytes() for hashes in lists))
+                hashes = np.sort(np.concatenate(list(map(distinct, lists))))
+                ranges = np.split(hashes, np.searchsorted(hashes, edges))
+                for file, each in zip(parts.files, ranges[first:], strict=True):
+                    file.write(each.tobytes())
 
             if not notes.is_complete(parts):
                 write_parts(parts, reading.blocks(), hashes_of, write, ordered_map)
@@ -150,12 +167,11 @@ class _Repeated:
     """The hashes that occur in too many documents.
 
     Args:
-        path: The file of them, ascending, and behind them how many documents hold each.
+        path: The file of them, ascending, each with how many documents hold it.
     """
 
     def __init__(self, path: Path) -> None:
-        self._keys, counts = np.fromfile(path, np.uint64).reshape(2, -1)
-        self._counts = counts.astype(np.int64)
+        self._keys, self._counts = np.fromfile(path, np.uint64).reshape(-1, 2).T.copy()
 
     def places(self, hashes: Hashes) -> _Places:
         """Finds which of the hashes are repeated: their number, and their place here."""

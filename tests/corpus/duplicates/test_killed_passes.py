@@ -72,7 +72,7 @@ PASSES = {
 STEPS = {
     "exact": {"keys"},
     "near": {"signatures", "groups", "decisions"},
-    "lines": {"lines", "repeated", "decisions"},
+    "lines": {"lines", "counts", "decisions"},
     "contamination": {"decisions"},
 }
 
@@ -82,6 +82,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Exam, "items", (words(*range(-20, 0)), words(*range(-60, -30))))
     monkeypatch.setattr(blocks, "_MAX_DOCUMENTS", 8)
     monkeypatch.setattr(blocks, "BLOCKS_PER_PART", 3)
+    monkeypatch.setattr(lines, "_RANGE_BITS", 2)
     monkeypatch.setattr(equal_keys, "KEYS_AT_ONCE", 50)
     monkeypatch.setattr(equal_keys, "_ROWS_READ", 33)
 
@@ -204,8 +205,8 @@ WORK = {
         ("near", "groups", 4, {"_shingles": 20}),
         ("near", "decisions", 2, {"_shingles": 14}),
         ("near", "decisions", 7, {}),
-        ("lines", "lines", 2, {"_line_hashes": 34, "frequent_keys": 1}),
-        ("lines", "repeated", 1, {"_line_hashes": 20}),
+        ("lines", "lines", 2, {"_line_hashes": 34, "frequent_keys": 4}),
+        ("lines", "counts", 1, {"_line_hashes": 20, "frequent_keys": 3}),
         ("lines", "decisions", 5, {"_line_hashes": 5}),
         ("contamination", "decisions", 1, {"_hits": 17}),
     ],
@@ -224,9 +225,9 @@ def test_work_that_is_noted_is_not_done_again(
     assert calls == left
     if (step, parts) == ("decisions", 7):
         assert compared == 0
-    done, unit = (parts, f"{BANDS} bands") if step == "groups" else (min(24 * parts, 160), "160 ")
-    if step != "repeated":
-        assert any(f"It: {step} of {done} of {unit}" in line for line in desk.said)
+    ranges = {"groups": f"{BANDS} bands", "counts": "4 ranges of hashes"}
+    done = parts if step in ranges else min(24 * parts, 160)
+    assert any(f"It: {step} of {done} of {ranges.get(step, 160)} " in line for line in desk.said)
 
 
 DAMAGED = [
@@ -237,8 +238,9 @@ DAMAGED = [
     ("near", "decisions", 4, "shingles", None),
     ("near", "decisions", 4, "decisions", None),
     ("near", "decisions", 4, "ends", None),
-    ("lines", "lines", 4, "lines", None),
-    ("lines", "decisions", 4, "repeated", {"_line_hashes": 28, "frequent_keys": 1}),
+    ("lines", "lines", 4, "lines-02", None),
+    ("lines", "counts", 2, "lines-03", None),
+    ("lines", "decisions", 4, "repeated", None),
     ("lines", "decisions", 4, "decisions", None),
     ("contamination", "decisions", 4, "decisions", None),
 ]
