@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ def verdicts_of(
     scratch: Path,
     workers: int,
     notes: PassNotes | None = None,
-) -> Iterator[Verdict]:
-    """Streams the verdicts of a pass.
+) -> Generator[Verdict]:
+    """Streams the verdicts of a pass; closed early, it closes the files of the pass.
 
     Args:
         part: The pass.
@@ -37,8 +37,9 @@ def verdicts_of(
     """
     ordered_map = spread_over(workers, part)
     if notes is not None and isinstance(part, NotedPass):
-        return part.decide_noted(documents, scratch, notes, ordered_map)
-    return part.decide(documents, scratch, ordered_map)
+        yield from part.decide_noted(documents, scratch, notes, ordered_map)
+    else:
+        yield from part.decide(documents, scratch, ordered_map)
 
 
 def spread_over(workers: int, part: Pass) -> OrderedMap:

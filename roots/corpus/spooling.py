@@ -10,7 +10,8 @@ it decided without the work; they are good as long as the spool that it reads is
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,20 +71,28 @@ def spooled(
 
 
 def _fill(run: Run, journal: Journal, number: int, segment: Segment, writer: SpoolWriter) -> None:
-    stream = _stream(run, journal, number, segment)
-    if not segment.stages:
+    """Fills a spool; after an error all files are closed, though its traceback is kept."""
+    with closing(_stream(run, journal, number, segment)) as stream:
+        if segment.stages:
+            _fill_by_stages(run, journal, segment, stream, writer)
+            return
         for document in stream:
             writer.add(document)
-        return
+
+
+def _fill_by_stages(
+    run: Run, journal: Journal, segment: Segment, stream: Iterator[Document], writer: SpoolWriter
+) -> None:
     before = journal.found(STAGES) or {"batches": 0, "books": [], "examples": []}
     run.books.add(Books.from_plain(before["books"]))
     run.take(_examples(before["examples"]))
     done = before["batches"]
-    for n_batches, documents in enumerate(run.batches(segment, stream, done), done + 1):
-        for document in documents:
-            writer.add(document)
-        if n_batches % _BATCHES_PER_NOTE == 0:
-            _note(run, journal, segment, writer, n_batches)
+    with closing(run.batches(segment, stream, done)) as batches:
+        for n_batches, documents in enumerate(batches, done + 1):
+            for document in documents:
+                writer.add(document)
+            if n_batches % _BATCHES_PER_NOTE == 0:
+                _note(run, journal, segment, writer, n_batches)
 
 
 def _note(
@@ -100,7 +109,7 @@ def _note(
     )
 
 
-def _stream(run: Run, journal: Journal, number: int, segment: Segment) -> Iterator[Document]:
+def _stream(run: Run, journal: Journal, number: int, segment: Segment) -> Generator[Document]:
     if number == 0:
         return run.read()
     scratch, notes = _scratch(journal, number), _notes(journal, number)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import killed_builds
+import psutil
 import pytest
 from corpus_parts import Copies
 from killed_builds import (
@@ -24,6 +25,7 @@ from killed_builds import (
 from roots.corpus import ExactDuplicates, NearDuplicates, Normalise, RepeatedLines
 from roots.corpus.duplicates import near
 from roots.corpus.noted_parts import Parts
+from roots.corpus.spool import SpoolWriter
 
 PARTS = {
     "roots.corpus.duplicates.blocks._MAX_DOCUMENTS": 8,
@@ -203,6 +205,31 @@ def test_what_a_killed_pass_left_is_removed_but_for_its_notes(tmp_path, monkeypa
     made(tmp_path).prepare(progress=False)
     assert seen == [False] * 3
     assert not (tmp_path / "out.building").exists()
+
+
+@pytest.mark.parametrize("stages", [[], [Normalise()]], ids=["last", "stages behind"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_that_is_kept_keeps_no_file_open(tmp_path, monkeypatch, stages, workers) -> None:
+    put(tmp_path)
+    monkeypatch.setitem(STAGES, "passes", [NearDuplicates(), *stages])
+    made(tmp_path, "quiet").prepare(progress=False)
+    add, taken = SpoolWriter.add, []
+
+    def add_or_die(self, document) -> None:
+        taken.append(document)
+        if len(taken) == 270:  # 240 go into the pass
+            raise Killed
+        add(self, document)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SpoolWriter, "add", add_or_die)
+        with pytest.raises(Killed) as kept:
+            made(tmp_path, workers=workers).prepare(progress=False)
+    opened = [file.path for file in psutil.Process().open_files()]
+    assert not [path for path in opened if path.startswith(str(tmp_path))]
+    made(tmp_path).prepare(progress=False)
+    assert contents(tmp_path / "out") == contents(tmp_path / "quiet")
+    assert kept.traceback
 
 
 def test_a_pass_without_notes_finds_an_empty_folder_again(tmp_path, monkeypatch) -> None:
