@@ -11,6 +11,8 @@ segments.py        a pipeline cut before each pass
 spooling.py        a pipeline run into a spool, from where a killed run ended
 pipeline.py        Pipeline: a list of them, run over any source; Run
 passing.py         a pass at work: spread over the workers, its findings taken out
+noted_pass.py      NotedPass: a pass that notes how far it is, so that a killed one goes on
+noted_parts.py     what of one step of a pass is finished, with sums
 staging.py         stages over a batch of documents: the job of a worker that decides
 books.py           Books: what came in, went on and was dropped, by part, reason and source
 books_table.py     the same as a table
@@ -28,6 +30,7 @@ existing.py        Existing: a tokenizer that is already there
 splitting.py       which split a document belongs to: a pure function of its text
 building.py        Build: intake, tokenizer, shards, manifest
 journal.py         what of a build is finished, with sums, so that a killed one goes on
+notes.py           a file of plain values with their sum, there whole or not at all
 identity.py        what decides which bytes a build gives: settings, files, code
 noted_writer.py    the shards of a build, which go on where a killed one was
 survey.py          the first pass: counts, splits, fingerprint; trouble shows before it costs

@@ -8,7 +8,6 @@ may leave a note of bytes that never reached the disk, which their sum shows.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from roots.corpus.notes import read_notes, write_notes
 from roots.corpus.progress import megabytes
 from roots.corpus.recipe import differences
 from roots.errors import DataError
@@ -53,7 +53,7 @@ class Journal:
         self.folder = folder
         self.work = work
         self.identity = identity
-        self._say = say
+        self.say = say
         self._steps: dict[str, dict[str, Any]] = self._fitting()
         if self._steps:
             sizes = (record["size_bytes"] for record in self._records())
@@ -86,10 +86,7 @@ class Journal:
             return
         self._steps.pop(instead_of, None)
         self._steps[step] = _as_json({"files": [asdict(file) for file in files], **content})
-        notes = json.dumps({"identity": self.identity, "steps": self._steps})
-        temporary = self.work / f"{NOTES}.tmp"
-        temporary.write_text(f"{_sum_of(notes)}\n{notes}", encoding="utf-8", newline="")
-        temporary.replace(self.work / NOTES)
+        write_notes(self.work / NOTES, {"identity": self.identity, "steps": self._steps})
 
     def record(self, file: HashedFile | Path) -> FileRecord:
         """Tells what a file holds, so far or in the end."""
@@ -113,13 +110,13 @@ class Journal:
         if not (self.work / NOTES).exists():
             return {}
         try:
-            notes = _read(self.work / NOTES)
+            notes = read_notes(self.work / NOTES)
         except (OSError, ValueError) as error:
-            self._say(f"beginning anew, because what was left has no notes to go by: {error}")
+            self.say(f"beginning anew, because what was left has no notes to go by: {error}")
             return {}
         if self.identity is None or notes["identity"] != _as_json(self.identity):
             changed = differences(notes["identity"], _as_json(self.identity or {}))
-            self._say(f"beginning anew, because what was left is of another build: {_few(changed)}")
+            self.say(f"beginning anew, because what was left is of another build: {_few(changed)}")
             return {}
         return self._whole_steps(notes["steps"])
 
@@ -130,7 +127,7 @@ class Journal:
                 for record in steps[step]["files"]:
                     self._verify(FileRecord(**record))
             except DataError as error:
-                self._say(f"not going on with {step}, nor with what came after: {error}")
+                self.say(f"not going on with {step}, nor with what came after: {error}")
                 return fitting
             fitting[step] = steps[step]
         return fitting
@@ -152,24 +149,6 @@ class Journal:
         if not self._steps:
             for path in self.work.iterdir():
                 shutil.rmtree(path)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Reads notes.
-
-    Raises:
-        ValueError: They are damaged.
-    """
-    with path.open(encoding="utf-8", newline="") as file:
-        said, notes = file.readline().strip(), file.read()
-    if said != _sum_of(notes):
-        raise ValueError(f"{path} is damaged: its sha256 is {_sum_of(notes)}, expected {said!r}")
-    content: dict[str, Any] = json.loads(notes)
-    return content
-
-
-def _sum_of(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _as_json(value: Any) -> Any:

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from roots.corpus.noted_pass import NotedPass, PassNotes
 from roots.corpus.pool import map_in_order
 from roots.corpus.stage import OrderedMap, Pass
-from roots.records import class_path
+from roots.records import Document, Verdict, class_path
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+def verdicts_of(
+    part: Pass,
+    documents: Callable[[], Iterator[Document]],
+    scratch: Path,
+    workers: int,
+    notes: PassNotes | None = None,
+) -> Generator[Verdict]:
+    """Streams the verdicts of a pass; closed early, it closes the files of the pass.
+
+    Args:
+        part: The pass.
+        documents: Gives a new stream of the same documents each time that it is called.
+        scratch: An empty folder.
+        workers: Processes; with 1 the work is done in this one.
+        notes: What a killed pass left, for one that can go on.
+    """
+    ordered_map = spread_over(workers, part)
+    if notes is not None and isinstance(part, NotedPass):
+        yield from part.decide_noted(documents, scratch, notes, ordered_map)
+    else:
+        yield from part.decide(documents, scratch, ordered_map)
 
 
 def spread_over(workers: int, part: Pass) -> OrderedMap:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from roots.corpus.books import EMPTY, READ, Books
-from roots.corpus.passing import spread_over, take_findings
+from roots.corpus.noted_pass import PassNotes
+from roots.corpus.passing import take_findings, verdicts_of
 from roots.corpus.pool import choose_workers, map_in_order
 from roots.corpus.segments import Segment, segments
 from roots.corpus.spool import Spool
 from roots.corpus.stage import Part, Pass, Stage
 from roots.corpus.staging import Example, Examples, RunStages, settled
 from roots.errors import ConfigError, DataError
-from roots.records import KEEP, Document, Drop, Edit, Reject, class_path
+from roots.records import KEEP, Document, Drop, Edit, Reject, Verdict, class_path
 from roots.sources import Source
 
 BATCH_CHARACTERS = 2**18
@@ -188,7 +189,7 @@ class Run:
 
     def batches(
         self, segment: Segment, stream: Iterator[Document], done: int = 0
-    ) -> Iterator[list[Document]]:
+    ) -> Generator[list[Document]]:
         """Runs the stages of a segment; yields of each batch what goes on.
 
         Args:
@@ -205,7 +206,7 @@ class Run:
                 self.take(staged.examples)
                 yield list(_going_on(batch, staged.outcomes))
 
-    def read(self) -> Iterator[Document]:
+    def read(self) -> Generator[Document]:
         """Streams the documents of the source, without the blank ones."""
         for document in islice(self._documents(), self.limit):
             if document.text and not document.text.isspace():
@@ -235,25 +236,34 @@ class Run:
             scratch.mkdir()
             yield from self.decided(segment, spool, scratch)
 
-    def decided(self, segment: Segment, spool: Spool, scratch: Path) -> Iterator[Document]:
+    def decided(
+        self, segment: Segment, spool: Spool, scratch: Path, notes: PassNotes | None = None
+    ) -> Generator[Document]:
         """Streams what the pass of a segment keeps, and takes its findings at the end."""
         part, index = segment.part, segment.first
         assert part is not None
-        verdicts = part.decide(spool.documents, scratch, spread_over(self.workers, part))
-        for document, given in zip_longest(spool.documents(), verdicts):
-            if document is None or given is None:
-                raise DataError(
-                    f"{class_path(type(part))} gave {'more' if document is None else 'fewer'}"
-                    " verdicts than there are documents. Have it yield one for each, in order."
-                )
-            verdict = settled(document, given)
-            self.books.enter(index, document, verdict)
-            if isinstance(verdict, Drop):
-                self._examples.offer(index, document, verdict)
-            else:
-                yield verdict.document if isinstance(verdict, Edit) else document
+        given = verdicts_of(part, spool.documents, scratch, self.workers, notes)
+        with closing(given) as verdicts:
+            for document, verdict in _paired(part, spool.documents(), verdicts):
+                self.books.enter(index, document, verdict)
+                if isinstance(verdict, Drop):
+                    self._examples.offer(index, document, verdict)
+                else:
+                    yield verdict.document if isinstance(verdict, Edit) else document
         if self.findings is not None:
             self.found += take_findings(part, scratch, self.findings, self.pipeline.redact)
+
+
+def _paired(
+    part: Pass, documents: Iterator[Document], verdicts: Iterator[Verdict]
+) -> Iterator[tuple[Document, Verdict]]:
+    for document, given in zip_longest(documents, verdicts):
+        if document is None or given is None:
+            raise DataError(
+                f"{class_path(type(part))} gave {'more' if document is None else 'fewer'}"
+                " verdicts than there are documents. Have it yield one for each, in order."
+            )
+        yield document, settled(document, given)
 
 
 def _batches(stream: Iterator[Document]) -> Iterator[list[Document]]:

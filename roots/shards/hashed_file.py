@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,6 +39,10 @@ class HashedFile:
         self._file.write(raw)
         self.n_bytes += len(raw)
 
+    def flush(self) -> None:
+        """Hands all to the operating system, so that others can read it."""
+        self._file.flush()
+
     def record(self, name: str) -> FileRecord:
         """Hands all to the operating system, and tells what the file holds so far."""
         self._file.flush()
@@ -68,3 +73,26 @@ def hash_of_beginning(path: Path, record: FileRecord) -> hashlib._Hash:
             f" expected {record.sha256}. Delete it."
         )
     return sha256
+
+
+def n_whole(path: Path, records: Sequence[FileRecord]) -> int:
+    """Counts how many records a file fulfils, up to the first that it does not, reading it once.
+
+    Args:
+        path: The file; one that is missing fulfils none.
+        records: What its beginning held from time to time, ascending in size.
+    """
+    if not path.is_file():
+        return 0
+    sha256, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        for number, record in enumerate(records):
+            while done < record.size_bytes:
+                raw = file.read(min(record.size_bytes - done, _READ))
+                if not raw:
+                    return number
+                sha256.update(raw)
+                done += len(raw)
+            if done != record.size_bytes or sha256.hexdigest() != record.sha256:
+                return number
+    return len(records)

@@ -1,11 +1,14 @@
-"""Documents in blocks, mapped in order; two readings of a corpus that must be equal."""
+"""Documents in blocks: mapped in order, noted in parts; two readings that must be equal."""
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
+from roots.corpus.noted_parts import Parts
 from roots.corpus.stage import OrderedMap
 from roots.errors import DataError
 from roots.records import Document
@@ -13,8 +16,33 @@ from roots.records import Document
 T = TypeVar("T")
 R = TypeVar("R")
 
+BLOCKS_PER_PART = 64
+"""So much work of a step is lost when it is killed."""
 _MAX_DOCUMENTS = 1024
 _MAX_CHARACTERS = 2**22
+
+
+class Block(NamedTuple):
+    """Documents that follow each other.
+
+    Args:
+        number: Of the block, from 0.
+        first: The number of its first document.
+        documents: One or more.
+    """
+
+    number: int
+    first: int
+    documents: list[Document]
+
+    @property
+    def end(self) -> int:
+        """The number of the document behind its last one."""
+        return self.first + len(self.documents)
+
+    def texts(self) -> list[str]:
+        """Lists the texts."""
+        return [document.text for document in self.documents]
 
 
 class Reading:
@@ -28,13 +56,13 @@ class Reading:
         self._documents = documents
         self._first: tuple[int, int | None] | None = None
 
-    def blocks(self) -> Iterator[list[Document]]:
-        """Yields the documents in lists of bounded size.
+    def blocks(self) -> Iterator[Block]:
+        """Yields the documents in blocks of bounded size, always the same.
 
         Raises:
             DataError: The documents are not those of the reading before.
         """
-        n_documents = checksum = n_characters = 0
+        number = first = n_documents = checksum = n_characters = 0
         block: list[Document] = []
         for document in self._documents():
             n_documents += 1
@@ -43,11 +71,12 @@ class Reading:
             block.append(document)
             if len(block) >= _MAX_DOCUMENTS or n_characters >= _MAX_CHARACTERS:
                 self._check(n_documents)
-                yield block
+                yield Block(number, first, block)
+                number, first = number + 1, n_documents
                 block, n_characters = [], 0
         self._check(n_documents)
         if block:
-            yield block
+            yield Block(number, first, block)
         self._check(n_documents, checksum)
 
     def _check(self, n_documents: int, checksum: int | None = None) -> None:
@@ -91,6 +120,77 @@ def mapped(
         yield waiting.popleft(), result
 
 
-def all_texts(documents: Iterable[Document]) -> list[str]:
-    """Lists the texts of documents."""
-    return [document.text for document in documents]
+def write_parts(
+    parts: Parts,
+    blocks: Iterable[Block],
+    function: Callable[[list[str]], R],
+    write: Callable[[Block, R], None],
+    ordered_map: OrderedMap = map,
+) -> None:
+    """Writes what `function` makes of the texts of each block, but for the parts that are there.
+
+    Args:
+        parts: Of the step; their number of documents is noted.
+        blocks: All of them.
+        function: Takes the texts of a block; it is what runs in other processes.
+        write: Adds to the files of the step.
+        ordered_map: Applies the function.
+    """
+    left = islice(blocks, parts.n * BLOCKS_PER_PART, None)
+    end = _Ends(parts)
+    for block, result in mapped(left, Block.texts, function, ordered_map):
+        write(block, result)
+        end.of(block)
+    end.of_all()
+
+
+def noted(
+    parts: Parts,
+    blocks: Iterable[Block],
+    make: Callable[[Iterator[Block]], Iterator[tuple[Block, Any]]],
+    again: Callable[[Block, Any], object] | None = None,
+) -> Iterator[tuple[Block, Any]]:
+    """Yields each block with what is decided about it, which is not made again when it is noted.
+
+    Args:
+        parts: Of the step; their first file gets a line of JSON per block.
+        blocks: All of them.
+        make: Yields each block that it is given with plain values.
+        again: Told of each block whose values are there.
+    """
+    left = iter(blocks)
+    with parts.files[0].path.open(encoding="utf-8") as lines:
+        for block in islice(left, parts.n * BLOCKS_PER_PART):
+            result = json.loads(lines.readline())
+            if again is not None:
+                again(block, result)
+            yield block, result
+    end = _Ends(parts)
+    for block, result in make(left):
+        parts.files[0].write(json.dumps(result).encode() + b"\n")
+        end.of(block)
+        yield block, result
+    end.of_all()
+
+
+class _Ends:
+    """Notes a part when its last block is written, before anybody makes anything of the next."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._n_documents = 0
+
+    def of(self, block: Block) -> None:
+        """Tells of a block that is written."""
+        self._n_documents = block.end
+        if (block.number + 1) % BLOCKS_PER_PART == 0:
+            self._note()
+
+    def of_all(self) -> None:
+        """Tells that there are no more."""
+        if self._n_documents:
+            self._note()
+
+    def _note(self) -> None:
+        self._parts.note(documents=self._n_documents)
+        self._n_documents = 0

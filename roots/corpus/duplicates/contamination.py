@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, TextIO
 
-from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
+from roots.corpus.duplicates.blocks import Block, Reading, mapped, noted
 from roots.corpus.duplicates.evaluation_sets import EvaluationSets, Hit, indexed, loaded
+from roots.corpus.noted_pass import NotedPass, PassNotes
 from roots.corpus.splitters import splitter_named
-from roots.corpus.stage import OrderedMap, Pass
+from roots.corpus.stage import OrderedMap
 from roots.errors import ConfigError, DataError
 from roots.records import KEEP, Document, Drop, Verdict
+from roots.shards.writer import sha256_of
 from roots.sources import Source
 
 Share = Literal["item", "document", "either", "both"]
@@ -23,7 +25,7 @@ Share = Literal["item", "document", "either", "both"]
 _SHARES = ("item", "document", "either", "both")
 
 
-class Contamination(Pass):
+class Contamination(NotedPass):
     """Drops the documents that hold items of evaluation sets, or are parts of them.
 
     What counts is how much is covered: the share of the distinct n-grams of an item that stand in
@@ -84,34 +86,30 @@ class Contamination(Pass):
         """Lists the files of the evaluation sets."""
         return [path for source in self.evaluations.values() for path in source.files()]
 
-    def decide(
+    def decide_noted(
         self,
         documents: Callable[[], Iterator[Document]],
         scratch: Path,
-        ordered_map: OrderedMap = map,
+        notes: PassNotes,
+        ordered_map: OrderedMap,
     ) -> Iterator[Verdict]:
         """Streams one verdict per document, reading them once; the reason is `contaminated`."""
         items = self._items()
+        path = _saved(items, notes.folder)
         books = _Books(items)
+        hits_of = partial(_hits, path, self.words, self.coverage, self.covered)
         lines, summary = (scratch / name for name in self.findings)
         with (
-            TemporaryDirectory(dir=scratch, prefix=".contamination-") as name,
+            notes.parts("decisions", ["decisions"], given=path.name) as parts,
             lines.open("w", encoding="utf-8", errors="surrogatepass") as found,
         ):
-            path = Path(name) / "items.npz"
-            items.save(path)
-            for document, hits in self._found(Reading(documents), path, ordered_map):
-                yield _decided(document, hits, books, found)
+            notes.tell(parts)
+            make = partial(mapped, texts_of=Block.texts, function=hits_of, ordered_map=ordered_map)
+            for block, lists in noted(parts, Reading(documents).blocks(), make):
+                for document, hits in zip(block.documents, lists, strict=True):
+                    yield _decided(document, [Hit(*hit) for hit in hits], books, found)
         report = json.dumps(books.report(), indent=2, ensure_ascii=False)
         summary.write_text(report + "\n", encoding="utf-8")
-
-    def _found(
-        self, reading: Reading, path: Path, ordered_map: OrderedMap
-    ) -> Iterator[tuple[Document, list[Hit]]]:
-        """Reads the documents, each with the items that contaminate it."""
-        hits_of = partial(_hits, path, self.words, self.coverage, self.covered)
-        for block, lists in mapped(reading.blocks(), all_texts, hits_of, ordered_map):
-            yield from zip(block, lists, strict=True)
 
     def _items(self) -> EvaluationSets:
         items = indexed(
@@ -187,12 +185,20 @@ def _decided(document: Document, hits: list[Hit], books: _Books, found: TextIO) 
     )
 
 
+def _saved(items: EvaluationSets, folder: Path) -> Path:
+    """Writes the items to a file that is named for what it holds: a process reads a name once."""
+    path = folder / "items.npz"
+    items.save(path)
+    return path.replace(path.with_stem(f"items-{sha256_of(path)[:32]}"))
+
+
 def _hits(
     path: Path, words: str, coverage: float, covered: Share, texts: list[str]
-) -> list[list[Hit]]:
+) -> list[list[tuple[int, float, float]]]:
+    """Lists which items contaminate each text, as plain values."""
     items, split = loaded(path), splitter_named(words)
     return [
-        [hit for hit in items.hits(split(text)) if _share(hit, covered) >= coverage]
+        [astuple(hit) for hit in items.hits(split(text)) if _share(hit, covered) >= coverage]
         for text in texts
     ]
 

@@ -46,20 +46,23 @@ def equal_keys(path: Path, width: int = 1) -> Iterator[Equal]:
         yield _repeated(*_part(rows, part, n_parts))
 
 
-def frequent_keys(path: Path, above: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def frequent_keys(
+    path: Path, above: int, *, same_bits: int = 0
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Finds the keys that occur more than `above` times, ascending, and how often each does.
 
     Unlike `equal_keys` it does not grow with a key that fills the file.
 
     Args:
-        path: 64-bit numbers, evenly spread.
+        path: 64-bit numbers, evenly spread behind their first bits.
         above: A number of times.
+        same_bits: How many first bits all of them have in common, below 32.
     """
     rows = _rows(path, 1)
     keys, counts = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     n_parts = -(-len(rows) // KEYS_AT_ONCE)
     for part in range(n_parts):
-        found, times = _counted(rows, part, n_parts)
+        found, times = _counted(rows, part, n_parts, same_bits)
         keys.append(found[times > above])
         counts.append(times[times > above])
     return np.concatenate(keys), np.concatenate(counts)
@@ -74,10 +77,11 @@ def _rows(path: Path, width: int) -> NDArray[np.uint64]:
 
 
 def _counted(
-    rows: NDArray[np.uint64], part: int, n_parts: int
+    rows: NDArray[np.uint64], part: int, n_parts: int, same_bits: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Counts the keys of a part of the range, first in what is read at once, then over all."""
-    read = [np.unique(keys[:, 0], return_counts=True) for keys, _ in _inside(rows, part, n_parts)]
+    inside = _inside(rows, part, n_parts, same_bits)
+    read = [np.unique(keys[:, 0], return_counts=True) for keys, _ in inside]
     keys, places = np.unique(np.concatenate([found for found, _ in read]), return_inverse=True)
     counts = np.zeros(len(keys), np.int64)
     np.add.at(counts, places, np.concatenate([times for _, times in read]))
@@ -93,13 +97,13 @@ def _part(
 
 
 def _inside(
-    rows: NDArray[np.uint64], part: int, n_parts: int
+    rows: NDArray[np.uint64], part: int, n_parts: int, same_bits: int = 0
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64]]]:
     """Reads the file, and yields what is in a part of the range, with the rows."""
     for start in range(0, len(rows), _ROWS_READ):
         read = np.asarray(rows[start : start + _ROWS_READ])
-        inside = ((read[:, 0] >> np.uint64(32)) * np.uint64(n_parts)) >> np.uint64(32) == part
-        found = np.flatnonzero(inside)
+        high = (read[:, 0] << np.uint64(same_bits)) >> np.uint64(32)
+        found = np.flatnonzero((high * np.uint64(n_parts)) >> np.uint64(32) == part)
         yield read[found], found + start
 
 

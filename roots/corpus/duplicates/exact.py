@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
+from roots.corpus.duplicates.blocks import Reading, write_parts
 from roots.corpus.duplicates.clusters import Clusters
 from roots.corpus.duplicates.equal_keys import equal_keys
+from roots.corpus.duplicates.groups import made
 from roots.corpus.duplicates.normal_form import digest, normal_form
-from roots.corpus.stage import OrderedMap, Pass
+from roots.corpus.noted_pass import NotedPass, PassNotes
+from roots.corpus.stage import OrderedMap
 from roots.records import KEEP, Document, Drop, Verdict
 
 _ALONE = -1
+_KEYS = "keys"
 
 
-class ExactDuplicates(Pass):
+class ExactDuplicates(NotedPass):
     """Keeps the first document of each text, by source order, and drops the others.
 
     Two texts are the same when their normal forms have the same 128-bit BLAKE2b hash. The clusters
@@ -46,30 +47,31 @@ class ExactDuplicates(Pass):
         self.fold_case = fold_case
         self.collapse_space = collapse_space
 
-    def decide(
+    def decide_noted(
         self,
         documents: Callable[[], Iterator[Document]],
         scratch: Path,
-        ordered_map: OrderedMap = map,
+        notes: PassNotes,
+        ordered_map: OrderedMap,
     ) -> Iterator[Verdict]:
         """Streams one verdict per document; the reason of a drop is `exact_duplicate`."""
         reading = Reading(documents)
-        with (
-            TemporaryDirectory(dir=scratch, prefix=".exact-") as name,
-            closing(Clusters(Path(name) / "ids")) as clusters,
-        ):
-            keys = Path(name) / "keys"
-            self._write_keys(reading, keys, ordered_map)
-            firsts = _firsts(keys, Path(name) / "firsts")
-            for number, document in enumerate(chain.from_iterable(reading.blocks())):
-                yield _decided(document, number, int(firsts[number]), clusters)
+        self._write_keys(reading, notes, ordered_map)
+        firsts = _firsts(notes.folder / _KEYS, notes.folder / "firsts")
+        with closing(Clusters(notes.folder / "ids")) as clusters:
+            for block in reading.blocks():
+                for number, document in enumerate(block.documents, block.first):
+                    yield _decided(document, number, int(firsts[number]), clusters)
             clusters.write(scratch / self.findings[0], similarities=False)
 
-    def _write_keys(self, reading: Reading, path: Path, ordered_map: OrderedMap) -> None:
+    def _write_keys(self, reading: Reading, notes: PassNotes, ordered_map: OrderedMap) -> None:
         keys_of = partial(_keys, self.nfc, self.fold_case, self.collapse_space)
-        with path.open("wb") as file:
-            for _, keys in mapped(reading.blocks(), all_texts, keys_of, ordered_map):
-                file.write(keys)
+        with notes.parts("keys", [_KEYS]) as parts:
+            notes.tell(parts)
+            if not notes.is_complete(parts):
+                write = parts.files[0].write
+                blocks = reading.blocks()
+                write_parts(parts, blocks, keys_of, lambda _, keys: write(keys), ordered_map)
 
 
 def _keys(nfc: bool, fold_case: bool, collapse_space: bool, texts: list[str]) -> bytes:
@@ -82,10 +84,7 @@ def _keys(nfc: bool, fold_case: bool, collapse_space: bool, texts: list[str]) ->
 
 def _firsts(keys: Path, path: Path) -> NDArray[np.int64]:
     """Writes for each document the first one with its key, or that it is alone."""
-    n_documents = keys.stat().st_size // 16
-    if n_documents == 0:
-        return np.empty(0, np.int64)
-    firsts = np.memmap(path, np.int64, "w+", shape=n_documents)
+    firsts = made(path, keys.stat().st_size // 16)
     firsts[:] = _ALONE
     for equal in equal_keys(keys, width=2):
         starts = np.cumsum(equal.sizes) - equal.sizes

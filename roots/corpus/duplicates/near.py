@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roots.corpus.duplicates.blocks import Reading, all_texts, mapped
+from roots.corpus.duplicates.blocks import Block, Reading, mapped, noted, write_parts
 from roots.corpus.duplicates.clusters import Clusters
-from roots.corpus.duplicates.kept import ALONE, KeptDocuments
+from roots.corpus.duplicates.groups import ALONE, ENDS, Groups, number_groups
+from roots.corpus.duplicates.kept import KeptDocuments
 from roots.corpus.duplicates.minhash import MAX_PLACES, Banding, band_keys, minhash
 from roots.corpus.duplicates.shingles import Hashes, shingles, spread
+from roots.corpus.noted_pass import NotedPass, PassNotes
 from roots.corpus.splitters import splitter_named
-from roots.corpus.stage import OrderedMap, Pass
+from roots.corpus.stage import OrderedMap
 from roots.errors import ConfigError
 from roots.records import KEEP, Document, Drop, Verdict
 
+_KEPT = -1
+_Decisions = Sequence[tuple[int, float | int]]
 
-class NearDuplicates(Pass):
+
+class NearDuplicates(NotedPass):
     """Drops a document whose words are nearly those of an earlier document that is kept.
 
     Two documents are alike when the Jaccard similarity of their shingles (distinct runs of words)
@@ -42,11 +46,15 @@ class NearDuplicates(Pass):
     cost a comparison each; many texts that are a little less alike than that, one per pair.
 
     Memory on disk: 8 bytes per document and band, for one band twice; 16 bytes per document; at
-    most 12 bytes per band that a document shares; 8 bytes per shingle of the kept documents that
-    share one. For 10^8 documents of 700 words in 20 bands, every fifth of which shares half of its
-    bands: 17 + 2 + 2 + 112 GB, and 4 hours of one core. In working memory: 1 GB to sort, 12 bytes
-    per group of equal keys (10^8 of them: 1.2 GB), 40 bytes per document that shares a band
-    (0.8 GB); the files are mapped, which fills memory only as far as nobody else needs it.
+    most 12 bytes per band that a document shares, and 20 per document that shares one; 8 bytes per
+    shingle of those that are kept. For 10^8 documents of 700 words in 20 bands, every fifth of
+    which shares half of its bands: 17 + 2 + 2 + 112 GB, and 4 hours of one core. In working memory:
+    1 GB to sort, 12 bytes per group of equal keys (10^8 of them: 1.2 GB), 40 bytes per document
+    that shares a band (0.8 GB); the files are mapped, which fills memory only as far as nobody else
+    needs it.
+
+    A killed build loses the work on at most 65,536 documents, or on one band while these are
+    sorted; what it goes on with is read again and compared with its sums.
 
     Args:
         threshold: The least Jaccard similarity of a near duplicate, above 0 to 1.
@@ -85,81 +93,132 @@ class NearDuplicates(Pass):
         self.seed = seed
         self.banding = Banding.reaching(threshold=threshold, recall=recall, bands=bands)
 
-    def decide(
+    def decide_noted(
         self,
         documents: Callable[[], Iterator[Document]],
         scratch: Path,
-        ordered_map: OrderedMap = map,
+        notes: PassNotes,
+        ordered_map: OrderedMap,
     ) -> Iterator[Verdict]:
         """Streams one verdict per document; the reason of a drop is `near_duplicate`."""
         reading = Reading(documents)
+        groups = self._groups(reading, notes, ordered_map)
         with ExitStack() as stack:
-            name = stack.enter_context(TemporaryDirectory(dir=scratch, prefix=".near-"))
-            keys = self._write_keys(reading, Path(name), ordered_map)
-            kept = KeptDocuments(keys=keys, folder=Path(name), threshold=self.threshold)
+            parts = stack.enter_context(notes.parts("decisions", ["decisions", "shingles"]))
+            notes.tell(parts)
+            kept = KeptDocuments(
+                groups=groups,
+                shingles=parts.files[1],
+                folder=notes.folder,
+                threshold=self.threshold,
+            )
             stack.enter_context(closing(kept))
-            clusters = stack.enter_context(closing(Clusters(Path(name) / "ids")))
+            clusters = stack.enter_context(closing(Clusters(notes.folder / "ids")))
             shingles_of = partial(_shingles, self.words, self.words_per_shingle, self.seed)
-            blocks = _with_groups(reading, kept)
-            for block, sets in mapped(blocks, _Block.texts, shingles_of, ordered_map):
-                yield from _decided(block, sets, kept, clusters)
+            deciding = _Deciding(groups, kept, shingles_of, ordered_map)
+            for block, decisions in noted(parts, reading.blocks(), deciding.make, deciding.again):
+                yield from _verdicts(block, groups, decisions, clusters)
             clusters.write(scratch / self.findings[0], similarities=True)
 
-    def _write_keys(self, reading: Reading, folder: Path, ordered_map: OrderedMap) -> list[Path]:
-        """Writes the keys of all documents, a file per band."""
-        paths = [folder / f"keys-{band:02d}" for band in range(self.bands)]
+    def _groups(self, reading: Reading, notes: PassNotes, ordered_map: OrderedMap) -> Groups:
+        """Finds which documents share bands, as far as that is not there."""
+        paths = [notes.folder / f"keys-{band:02d}" for band in range(self.bands)]
+        with notes.parts("groups", [ENDS]) as parts:
+            if parts.n:
+                notes.tell_of("groups", parts.n, self.bands, "bands")
+            if parts.n < self.bands:
+                self._write_keys(reading, notes, parts.n, paths, ordered_map)
+            return number_groups(paths, parts)
+
+    def _write_keys(
+        self,
+        reading: Reading,
+        notes: PassNotes,
+        first: int,
+        paths: list[Path],
+        ordered_map: OrderedMap,
+    ) -> None:
+        """Writes the keys of all documents, a file per band from the `first` on."""
         keys_of = partial(_keys, self.words, self.words_per_shingle, self.seed, self.banding)
-        first = 0
-        with ExitStack() as stack:
-            files = [stack.enter_context(path.open("wb")) for path in paths]
-            for block, keys in mapped(reading.blocks(), all_texts, keys_of, ordered_map):
-                whole = _alone_when_empty(keys, first)
-                for file, band in zip(files, whole.T, strict=True):
+        with notes.parts("signatures", [path.name for path in paths[first:]]) as parts:
+            notes.tell(parts)
+            if notes.is_complete(parts):
+                return
+
+            def write(block: Block, found: tuple[Hashes, NDArray[np.bool_]]) -> None:
+                bands = _alone_when_empty(found, block.first).T[first:]
+                for file, band in zip(parts.files, bands, strict=True):
                     file.write(band.tobytes())
-                first += len(block)
-        return paths
+
+            write_parts(parts, reading.blocks(), keys_of, write, ordered_map)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Documents with the groups that they are in."""
+@dataclass(frozen=True)
+class _Deciding:
+    """Decides about the documents that share a band with another, block by block.
 
-    first: int
-    documents: list[Document]
-    groups: NDArray[np.int64]
+    What is decided about one is the number of a kept document and their similarity, or `_KEPT` and
+    the number of its shingles.
+    """
 
-    def texts(self) -> list[str]:
-        """Lists the texts of those that share a band with another."""
-        shares = (self.groups != ALONE).any(axis=1).tolist()
-        pairs = zip(self.documents, shares, strict=True)
-        return [document.text for document, candidate in pairs if candidate]
+    groups: Groups
+    kept: KeptDocuments
+    shingles_of: Callable[[list[str]], list[Hashes]]
+    ordered_map: OrderedMap
+
+    def make(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, _Decisions]]:
+        """Decides about blocks."""
+        with_groups = ((block, self.groups.of(block.first, block.end)) for block in blocks)
+        for (block, groups), sets in mapped(
+            with_groups, _sharing_texts, self.shingles_of, self.ordered_map
+        ):
+            pairs = zip(_sharing(groups), sets, strict=True)
+            yield block, [self._decide(block.first + i, groups[i], members) for i, members in pairs]
+
+    def _decide(
+        self, number: int, groups: NDArray[np.int64], members: Hashes
+    ) -> tuple[int, float | int]:
+        match = self.kept.match(groups, members)
+        if match is not None:
+            return match
+        self.kept.keep(number, groups, members)
+        return _KEPT, len(members)
+
+    def again(self, block: Block, decisions: _Decisions) -> None:
+        """Enters what was kept of a block before."""
+        groups = self.groups.of(block.first, block.end)
+        for i, (match, n_shingles) in zip(_sharing(groups), decisions, strict=True):
+            if match == _KEPT:
+                self.kept.keep_again(block.first + i, groups[i], int(n_shingles))
 
 
-def _with_groups(reading: Reading, kept: KeptDocuments) -> Iterator[_Block]:
-    first = 0
-    for documents in reading.blocks():
-        yield _Block(first, documents, kept.groups(first, first + len(documents)))
-        first += len(documents)
+def _sharing(groups: NDArray[np.int64]) -> list[int]:
+    """Lists which documents of a block share a band with another."""
+    found: list[int] = np.flatnonzero((groups != ALONE).any(axis=1)).tolist()
+    return found
 
 
-def _decided(
-    block: _Block, sets: list[Hashes], kept: KeptDocuments, clusters: Clusters
+def _sharing_texts(item: tuple[Block, NDArray[np.int64]]) -> list[str]:
+    block, groups = item
+    return [block.documents[i].text for i in _sharing(groups)]
+
+
+def _verdicts(
+    block: Block, groups: Groups, decisions: _Decisions, clusters: Clusters
 ) -> Iterator[Verdict]:
-    remaining = iter(sets)
-    shares = (block.groups != ALONE).any(axis=1).tolist()
+    sharing = _sharing(groups.of(block.first, block.end))
+    decided = dict(zip(sharing, decisions, strict=True))
     for i, document in enumerate(block.documents):
-        if not shares[i]:
+        if i not in decided:
             yield KEEP
             continue
-        number, members = block.first + i, next(remaining)
+        number, (match, similarity) = block.first + i, decided[i]
         clusters.remember(number, document.id)
-        match = kept.match(block.groups[i], members)
-        if match is None:
-            kept.keep(number, block.groups[i], members)
+        if match == _KEPT:
             yield KEEP
         else:
-            clusters.drop(number, *match)
-            detail = f"Jaccard {match[1]:.4f} with {clusters.id_of(match[0])}"
+            clusters.drop(number, match, similarity)
+            detail = f"Jaccard {similarity:.4f} with {clusters.id_of(match)}"
             yield Drop("near_duplicate", detail)
 
 

@@ -11,16 +11,20 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roots.corpus.duplicates.clusters import Clusters
-from roots.corpus.duplicates.kept import ALONE, KeptDocuments
+from roots.corpus.duplicates.groups import ALONE, ENDS, Groups, number_groups
+from roots.corpus.duplicates.kept import KeptDocuments
 from roots.corpus.duplicates.shingles import Hashes
 from roots.corpus.engines.candidate_files import Candidate, candidates, numbers
 from roots.corpus.engines.candidate_groups import place_of, write_keys
 from roots.corpus.engines.datatrove_parts import DocumentsPipeline, PipelineStep
 from roots.corpus.engines.engine_folder import EngineFolder
 from roots.corpus.engines.near_candidates import cluster_ranks
+from roots.corpus.noted_parts import Parts
 from roots.errors import ConfigError, DataError
+from roots.shards.hashed_file import HashedFile
 
 
 class Verification(PipelineStep):
@@ -82,9 +86,16 @@ class Verification(PipelineStep):
         with self.track_time("task"), TemporaryDirectory(prefix="roots-near-") as name:
             folder = Path(name)
             keys = write_keys(self.pairs, self._places(rank, tasks), self.bands, folder)
-            kept = KeptDocuments(keys=keys, folder=folder, threshold=self.threshold)
-            with closing(kept), closing(Clusters(folder / "ids")) as clusters:
-                dropped = self._decide(rank, tasks, kept, clusters)
+            with (
+                Parts(folder, "groups", [ENDS], keeps=False) as parts,
+                closing(HashedFile(folder / "shingles")) as shingles,
+            ):
+                groups = number_groups(keys, parts)
+                kept = KeptDocuments(
+                    groups=groups, shingles=shingles, folder=folder, threshold=self.threshold
+                )
+                with closing(kept), closing(Clusters(folder / "ids")) as clusters:
+                    dropped = self._decide(rank, tasks, groups, kept, clusters)
         with self.output.writing(f"{rank:05d}.json", "w") as file:
             json.dump({str(task): n for task, n in sorted(dropped.items())}, file)
 
@@ -108,7 +119,12 @@ class Verification(PipelineStep):
         return np.concatenate(places)
 
     def _decide(
-        self, shard: int, tasks: list[int], kept: KeptDocuments, clusters: Clusters
+        self,
+        shard: int,
+        tasks: list[int],
+        groups: Groups,
+        kept: KeptDocuments,
+        clusters: Clusters,
     ) -> Counter[int]:
         dropped: Counter[int] = Counter()
         places = count()
@@ -117,7 +133,9 @@ class Verification(PipelineStep):
             with self._open(shard, task) as file, self.output.writing(name, "w") as lines:
                 for candidate in candidates(file):
                     self.stat_update("candidates")
-                    fallen = _fallen(next(places), candidate, kept, clusters)
+                    place = next(places)
+                    mine = groups.of(place, place + 1)[0]
+                    fallen = _fallen(place, candidate, mine, kept, clusters)
                     if fallen is not None:
                         lines.write(json.dumps(fallen, ensure_ascii=False) + "\n")
                         dropped[task] += 1
@@ -145,10 +163,13 @@ def other_shards(folder: EngineFolder, above: list[str], shards: int, step: str)
 
 
 def _fallen(
-    place: int, candidate: Candidate, kept: KeptDocuments, clusters: Clusters
+    place: int,
+    candidate: Candidate,
+    groups: NDArray[np.int64],
+    kept: KeptDocuments,
+    clusters: Clusters,
 ) -> dict[str, Any] | None:
     """Looks for a kept document that the candidate is like; keeps it where there is none."""
-    groups = kept.groups(place, place + 1)[0]
     if (groups == ALONE).all():
         return None
     clusters.remember(place, candidate.id)

@@ -74,14 +74,25 @@ def test_blocks_are_bounded_by_number_and_by_characters(monkeypatch: pytest.Monk
     monkeypatch.setattr(blocks, "_MAX_DOCUMENTS", 3)
     monkeypatch.setattr(blocks, "_MAX_CHARACTERS", 10)
     texts = ["x" * n for n in (1, 1, 1, 1, 9, 20, 1)]
-    sizes = [[len(d.text) for d in block] for block in blocks.Reading(Listed(texts)).blocks()]
-    assert sizes == [[1, 1, 1], [1, 9], [20], [1]]
+    found = list(blocks.Reading(Listed(texts)).blocks())
+    assert [[len(text) for text in block.texts()] for block in found] == [
+        [1, 1, 1],
+        [1, 9],
+        [20],
+        [1],
+    ]
+    assert [(block.number, block.first, block.end) for block in found] == [
+        (0, 0, 3),
+        (1, 3, 5),
+        (2, 5, 6),
+        (3, 6, 7),
+    ]
 
 
 def test_a_pass_that_is_left_early_cleans_up(tmp_path: Path) -> None:
     decisions = NearDuplicates().decide(Listed(["a b", "a b", "c"]), tmp_path)
     next(decisions)
-    assert list(tmp_path.glob(".near-*"))
+    assert list(tmp_path.glob(".NearDuplicates-*"))
     decisions.close()
     assert list(tmp_path.iterdir()) == []
 

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,15 +120,41 @@ def test_the_definition(documents: list[list[str]], n: int) -> None:
     assert written == {line: count for line, count in counts.items() if count > n}
 
 
+@pytest.mark.parametrize("range_bits", [1, 4])
 def test_the_size_of_the_parts_that_are_sorted_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, range_bits: int
 ) -> None:
     texts = [page(i % 30, menu=f"Menu of the site number {i % 70}") for i in range(300)]
     whole = decided(RepeatedLines(max_documents=5), texts, tmp_path / "whole")
     monkeypatch.setattr(equal_keys, "KEYS_AT_ONCE", 37)
+    monkeypatch.setattr("roots.corpus.duplicates.lines._RANGE_BITS", range_bits)
     assert decided(RepeatedLines(max_documents=5), texts, tmp_path / "parts") == whole
     assert cut_lines(tmp_path / "whole") == cut_lines(tmp_path / "parts")
     assert len(cut_lines(tmp_path / "whole")) == 1 + 30  # the notice, and what the pages say
+
+
+def test_keys_that_begin_alike_are_counted_in_parts_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(4)
+    different = draw.integers(2**58, size=4000, dtype=np.uint64) | np.uint64(5 << 58)
+    keys = np.concatenate((different, different[:1000], different[:300]))
+    (tmp_path / "keys").write_bytes(draw.permutation(keys).tobytes())
+    monkeypatch.setattr(equal_keys, "KEYS_AT_ONCE", 500)
+    counted, sizes = equal_keys._counted, []
+
+    def watched(*args):
+        found = counted(*args)
+        sizes.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(equal_keys, "_counted", watched)
+    found, times = equal_keys.frequent_keys(tmp_path / "keys", 1, same_bits=6)
+    known = Counter(keys.tolist())
+    expected = sorted((key, n) for key, n in known.items() if n > 1)
+    assert list(zip(found.tolist(), times.tolist(), strict=True)) == expected
+    assert len(sizes) == 11
+    assert max(sizes) < 2 * 4000 / 11
 
 
 @pytest.mark.parametrize(

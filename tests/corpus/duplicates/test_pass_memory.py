@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from roots.corpus.duplicates import (
@@ -14,6 +17,7 @@ from roots.corpus.duplicates import (
     RepeatedLines,
     blocks,
     equal_keys,
+    groups,
 )
 from roots.corpus.stage import Pass
 from roots.records import Document, Drop
@@ -59,3 +63,28 @@ def test_memory_does_not_grow_with_the_corpus(
     peak(corpus_pass, 1000, tmp_path)  # fills what is made once
     few, many = (peak(corpus_pass, n, tmp_path) for n in (2000, 10_000))
     assert many - few < 8000 * bytes_per_document
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no way to reserve a file here")
+@pytest.mark.parametrize("corpus_pass", [ExactDuplicates(), NearDuplicates()])
+def test_a_full_disk_is_an_error_and_no_dead_process(corpus_pass, tmp_path, monkeypatch) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def refused(*_: int) -> None:
+        raise full
+
+    monkeypatch.setattr(os, "posix_fallocate", refused)
+    with pytest.raises(OSError, match="No space left"):
+        list(corpus_pass.decide(Generated(50), tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert len(list(corpus_pass.decide(Generated(50), tmp_path))) == 50
+
+
+def test_the_place_of_a_mapped_file_is_taken_when_it_is_made(tmp_path) -> None:
+    array = groups.made(tmp_path / "file", 2**20)
+    assert (tmp_path / "file").stat().st_blocks * 512 >= 2**23
+    array[-1] = 7
+    assert np.fromfile(tmp_path / "file", np.int64).tolist() == [*[0] * (2**20 - 1), 7]
+    assert len(groups.made(tmp_path / "empty", 0)) == 0
+    assert (tmp_path / "empty").read_bytes() == b""
