@@ -17,8 +17,9 @@ class Streamed:
 
     Args:
         url: The folder of shards: s3://bucket/path, gs://…, hf://datasets/NAME/…, https://….
-        cache_dir: Where blocks are kept; empty for XDG_CACHE_HOME/roots/blocks or
-            ~/.cache/roots/blocks. Any number of processes and corpora share it.
+        cache_dir: Where blocks are kept, in its folder roots-blocks; empty for
+            XDG_CACHE_HOME/roots/blocks or ~/.cache/roots/blocks. Any number of processes and
+            corpora share it.
         cache_gib: How much all blocks may take, in GiB; the least recently used go first.
         tries: How often a block is asked for before the run is given up.
         timeout_seconds: How long one answer of the store may take.
@@ -73,7 +74,8 @@ class Streamed:
     def cache(self) -> BlockCache:
         """Opens the folder that keeps the blocks."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = Path(self.cache_dir).expanduser() if self.cache_dir else cache / "roots" / "blocks"
+        own = Path(self.cache_dir).expanduser() / "roots-blocks" if self.cache_dir else None
+        folder = own or cache / "roots" / "blocks"
         return BlockCache(
             folder=folder, limit_bytes=int(self.cache_gib * 2**30), patience=self._patience
         )

@@ -66,6 +66,14 @@ def test_all_values_are_those_of_the_folder(
             other.tokens[one.n_tokens]
 
 
+def test_blocks_are_kept_in_a_folder_of_our_own(server: RangeServer, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "mine.txt").touch()
+    ShardFolder.open(streamed(server, tmp_path / "cache"))
+    found = sorted(path.name for path in (tmp_path / "cache").iterdir())
+    assert found == ["mine.txt", "roots-blocks"]
+
+
 def test_opening_reads_little(server: RangeServer, local: Path, tmp_path: Path) -> None:
     ShardFolder.open(streamed(server, tmp_path / "cache"))
     assert server.asked["corpus/train.bin"] == 0
