@@ -159,7 +159,10 @@ class CheckedRows:
         path = self.rejected_file
         if path is None or not path.exists():
             return
-        read = any(each.exists() and path.samefile(each) for each in self.source.files())
+        try:
+            read = any(each.exists() and path.samefile(each) for each in self.source.files())
+        except FileNotFoundError:  # another process has removed its own
+            return
         if _is_ours(path) and not read:
             return
         what = "is what the rows are read from" if read else "is there, and holds no rejected rows"
