@@ -163,6 +163,7 @@ class ShardData(CorpusData):
 
     def _mix(self, total_steps: int) -> Mixing:
         assert self.mixture is not None
+        self._check_there_is_a_row()
         opened, parts = self.corpora.opened, self.parts("train")
         sizes = {name: opened[name].size(len(rows)) for name, rows in parts.items()}
         order, unit = self.order, self.sequences_per_step
