@@ -28,13 +28,16 @@ def is_url(name: str | os.PathLike[str]) -> bool:
 def located(name: str | Path) -> Path:
     """Makes a path of a name: of a URL one that reads from its store, else a plain one.
 
+    A name that begins with `~` is one in the home folder.
+
     Raises:
         ConfigError: A URL that cannot be taken apart at its slashes.
     """
     if isinstance(name, Path):
         return name
     if not is_url(name):
-        return Path(name.removeprefix("file://"))
+        here = name.removeprefix("file://")
+        return Path(os.path.expanduser(here))  # noqa: PTH111 (a path object would lose a './')
     inside = name.partition("://")[2].rstrip("/")
     if "//" in inside or "/./" in inside or not inside:
         raise ConfigError(

@@ -314,6 +314,22 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         corpus.setup("fit")
 
 
+def test_a_folder_may_be_in_the_home_folder(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(shards.parent))
+    corpus = TokenCorpus(shards=f"~/{shards.name}", seq_len=16)
+    assert corpus.is_ready
+    assert corpus.path == shards
+    assert len(corpus.sequences("train")) == len(opened(shards, seq_len=16).sequences("train"))
+
+
+def test_a_file_in_place_of_the_folder_is_told(shards: Path) -> None:
+    corpus = TokenCorpus(shards=str(shards / "train.bin"))
+    message = rf"train\.bin is a file, .*`roots corpus` wrote; {shards} is the one that this file"
+    with pytest.raises(DataError, match=message):
+        corpus.setup("fit")
+    TokenCorpus(shards=str(shards), seq_len=16).setup("validate")
+
+
 def test_a_corpus_without_test_text_says_how_to_get_some(shards: Path, three_splits: Path) -> None:
     message = r"no test split\. Build .* test_fraction above 0, or use `roots validate`"
     with pytest.raises(DataError, match=message):

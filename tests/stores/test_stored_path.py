@@ -56,6 +56,13 @@ def test_a_file_url_is_the_file() -> None:
     assert located("file:///tmp/x.txt") == Path("/tmp/x.txt")
 
 
+def test_a_name_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert located("~/tiny") == Path("/home/ann/tiny")
+    assert located("./~/tiny") == Path("~/tiny")  # a folder that is called so
+    assert str(located("s3://bucket/~/tiny")) == "s3://bucket/~/tiny"
+
+
 @pytest.mark.parametrize("name", ["s3://", "s3://a//b", "simplecache::s3://a/b", "s3://a/./b"])
 def test_a_url_that_a_path_would_change_is_refused(name: str) -> None:
     if "::" in name:
