@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -21,7 +22,8 @@ class Streamed:
             XDG_CACHE_HOME/roots/blocks or ~/.cache/roots/blocks. Any number of processes and
             corpora share it.
         cache_gib: How much all blocks may take, in GiB; the least recently used go first.
-        tries: How often a block is asked for before the run is given up.
+        tries: How often the store is asked for a block, or another file, before the run is given
+            up.
         timeout_seconds: How long one answer of the store may take.
         connections: Blocks that are fetched at one time, per process.
         steps_ahead: Steps whose blocks are fetched before they are needed.
@@ -49,6 +51,11 @@ class Streamed:
                 f"url={url} is no URL of an object store. Write s3://bucket/path, gs://…, …; a"
                 " local folder is given as `shards` itself."
             )
+        if not math.isfinite(cache_gib):
+            raise ConfigError(
+                f"cache_gib={cache_gib} is no size. Set it to the GiB that blocks may take; best is"
+                " the size of the corpus."
+            )
         if connections < 1 or steps_ahead < 0:
             raise ConfigError(
                 f"connections={connections} and steps_ahead={steps_ahead} cannot work. Set"
@@ -69,7 +76,7 @@ class Streamed:
         """The folder of shards, as a path."""
         found = located(self.url)
         assert isinstance(found, StoredPath)
-        return found
+        return found.patient(self._patience)
 
     def cache(self) -> BlockCache:
         """Opens the folder that keeps the blocks."""

@@ -46,6 +46,17 @@ def test_it_is_taken_apart_like_a_path() -> None:
     assert located(path) is path
 
 
+def test_what_is_made_of_a_path_is_asked_as_patiently() -> None:
+    plain, patience = located("s3://bucket/some/text.txt"), Patience(tries=2, timeout_seconds=3)
+    path = plain.patient(patience)  # type: ignore[attr-defined]
+    assert path == plain
+    assert hash(path) == hash(plain)
+    for each in (path.parent, path.parent / "x", path.with_name("y"), path.with_suffix(".idx")):
+        assert each.patience == patience
+        assert pickle.loads(pickle.dumps(each)).patience == patience
+    assert plain.patience == Patience()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", ["here/text.txt", "/tmp/x", "file:///tmp/x", "C:/x", Path("x")])
 def test_what_lies_on_this_machine_stays_a_plain_path(name: str | Path) -> None:
     assert not is_url(name)
