@@ -74,7 +74,7 @@ def write_windows(wanted: dict[str, Any]) -> None:
     )
     data.setup("fit")
     steps = TrainSteps(
-        data.train_windows(),
+        data.sequences("train"),
         data.token_bytes,
         stream=Shuffled(data.n_train, seed=1),
         order=InTurn(rows),

@@ -19,7 +19,8 @@ class Augment:
     are never changed. What a run says of tokens and padding is of the rows as they are in the file.
 
     Args:
-        rows: Share of the rows that are changed in an epoch; the others are read as they are.
+        rows: Share of the rows that are changed in an epoch, above 0; the others are read as they
+            are.
         drop: Probability that a word is left out; one word of a text always stays.
         swap: So many exchanges of two words are made, as a share of the text's words.
         replace: Probability that a word that has synonyms is replaced by one of them.
@@ -29,8 +30,8 @@ class Augment:
             scripts without spaces.
 
     Raises:
-        ConfigError: A number that is no share, `replace` without `synonyms` or the other way
-            round, or characters that shall be replaced by synonyms.
+        ConfigError: A number that is no share, or changes nothing, `replace` without `synonyms` or
+            the other way round, or characters that shall be replaced by synonyms.
         DataError: The file of synonyms cannot be read, or has no group in it.
 
     Source:
@@ -71,6 +72,11 @@ class Augment:
             raise ConfigError(
                 "augment changes nothing: drop, swap and replace are 0. Set one of them (0.05 to"
                 " 0.1 is usual), or leave out data.augment."
+            )
+        if not rows:
+            raise ConfigError(
+                "augment.rows=0 changes nothing. Set it above 0 (0.5 changes every second row), or"
+                " leave out data.augment."
             )
         self.rows = rows
         self.drop = drop

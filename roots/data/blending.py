@@ -11,6 +11,7 @@ Shape letters: K corpora, B places of a block, S places that are asked for.
 from __future__ import annotations
 
 import bisect
+import sys
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -22,6 +23,8 @@ from jaxtyping import Int64
 
 FOREVER = 2**62
 """More places than any run has."""
+_LEAST = sys.float_info.min
+"""What a weight above 0 stays above, so that nobody takes it for none."""
 
 
 class Found(NamedTuple):
@@ -203,7 +206,7 @@ def exact(weights: Iterable[float], temperature: float = 1.0) -> list[Fraction]:
         Raffel et al., arXiv:1910.10683, section 3.5.2 (temperature-scaled mixing).
     """
     if temperature == 1:
-        return [Fraction(repr(weight)) for weight in weights]
+        return [Fraction(str(weight)) for weight in weights]
     largest = max(weights := list(weights))
-    scaled = [(w / largest) ** (1 / temperature) if w else 0.0 for w in weights]
-    return [Fraction(w).limit_denominator(10**12) for w in scaled]
+    scaled = [max((w / largest) ** (1 / temperature), _LEAST) if w else 0.0 for w in weights]
+    return [Fraction(w).limit_denominator(10**12) or Fraction(w) for w in scaled]

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64
 
+from roots.data.best_fit import cut
 from roots.data.windows import TokenSpan
 
 NO_DOCUMENT = -1
@@ -123,13 +124,7 @@ class DocumentRows:
     def __init__(self, span: TokenSpan, *, seq_len: int, frame: Frame) -> None:
         self.span = span
         self.frame = frame
-        room = seq_len - 2
-        starts, sizes = _contents(span, frame.end)  # D
-        counts = -(-sizes // room)
-        document = np.repeat(np.arange(len(sizes)), counts)  # R
-        nth = np.arange(len(document)) - np.repeat(counts.cumsum() - counts, counts)
-        self._starts: Int64[np.ndarray, " R"] = starts[document] + nth * room
-        self._sizes: Int64[np.ndarray, " R"] = np.minimum(sizes[document] - nth * room, room)
+        self._starts, self._sizes = cut(*_contents(span, frame.end), seq_len - 2)  # R
 
     def __len__(self) -> int:
         """Counts the rows."""

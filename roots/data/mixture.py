@@ -118,10 +118,10 @@ class Mixture:
             (order.before(step), self._relative(weights, sizes))
             for step, weights in self._changes(total_steps)
         ]
-        limits = [
-            max(int(self.max_epochs[name] * size.rows), 1) if name in self.max_epochs else FOREVER
-            for name, size in sizes.items()
-        ]
+        rows = {
+            name: self.max_epochs.get(name, FOREVER) * size.rows for name, size in sizes.items()
+        }
+        limits = [max(int(min(most, FOREVER)), 1) for most in rows.values()]
         blend = Blend(each, limits=limits, unit=unit)
         if blend.end < (n_rows := order.before(total_steps)):
             fits = bisect.bisect_right(range(total_steps), blend.end, key=order.before) - 1

@@ -92,7 +92,7 @@ class OpenedCorpus:
         """
         if split in self.folder.splits and (split != "train" or "val" in self.folder.splits):
             shard = self.folder.shard(split)
-            return TokenSpan(shard, 0, shard.n_tokens)
+            return TokenSpan(shard, 0, shard.n_tokens, self.folder.fingerprint)
         if split == "test":
             raise DataError(
                 f"{self.path} has no test split. Build the corpus with test_fraction above 0, or"
@@ -101,7 +101,7 @@ class OpenedCorpus:
         shard = self.folder.shard("train")
         boundary = last_part(shard, self.val_fraction)
         start, stop = (0, boundary) if split == "train" else (boundary, shard.n_tokens)
-        return TokenSpan(shard, start, stop)
+        return TokenSpan(shard, start, stop, self.folder.fingerprint)
 
     def size(self, n_rows: int) -> Size:
         """Tells how much there is to train on, in `n_rows` rows."""

@@ -132,11 +132,6 @@ class ShardData(CorpusData):
         train, val = self.n_train, len(self.sequences("val"))
         return f"{self.path}: {train:,} sequences to train on, {val:,} to validate on"
 
-    def documents_of(self, samples: Int64[np.ndarray, " B"]) -> list[int]:
-        """Gives the number, in its corpus, of the document that each training row starts in."""
-        rows = self.sequences("train")
-        return [rows.document_of(int(sample)) for sample in samples if sample >= 0]
-
     def whence(self, samples: Int64[np.ndarray, " B"]) -> str:
         """Says in which documents training samples start."""
         rows, names = self.sequences("train"), list(self.corpora.opened)
@@ -163,6 +158,7 @@ class ShardData(CorpusData):
 
     def _mix(self, total_steps: int) -> Mixing:
         assert self.mixture is not None
+        self._check_there_is_a_row()
         opened, parts = self.corpora.opened, self.parts("train")
         sizes = {name: opened[name].size(len(rows)) for name, rows in parts.items()}
         order, unit = self.order, self.sequences_per_step

@@ -137,14 +137,6 @@ class TokenCorpus(ShardData):
         """Puts the rows of several corpora together."""
         return JoinedTokens(parts)
 
-    def train_windows(self) -> Any:
-        """The training sequences."""
-        return self.sequences("train")
-
-    def val_windows(self) -> Any:
-        """The validation sequences."""
-        return self.sequences("val")
-
     def train_dataloader(self) -> DataLoader[TokenBatch]:
         """Yields one TokenBatch per optimizer step, from the first that is not done."""
         dataset = TrainSteps(

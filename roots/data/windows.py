@@ -21,11 +21,13 @@ class TokenSpan:
         shard: The token file.
         start: First token.
         stop: One past the last token.
+        fingerprint: That of the folder of shards; empty where nothing is kept of the stretch.
     """
 
     shard: Shard
     start: int
     stop: int
+    fingerprint: str = ""
 
     def __len__(self) -> int:
         """Counts the tokens."""

@@ -127,6 +127,12 @@ def _missing(folder: Path) -> str:
             f"{folder} holds no {MANIFEST}. Correct the URL, or upload a folder that `roots corpus`"
             " wrote, with all that is in it."
         )
+    if folder.is_file():
+        return (
+            f"{folder} is a file, and shards are a folder: {MANIFEST}, and two files per split."
+            f" Give the folder that `roots corpus` wrote; {folder.absolute().parent} is the one"
+            " that this file is in."
+        )
     if not folder.is_dir():
         return (
             f"{folder} does not exist (looked for {folder.absolute()}). Build it with"

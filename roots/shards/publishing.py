@@ -75,6 +75,8 @@ def publish(
     Raises:
         DataError: The disk refuses, or where it would be built lies something of others.
     """
+    if folder.is_symlink():  # to another disk, perhaps: there it is built, and the link stays
+        folder = Path(os.path.realpath(folder))
     with _told_in_words(folder), _locked(folder, say):
         why = reason()
         if why is None:
@@ -179,7 +181,7 @@ def _told_in_words(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    path = folder.with_name(f"{folder.name}.lock")
+    path = folder.with_name(f".{folder.name}.roots-lock")
     file = _acquire(path, lambda: say(f"{folder}: another process builds it; waiting for that one"))
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -17,10 +18,12 @@ class Streamed:
 
     Args:
         url: The folder of shards: s3://bucket/path, gs://…, hf://datasets/NAME/…, https://….
-        cache_dir: Where blocks are kept; empty for XDG_CACHE_HOME/roots/blocks or
-            ~/.cache/roots/blocks. Any number of processes and corpora share it.
+        cache_dir: Where blocks are kept, in its folder roots-blocks; empty for
+            XDG_CACHE_HOME/roots/blocks or ~/.cache/roots/blocks. Any number of processes and
+            corpora share it.
         cache_gib: How much all blocks may take, in GiB; the least recently used go first.
-        tries: How often a block is asked for before the run is given up.
+        tries: How often the store is asked for a block, or another file, before the run is given
+            up.
         timeout_seconds: How long one answer of the store may take.
         connections: Blocks that are fetched at one time, per process.
         steps_ahead: Steps whose blocks are fetched before they are needed.
@@ -48,6 +51,11 @@ class Streamed:
                 f"url={url} is no URL of an object store. Write s3://bucket/path, gs://…, …; a"
                 " local folder is given as `shards` itself."
             )
+        if not math.isfinite(cache_gib):
+            raise ConfigError(
+                f"cache_gib={cache_gib} is no size. Set it to the GiB that blocks may take; best is"
+                " the size of the corpus."
+            )
         if connections < 1 or steps_ahead < 0:
             raise ConfigError(
                 f"connections={connections} and steps_ahead={steps_ahead} cannot work. Set"
@@ -68,12 +76,13 @@ class Streamed:
         """The folder of shards, as a path."""
         found = located(self.url)
         assert isinstance(found, StoredPath)
-        return found
+        return found.patient(self._patience)
 
     def cache(self) -> BlockCache:
         """Opens the folder that keeps the blocks."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = Path(self.cache_dir).expanduser() if self.cache_dir else cache / "roots" / "blocks"
+        own = Path(self.cache_dir).expanduser() / "roots-blocks" if self.cache_dir else None
+        folder = own or cache / "roots" / "blocks"
         return BlockCache(
             folder=folder, limit_bytes=int(self.cache_gib * 2**30), patience=self._patience
         )

@@ -66,7 +66,7 @@ class ShardWriter:
         """Appends one whole document.
 
         Raises:
-            DataError: An id is negative or not below `vocab_size`, or there is none.
+            DataError: An id is no integer, negative or not below `vocab_size`, or there is none.
         """
         self.extend(ids)
         self.end_document()
@@ -75,7 +75,7 @@ class ShardWriter:
         """Appends tokens to the document that `end_document` will end.
 
         Raises:
-            DataError: An id is negative or not below `vocab_size`.
+            DataError: An id is no integer, negative or not below `vocab_size`.
         """
         array = np.asarray(ids)
         if array.size == 0:
@@ -105,6 +105,12 @@ class ShardWriter:
         return [self._bin_record, self._idx_record]
 
     def _check(self, array: npt.NDArray[np.integer]) -> None:
+        if array.dtype.kind not in "iu":
+            raise DataError(
+                f"Document {self.n_documents:,} of {self.prefix} holds values of the type"
+                f" {array.dtype}, such as {array.flat[0]}, and ids of tokens are integers. Give"
+                " what the tokenizer's encode gives, or an array of an integer type."
+            )
         low, high = int(array.min()), int(array.max())
         if low < 0 or high >= self.vocab_size:
             wrong = low if low < 0 else high

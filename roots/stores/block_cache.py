@@ -2,6 +2,7 @@
 
     FOLDER/<key of the file>/<number>     the block, and 4 bytes: its CRC-32
 
+The names say that a file is ours (`eviction.py` reads them): a key has 64 hexadecimal digits.
 A key is a sum of the file's content, so a block never grows old: other content has another key.
 A block is written to a temporary name and renamed, so that any number of processes share a folder.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from roots.errors import ConfigError, DataError
 from roots.stores.asking import fetch
-from roots.stores.eviction import make_room
+from roots.stores.eviction import KEY, make_room
 from roots.stores.patience import Patience
 
 BLOCK_BYTES = 2**18
@@ -42,16 +43,27 @@ class StoredFile:
 
     Args:
         url: Where it is.
-        key: A sum of its content.
+        key: The sha256 of its content.
         size: Its bytes.
         check: Says what is wrong with the bytes of a block, by its number; nothing where it is
             right.
+
+    Raises:
+        DataError: The key is no sha256, so that its blocks could not be told from other files.
     """
 
     url: str
     key: str
     size: int
     check: Callable[[int, bytes], str] = lambda _number, _raw: ""
+
+    def __post_init__(self) -> None:
+        if not KEY.fullmatch(self.key):
+            raise DataError(
+                f"{self.url} is said to have the sha256 {self.key!r}, which is none: it has 64 of"
+                " the digits 0-9 and a-f. Write the folder's manifest again, with `roots corpus`"
+                " or roots.corpus.adopt."
+            )
 
     def bounds(self, number: int) -> tuple[int, int]:
         """Gives the first byte of a block, and the one behind its last."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,10 +14,16 @@ _ROOM = 1 / 8
 """Share of the limit that is free after something went, so that it need not go one by one."""
 _LEFT_BEHIND_SECONDS = 3600.0
 """A temporary file this old is of a process that was killed."""
+KEY = re.compile(r"[0-9a-f]{64}")
+_BLOCK = re.compile(r"[0-9a-f]+")
+_TEMPORARY = re.compile(r"\.[0-9a-f]+\.\d+\.\d+")
+"""What BlockCache calls its folders and files: all else in the folder is somebody's, and stays."""
 
 
 def make_room(folder: Path, limit_bytes: int) -> int:
     """Removes blocks where they are over the limit; with many processes one does it.
+
+    Only files that are named as ours are, in folders that are, are counted and removed.
 
     Args:
         folder: The blocks, in one folder per file.
@@ -42,15 +50,20 @@ def _blocks(folder: Path) -> Iterator[tuple[int, int, str]]:
     """Gives when each block was last used, its size and its name; removes what was left behind."""
     now = time.time()
     for each in os.scandir(folder):
-        if not each.is_dir():
+        if not KEY.fullmatch(each.name) or not each.is_dir(follow_symlinks=False):
             continue
-        for block in os.scandir(each.path):
+        for file in os.scandir(each.path):
+            is_temporary = bool(_TEMPORARY.fullmatch(file.name))
+            if not is_temporary and not _BLOCK.fullmatch(file.name):
+                continue
             with suppress(FileNotFoundError):
-                seen = block.stat()
-                if block.name.startswith(".") and now - seen.st_mtime > _LEFT_BEHIND_SECONDS:
-                    os.unlink(block.path)  # noqa: PTH108
+                seen = file.stat(follow_symlinks=False)
+                if not stat.S_ISREG(seen.st_mode):
+                    continue
+                if is_temporary and now - seen.st_mtime > _LEFT_BEHIND_SECONDS:
+                    os.unlink(file.path)  # noqa: PTH108
                 else:
-                    yield seen.st_mtime_ns, seen.st_size, block.path
+                    yield seen.st_mtime_ns, seen.st_size, file.path
 
 
 @contextmanager
@@ -58,7 +71,7 @@ def _alone(folder: Path) -> Iterator[bool]:
     """Tells whether no other process makes room meanwhile."""
     import fcntl
 
-    with (folder / ".lock").open("w") as file:
+    with (folder / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

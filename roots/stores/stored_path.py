@@ -6,8 +6,9 @@ import io
 import os
 import re
 import stat
+from functools import lru_cache
 from pathlib import Path, PosixPath
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from roots.errors import ConfigError, DataError
 from roots.stores.asking import find, look_at
@@ -28,13 +29,16 @@ def is_url(name: str | os.PathLike[str]) -> bool:
 def located(name: str | Path) -> Path:
     """Makes a path of a name: of a URL one that reads from its store, else a plain one.
 
+    A name that begins with `~` is one in the home folder.
+
     Raises:
         ConfigError: A URL that cannot be taken apart at its slashes.
     """
     if isinstance(name, Path):
         return name
     if not is_url(name):
-        return Path(name.removeprefix("file://"))
+        here = name.removeprefix("file://")
+        return Path(os.path.expanduser(here))  # noqa: PTH111 (a path object would lose a './')
     inside = name.partition("://")[2].rstrip("/")
     if "//" in inside or "/./" in inside or not inside:
         raise ConfigError(
@@ -50,6 +54,13 @@ class StoredPath(PosixPath):
     It keeps nothing but the URL, in the form in which paths keep it (`s3:/bucket/key`), so that
     all that takes paths apart and puts them together works: `parent`, `suffix`, `/`, ….
     """
+
+    patience: ClassVar[Patience] = Patience()
+    """How the store is asked; of the class, which all paths that are made of a path have too."""
+
+    def patient(self, patience: Patience) -> StoredPath:
+        """Gives the same path, asked with another patience."""
+        return _patient(patience)(str(self))
 
     def __str__(self) -> str:
         return _SCHEME.sub(r"\1://", super().__str__())
@@ -70,7 +81,7 @@ class StoredPath(PosixPath):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StoredPath, (str(self),)
+        return _unpickled, (str(self), self.patience)
 
     def as_posix(self) -> str:
         """Gives the URL."""
@@ -91,7 +102,7 @@ class StoredPath(PosixPath):
             FileNotFoundError: There is no such file.
         """
         del follow_symlinks
-        seen = look_at(str(self), Patience())
+        seen = look_at(str(self), self.patience)
         if seen is None:
             raise FileNotFoundError(str(self))
         fields = (stat.S_IFREG | 0o444, 0, 0, 1, 0, 0, seen.size, 0, 0, 0)
@@ -104,12 +115,12 @@ class StoredPath(PosixPath):
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
         """Whether there is such a file."""
         del follow_symlinks
-        return look_at(str(self), Patience()) is not None
+        return look_at(str(self), self.patience) is not None
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         """Whether any file is below such a folder; a web server's folders are never seen."""
         del follow_symlinks
-        return not str(self).startswith("http") and bool(find(str(self), [""], Patience()))
+        return not str(self).startswith("http") and bool(find(str(self), [""], self.patience))
 
     def open(self, mode: str = "r", buffering: int = -1, *_: Any, **__: Any) -> Any:
         """Opens the file for reading bytes; without a buffer each read is one request.
@@ -119,7 +130,7 @@ class StoredPath(PosixPath):
         """
         if mode != "rb":
             raise DataError(f"{self} is in an object store, which is only read. Give a local path.")
-        file = RangeFile(str(self), Patience())
+        file = RangeFile(str(self), self.patience)
         return file if buffering == 0 else io.BufferedReader(file, READ_BYTES)
 
     def read_bytes(self) -> bytes:
@@ -131,3 +142,12 @@ class StoredPath(PosixPath):
     def read_text(self, encoding: str | None = None, errors: str | None = None, *_: Any) -> str:
         """Reads the whole file as text."""
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
+
+
+@lru_cache(maxsize=64)
+def _patient(patience: Patience) -> type[StoredPath]:
+    return type("StoredPath", (StoredPath,), {"patience": patience})
+
+
+def _unpickled(url: str, patience: Patience) -> StoredPath:
+    return StoredPath(url) if patience == StoredPath.patience else _patient(patience)(url)

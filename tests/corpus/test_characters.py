@@ -179,7 +179,7 @@ def assert_divided_as_nanogpt(path: Path, out: Path) -> ShardFolder:
     train, val = text[: int(len(text) * 0.9)], text[int(len(text) * 0.9) :]
     data = TokenCorpus(shards=corpus_of(path, out), seq_len=64, val_fraction=0.1)
     data.prepare_data()
-    for windows, expected in ((data.train_windows(), train), (data.val_windows(), val)):
+    for windows, expected in ((data.sequences("train"), train), (data.sequences("val"), val)):
         span = windows.span
         ids = np.asarray(span.shard.tokens[span.start : span.stop]).tolist()
         ids = [each for each in ids if each != data.tokenizer.eos_id]

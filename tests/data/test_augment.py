@@ -175,8 +175,8 @@ def test_both_texts_of_a_pair_are_changed_each_by_itself(
     assert any(first != second for first, second in pairs)
 
 
-def test_without_a_share_of_rows_the_run_is_the_plain_one(config: dict[str, Any]) -> None:
-    config["data"]["init_args"]["augment"]["init_args"]["rows"] = 0.0
+def test_while_no_row_is_changed_the_run_is_the_plain_one(config: dict[str, Any]) -> None:
+    config["data"]["init_args"]["augment"]["init_args"]["rows"] = 1e-12
     beside = compose(config).fit()
     del config["data"]["init_args"]["augment"]
     assert numbers(beside) == numbers(compose(config).fit())
@@ -190,6 +190,7 @@ def test_without_a_share_of_rows_the_run_is_the_plain_one(config: dict[str, Any]
     [
         ({"drop": 1.5}, r"augment\.drop=1\.5 is no share.*0\.05 to 0\.1"),
         ({"rows": -1.0, "drop": 0.1}, r"augment\.rows=-1 is no share"),
+        ({"rows": 0.0, "drop": 0.1}, r"augment\.rows=0 changes nothing\. Set it above 0"),
         ({}, r"changes nothing: drop, swap and replace are 0"),
         ({"replace": 0.1}, r"replace=0\.1 beside augment\.synonyms='' does nothing.*both"),
         ({"synonyms": "a.txt", "drop": 0.1}, r"replace=0 beside augment\.synonyms='a\.txt'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from test_mixture import attached, mixed
 from roots.batch import IGNORE
 from roots.data import TokenCorpus, packing_plan
 from roots.data.best_fit import best_fit_decreasing, pack
-from roots.data.packing_plan import plan_folder
+from roots.data.packing_plan import keep_packing, packing_of, plan_folder
 from roots.data.windows import TokenSpan
 from roots.errors import ConfigError, DataError
 from roots.shards import Shard, ShardWriter
@@ -156,6 +157,43 @@ def test_a_plan_that_was_cut_short_is_refused_and_made_again(
     folder.rmdir()
     corpus.prepare_data()
     assert len(corpus.sequences("train"))
+
+
+def test_a_plan_that_another_has_written_meanwhile_stays(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    span = corpus_of(shards).corpora.first.span("train")
+    folder, pack_span = plan_folder(span, 32), packing_plan.pack_span
+    first: list[int] = []
+
+    def overtaken(*given: Any) -> Any:
+        monkeypatch.setattr(packing_plan, "pack_span", pack_span)
+        keep_packing(span, 32)
+        first.append((folder / "starts").stat().st_ino)
+        return pack_span(*given)
+
+    monkeypatch.setattr(packing_plan, "pack_span", overtaken)
+    keep_packing(span, 32)
+    assert [(folder / "starts").stat().st_ino] == first
+    assert list(folder.parent.iterdir()) == [folder]
+    assert int(packing_of(span, 32).sizes.sum()) == len(span)
+
+
+@pytest.mark.parametrize("name", ["starts", "sizes", "ends"])
+def test_a_plan_with_a_file_missing_is_refused_and_made_again(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    span = corpus_of(shards).corpora.first.span("train")
+    keep_packing(span, 32)
+    folder = plan_folder(span, 32)
+    (folder / name).unlink()
+    with pytest.raises(DataError, match=rf"{folder} is damaged: {name} of it is missing"):
+        packing_of(span, 32)
+    shutil.rmtree(folder)
+    keep_packing(span, 32)
+    assert int(packing_of(span, 32).sizes.sum()) == len(span)
 
 
 def test_where_nothing_can_be_kept_rows_are_worked_out_in_memory(

@@ -102,3 +102,16 @@ def test_temperature_takes_a_root_and_leaves_nothing_at_nothing() -> None:
     cooled = [float(weight) for weight in exact([16, 1, 0], temperature=2)]
     assert cooled == [1, 0.25, 0]
     assert exact([16, 1, 0], temperature=math.inf) == [1, 1, 0]
+
+
+def test_a_weight_above_nothing_stays_above_nothing_at_any_temperature() -> None:
+    for temperature in (0.25, 0.001):
+        largest, small, none = exact([1, 1e-4, 0], temperature=temperature)
+        assert largest == 1
+        assert 0 < small < 1.001e-16
+        assert none == 0
+
+
+def test_weights_may_be_numbers_of_numpy() -> None:
+    assert exact(list(np.array([0.1, 3.0]))) == [Fraction(1, 10), Fraction(3)]
+    assert exact([2**60 + 1]) == [2**60 + 1]  # no digit is lost

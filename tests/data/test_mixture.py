@@ -14,6 +14,7 @@ import torch
 from roots.batch import IGNORE
 from roots.corpus import BytePairs, Corpus
 from roots.data import MaskedCorpus, Mixture, Phase, TokenCorpus
+from roots.data.blending import FOREVER
 from roots.errors import CheckpointError, ConfigError, DataError
 from roots.objectives import Masking
 from roots.sources import Text
@@ -334,6 +335,17 @@ def test_a_corpus_rarer_than_one_in_a_million_is_refused(shards: Path, plays: Pa
     with pytest.raises(ConfigError, match=r"Of 100,000,001 rows one .* of plays.* 1,000,000 must"):
         _ = attached(corpus_of(mixed(shards, plays, weights=rare))).mixing
     _ = attached(corpus_of(mixed(shards, plays, weights={"news": 1e5, "plays": 1}))).mixing
+    cold: Any = {"weights": {"news": 1, "plays": 1e-4}, "temperature": 0.25}
+    with pytest.raises(ConfigError, match=r"one would be of plays"):
+        _ = attached(corpus_of(mixed(shards, plays, **cold))).mixing
+    _ = attached(corpus_of(mixed(shards, plays, **{**cold, "temperature": 1.0}))).mixing
+
+
+def test_an_infinite_limit_is_none(shards: Path, plays: Path) -> None:
+    limits = {"news": float("inf"), "plays": 1e300}
+    mixing = attached(corpus_of(mixed(shards, plays, max_epochs=limits))).mixing
+    assert mixing.blend.limits == [FOREVER, FOREVER]
+    assert mixing.drawn(10**6) == attached(corpus_of(mixed(shards, plays))).mixing.drawn(10**6)
 
 
 def test_limits_that_leave_too_little_are_refused(shards: Path, plays: Path) -> None:
@@ -356,7 +368,10 @@ def test_a_corpus_too_small_for_a_row_is_named(shards: Path, plays: Path) -> Non
     corpus = attached(corpus_of(mixed(shards, plays), seq_len=n_tokens))
     with pytest.raises(ConfigError, match=rf"text of news has {n_tokens:,} tokens"):
         corpus.setup("fit")
+    with pytest.raises(ConfigError, match=rf"text of news has {n_tokens:,} tokens"):
+        corpus_of(mixed(shards, plays), seq_len=n_tokens).forecast(STEPS)  # of --dry-run
     attached(corpus_of(mixed(shards, plays), seq_len=16)).setup("fit")
+    assert corpus_of(mixed(shards, plays), seq_len=16).forecast(STEPS)
 
 
 def test_another_past_is_refused_and_another_future_is_not(shards: Path, plays: Path) -> None:

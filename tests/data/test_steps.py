@@ -25,9 +25,9 @@ def corpus(shards: Path) -> TokenCorpus:
 
 def train_steps(corpus: TokenCorpus, rank: int = 0, ranks: int = 1, seed: int = 1) -> TrainSteps:
     return TrainSteps(
-        corpus.train_windows(),
+        corpus.sequences("train"),
         corpus.token_bytes,
-        stream=Shuffled(len(corpus.train_windows()), seed),
+        stream=Shuffled(len(corpus.sequences("train")), seed),
         order=InTurn(12),
         share=share_of(12, rank=rank, ranks=ranks),
     )
@@ -36,7 +36,7 @@ def train_steps(corpus: TokenCorpus, rank: int = 0, ranks: int = 1, seed: int = 
 def validation_steps(
     corpus: TokenCorpus, rank: int = 0, ranks: int = 1, n_windows: int | None = None
 ) -> ValidationSteps:
-    windows = corpus.val_windows()
+    windows = corpus.sequences("val")
     return ValidationSteps(
         windows,
         corpus.token_bytes,
@@ -108,7 +108,7 @@ def test_an_item_is_a_function_of_seed_and_step_alone(corpus: TokenCorpus) -> No
 
 
 def test_its_rows_are_the_windows_of_its_samples(corpus: TokenCorpus) -> None:
-    batch, windows = train_steps(corpus)[4], corpus.train_windows()
+    batch, windows = train_steps(corpus)[4], corpus.sequences("train")
     inputs, labels = windows.read(batch.samples.numpy())
     assert batch.input_ids.tolist() == inputs.tolist()
     assert batch.labels.tolist() == labels.tolist()
@@ -117,7 +117,7 @@ def test_its_rows_are_the_windows_of_its_samples(corpus: TokenCorpus) -> None:
 
 
 def test_the_steps_of_an_epoch_hold_each_window_once(corpus: TokenCorpus) -> None:
-    steps, n = train_steps(corpus), len(corpus.train_windows())
+    steps, n = train_steps(corpus), len(corpus.sequences("train"))
     assert n > 24
     stream = np.concatenate([steps.samples(step) for step in range(3 * n // 12 + 1)])
     for epoch in range(3):
@@ -149,7 +149,7 @@ def test_validation_reads_each_window_once_in_as_many_batches_on_each_rank(
     assert len({len(steps) for steps in by_rank}) == 1
     batches = [concatenated([steps[i] for steps in by_rank]) for i in range(len(by_rank[0]))]
     samples = torch.cat([batch.samples for batch in batches])
-    n = len(corpus.val_windows())
+    n = len(corpus.sequences("val"))
     assert samples[:n].tolist() == list(range(n))
     assert set(samples[n:].tolist()) <= {-1}
     assert len(samples) - n < 12
@@ -211,7 +211,7 @@ def test_windows_are_only_read_when_a_step_is(corpus: TokenCorpus) -> None:
             Counting.n_read += 1
             super()._fill(*args)  # type: ignore[arg-type]
 
-    span = corpus.train_windows().span
+    span = corpus.sequences("train").span
     windows = Counting(span, seq_len=16, keep_last=False, filler=0)
     steps = TrainSteps(
         windows,

@@ -18,6 +18,7 @@ from ranks import run_ranks
 from tiny import tiny_config
 
 from roots.data import MaskedCorpus, Mixture, TokenCorpus
+from roots.data.packing_plan import plan_folder
 from roots.data.warming import Warmed
 from roots.errors import CheckpointError, DataError
 from roots.fit import compose
@@ -85,6 +86,21 @@ def test_every_batch_is_that_of_the_local_folder(
         assert local.fingerprint == remote.fingerprint
         assert_equal(local.train_dataloader(), remote.train_dataloader())
         assert_equal(local.val_dataloader(), remote.val_dataloader())
+
+
+def test_a_packing_opens_no_corpus_of_its_own(
+    server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "default"))
+    remote = tokens(there(server, tmp_path / "cache"), packing="best_fit")
+    folder = remote.corpora.first.folder
+    asked = server.asked["corpus/manifest.json"]
+    remote.prepare_data()
+    assert len(remote.sequences("train"))
+    assert server.asked["corpus/manifest.json"] == asked
+    assert [path.name for path in (tmp_path / "default/roots").iterdir()] == ["packing"]
+    assert plan_folder(remote.corpora.first.span("train"), 64).is_dir()
+    assert remote.corpora.first.span("train").fingerprint == folder.fingerprint
 
 
 def test_masked_batches_are_those_of_the_local_folder(

@@ -78,7 +78,7 @@ def labels_of(batches: Any) -> list[int]:
 
 def test_a_split_that_the_corpus_made_is_taken_whole(shards: Path) -> None:
     corpus = opened(shards, val_fraction=0.9)
-    for name, windows in (("train", corpus.train_windows()), ("val", corpus.val_windows())):
+    for name, windows in (("train", corpus.sequences("train")), ("val", corpus.sequences("val"))):
         span = windows.span
         assert (span.start, span.stop) == (0, corpus.folder.shard(name).n_tokens)
         assert span.shard.prefix.name == name
@@ -87,7 +87,7 @@ def test_a_split_that_the_corpus_made_is_taken_whole(shards: Path) -> None:
 @pytest.mark.parametrize("fraction", [0.05, 0.1, 0.3, 0.5])
 def test_without_one_the_last_documents_are_for_validation(unsplit: Path, fraction: float) -> None:
     corpus = opened(unsplit, val_fraction=fraction)
-    train, val = corpus.train_windows().span, corpus.val_windows().span
+    train, val = corpus.sequences("train").span, corpus.sequences("val").span
     shard = corpus.folder.shard("train")
     starts = shard.document_starts[:].tolist()
     assert (train.start, train.stop, val.stop) == (0, val.start, shard.n_tokens)
@@ -99,10 +99,11 @@ def test_without_one_the_last_documents_are_for_validation(unsplit: Path, fracti
 def test_training_and_validation_share_no_target(unsplit: Path) -> None:
     corpus = attach(opened(unsplit, val_fraction=0.3))
     n_documents = corpus.folder.shard("train").n_documents
-    train = corpus.train_windows()
-    in_training = corpus.documents_of(np.arange(len(train)))
-    in_validation = {corpus.val_windows().document_of(i) for i in range(len(corpus.val_windows()))}
-    assert set(in_training).isdisjoint(in_validation)
+    train = corpus.sequences("train")
+    in_training = {train.document_of(i) for i in range(len(train))}
+    val = corpus.sequences("val")
+    in_validation = {val.document_of(i) for i in range(len(val))}
+    assert in_training.isdisjoint(in_validation)
     assert min(in_validation) > max(in_training)
     assert max(in_validation) == n_documents - 1
 
@@ -112,14 +113,14 @@ def test_of_a_single_document_the_end_is_for_validation(one_document: Path) -> N
     shard = corpus.folder.shard("train")
     assert shard.n_documents == 1
     n_of_text = shard.n_tokens - 1  # without eos
-    assert corpus.train_windows().span.stop == int(n_of_text * 0.75)
-    assert corpus.val_windows().span.stop == shard.n_tokens
-    assert corpus.train_windows().span.stop == corpus.val_windows().span.start
+    assert corpus.sequences("train").span.stop == int(n_of_text * 0.75)
+    assert corpus.sequences("val").span.stop == shard.n_tokens
+    assert corpus.sequences("train").span.stop == corpus.sequences("val").span.start
 
 
 def test_bytes_are_counted_through_letters_that_several_tokens_share(one_document: Path) -> None:
     corpus = attach(opened(one_document, val_fraction=0.25))
-    span, tokenizer = corpus.val_windows().span, corpus.tokenizer
+    span, tokenizer = corpus.sequences("val").span, corpus.tokenizer
     tokens = np.asarray(span.shard.tokens[span.start : span.stop]).tolist()
     by_hand = sum(int(corpus.token_bytes[token]) for token in tokens[1:])
     assert sum(int(batch.n_bytes.sum()) for batch in corpus.val_dataloader()) == by_hand
@@ -132,7 +133,7 @@ def test_bytes_are_counted_through_letters_that_several_tokens_share(one_documen
 def test_without_validation_text_there_is_no_loader(unsplit: Path) -> None:
     corpus = attach(opened(unsplit, val_fraction=0.0))
     assert corpus.val_dataloader() == []
-    assert corpus.train_windows().span.stop == corpus.folder.shard("train").n_tokens
+    assert corpus.sequences("train").span.stop == corpus.folder.shard("train").n_tokens
 
 
 @pytest.mark.parametrize(
@@ -225,11 +226,6 @@ def test_without_test_text_prediction_reads_the_validation_text(shards: Path) ->
     assert labels_of(corpus.predict_dataloader()) == labels_of(corpus.val_dataloader())
 
 
-def test_documents_of_leaves_filler_out(shards: Path) -> None:
-    corpus = opened(shards)
-    assert corpus.documents_of(np.array([-1, 0, -1])) == [0]
-
-
 def test_it_knows_its_tokens(shards: Path) -> None:
     corpus = opened(shards)
     tokenizer = corpus.tokenizer
@@ -288,14 +284,14 @@ def test_a_val_fraction_that_is_no_share_is_refused(value: float) -> None:
 
 
 def test_too_little_text_for_one_sequence_is_refused(one_document: Path) -> None:
-    n_tokens = len(opened(one_document, val_fraction=0.0).train_windows().span)
+    n_tokens = len(opened(one_document, val_fraction=0.0).sequences("train").span)
     settings = {"val_fraction": 0.0, "seq_len": n_tokens}
     message = rf"has {n_tokens:,} tokens: .* seq_len={n_tokens:,}\. .* at most {n_tokens - 1:,},"
     with pytest.raises(ConfigError, match=message):
         opened(one_document, **settings).setup("fit")
     cured = opened(one_document, **{**settings, "seq_len": n_tokens - 1})
     cured.setup("fit")
-    assert len(cured.train_windows()) == 1
+    assert len(cured.sequences("train")) == 1
     opened(one_document, **settings).setup("validate")  # which needs no training text
 
 
@@ -312,6 +308,22 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert not corpus.is_ready
     with pytest.raises(DataError, match=rf"{tmp_path}/nowhere does not exist .*roots corpus"):
         corpus.setup("fit")
+
+
+def test_a_folder_may_be_in_the_home_folder(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(shards.parent))
+    corpus = TokenCorpus(shards=f"~/{shards.name}", seq_len=16)
+    assert corpus.is_ready
+    assert corpus.path == shards
+    assert len(corpus.sequences("train")) == len(opened(shards, seq_len=16).sequences("train"))
+
+
+def test_a_file_in_place_of_the_folder_is_told(shards: Path) -> None:
+    corpus = TokenCorpus(shards=str(shards / "train.bin"))
+    message = rf"train\.bin is a file, .*`roots corpus` wrote; {shards} is the one that this file"
+    with pytest.raises(DataError, match=message):
+        corpus.setup("fit")
+    TokenCorpus(shards=str(shards), seq_len=16).setup("validate")
 
 
 def test_a_corpus_without_test_text_says_how_to_get_some(shards: Path, three_splits: Path) -> None:

@@ -45,9 +45,9 @@ NETWORKS = {
 
 def steps_of(data: TokenCorpus) -> Iterator[TokenBatch]:
     dataset = TrainSteps(
-        data.train_windows(),
+        data.sequences("train"),
         data.token_bytes,
-        stream=Shuffled(len(data.train_windows()), seed=1),
+        stream=Shuffled(len(data.sequences("train")), seed=1),
         order=InTurn(8),
         share=share_of(8, rank=0, ranks=1),
     )

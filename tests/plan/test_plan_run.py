@@ -48,9 +48,9 @@ def test_the_step_says_how_it_is_cut(config: dict, micro: int, words: str) -> No
 def test_tokens_and_epochs_add_up(config: dict) -> None:
     composed = compose(config, {"trainer.max_steps": 1000})
     lines = dict(plan_run(composed.trainer, composed.model, composed.data).lines)
-    epochs = 1000 * 8 / len(composed.data.train_windows())
+    epochs = 1000 * 8 / len(composed.data.sequences("train"))
     assert lines["run"] == f"1,000 steps = 128 k tokens (128,000), {epochs:.2f} epochs"
-    assert f"{len(composed.data.val_windows()):,} to validate on" in lines["data"]
+    assert f"{len(composed.data.sequences('val')):,} to validate on" in lines["data"]
 
 
 def test_a_corpus_that_is_not_there_yet_is_described_and_not_made(config: dict, tmp_path) -> None:

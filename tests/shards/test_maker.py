@@ -113,6 +113,29 @@ def test_a_file_is_not_replaced(tmp_path) -> None:
         Trivial(out=str(tmp_path / "c")).prepare(progress=False)
 
 
+@pytest.mark.parametrize("was", ["nothing", "an older build"])
+def test_a_link_stays_and_is_built_where_it_leads(tmp_path, capsys, was: str) -> None:
+    there = tmp_path / "disk" / "shards"
+    if was == "an older build":
+        Trivial(out=str(there), name="old").prepare(progress=False)
+    (tmp_path / "c").symlink_to(there)
+    maker = Trivial(out=str(tmp_path / "c"), name="new")
+    assert maker.prepare() == tmp_path / "c"
+    assert (tmp_path / "c").readlink() == there
+    assert Manifest.read(there).recipe == {"name": "new"}
+    assert "kept" not in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "disk"]
+    assert [path.name for path in there.parent.iterdir()] == ["shards"]
+    assert maker.is_ready()
+
+
+def test_a_lock_is_nobodys_file(tmp_path) -> None:
+    (tmp_path / "uv.lock").write_text("version = 1")
+    Trivial(out=str(tmp_path / "uv")).prepare(progress=False)
+    assert (tmp_path / "uv.lock").read_text() == "version = 1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["uv", "uv.lock"]
+
+
 def leave(tmp_path: Path, *names: str) -> Path:
     place = tmp_path / "c.building"
     for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,14 @@ def test_all_values_are_those_of_the_folder(
         assert other.tokens[-1] == one.tokens[-1]
         with pytest.raises(IndexError):
             other.tokens[one.n_tokens]
+
+
+def test_blocks_are_kept_in_a_folder_of_our_own(server: RangeServer, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "mine.txt").touch()
+    ShardFolder.open(streamed(server, tmp_path / "cache"))
+    found = sorted(path.name for path in (tmp_path / "cache").iterdir())
+    assert found == ["mine.txt", "roots-blocks"]
 
 
 def test_opening_reads_little(server: RangeServer, local: Path, tmp_path: Path) -> None:
@@ -171,6 +180,32 @@ def test_settings_that_cannot_work_are_refused() -> None:
         Streamed(url="s3://a/b", connections=0)
     with pytest.raises(ConfigError, match="timeout_seconds=0"):
         Streamed(url="s3://a/b", timeout_seconds=0)
+
+
+@pytest.mark.parametrize("size", [math.inf, math.nan])
+def test_a_cache_of_no_size_is_refused(size: float) -> None:
+    with pytest.raises(ConfigError, match=rf"cache_gib={size} is no size\. Set it to the GiB"):
+        Streamed(url="s3://a/b", cache_gib=size)
+    Streamed(url="s3://a/b", cache_gib=0.5)
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_every_file_is_asked_for_as_often_as_was_set(
+    server: RangeServer, tmp_path: Path, tries: int
+) -> None:
+    where = Streamed(url=f"{server.url}/corpus", cache_dir=str(tmp_path / "cache"), tries=tries)
+    folder = ShardFolder.open(where)
+    server.forever = dict.fromkeys(
+        ["corpus/manifest.json", "corpus/tokenizer/tokenizer.json"], "503"
+    )
+    for name, read in (
+        ("manifest.json", lambda: ShardFolder.open(where)),
+        ("tokenizer/tokenizer.json", lambda: Tokenizer.load(folder.tokenizer_path)),
+    ):
+        before = server.asked[f"corpus/{name}"]
+        with pytest.raises(DataError, match=rf"could not be read in {tries} tries"):
+            read()
+        assert server.asked[f"corpus/{name}"] - before == tries
 
 
 def test_the_manifest_is_read_anew(server: RangeServer, local: Path, tmp_path: Path) -> None:

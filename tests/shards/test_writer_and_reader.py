@@ -74,6 +74,27 @@ def test_an_id_that_does_not_fit_is_refused_with_its_document(tmp_path, wrong) -
     assert Shard(write(tmp_path / "train", [[3, max(wrong, 0)]], fits)).n_tokens == 2
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ([1.7, 2.2], r"type float64, such as 1\.7"),
+        (np.array([1.0, 2.0], dtype=np.float32), r"type float32, such as 1\.0"),
+        (np.array([True, False]), "type bool, such as True"),
+        (["1", "2"], r"type <U1, such as 1"),
+        ([2**70], r"type object, such as 1180591620717411303424"),
+    ],
+)
+def test_what_is_no_integer_is_refused_and_not_rounded(tmp_path, wrong, words: str) -> None:
+    with (
+        ShardWriter(tmp_path / "train", vocab_size=100) as writer,
+        pytest.raises(DataError, match=rf"Document 0 of .* {words}, and ids of tokens are integ"),
+    ):
+        writer.extend(wrong)
+    with ShardWriter(tmp_path / "train", vocab_size=100) as writer:
+        writer.add(np.asarray([1.0, 2.0]).astype(np.int8))
+    assert Shard(tmp_path / "train").tokens.tolist() == [1, 2]
+
+
 def test_a_document_without_tokens_is_refused(tmp_path) -> None:
     with pytest.raises(DataError, match=r"Document 0 .* has 0 tokens"):
         write(tmp_path / "train", [[]])

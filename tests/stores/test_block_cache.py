@@ -39,7 +39,14 @@ def cache_in(folder: Path, limit_bytes: int = LEAST) -> BlockCache:
     return BlockCache(folder=folder, limit_bytes=limit_bytes, patience=patience)
 
 
-def stored(server: RangeServer, key: str = "key") -> StoredFile:
+def key_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+KEY = key_of("a.bin")
+
+
+def stored(server: RangeServer, key: str = KEY) -> StoredFile:
     return StoredFile(url=f"{server.url}/a.bin", key=key, size=SIZE)
 
 
@@ -79,7 +86,7 @@ def test_other_content_has_other_blocks(server: RangeServer, tmp_path: Path) -> 
     cache = cache_in(tmp_path / "cache")
     cache.read(stored(server), 0, 10)
     (server.folder / "a.bin").write_bytes(bytes(SIZE))
-    assert bytes(cache.read(stored(server, "other"), 0, 10)) == bytes(10)
+    assert bytes(cache.read(stored(server, key_of("other")), 0, 10)) == bytes(10)
 
 
 def flipped(raw: bytes) -> bytes:
@@ -91,7 +98,7 @@ def test_a_damaged_block_on_the_disk_is_fetched_again(
     server: RangeServer, tmp_path: Path, damage: object
 ) -> None:
     cache_in(tmp_path / "cache").read(stored(server), 0, 10)
-    path = tmp_path / "cache" / "key" / "0"
+    path = tmp_path / "cache" / KEY / "0"
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     assert bytes(cache_in(tmp_path / "cache").read(stored(server), 0, 10)) == CONTENT[:10]
     assert server.asked["a.bin"] == 2
@@ -104,7 +111,7 @@ def test_wrong_bytes_are_asked_again_and_never_kept(server: RangeServer, tmp_pat
     def check(number: int, raw: bytes) -> str:
         return "" if hashlib.sha256(raw).digest() == sums[number] else f"block {number} is wrong"
 
-    file = StoredFile(url=f"{server.url}/a.bin", key="key", size=SIZE, check=check)
+    file = StoredFile(url=f"{server.url}/a.bin", key=KEY, size=SIZE, check=check)
     server.faults["a.bin"] = ["wrong", "wrong"]
     cache = cache_in(tmp_path / "cache")
     assert bytes(cache.read(file, 0, 100)) == CONTENT[:100]
@@ -117,22 +124,63 @@ def test_wrong_bytes_are_asked_again_and_never_kept(server: RangeServer, tmp_pat
 def test_the_least_recently_used_blocks_go_first(tmp_path: Path) -> None:
     now = time.time()
     for number in range(10):
-        path = tmp_path / "key" / f"{number}"
+        path = tmp_path / KEY / f"{number}"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(100))
         os.utime(path, (now - 10 * number, now - 10 * number))
-    (tmp_path / "key" / ".7.1.1").write_bytes(bytes(5))
-    os.utime(tmp_path / "key" / ".7.1.1", (now - 7200, now - 7200))  # of a killed process
+    (tmp_path / KEY / ".7.1.1").write_bytes(bytes(5))
+    os.utime(tmp_path / KEY / ".7.1.1", (now - 7200, now - 7200))  # of a killed process
     assert make_room(tmp_path, 1000) == 1000
     assert blocks(tmp_path) == [str(n) for n in range(10)]
     assert make_room(tmp_path, 800) == 700  # an eighth below the limit
     assert blocks(tmp_path) == [str(n) for n in range(7)]
 
 
+def test_what_we_did_not_write_is_neither_counted_nor_removed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    mine = [
+        "thesis/.gitignore",
+        "thesis/chapter1.tex",
+        "thesis/12",  # a name that a block could have
+        f"{KEY}/notes.txt",
+        f"{KEY}/.env",
+        f"{KEY}/.7.1",
+        f"{KEY}/3/deep",
+        f"{KEY.upper()}/0",
+    ]
+    for name in mine:
+        path = tmp_path / "cache" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(1000))
+        os.utime(path, (1, 1))
+    elsewhere.mkdir()
+    (elsewhere / "0").write_bytes(bytes(1000))
+    (tmp_path / "cache" / key_of("linked")).symlink_to(elsewhere)
+    (tmp_path / "cache" / KEY / "5").symlink_to(elsewhere / "0")
+    (tmp_path / "cache" / ".lock").write_text("of another program")
+    ours = tmp_path / "cache" / KEY / "0"
+    ours.write_bytes(bytes(100))
+    assert make_room(tmp_path / "cache", 100) == 100
+    assert ours.exists()
+    assert make_room(tmp_path / "cache", 50) == 0
+    assert not ours.exists()
+    assert all((tmp_path / "cache" / name).is_file() for name in mine)
+    assert (elsewhere / "0").exists()
+    assert (tmp_path / "cache" / KEY / "5").is_symlink()
+    assert (tmp_path / "cache" / ".lock").read_text() == "of another program"
+
+
+@pytest.mark.parametrize("key", ["", "key", "../../home", KEY.upper(), KEY + "0"])
+def test_a_key_that_could_be_the_name_of_anything_is_refused(key: str) -> None:
+    with pytest.raises(DataError, match=rf"a\.bin is said to have the sha256 '{key}', which is"):
+        StoredFile(url="s3://a/a.bin", key=key, size=1)
+    StoredFile(url="s3://a/a.bin", key=KEY, size=1)
+
+
 def test_a_small_cache_stays_small_and_right(tmp_path: Path, server: RangeServer) -> None:
     cache = cache_in(tmp_path / "cache")
     for number in range(30):
-        file = stored(server, f"key-{number}")
+        file = stored(server, key_of(f"{number}"))
         assert bytes(cache.read(file, 0, SIZE)) == CONTENT
         size = sum(path.stat().st_size for path in (tmp_path / "cache").glob("*/*"))
         assert size <= LEAST + 2 * BLOCK_BYTES
@@ -141,7 +189,7 @@ def test_a_small_cache_stays_small_and_right(tmp_path: Path, server: RangeServer
 
 def test_a_block_that_was_used_stays(tmp_path: Path, server: RangeServer) -> None:
     cache_in(tmp_path / "cache").read(stored(server), 0, 10)
-    path = tmp_path / "cache" / "key" / "0"
+    path = tmp_path / "cache" / KEY / "0"
     os.utime(path, (1, 1))
     cache_in(tmp_path / "cache").read(stored(server), 0, 10)
     assert path.stat().st_mtime > 1e9
@@ -163,7 +211,7 @@ def test_threads_that_want_one_block_fetch_it_once(tmp_path: Path, server: Range
 
 def _read_all(folder: Path, url: str) -> list[bool]:
     cache = cache_in(folder)
-    file = StoredFile(url=url, key="key", size=SIZE)
+    file = StoredFile(url=url, key=KEY, size=SIZE)
     return [
         bytes(cache.read(file, first, first + 1000)) == CONTENT[first : first + 1000]
         for first in (*range(0, SIZE - 1000, 70_001), SIZE - 1000)

@@ -46,6 +46,17 @@ def test_it_is_taken_apart_like_a_path() -> None:
     assert located(path) is path
 
 
+def test_what_is_made_of_a_path_is_asked_as_patiently() -> None:
+    plain, patience = located("s3://bucket/some/text.txt"), Patience(tries=2, timeout_seconds=3)
+    path = plain.patient(patience)  # type: ignore[attr-defined]
+    assert path == plain
+    assert hash(path) == hash(plain)
+    for each in (path.parent, path.parent / "x", path.with_name("y"), path.with_suffix(".idx")):
+        assert each.patience == patience
+        assert pickle.loads(pickle.dumps(each)).patience == patience
+    assert plain.patience == Patience()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", ["here/text.txt", "/tmp/x", "file:///tmp/x", "C:/x", Path("x")])
 def test_what_lies_on_this_machine_stays_a_plain_path(name: str | Path) -> None:
     assert not is_url(name)
@@ -54,6 +65,13 @@ def test_what_lies_on_this_machine_stays_a_plain_path(name: str | Path) -> None:
 
 def test_a_file_url_is_the_file() -> None:
     assert located("file:///tmp/x.txt") == Path("/tmp/x.txt")
+
+
+def test_a_name_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert located("~/tiny") == Path("/home/ann/tiny")
+    assert located("./~/tiny") == Path("~/tiny")  # a folder that is called so
+    assert str(located("s3://bucket/~/tiny")) == "s3://bucket/~/tiny"
 
 
 @pytest.mark.parametrize("name", ["s3://", "s3://a//b", "simplecache::s3://a/b", "s3://a/./b"])

@@ -9,19 +9,19 @@ from typing import IO, Any
 
 import fsspec
 
-from roots.stores import is_url
+from roots.stores import is_url, located
 
 
 class EngineFolder:
     """Reads and writes files below an address; it is pickled as the address alone.
 
     Args:
-        address: A folder, or its URL (`s3://…`).
+        address: A folder (`~` is the home folder), or its URL (`s3://…`).
     """
 
     def __init__(self, address: str | Path) -> None:
-        name = str(address).removeprefix("file://")
-        self.address = name if is_url(name) else str(Path(name).absolute())
+        name = str(address)
+        self.address = name if is_url(name) else str(located(name).absolute())
 
     def __str__(self) -> str:
         return self.address

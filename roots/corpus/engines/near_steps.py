@@ -51,12 +51,17 @@ class NearDuplicateSteps:
         verifiers: Tasks that compare; a cluster is compared by one of them.
 
     Raises:
-        ConfigError: There is no task that compares.
+        ConfigError: There is no task that compares, or the seed is none that datatrove takes.
     """
 
     def __init__(self, near: NearDuplicates, *, folder: str | Path, verifiers: int) -> None:
         if verifiers < 1:
             raise ConfigError(f"verifiers={verifiers} leaves nobody to compare. Set it to 1.")
+        if not 0 <= near.seed < 2**32:
+            raise ConfigError(
+                f"seed={near.seed} of NearDuplicates is none that datatrove's signatures take. Set"
+                f" it from 0 to {2**32 - 1:,}."
+            )
         self.near = near
         self.folder = EngineFolder(folder)
         self.verifiers = verifiers

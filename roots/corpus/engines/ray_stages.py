@@ -41,13 +41,14 @@ class RayStages:
 
     Args:
         stages: In their order; or a `Pipeline` of them.
-        text_column: Holds the texts; a null is an empty one.
+        text_column: Holds the texts; a null is an empty one, also where there is nothing else.
         id_column: Holds what names a document in messages, if there is such a column.
         source_column: Holds the name of its source in the books, if there is such a column.
 
     Raises:
         ConfigError: A part is a pass, or a batch is no table of pyarrow.
-        DataError: The batch has no column of texts, or was decided about before.
+        DataError: The batch has no column of texts, one of something else, or was decided about
+            before.
         MissingExtra: A task lacks a package that a stage needs.
     """
 
@@ -67,6 +68,7 @@ class RayStages:
     def __call__(self, table: pa.Table) -> pa.Table:
         """Gives as many rows, with texts as the stages leave them and what was decided."""
         self._check(table)
+        table = self._with_texts(table)
         self.stages.check()
         books = self.stages.books()
         texts, decisions = [], []
@@ -117,7 +119,7 @@ class RayStages:
         return [
             Document(
                 text=row[self.text_column] or "",
-                id=str(row.get(self.id_column, f"row {number:,} of a batch")),
+                id=str(_known(row.get(self.id_column), f"row {number:,} of a batch")),
                 metadata={key: row[key] for key in row if key != self.text_column},
                 source=str(row.get(self.source_column) or ""),
             )
@@ -137,6 +139,25 @@ class RayStages:
         drop = outcome.drop
         return books.names[outcome.part], drop.reason, self.stages.redact(drop.detail)
 
+    def _with_texts(self, table: pa.Table) -> pa.Table:
+        """Gives a column that holds nothing at all, and so no type, that of texts.
+
+        Raises:
+            DataError: It holds something that is no text.
+        """
+        at = table.schema.get_field_index(self.text_column)
+        kind = table.schema.field(at).type
+        if pa.types.is_null(kind):
+            return table.set_column(at, self.text_column, table.column(at).cast(pa.string()))
+        values = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if _is_text(values):
+            return table
+        raise DataError(
+            f"The column '{self.text_column}' has the type {kind}, and stages decide about texts."
+            " Set text_column to that of the texts, or turn it into texts before: its"
+            ' .cast("string") of pyarrow takes numbers, and bytes in UTF-8.'
+        )
+
     def _check(self, table: pa.Table) -> None:
         if not isinstance(table, pa.Table):
             raise ConfigError(
@@ -154,3 +175,12 @@ class RayStages:
                 f"The rows have columns {', '.join(before)}: they were decided about before. Put"
                 " RayStages.kept in between, or give all stages at once."
             )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    of = pa.types
+    return bool(of.is_string(kind) or of.is_large_string(kind) or of.is_string_view(kind))
+
+
+def _known(value: Any, otherwise: str) -> Any:
+    return otherwise if value is None else value

@@ -16,6 +16,7 @@ from roots.sources.rows.checks import Check
 from roots.sources.rows.row_source import RowSource
 
 _SHOWN = 3
+_KEYS = ["where", "reason", "message", "row"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ class CheckedRows:
             message, row. Rewritten by each pass, removed by one without bad rows; none if empty.
 
     Raises:
-        ConfigError: A setting is none that exists.
+        ConfigError: A setting is none that exists, or `rejected_file` names a file that is there
+            and was not written by an earlier pass.
     """
 
     def __init__(
@@ -88,7 +90,13 @@ class CheckedRows:
         self.checks = checks
         self.on_bad_row = on_bad_row
         self.max_bad_fraction = max_bad_fraction
-        self.rejected_file = rejected_file
+        if rejected_file and on_bad_row == "error":
+            raise ConfigError(
+                f"rejected_file={rejected_file} is never written with on_bad_row=error, which ends"
+                " at the first bad row. Set on_bad_row to skip, or leave out rejected_file."
+            )
+        self.rejected_file = Path(rejected_file).expanduser() if rejected_file else None
+        self._check_rejected_file()
         self.books = RowBooks()
         """The books of the latest pass that came to its end."""
 
@@ -136,14 +144,32 @@ class CheckedRows:
             raise DataError(self._none_kept())
 
     def _write(self, rejected: list[BadRow]) -> str:
-        if not self.rejected_file:
+        path = self.rejected_file
+        if path is None:
             return ""
-        path = Path(self.rejected_file)
+        self._check_rejected_file()
         if not rejected:
             path.unlink(missing_ok=True)
             return ""
         write_atomically(path, "".join(map(_line, rejected)))
         return str(path)
+
+    def _check_rejected_file(self) -> None:
+        """Refuses a file that is there and is none of ours, because it would be replaced."""
+        path = self.rejected_file
+        if path is None or not path.exists():
+            return
+        try:
+            read = any(each.exists() and path.samefile(each) for each in self.source.files())
+        except FileNotFoundError:  # another process has removed its own
+            return
+        if _is_ours(path) and not read:
+            return
+        what = "is what the rows are read from" if read else "is there, and holds no rejected rows"
+        raise ConfigError(
+            f"rejected_file={path} {what}, so it is not replaced. Set rejected_file to a file that"
+            " is not there yet."
+        )
 
     def _none_kept(self) -> str:
         names = ", ".join(map(str, self.source.files())) or "The source"
@@ -160,6 +186,18 @@ class CheckedRows:
             f"{self.max_bad_fraction}. The first:\n{examples}\nMend the file or the settings; or,"
             f" if these rows may be lost, set max_bad_fraction to {math.ceil(share * 1000) / 1000}."
         )
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the first line of a file is one that `_line` wrote."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            record = json.loads(file.readline())
+    except FileNotFoundError:  # another process has removed its own
+        return True
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and list(record) == _KEYS
 
 
 def _line(bad: BadRow) -> str:

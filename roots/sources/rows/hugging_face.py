@@ -77,10 +77,6 @@ class HuggingFaceRows(RowSource):
                 yield _with_names(row, names)
             number += table.num_rows
 
-    def label_names(self, column: str) -> tuple[str, ...]:
-        """Names the labels that the dataset declares for a column."""
-        return tuple(_declared(self._open()).get(column, ()))
-
     def _place(self) -> str:
         place = expanded(self.path)
         if place.startswith(("/", "./", "../")) and not Path(place).exists():

@@ -41,7 +41,3 @@ class RowSource(ABC):
             if isinstance(row, BadRow):
                 raise DataError(row.message)
             yield row
-
-    def label_names(self, column: str) -> tuple[str, ...]:  # noqa: ARG002
-        """Names the labels of a column in their order, where the source itself declares them."""
-        return ()

@@ -221,6 +221,17 @@ def test_a_step_that_was_not_run_to_its_end_is_named(done, tmp_path: Path) -> No
         NearDuplicateSteps(NEAR, folder=tmp_path, verifiers=0)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_datatrove_does_not_take_is_refused_before_a_task(
+    tmp_path: Path, seed: int
+) -> None:
+    with pytest.raises(ConfigError, match=rf"seed={seed} of NearDuplicates .* to 4,294,967,295"):
+        NearDuplicateSteps(NearDuplicates(seed=seed), folder=tmp_path, verifiers=1)
+    steps = NearDuplicateSteps(NearDuplicates(seed=2**32 - 1), folder=tmp_path, verifiers=1)
+    steps.signatures().run([TheirDocument("a b c d e f", "1")], 0, 1)
+    assert list((tmp_path / "signatures").rglob("*.sig"))
+
+
 def test_fewer_verifiers_than_the_candidates_had_are_refused(done, tmp_path: Path) -> None:
     folder, _, _ = done
     near = tmp_path / "near"

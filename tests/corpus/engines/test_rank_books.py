@@ -96,3 +96,16 @@ def test_what_is_not_whole_has_no_name(address: str) -> None:
     write_books(folder, books_of(["kept"]), 0, 3)
     write_books(folder, books_of(["kept"]), 2, 3)
     assert read_books(address).documents_kept == 3
+
+
+def test_a_folder_of_an_engine_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = EngineFolder("~/near")
+    assert str(folder) == f"{tmp_path}/near"
+    assert str(folder.folder("pairs")) == f"{tmp_path}/near/pairs"
+    with folder.writing("a.txt", "w") as file:
+        file.write("x")
+    assert (tmp_path / "near" / "a.txt").read_text() == "x"
+    assert str(EngineFolder("file:///tmp/near")) == "/tmp/near"

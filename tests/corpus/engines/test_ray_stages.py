@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from engine_documents import single_machine, stages, texts
 
-from roots.corpus import ExactDuplicates, Language, Pii
+from roots.corpus import ExactDuplicates, Language, Normalise, Pii
 from roots.corpus.engines import RayStages
 from roots.errors import ConfigError, DataError, MissingExtra
 from roots.records import Document
@@ -77,6 +77,51 @@ def test_a_batch_without_rows_has_the_same_columns() -> None:
     assert none.schema == step(table).schema
     assert none.num_rows == 0
     assert step.books(Tables([none])).documents_in == 0
+
+
+def test_a_batch_of_nothing_but_nulls_is_one_of_empty_texts() -> None:
+    table = pa.table({"n": [1, 2], "text": [None, None]})
+    assert pa.types.is_null(table.schema.field("text").type)
+    decided = RayStages(stages())(table)
+    assert decided.schema.field("text").type == pa.string()
+    assert decided["text"].to_pylist() == ["", ""]
+    assert decided["drop_reason"].to_pylist() == ["empty", "empty"]
+    assert decided.column_names[:2] == ["n", "text"]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_texts_of_any_type_stay_of_it(kind: pa.DataType) -> None:
+    table = pa.table({"text": pa.array(["a ", "b", "a "], pa.string()).cast(kind)})
+    decided = RayStages([Normalise()])(table)
+    assert decided.schema.field("text").type == kind
+    assert decided["text"].to_pylist() == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (pa.array([1, 2]), "int64"),
+        (pa.array([["a"], ["b"]]), r"list<.*string>"),
+        (pa.array([b"a", b"b"]), "binary"),
+        (pa.array([{"a": "b"}, None]), r"struct<.*>"),
+    ],
+)
+def test_a_column_of_something_else_is_told_with_its_type(column: pa.Array, kind: str) -> None:
+    table = pa.table({"text": column, "body": ["a", "b"]})
+    with pytest.raises(DataError, match=rf"column 'text' has the type {kind}, .*Set text_column"):
+        RayStages([Normalise()])(table)
+    assert RayStages([Normalise()], text_column="body")(table)["body"].to_pylist() == ["a", "b"]
+    if kind in ("int64", "binary"):
+        cured = table.set_column(0, "text", table["text"].cast("string"))
+        assert RayStages([Normalise()])(cured).num_rows == 2
+
+
+def test_a_row_without_an_id_is_named_by_its_place() -> None:
+    table = pa.table({"text": ["a", "b"], "id": pa.array([None, "own"])})
+    found = [document.id for document in RayStages([Normalise()])._documents(table)]
+    assert found == ["row 0 of a batch", "own"]
 
 
 def test_books_of_what_lost_rows_are_refused() -> None:

@@ -126,6 +126,52 @@ def test_settings_that_do_not_exist_are_refused() -> None:
         CheckedRows(Made(items=[]), max_bad_fraction=1.5)
 
 
+@pytest.mark.parametrize("bad_rows", [0, 1])
+def test_a_file_that_is_not_of_rejected_rows_is_never_touched(tmp_path, bad_rows: int) -> None:
+    source = write(tmp_path / "a.tsv", "good\t1", *["x\t7"] * bad_rows)
+    (tmp_path / "link.tsv").symlink_to(tmp_path / "a.tsv")
+    (tmp_path / "notes.jsonl").write_text('{"where": "Rome"}\n')
+    (tmp_path / "notes.txt").write_bytes(b"\xff\n")
+    (tmp_path / "empty").touch()
+    (tmp_path / "folder").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    settings = {"checks": CHECKS, "on_bad_row": "skip", "max_bad_fraction": 0.5}
+    for name in ("a.tsv", "link.tsv"):
+        with pytest.raises(ConfigError, match=rf"{name} is what the rows are read from, so it"):
+            CheckedRows(source, **settings, rejected_file=tmp_path / name)
+    for name in ("notes.jsonl", "notes.txt", "empty", "folder"):
+        with pytest.raises(ConfigError, match=rf"{name} is there, and holds no rejected rows"):
+            CheckedRows(source, **settings, rejected_file=tmp_path / name)
+    earlier = tmp_path / "earlier.jsonl"
+    earlier.write_text('{"where": "a:1", "reason": "r", "message": "m", "row": {}}\n')
+    with pytest.raises(ConfigError, match=r"earlier\.jsonl is what the rows are read from"):
+        CheckedRows(JsonRows(paths=str(earlier)), on_bad_row="skip", rejected_file=earlier)
+    late = CheckedRows(source, **settings, rejected_file=tmp_path / "late")
+    (tmp_path / "late").write_text("written while the rows were read")
+    with pytest.raises(ConfigError, match="late is there"):
+        list(late)
+    assert (tmp_path / "late").read_text() == "written while the rows were read"
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(list(CheckedRows(source, **settings, rejected_file=tmp_path / "new"))) == 1
+
+
+def test_a_file_for_rejected_rows_is_refused_where_none_are_left_out(tmp_path) -> None:
+    source = write(tmp_path / "a.tsv", "good\t1")
+    with pytest.raises(ConfigError, match=r"rejected_file=r is never written with on_bad_row=err"):
+        CheckedRows(source, rejected_file="r")
+    assert len(list(CheckedRows(source, on_bad_row="skip", rejected_file=tmp_path / "r"))) == 1
+
+
+def test_the_file_of_rejected_rows_may_be_named_from_home(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    source = write(tmp_path / "a.tsv", "good\t1", "x\t7")
+    settings = {"checks": CHECKS, "on_bad_row": "skip", "max_bad_fraction": 0.5}
+    rows = CheckedRows(source, **settings, rejected_file="~/rejected.jsonl")
+    assert len(list(rows)) == 1
+    assert len((tmp_path / "rejected.jsonl").read_text().splitlines()) == 1
+    assert rows.books.rejected_file == str(tmp_path / "rejected.jsonl")
+
+
 FIELDS = st.fixed_dictionaries(
     {"sentence": st.text() | st.none() | st.floats(), "label": st.sampled_from(["0", "1", "2", ""])}
 )

