@@ -53,13 +53,15 @@ def export(
         The folder.
 
     Raises:
-        CheckpointError: Nothing that can be read lies at `path`.
+        CheckpointError: Nothing that can be read lies at `path`, or no causal language model, or
+            a checkpoint that is not as it was written.
         ConfigError: `to` must not be replaced, or there is no such dtype.
         DataError: The source's tokenizer is missing or damaged.
     """
     source, to = find(path, checkpoint=checkpoint), Path(to).expanduser()
     check_target(to, source.folder, overwrite=overwrite)
     check_merge(source.folder, merge=merge, dtype=dtype)
+    source.check_undamaged()
     base = "" if merge else adapter_base(source.folder)
     loaded = load_source(source, device="cpu", dtype=dtype)
     with atomic_folder(to) as folder:

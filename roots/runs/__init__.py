@@ -16,6 +16,7 @@ from roots.runs.checkpoint import (
     TRAINER_FILE,
     Checkpoint,
     file_sums,
+    read_checkpoint,
     written_files,
 )
 from roots.runs.listing import RunSummary, find_runs, list_runs, summary
@@ -56,6 +57,7 @@ __all__ = [
     "network_folder",
     "newest",
     "open_run",
+    "read_checkpoint",
     "read_metrics",
     "redact",
     "redact_values",

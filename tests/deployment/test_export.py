@@ -12,8 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from roots.deployment import export
 from roots.deployment.card import tokens_seen
+from roots.deployment.command import main
 from roots.errors import CheckpointError, ConfigError
 from roots.inference import load
+from roots.runs import file_sums, written_files
 from roots.tokenizer import Tokenizer
 
 IDS = torch.arange(20)[None]
@@ -183,3 +185,23 @@ def test_what_cannot_be_exported_is_told(run_folder: Path, tmp_path: Path) -> No
     with pytest.raises(CheckpointError, match="no checkpoint '15'"):
         export(run_folder, tmp_path / "out", checkpoint="15")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_checkpoint_is_not_exported_until_it_is_brought_back(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    folder = run_folder / "checkpoints" / "step-000010"
+    record = json.loads((folder / "checkpoint.json").read_text())
+    sums = file_sums(folder, written_files(folder))
+    (folder / "checkpoint.json").write_text(json.dumps({**record, "files": sums}))
+    (folder / "trainer.ckpt").write_bytes(b"an export does not read it")
+    weights = folder / "model.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[:-3] + bytes([good[-3] ^ 0xFF]) + good[-2:])
+    for path in (run_folder, folder):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors has another sha256"):
+            export(path, tmp_path / "out")
+    with pytest.raises(CheckpointError, match=r"another sha256.*--checkpoint"):
+        main(["--run", str(run_folder), "--to", str(tmp_path / "out"), "--dry-run"])
+    weights.write_bytes(good)
+    export(run_folder, tmp_path / "out")

@@ -274,3 +274,33 @@ def test_a_damaged_checkpoint_record_is_told(folder: Path) -> None:
     (folder / "checkpoint.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"checkpoint\.json is damaged.*step"):
         load(folder)
+
+
+OTHERS = ("LlamaForSequenceClassification", "BertForMaskedLM", "BartForConditionalGeneration")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_network_that_does_not_continue_texts_is_refused_with_what_opens_it(
+    name: str, run_folder: Path
+) -> None:
+    folder = run_folder / "checkpoints" / "step-000010"
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
+    with pytest.raises(CheckpointError, match=rf"no causal language model but {name}.*roots\.load"):
+        load(run_folder, device="cpu")
+    copy = Path(shutil.copytree(folder, run_folder.parents[1] / "copy"))
+    with pytest.raises(CheckpointError, match=rf"{name}.*class of transformers"):
+        load(copy, device="cpu")
+
+
+@pytest.mark.parametrize("named", [None, [], ["FSDPLlamaForCausalLM"], ["LLaMAForCausalLM"]])
+def test_a_causal_network_is_known_under_its_other_names(named: object, folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": named}))
+    assert type(load(folder, device="cpu").network).__name__ == "LlamaForCausalLM"
+
+
+def test_a_damaged_configuration_is_told(folder: Path) -> None:
+    (folder / "config.json").write_text("[1]")
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
+        load(folder)
