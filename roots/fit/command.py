@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -20,6 +19,7 @@ from roots.fit.own_arguments import own_parser, parse_own
 from roots.fit.predictions import check_ending, gathered, write_rows
 from roots.fit.run_files import read_run_files
 from roots.plan import plan_run
+from roots.records import as_json
 from roots.runs import Run, write_atomically
 
 
@@ -121,7 +121,7 @@ def _tell(trainer: Any, verb: str, own: argparse.Namespace) -> None:
     if not own.run:
         return
     record = {"checkpoint": own.checkpoint, **trainer.latest}
-    write_atomically(Path(own.run) / f"{verb}.json", json.dumps(record, indent=2) + "\n")
+    write_atomically(Path(own.run) / f"{verb}.json", as_json(record, indent=2) + "\n")
     if details := trainer.details:
         stage = "test" if verb == "test" else "val"
         write_details(Run(own.run), stage, {"checkpoint": own.checkpoint, **details})

@@ -11,7 +11,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from roots.deployment import export
-from roots.deployment.card import tokens_seen
 from roots.deployment.command import main
 from roots.errors import CheckpointError, ConfigError
 from roots.inference import load
@@ -116,10 +115,26 @@ def test_an_export_can_be_loaded_and_exported_again(run_folder: Path, tmp_path: 
     assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_tokens_are_not_guessed_for_data_of_no_fixed_length(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("data: {init_args: {sequences_per_step: 4}}")
-    assert tokens_seen(tmp_path / "config.yaml", 10) is None
-    assert tokens_seen(tmp_path / "nowhere.yaml", 10) is None
+def test_tokens_are_those_that_the_checkpoint_counted_and_none_are_guessed(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    record = run_folder / "checkpoints" / "step-000010" / "checkpoint.json"
+    told = json.loads(record.read_text())
+    del told["tokens"]  # as older versions wrote it; the rows may be of any length
+    record.write_text(json.dumps(told))
+    card = (export(run_folder, tmp_path / "out") / "README.md").read_text()
+    assert "Optimizer steps: 10\n" in card
+
+
+def test_a_metric_that_is_not_finite_is_null_in_the_manifest_and_told_on_the_card(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    record = run_folder / "checkpoints" / "step-000010" / "checkpoint.json"
+    told = json.loads(record.read_text()) | {"metrics": {"val/loss": 1.0, "val/mcc": None}}
+    record.write_text(json.dumps(told))
+    folder = export(run_folder, tmp_path / "out")
+    assert json.loads((folder / "manifest.json").read_text())["metrics"]["val/mcc"] is None
+    assert "val/mcc: nan" in (folder / "README.md").read_text()
 
 
 # -- what is never replaced ----------------------------------------------------------------------

@@ -11,6 +11,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from roots.batch import IGNORE
 from roots.errors import ConfigError, DataError
+from roots.evaluation.class_figures import expected_error, reliability_figure
 from roots.metrics import Agreement, Calibration
 
 
@@ -140,3 +141,16 @@ def test_rows_that_are_not_kept_are_not_compared() -> None:
     metric.update(spoiled.view(2, 3, 4), teacher.view(2, 3, 4), keep.view(2, 3))
     plain.update(student[keep], teacher[keep])
     assert metric.values() == pytest.approx(plain.values(), rel=1e-12)
+
+
+def test_a_bin_of_numbers_that_are_not_finite_has_no_mean_and_a_page_draws_the_others() -> None:
+    metric = Calibration(n_bins=2)
+    metric.update(torch.tensor([[math.nan, 0.0], [0.0, 0.0]]), torch.tensor([0, 0]))
+    diagram = metric.details()["reliability"]
+    assert diagram["count"] == [1, 1]
+    assert diagram["confidence"] == [0.5, None]
+    assert math.isnan(expected_error(diagram))
+    assert reliability_figure(diagram).axes
+    metric.reset()
+    metric.update(torch.full((3, 2), math.nan), torch.tensor([0, 0, 1]))
+    assert reliability_figure(metric.details()["reliability"]).axes

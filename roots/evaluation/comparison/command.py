@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
 from roots.errors import refusing
 from roots.evaluation.comparison.comparing import Comparison, compare
 from roots.evaluation.comparison.page import in_words, write
+from roots.records import as_json
 from roots.runs import redact_values
 
 ABOUT = """\
@@ -47,7 +47,7 @@ def main(args: list[str]) -> int:
     comparison = compare(own.runs, metric=own.metric)
     files = write(comparison, Path(own.out or above(comparison) / "comparison"))
     if own.json:
-        print(json.dumps(redact_values(comparison.plain()), indent=2, ensure_ascii=False))
+        print(as_json(redact_values(comparison.plain()), indent=2))
     else:
         print(in_words(comparison))
         print(f"\npage: {os.path.relpath(files[0])}   figure: {os.path.relpath(files[1])}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from roots.errors import ConfigError, TrainingError
 from roots.fit.own_arguments import own_parser, parse_own, whole
+from roots.records import as_json
 from roots.runs import atomic_folder
 
 ABOUT = """\
@@ -125,7 +125,7 @@ def _written(composed: Any, measured: Any, out: Path) -> Any:
             device_peak_bytes=measured.device_peak_bytes,
         )
         report = _report(composed, measured, books)
-        text = json.dumps(plain_report(report), indent=2) + "\n"
+        text = as_json(plain_report(report), indent=2) + "\n"
         (folder / "profile.json").write_text(text, encoding="utf-8")
         (folder / "table.txt").write_text(f"{report}\n", encoding="utf-8")
         draw_report(report, folder / "profile.png")
