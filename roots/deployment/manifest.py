@@ -28,7 +28,8 @@ class ExportManifest:
         trained_by: The commit that trained the run; empty where it is not known.
         dtype: Of the weights.
         parameters: How many weights, shared ones once.
-        input_sha256: Of the files it was made of, by name.
+        input_sha256: Of the files it was made of, by name; with `base/` before it for those of the
+            weights that an adapter was merged into.
         sha256: Of its own files, by name, but for this one.
         roots_version: The version of roots that wrote it.
     """

@@ -10,18 +10,19 @@ from typing import Any
 
 from roots.errors import ConfigError
 from roots.records import as_json
-from roots.runs import write_atomically
+from roots.runs import check_place, write_atomically
 
 ENDINGS = (".jsonl", ".csv")
 
 
-def check_ending(path: Path) -> None:
-    """Raises ConfigError when predictions are not written into files of such an ending."""
+def check_file(path: Path) -> None:
+    """Raises ConfigError when predictions cannot be written there, or not with such an ending."""
     if path.suffix not in ENDINGS:
         raise ConfigError(
             f"--to {path}: predictions are written as {' or '.join(ENDINGS)}, not as"
             f" {path.suffix or 'a file without an ending'}. Name a file that ends so."
         )
+    check_place(path, "--to", is_folder=False)
 
 
 def gathered(trainer: Any, batches: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ metrics.py     the rows of metrics.csv, as text or as checked numbers
 lock.py        one process trains a run, and anybody can tell which
 state.py       running, finished, failed or interrupted
 listing.py     the runs of a folder; which runs are meant by names and patterns
+places.py      whether something can be written where a flag says
 redaction.py   secrets do not reach a file
 syncing.py     sends what W&B kept offline
 command.py     `roots list` and `roots sync`
@@ -22,6 +23,7 @@ from roots.runs.checkpoint import (
 from roots.runs.listing import RunSummary, find_runs, list_runs, summary
 from roots.runs.lock import RunLock, holder
 from roots.runs.metrics import Metrics, load_metrics, read_metrics
+from roots.runs.places import check_place
 from roots.runs.redaction import hidden_names, redact, redact_values, write_record
 from roots.runs.run import (
     Run,
@@ -47,6 +49,7 @@ __all__ = [
     "RunSummary",
     "atomic_folder",
     "check_name",
+    "check_place",
     "claim",
     "file_sums",
     "find_runs",

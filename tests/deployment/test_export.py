@@ -220,3 +220,16 @@ def test_a_damaged_checkpoint_is_not_exported_until_it_is_brought_back(
         main(["--run", str(run_folder), "--to", str(tmp_path / "out"), "--dry-run"])
     weights.write_bytes(good)
     export(run_folder, tmp_path / "out")
+
+
+def test_a_place_below_a_file_is_refused_before_anything_is_done(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text("a file")
+    for to in (tmp_path / "a" / "out", tmp_path / "a" / "b" / "out"):
+        with pytest.raises(ConfigError, match=rf"would lie in {tmp_path / 'a'}, which is a file"):
+            export(run_folder, to)
+        with pytest.raises(ConfigError, match="Give --to another place"):
+            main(["--run", str(run_folder), "--to", str(to), "--dry-run"])
+    (tmp_path / "a").unlink()
+    assert export(run_folder, tmp_path / "a" / "b" / "out").is_dir()

@@ -328,3 +328,18 @@ def test_comparing_imports_no_torch(root: Path) -> None:
         "import roots.evaluation.comparison.command; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_place_that_takes_no_folder_is_refused_before_the_runs_are_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_group(root / "a", [1.0, 1.1])
+    (root / "file").write_text("")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "roots.evaluation.comparison.command.compare", lambda *_, **__: pytest.fail("read")
+        )
+        for out, words in (("file", "file is a file"), ("file/out", "would lie in .*file, which")):
+            with pytest.raises(ConfigError, match=words):
+                roots(["compare", "a", "--out", str(root / out)])
+    assert roots(["compare", "a", "--out", str(root / "other" / "out")]) == 0

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from roots.errors import CheckpointError, ConfigError, DataError
 from roots.inference import load, write_folder
 from roots.networks import Trainable
+from roots.networks.reading import dtype_of_files
 from roots.objectives import NextToken
 from roots.tokenizer import Tokenizer
 
@@ -304,3 +306,30 @@ def test_a_damaged_configuration_is_told(folder: Path) -> None:
     (folder / "config.json").write_text("[1]")
     with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
         load(folder)
+
+
+def test_the_dtype_of_the_file_is_taken_and_not_that_of_its_configuration(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
+    assert load(folder, device="cpu").network.dtype == torch.float32
+    found = load(folder, device="cpu").network.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
+    halves = {name: tensor.half() for name, tensor in weights.items()}
+    save_file(halves, folder / "model.safetensors", {"format": "pt"})
+    assert load(folder, device="cpu").network.dtype == torch.float16
+    mixed = {n: t.bfloat16() if i % 2 else t.half() for i, (n, t) in enumerate(weights.items())}
+    save_file(mixed, folder / "model.safetensors", {"format": "pt"})
+    found = load(folder, device="cpu").network.state_dict()
+    assert all(torch.equal(found[name], tensor.float()) for name, tensor in mixed.items())
+
+
+def test_of_shards_those_that_the_index_names_tell_the_dtype(folder: Path) -> None:
+    network = load(folder, device="cpu").network
+    network.half().save_pretrained(folder, max_shard_size="10KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    save_file({"another": torch.ones(2)}, folder / "another.safetensors")
+    assert dtype_of_files(folder) == torch.float16
+    save_file({"weight": torch.ones(2, dtype=torch.uint8)}, folder / "model.safetensors")
+    assert dtype_of_files(folder) is None  # quantised
