@@ -71,7 +71,7 @@ def _add_stage(
     _add_confusion(page, record, stage, details.get("confusion"))
     if rates:
         more = f"; the worst {MOST_CLASSES} of {len(rates)}" if len(rates) > MOST_CLASSES else ""
-        key = _key(list(rates))
+        key = undrawn(list(rates))
         words = f"Precision, recall and F1 of each class, the worst on top{more}{key}"
         _figure(page, record, figure_name("classes", stage), rates_figure(rates), words)
     _add_calibration(page, record, stage, details.get("reliability"))
@@ -85,7 +85,7 @@ def _add_confusion(page: Page, record: RunRecord, stage: str, confusion: Any) ->
     if counts is not None and len(names) <= MOST_CLASSES:
         name = figure_name("confusion", stage)
         words = "Rows by label and by what was predicted; dark is a large share of the label's rows"
-        caption = f"{words}{_key(names)}"
+        caption = f"{words}{undrawn(names)}"
         _figure(page, record, name, confusion_figure(names, counts), caption)
     pairs = confusion["pairs"] if counts is None else _pairs(names, counts)
     if pairs and len(names) > 2:
@@ -136,8 +136,3 @@ def _add_mistakes(page: Page, mistakes: list[dict[str, Any]]) -> None:
 
 def _figure(page: Page, record: RunRecord, name: str, figure: Any, caption: str) -> None:
     page.kept_figure(figure, record.run.path / f"{name}.png", caption)
-
-
-def _key(names: list[str]) -> str:
-    """Names what the figure's font cannot draw."""
-    return f". {undrawn(names)}" if undrawn(names) else ""

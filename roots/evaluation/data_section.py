@@ -42,8 +42,9 @@ def _add_splits(page: Page, splits: Mapping[str, Mapping[str, Any]]) -> None:
     labels = {name: split["labels"] for name, split in splits.items() if split.get("labels")}
     if labels:
         shown = list(dict.fromkeys(label for counts in labels.values() for label in counts))
-        key = f". {undrawn(shown)}" if undrawn(shown) else ""
-        page.figure(labels_figure(labels), f"Labels by split, as shares of the split{key}")
+        page.figure(
+            labels_figure(labels), f"Labels by split, as shares of the split{undrawn(shown)}"
+        )
     if train := splits.get("train", {}).get("lengths"):
         page.figure(lengths_figure(train), "Lengths of the training rows")
 

@@ -50,7 +50,7 @@ def _own_arguments(verb: str) -> argparse.ArgumentParser:
         return parser
     parser.add_argument("--run", metavar="RUN", help="take configuration and weights from a run")
     parser.add_argument(
-        "--checkpoint", default="best", metavar="WHICH", help="best (default), last, or a step"
+        "--checkpoint", metavar="WHICH", help="of a run: best (default), last, or a step"
     )
     if verb == "predict":
         parser.add_argument("--to", metavar="FILE", help="where to write (default: in the run)")
@@ -98,6 +98,12 @@ def _resumed(which: str, config: dict[str, Any], flags: list[str]) -> Composed:
 def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> int:
     if own.run and config:
         raise ConfigError("--run brings its own configuration: leave out --config, or --run.")
+    if own.checkpoint and not own.run:
+        raise ConfigError(
+            f"--checkpoint {own.checkpoint} chooses among those of a run, and none is named. Add"
+            " --run RUN, or leave it out."
+        )
+    own.checkpoint = own.checkpoint or "best"
     composed = from_run(own.run, own.checkpoint, flags) if own.run else put_together(config, flags)
     if verb == "predict" and not (own.run or own.to):
         raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
