@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 import textwrap
 
 from roots.allocation import start_anew
 from roots.errors import RootsError
 
+_NOBODY_READS = 141
+"""What a shell reports of a program whose output was closed (SIGPIPE)."""
+
 
 def main() -> None:
     """Runs the command line and exits with its code."""
     start_anew(sys.argv[1:])
+    try:
+        try:
+            code = _run()
+        finally:
+            sys.stdout.flush()  # here, where it is known what to do when nobody reads it
+    except BrokenPipeError:
+        if not _output_is_closed():
+            raise
+        # Python flushes once more when it ends: give it somewhere to write
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _NOBODY_READS
+    sys.exit(code)
+
+
+def _run() -> int:
     from roots.cli import run
 
     try:
-        code = run(sys.argv[1:])
+        return run(sys.argv[1:])
     except RootsError as error:
         sys.stdout.flush()
         text = textwrap.fill(str(error), width=100, break_long_words=False, break_on_hyphens=False)
         sys.stderr.write(f"roots: {text}\n")
-        code = error.exit_code
+        return error.exit_code
     except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
+        return 130
+
+
+def _output_is_closed() -> bool:
+    """Tells whether the standard output is a pipe that nobody reads (`| head`), and not another."""
+    if not hasattr(select, "poll"):  # Windows, which has no such signal
+        return False
+    asked = select.poll()
+    try:
+        asked.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # it is no file
+        return False
+    return bool(asked.poll(0))
 
 
 if __name__ == "__main__":

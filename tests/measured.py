@@ -11,7 +11,6 @@ import torch
 
 from roots.batch import IGNORE
 from roots.metrics import (
-    Agreement,
     Calibration,
     Classification,
     EntityF1,
@@ -63,7 +62,6 @@ def measured() -> dict[str, Measured]:
         ),
         "Regression": Measured(Regression, (normal().round(decimals=1), normal(), keep)),
         "Calibration": Measured(lambda: Calibration(n_bins=7), (normal(4), labels, keep)),
-        "Agreement": Measured(Agreement, (normal(4), normal(4), keep)),
         "EntityF1": Measured(lambda: EntityF1(names=TAGS), (whole(5, 9), tags)),
         "SquadScore": Measured(lambda: SquadScore(threshold=0.8), questions()),
         "GeneratedText": Measured(GeneratedText, texts()),

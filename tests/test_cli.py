@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +156,26 @@ def test_success_is_exit_code_0(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         entry.main()
     assert ended.value.code == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signal of a closed pipe")
+@pytest.mark.parametrize("args", [["--help"], ["list", "."]])
+def test_a_reader_that_has_left_ends_any_verb_quietly(args: list[str], tmp_path: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "roots", *args]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, cwd=tmp_path, check=False)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_pipe_of_something_else_that_broke_keeps_its_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: list[str]) -> int:
+        raise BrokenPipeError("a worker's")
+
+    monkeypatch.setattr(roots.cli, "run", broken)
+    monkeypatch.setattr(sys, "argv", ["roots", "list"])
+    with pytest.raises(BrokenPipeError, match="a worker's"):
+        entry.main()

@@ -87,7 +87,6 @@ OFFERED = {
         "report_run",
     },
     "roots.metrics": {
-        "Agreement",
         "Calibration",
         "Candidate",
         "Classification",

@@ -20,7 +20,8 @@ from roots.modules import CausalLM
 from roots.networks import NetworkBuilder, Pretrained, Scratch
 from roots.optim import AdamW, Constant, OptimizerBuilder, Schedule, WarmupCosine, WarmupLinear
 from roots.precision import BF16Mixed, BF16True, Float32, FP16Mixed
-from roots.records import class_path, plain, rebuild
+from roots.records import as_json, class_path, plain, rebuild
+from roots.runs import CHECKPOINT_FILE, read_checkpoint
 from roots.shards import ShardMaker, Streamed
 from roots.sources import Folder, Jsonl, Source, StandardLibrary, Text
 from roots.strategies import DDP, SingleDevice, StepStrategy
@@ -271,3 +272,29 @@ def test_a_class_that_does_not_exist_is_refused(path: str) -> None:
 def test_a_configuration_that_names_no_class_is_refused() -> None:
     with pytest.raises(CheckpointError, match=r"There is no class None: "):
         rebuild({"init_args": {}}, OptimizerBuilder)  # type: ignore[type-abstract]
+
+
+# -- JSON ----------------------------------------------------------------------------------------
+
+
+def test_json_has_null_for_numbers_that_are_not_finite_and_every_reader_takes_it() -> None:
+    value = {"a": math.nan, "b": [1.5, -math.inf, {"c": (math.inf, True)}], "d": "NaN", "é": 3}
+    text = as_json(value, sort_keys=True)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    expected = {"a": None, "b": [1.5, None, {"c": [None, True]}], "d": "NaN", "é": 3}
+    assert json.loads(text, parse_constant=refuse) == expected
+    assert text == json.dumps(expected, sort_keys=True, ensure_ascii=False)
+
+
+def test_a_checkpoints_null_is_read_as_not_a_number(tmp_path: Path) -> None:
+    told = {"step": 3, "metrics": {"val/loss": math.inf, "val/f1": 0.5}, "tokens": 96}
+    (tmp_path / CHECKPOINT_FILE).write_text(as_json(told))
+    found = read_checkpoint(tmp_path)
+    assert math.isnan(found.metrics["val/loss"])
+    assert (found.step, found.metrics["val/f1"], found.tokens) == (3, 0.5, 96)
+    (tmp_path / CHECKPOINT_FILE).write_text('{"step": 3, "metrics": [1]}')
+    with pytest.raises(CheckpointError, match="is damaged"):
+        read_checkpoint(tmp_path)

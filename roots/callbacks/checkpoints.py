@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import sys
@@ -19,6 +18,7 @@ from roots.callbacks.background import Flight
 from roots.callbacks.failed_saves import Saving, check_on_failed_save
 from roots.callbacks.taken import set_progress, swept, take_folder, take_state, temporary_folder
 from roots.errors import ConfigError
+from roots.records import as_json
 from roots.runs import (
     CHECKPOINT_FILE,
     Checkpoint,
@@ -264,13 +264,13 @@ class Checkpoints(CheckpointBase):
 
     def _record(self, trainer: Any) -> dict[str, Any]:
         read = trainer.datamodule.read_until(trainer.global_step, trainer.max_steps)
-        noted = {"data": read} if read else {}
+        noted = {"tokens": trainer.tokens_seen, **({"data": read} if read else {})}
         return {"step": trainer.global_step, "metrics": self._measured, "files": {}, **noted}
 
     def _finish(self, run: Any, folder: Path, final: Path, record: dict[str, Any]) -> None:
         files = file_sums(folder, written_files(folder), to_disk=True)
-        text = json.dumps({**record, "files": files}, indent=2) + "\n"
-        (folder / CHECKPOINT_FILE).write_text(text)
+        text = as_json({**record, "files": files}, indent=2) + "\n"
+        (folder / CHECKPOINT_FILE).write_text(text, encoding="utf-8")
         replace_folder(folder, final)
         for checkpoint in self._superfluous(run.checkpoints()):
             with suppress(OSError):  # the new one is whole: what is left over is swept by a resume

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import yaml
-
 from roots.deployment.manifest import ExportManifest
 from roots.inference.finding import Source
 
@@ -37,7 +32,7 @@ def card(source: Source, manifest: ExportManifest, *, architecture: str, base: s
         f"- Exported from: `{manifest.source}`, with roots {manifest.roots_version}",
     ]
     if manifest.step is not None:
-        facts.append(f"- Optimizer steps: {manifest.step:,}{_tokens_seen(source)}")
+        facts.append(f"- Optimizer steps: {manifest.step:,}{_tokens(source)}")
     facts += [f"- {name}: {value:.4f}" for name, value in sorted(manifest.metrics.items())]
     return _CARD.format(
         title=manifest.source,
@@ -58,24 +53,6 @@ def how_to_load(folder: str, base: str = "") -> str:
     )
 
 
-def tokens_seen(config_file: Path, step: int) -> int | None:
-    """Multiplies a run's steps by the tokens of each; None where its data says no fixed length."""
-    from roots.data.growing import growing
-
-    try:
-        config: Any = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-        data = config["data"]["init_args"]
-        full, first = data["sequences_per_step"], data.get("first_sequences_per_step", 0)
-        grown = growing(first, full, data.get("growing_steps", 0))
-        rows = grown.before(step) if grown else step * full
-        tokens = rows * data["seq_len"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return None
-    return tokens if isinstance(tokens, int) else None
-
-
-def _tokens_seen(source: Source) -> str:
-    if source.run is None or source.checkpoint is None:
-        return ""
-    found = tokens_seen(source.run.config_file, source.checkpoint.step)
-    return "" if found is None else f" ({found:,} tokens)"
+def _tokens(source: Source) -> str:
+    tokens = None if source.checkpoint is None else source.checkpoint.tokens
+    return "" if tokens is None else f" ({tokens:,} tokens)"

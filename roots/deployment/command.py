@@ -64,6 +64,7 @@ def _tell_plan(given: argparse.Namespace, path: str, checkpoint: str) -> None:
     source, to = find(path, checkpoint=checkpoint), Path(given.to).expanduser()
     check_target(to, source.folder, overwrite=given.overwrite)
     check_merge(source.folder, merge=given.merge, dtype=given.dtype)
+    source.check_undamaged()
     known = source.checkpoint
     step = "" if known is None else f", step {known.step:,}"
     size = sum(file.stat().st_size for file in source.folder.glob("*.safetensors"))

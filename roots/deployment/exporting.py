@@ -17,6 +17,7 @@ from roots.inference.finding import Source, find
 from roots.inference.folder import write_folder
 from roots.inference.loading import load_source
 from roots.networks import adapter_base
+from roots.networks.base_weights import local_folder
 from roots.runs import atomic_folder
 
 _CARD = "README.md"
@@ -44,8 +45,9 @@ def export(
     Args:
         path: A run's directory, a checkpoint, any Hugging Face folder, or a name on the hub.
         to: The folder to write.
-        checkpoint: Of a run: `best` (by validation loss), `last`, or a step.
-        dtype: `float32`, `bfloat16` or `float16`; `auto` keeps that of the source, bit by bit.
+        checkpoint: Of a run: `best` (by its trainer.monitor), `last`, or a step.
+        dtype: `float32`, `bfloat16` or `float16`; `auto` keeps that of the source's
+            weights, bit by bit; several become the widest of them.
         overwrite: Replace an earlier export. A folder with anything else in it is never replaced.
         merge: Of an adapter: add it to the weights of its base; else it is written as it is.
 
@@ -53,13 +55,15 @@ def export(
         The folder.
 
     Raises:
-        CheckpointError: Nothing that can be read lies at `path`.
+        CheckpointError: Nothing that can be read lies at `path`, or no causal language model, or
+            a checkpoint that is not as it was written.
         ConfigError: `to` must not be replaced, or there is no such dtype.
         DataError: The source's tokenizer is missing or damaged.
     """
     source, to = find(path, checkpoint=checkpoint), Path(to).expanduser()
     check_target(to, source.folder, overwrite=overwrite)
     check_merge(source.folder, merge=merge, dtype=dtype)
+    source.check_undamaged()
     base = "" if merge else adapter_base(source.folder)
     loaded = load_source(source, device="cpu", dtype=dtype)
     with atomic_folder(to) as folder:
@@ -70,7 +74,8 @@ def export(
             loaded.tokenizer.save(folder)
         else:
             write_folder(loaded.network, loaded.tokenizer, folder)
-        manifest = _describe(source, loaded.network)
+        merged = adapter_base(source.folder) if merge else ""
+        manifest = _describe(source, loaded.network, merged)
         text = card(source, manifest, architecture=type(loaded.network).__name__, base=base)
         (folder / _CARD).write_text(text, encoding="utf-8")
         written = sums(folder, [file.name for file in folder.iterdir()])
@@ -79,7 +84,7 @@ def export(
     return to
 
 
-def _describe(source: Source, network: PreTrainedModel) -> ExportManifest:
+def _describe(source: Source, network: PreTrainedModel, merged: str) -> ExportManifest:
     known = source.checkpoint
     return ExportManifest(
         source=source.name,
@@ -88,14 +93,22 @@ def _describe(source: Source, network: PreTrainedModel) -> ExportManifest:
         trained_by=_commit(source),
         dtype=str(network.dtype).removeprefix("torch."),
         parameters=network.num_parameters(),
-        input_sha256=sums(source.folder, _inputs(source.folder)),
+        input_sha256=_input_sums(source.folder, merged),
         sha256={},
     )
 
 
-def _inputs(folder: Path) -> list[str]:
-    weights = [path.name for path in folder.glob("*.safetensors")]
-    return [*weights, "config.json", "tokenizer.json"]
+def _input_sums(folder: Path, merged: str) -> dict[str, str]:
+    """Sums what was read; what an adapter was merged into has `base/` before its files' names."""
+    found = sums(folder, [*_network_files(folder), "tokenizer.json"])
+    if merged:
+        base = local_folder(merged)
+        found |= {f"base/{n}": s for n, s in sums(base, _network_files(base)).items()}
+    return found
+
+
+def _network_files(folder: Path) -> list[str]:
+    return [*(path.name for path in folder.glob("*.safetensors")), "config.json"]
 
 
 def _commit(source: Source) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from roots.records import as_json
 from roots.shards.manifest import roots_version
 from roots.shards.writer import sha256_of
 
@@ -27,7 +28,8 @@ class ExportManifest:
         trained_by: The commit that trained the run; empty where it is not known.
         dtype: Of the weights.
         parameters: How many weights, shared ones once.
-        input_sha256: Of the files it was made of, by name.
+        input_sha256: Of the files it was made of, by name; with `base/` before it for those of the
+            weights that an adapter was merged into.
         sha256: Of its own files, by name, but for this one.
         roots_version: The version of roots that wrote it.
     """
@@ -45,7 +47,7 @@ class ExportManifest:
     def to_json(self) -> str:
         """Writes canonical JSON: sorted keys, no times, no paths, a newline at the end."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
-        return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        return as_json(content, indent=2, sort_keys=True) + "\n"
 
 
 def read_names(folder: Path) -> set[str] | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from roots.deployment.manifest import MANIFEST, read_names
 from roots.errors import ConfigError
+from roots.runs import check_place
 
 
 def check_target(to: Path, source: Path, *, overwrite: bool) -> None:
@@ -17,11 +18,10 @@ def check_target(to: Path, source: Path, *, overwrite: bool) -> None:
         overwrite: Whether an earlier export may be replaced.
 
     Raises:
-        ConfigError: `to` is a file, holds what is exported, or holds something that is not an
-            earlier export of roots.
+        ConfigError: `to` is a file or lies below one, holds what is exported, or holds something
+            that is not an earlier export of roots.
     """
-    if to.exists() and not to.is_dir():
-        raise ConfigError(f"{to} is a file. Give --to a folder that is not there yet.")
+    check_place(to, "--to", is_folder=True)
     if source.resolve().is_relative_to(to.resolve()):
         raise ConfigError(
             f"{to} holds the network that is exported ({source}). Give --to another folder."

@@ -67,9 +67,10 @@ def labels_of(names: Sequence[str], *, longest: int = LONGEST_LABEL) -> list[str
 
 
 def undrawn(names: Sequence[str]) -> str:
-    """Tells the names that `labels_of` had to replace: `#0 体育, #3 财经`; empty where none."""
+    """Ends a caption with the names that `labels_of` had to replace: `. #0 体育, #3 财经`."""
     pairs = zip(labels_of(names), names, strict=True)
-    return ", ".join(f"{label} {name}" for label, name in pairs if label.startswith("#"))
+    told = ", ".join(f"{label} {name}" for label, name in pairs if label.startswith("#"))
+    return f". {told}" if told else ""
 
 
 def _label(name: str, number: int, longest: int) -> str:
@@ -90,8 +91,11 @@ def _letters() -> frozenset[int]:
 def save_png(figure: Any, path: Path) -> Path:
     """Writes a figure under a temporary name and renames it; gives the file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # two processes may draw at once
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+    try:
+        figure.savefig(temporary, format="png")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 

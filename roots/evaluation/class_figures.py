@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,10 +90,9 @@ def reliability_figure(diagram: Mapping[str, Sequence[Any]]) -> Any:
     style = {"width": width, "align": "edge", "edgecolor": "#333333", "linewidth": 0.5}
     right.bar(left, accuracy, color=BLUE, label="were right", **style)
     known = [(c, a) for c, a in zip(diagram["confidence"], diagram["accuracy"], strict=True)
-             if c is not None]  # fmt: skip
-    right.plot(
-        *zip(*known, strict=True), "D", color="#222222", markersize=4, label="mean of the bin"
-    )
+             if c is not None and a is not None]  # fmt: skip
+    means = [list(each) for each in zip(*known, strict=True)] or [[], []]
+    right.plot(*means, "D", color="#222222", markersize=4, label="mean of the bin")
     right.plot([0, 1], [0, 1], "--", color=GREY, label="as sure as right")
     right.set_ylim(0, 1.02)
     right.set_xlim(0, 1)
@@ -109,11 +109,16 @@ def reliability_figure(diagram: Mapping[str, Sequence[Any]]) -> Any:
 def expected_error(diagram: Mapping[str, Sequence[Any]]) -> float:
     """Gives the mean gap between confidence and accuracy, weighted by rows (ECE, 0 to 1).
 
+    It is NaN where the confidence of a bin with rows is not known, because a score was not finite.
+
     Source:
         Guo et al., arXiv:1706.04599, eq. 3.
     """
     bins = zip(diagram["count"], diagram["confidence"], diagram["accuracy"], strict=True)
-    gaps = sum(n * abs(sure - right) for n, sure, right in bins if n)
+    filled = [(n, sure, right) for n, sure, right in bins if n]
+    if any(sure is None or right is None for _, sure, right in filled):
+        return math.nan
+    gaps = sum(n * abs(sure - right) for n, sure, right in filled)
     return float(gaps / max(sum(diagram["count"]), 1))
 
 

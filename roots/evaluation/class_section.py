@@ -15,7 +15,7 @@ from roots.evaluation.class_figures import (
     rates_figure,
     reliability_figure,
 )
-from roots.evaluation.details_section import STAGES, add_origin, figure_name, with_damage_told
+from roots.evaluation.details_section import STAGES, add_origin, damage_told, figure_name
 from roots.evaluation.page import Page
 from roots.evaluation.run_record import RunRecord
 
@@ -29,27 +29,39 @@ def add(page: Page, record: RunRecord) -> None:
         rates = rates_of(record, stage)
         if rates or {"confusion", "reliability", "mistakes"} & details.keys():
             page.heading(f"Classes, on {words} data")
-            add_origin(page, record, stage)
-            with_damage_told(page, record, stage, _add_stage, rates)
+            with damage_told(page, record.run.details_file(stage).name):
+                add_origin(page, record, stage)
+                _add_stage(page, record, stage, rates)
 
 
 def rates_of(record: RunRecord, stage: str) -> dict[str, dict[str, float]]:
     """Gives the newest precision, recall and F1 of each class, in the order of the log.
 
+    They are of the weights that the stage's details are of: where `roots validate` wrote those of a
+    checkpoint, what it measured, and nothing where it left none of that checkpoint.
+
     Parts that have no more than an F1 (answerable questions) are no classes. A rate that is not
     finite (of a class that does not occur) is left out.
     """
     found: dict[str, dict[str, float]] = {}
-    measured = {
-        name: n for name, n in record.test.items() if isinstance(n, (int, float)) and isfinite(n)
-    }
-    for row in [measured] if stage == "test" else record.rows:
+    for row in _measured(record, stage):
         for name, value in row.items():
             where, _, rest = name.partition("/")
             rate, _, of_class = rest.partition("/")
             if where == stage and rate in RATES and of_class:
                 found.setdefault(of_class, {})[rate] = value
     return {name: rates for name, rates in found.items() if len(rates) > 1}
+
+
+def _measured(record: RunRecord, stage: str) -> list[dict[str, float]]:
+    """Gives what was measured of the weights that the details are of, oldest first."""
+    of = record.details.get(stage, {}).get("checkpoint")
+    if stage == "val" and of is None:
+        return record.rows
+    told = record.test if stage == "test" else record.validated
+    if stage == "val" and told.get("checkpoint") != of:
+        return []
+    return [{n: v for n, v in told.items() if isinstance(v, (int, float)) and isfinite(v)}]
 
 
 def _add_stage(
@@ -59,7 +71,7 @@ def _add_stage(
     _add_confusion(page, record, stage, details.get("confusion"))
     if rates:
         more = f"; the worst {MOST_CLASSES} of {len(rates)}" if len(rates) > MOST_CLASSES else ""
-        key = _key(list(rates))
+        key = undrawn(list(rates))
         words = f"Precision, recall and F1 of each class, the worst on top{more}{key}"
         _figure(page, record, figure_name("classes", stage), rates_figure(rates), words)
     _add_calibration(page, record, stage, details.get("reliability"))
@@ -73,7 +85,7 @@ def _add_confusion(page: Page, record: RunRecord, stage: str, confusion: Any) ->
     if counts is not None and len(names) <= MOST_CLASSES:
         name = figure_name("confusion", stage)
         words = "Rows by label and by what was predicted; dark is a large share of the label's rows"
-        caption = f"{words}{_key(names)}"
+        caption = f"{words}{undrawn(names)}"
         _figure(page, record, name, confusion_figure(names, counts), caption)
     pairs = confusion["pairs"] if counts is None else _pairs(names, counts)
     if pairs and len(names) > 2:
@@ -124,8 +136,3 @@ def _add_mistakes(page: Page, mistakes: list[dict[str, Any]]) -> None:
 
 def _figure(page: Page, record: RunRecord, name: str, figure: Any, caption: str) -> None:
     page.kept_figure(figure, record.run.path / f"{name}.png", caption)
-
-
-def _key(names: list[str]) -> str:
-    """Names what the figure's font cannot draw."""
-    return f". {undrawn(names)}" if undrawn(names) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -25,7 +26,7 @@ class ColouredText:
         most: The value that is darkest; 0 takes the greatest there is. Texts are compared with one.
 
     Raises:
-        ConfigError: There are not as many values as pieces, or one is negative.
+        ConfigError: There are not as many values as pieces, or one is negative or not finite.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class ColouredText:
             raise ConfigError(
                 f"{len(pieces):,} pieces have {len(values):,} values. Give one of each piece."
             )
-        if values and not min(values) >= 0:
-            raise ConfigError(f"A value is {min(values):g}. Shades need values of 0 or more.")
+        for value in values:
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"A value is {value:g}. Shades need finite values of 0 or more.")
         self.pieces = list(pieces)
         self.values = list(values)
         self.unit = unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def _splits(page: Page, card: Mapping[str, Any]) -> None:
     told = {k: v["bytes_per_token"] for k, v in card["sources"].items() if v["bytes_per_token"]}
     if len(told) > 1:
         caption = "Fertility of the tokenizer: the more bytes a token has, the better it fits"
-        page.figure(counts_figure(told, "bytes per token"), f"{caption}{_key(list(told))}")
+        page.figure(counts_figure(told, "bytes per token"), f"{caption}{undrawn(list(told))}")
 
 
 def _stages(page: Page, card: Mapping[str, Any]) -> None:
@@ -113,7 +114,7 @@ def _counts(page: Page, counts: Mapping[str, int], title: str, head: str, words:
     if not counts:
         return
     page.heading(title)
-    page.figure(counts_figure(counts, words), f"{title}: {words}{_key(list(counts))}")
+    page.figure(counts_figure(counts, words), f"{title}: {words}{undrawn(list(counts))}")
     if len(counts) > 1:
         page.table([head, words], list(counts.items()))
 
@@ -160,13 +161,9 @@ def _again(page: Page, card: Mapping[str, Any], folder: str | Path) -> None:
     page.verbatim(recipe, "the settings that made the folder")
     page.verbatim(
         f"# fingerprint {card['fingerprint']}\n# written by roots {card['roots_version']}\n"
-        f"roots corpus report {folder}"
+        f"roots corpus report {shlex.quote(str(folder))}"
     )
 
 
 def _words(names: tuple[str, ...]) -> list[str]:
     return [name.replace("_", " ") for name in names]
-
-
-def _key(names: list[str]) -> str:
-    return f". {undrawn(names)}" if undrawn(names) else ""

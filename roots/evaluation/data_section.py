@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from roots.evaluation.canvas import BLUE, HATCHES, labels_of, new_figure, plain, plain_bars, undrawn
+from roots.evaluation.details_section import damage_told
 from roots.evaluation.page import Page
 from roots.runs import redact_values
 
@@ -21,12 +22,11 @@ def add(page: Page, card: Mapping[str, Any]) -> None:
         return
     page.heading("Data")
     page.text(str(card.get("description", "")))
-    for remark in card.get("remarks") or []:
-        page.text(f"Note: {remark}")
-    try:
+    with damage_told(page, "data.json"):
+        for remark in card.get("remarks") or []:
+            page.text(f"Note: {remark}")
+    with damage_told(page, "data.json"):
         _add_splits(page, card.get("splits") or {})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        page.text(f"Note: data.json is damaged ({type(error).__name__}: {error}).")
     if corpus := card.get("corpus"):
         whole = json.dumps(redact_values(corpus), indent=2, ensure_ascii=False)
         page.verbatim(whole, "where the corpus comes from")
@@ -42,8 +42,9 @@ def _add_splits(page: Page, splits: Mapping[str, Mapping[str, Any]]) -> None:
     labels = {name: split["labels"] for name, split in splits.items() if split.get("labels")}
     if labels:
         shown = list(dict.fromkeys(label for counts in labels.values() for label in counts))
-        key = f". {undrawn(shown)}" if undrawn(shown) else ""
-        page.figure(labels_figure(labels), f"Labels by split, as shares of the split{key}")
+        page.figure(
+            labels_figure(labels), f"Labels by split, as shares of the split{undrawn(shown)}"
+        )
     if train := splits.get("train", {}).get("lengths"):
         page.figure(lengths_figure(train), "Lengths of the training rows")
 

@@ -1,16 +1,33 @@
-"""What the sections on an evaluation's details share: one part for each stage, damage told."""
+"""What the sections of a run's page share: damage is told, and details have a part per stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from roots.evaluation.page import Page
 from roots.evaluation.run_record import RunRecord
 
 STAGES = {"val": "validation", "test": "test"}
-DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError)
-"""What reading details raises that are not what an evaluation writes."""
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading values raises that are not what a run writes."""
+
+
+@contextmanager
+def damage_told(page: Page, file: str) -> Iterator[None]:
+    """Says of a file that it is damaged, and leaves the rest of the block out.
+
+    Args:
+        page: Where it is said.
+        file: What the block reads.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        page.text(
+            f"Note: {file} is damaged ({type(error).__name__}: {error}): the rest is left out."
+        )
 
 
 def add_details(
@@ -32,8 +49,9 @@ def add_details(
     for stage, words in STAGES.items():
         if key in record.details.get(stage, {}):
             page.heading(f"{heading}, on {words} data")
-            add_origin(page, record, stage)
-            with_damage_told(page, record, stage, add_stage, record.details[stage][key])
+            with damage_told(page, record.run.details_file(stage).name):
+                add_origin(page, record, stage)
+                add_stage(page, record, stage, record.details[stage][key])
 
 
 def add_origin(page: Page, record: RunRecord, stage: str) -> None:
@@ -43,23 +61,6 @@ def add_origin(page: Page, record: RunRecord, stage: str) -> None:
         page.text(f"After step {details['step']:,}.")
     if "checkpoint" in details:
         page.text(f"Of the checkpoint: {details['checkpoint']}.")
-
-
-def with_damage_told(
-    page: Page,
-    record: RunRecord,
-    stage: str,
-    add_stage: Callable[[Page, RunRecord, str, Any], None],
-    details: Any,
-) -> None:
-    """Adds a stage's part; of a damaged file it says so, and leaves the rest out."""
-    try:
-        add_stage(page, record, stage, details)
-    except DAMAGE as error:
-        file = record.run.details_file(stage).name
-        page.text(
-            f"Note: {file} is damaged ({type(error).__name__}: {error}): the rest is left out."
-        )
 
 
 def figure_name(name: str, stage: str) -> str:

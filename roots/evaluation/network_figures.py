@@ -37,6 +37,8 @@ def draw_attention(
             f"Attention weights of shape {maps.shape} do not fit {t} tokens: give those of one"
             f" layer, (heads, {t}, {t})."
         )
+    if names and len(names) != n:
+        raise ConfigError(f"{n} maps have {len(names)} names. Give one of each map, or none.")
     columns = min(n, 4)
     rows = -(-n // columns)
     side = min(max(0.16 * t, 1.8), 4.0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from roots.evaluation import answer_section, class_section, data_section, number_section
+from roots.evaluation.class_figures import RATES
+from roots.evaluation.details_section import damage_told
 from roots.evaluation.figures import (
     loss_figure,
     measured_figure,
@@ -49,29 +51,21 @@ def report_run(run: Run) -> Path:
         page.text(f"Note: {trouble}")
     if not record.rows:
         page.text("Nothing was logged yet, so there are no curves.")
-    for name, figure, caption in _figures(record):
-        if figure is not None:
-            page.kept_figure(figure, run.path / f"{name}.png", caption)
-    _numbers(page, record)
-    class_section.add(page, record)
-    number_section.add(page, record)
-    answer_section.add(page, record)
-    _samples(page, record)
-    data_section.add(page, record.data)
-    _settings(page, record)
-    _again(page, record)
+    for file, add in _SECTIONS:
+        with damage_told(page, file):
+            add(page, record)
     return page.save(run.path / PAGE)
 
 
 def summary(record: RunRecord) -> str:
     """Words a run in one line: what, on what, how long, and the number that counts."""
-    parts = [_trained(record)]
-    if record.rows:
-        parts.append(_how_long(record))
-    if found := headline(record):
-        name, value, step = found
-        parts.append(f"{name} {value:.4g} at step {step:,}")
+    parts = [part(record) for part in (_trained, _how_long, _best)]
     return " · ".join(part for part in parts if part)
+
+
+def _best(record: RunRecord) -> str:
+    found = headline(record)
+    return f"{found[0]} {found[1]:.4g} at step {found[2]:,}" if found else ""
 
 
 def headline(record: RunRecord) -> tuple[str, float, int] | None:
@@ -96,20 +90,29 @@ def _monitor(record: RunRecord) -> tuple[str, str]:
 
 def _trained(record: RunRecord) -> str:
     module = _last(record.setting("model", "class_path"))
-    network = record.setting("model", "init_args", "network", "init_args") or {}
-    shape = network.get("config") or {}
-    kind = shape.get("model_type", "") if isinstance(shape, Mapping) else ""
-    name = Path(str(network.get("path") or "")).name or kind
-    path = str((record.environment.get("data") or {}).get("path") or record.data.get("path") or "")
+    network = ("model", "init_args", "network", "init_args")
+    kind = record.setting(*network, "config", "model_type") or ""
+    name = Path(str(record.setting(*network, "path") or "")).name or kind
+    data = record.environment.get("data")
+    known = data.get("path") if isinstance(data, Mapping) else None
+    path = str(known or record.data.get("path") or "")
     words = f"{module} ({name})" if name else module
     return f"{words} on {Path(path).name}" if path else words
 
 
 def _how_long(record: RunRecord) -> str:
+    if not record.rows:
+        return ""
     steps = f"{record.last_step:,} steps"
     tokens = record.last("train/tokens_seen")
     seen = f", {tokens:,.0f} tokens" if tokens is not None else ""
     return f"{steps}{seen}, {duration(record.seconds)} of training"
+
+
+def _curves(page: Page, record: RunRecord) -> None:
+    for name, figure, caption in _figures(record):
+        if figure is not None:
+            page.kept_figure(figure, record.run.path / f"{name}.png", caption)
 
 
 def _figures(record: RunRecord) -> Iterator[tuple[str, Any, str]]:
@@ -128,10 +131,10 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Any, str]]:
 
 
 def _numbers(page: Page, record: RunRecord) -> None:
-    """Adds a table of what was measured: the newest, the lowest and the highest."""
-    names = [n for n in record.names if n.count("/") == 1]  # others are of one class each
+    """Adds a table of what was measured, as a whole and of each group: newest, lowest, highest."""
+    names = [n for n in record.names if _is_of_many(n, record.names)]
     shown = [n for n in names if n.startswith("val/")] or [n for n in names if n == "train/loss"]
-    tested = [[n, v] for n, v in record.test.items() if n.count("/") == 1]
+    tested = [[n, v] for n, v in record.test.items() if _is_of_many(n, record.test)]
     if shown or tested:
         page.heading("Numbers")
     if tested:
@@ -147,6 +150,15 @@ def _numbers(page: Page, record: RunRecord) -> None:
             [name, values[-1], low, _at(steps, values, low), high, _at(steps, values, high)]
         )
     page.table(["quantity", "last", "lowest", "at step", "highest", "at step"], rows)
+
+
+def _is_of_many(name: str, names: Container[str]) -> bool:
+    """Tells a measure of all rows, or of a group (`val/wiki/loss`), from that of a class."""
+    stage, *parts = name.split("/")
+    if len(parts) != 2:
+        return len(parts) == 1
+    where, quantity = (f"{stage}/{part}" for part in parts)
+    return parts[0] not in RATES and where not in names and quantity in names
 
 
 def _at(steps: list[float], values: list[float], value: float) -> int:
@@ -186,13 +198,17 @@ def _count(step: Any) -> str:
     return f"{step:,}" if isinstance(step, int) else str(step)
 
 
-def _settings(page: Page, record: RunRecord) -> None:
+def _surroundings(page: Page, record: RunRecord) -> None:
     environment = record.environment
     if environment:
         page.heading("Environment")
-        page.table(["what", "which"], _environment(environment))
+        with damage_told(page, "environment.json"):
+            page.table(["what", "which"], _environment(environment))
         whole = json.dumps(redact_values(environment), indent=2, ensure_ascii=False)
         page.verbatim(whole, "environment.json")
+
+
+def _settings(page: Page, record: RunRecord) -> None:
     if record.config:
         page.heading("Configuration")
         config = redact_values(record.config)  # YAML folds a long value, and doubles its quotes
@@ -228,3 +244,18 @@ def _again(page: Page, record: RunRecord) -> None:
 
 def _last(class_path: Any) -> str:
     return str(class_path or "").rpartition(".")[2] or "a run"
+
+
+_SECTIONS: tuple[tuple[str, Callable[[Page, RunRecord], None]], ...] = (
+    ("metrics.csv", _curves),
+    ("test.json", _numbers),
+    ("details-val.json", class_section.add),
+    ("details-val.json", number_section.add),
+    ("details-val.json", answer_section.add),
+    ("samples.jsonl", _samples),
+    ("data.json", lambda page, record: data_section.add(page, record.data)),
+    ("environment.json", _surroundings),
+    ("config.yaml", _settings),
+    ("environment.json", _again),
+)
+"""The parts of the page in their order, and what they are read from."""

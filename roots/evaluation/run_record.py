@@ -33,6 +33,7 @@ class RunRecord:
         data: The card of the data, as the data module wrote it.
         details: By stage (`val`, `test`): what its evaluation found beside numbers.
         test: What `roots test` measured, by name, and of which checkpoint.
+        validated: What `roots validate` measured, by name, and of which checkpoint.
         samples: Texts that the network wrote, oldest first.
         rows: The finite numbers of each logged row, by name.
         troubles: What could not be read, in sentences.
@@ -44,6 +45,7 @@ class RunRecord:
     data: dict[str, Any] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
     test: dict[str, Any] = field(default_factory=dict)
+    validated: dict[str, Any] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -144,6 +146,7 @@ def read_record(run: Run) -> RunRecord:
     record.environment = take("environment.json", json.loads, {}, dict)
     record.data = take("data.json", json.loads, {}, dict)
     record.test = take("test.json", json.loads, {}, dict)
+    record.validated = take("validate.json", json.loads, {}, dict)
     for stage in STAGES:
         found: dict[str, Any] = take(run.details_file(stage).name, json.loads, {}, dict)
         if found:

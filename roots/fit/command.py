@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -17,9 +16,10 @@ from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.loading import remembered
 from roots.fit.own_arguments import own_parser, parse_own
-from roots.fit.predictions import check_ending, gathered, write_rows
+from roots.fit.predictions import check_file, gathered, write_rows
 from roots.fit.run_files import read_run_files
 from roots.plan import plan_run
+from roots.records import as_json
 from roots.runs import Run, write_atomically
 
 
@@ -50,7 +50,7 @@ def _own_arguments(verb: str) -> argparse.ArgumentParser:
         return parser
     parser.add_argument("--run", metavar="RUN", help="take configuration and weights from a run")
     parser.add_argument(
-        "--checkpoint", default="best", metavar="WHICH", help="best (default), last, or a step"
+        "--checkpoint", metavar="WHICH", help="of a run: best (default), last, or a step"
     )
     if verb == "predict":
         parser.add_argument("--to", metavar="FILE", help="where to write (default: in the run)")
@@ -98,6 +98,12 @@ def _resumed(which: str, config: dict[str, Any], flags: list[str]) -> Composed:
 def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> int:
     if own.run and config:
         raise ConfigError("--run brings its own configuration: leave out --config, or --run.")
+    if own.checkpoint and not own.run:
+        raise ConfigError(
+            f"--checkpoint {own.checkpoint} chooses among those of a run, and none is named. Add"
+            " --run RUN, or leave it out."
+        )
+    own.checkpoint = own.checkpoint or "best"
     composed = from_run(own.run, own.checkpoint, flags) if own.run else put_together(config, flags)
     if verb == "predict" and not (own.run or own.to):
         raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
@@ -121,7 +127,7 @@ def _tell(trainer: Any, verb: str, own: argparse.Namespace) -> None:
     if not own.run:
         return
     record = {"checkpoint": own.checkpoint, **trainer.latest}
-    write_atomically(Path(own.run) / f"{verb}.json", json.dumps(record, indent=2) + "\n")
+    write_atomically(Path(own.run) / f"{verb}.json", as_json(record, indent=2) + "\n")
     if details := trainer.details:
         stage = "test" if verb == "test" else "val"
         write_details(Run(own.run), stage, {"checkpoint": own.checkpoint, **details})
@@ -152,7 +158,7 @@ def _ask(data: Any, path: str) -> None:
 
 def _predict(composed: Composed, path: Path) -> None:
     """Writes what the network says of every row, from all ranks."""
-    check_ending(path)
+    check_file(path)
     result = composed.evaluate("predict")
     rows = [composed.data.told(row) for row in gathered(composed.trainer, result)]
     if composed.trainer.is_global_zero:

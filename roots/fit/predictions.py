@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from roots.errors import ConfigError
-from roots.runs import write_atomically
+from roots.records import as_json
+from roots.runs import check_place, write_atomically
 
 ENDINGS = (".jsonl", ".csv")
 
 
-def check_ending(path: Path) -> None:
-    """Raises ConfigError when predictions are not written into files of such an ending."""
+def check_file(path: Path) -> None:
+    """Raises ConfigError when predictions cannot be written there, or not with such an ending."""
     if path.suffix not in ENDINGS:
         raise ConfigError(
             f"--to {path}: predictions are written as {' or '.join(ENDINGS)}, not as"
             f" {path.suffix or 'a file without an ending'}. Name a file that ends so."
         )
+    check_place(path, "--to", is_folder=False)
 
 
 def gathered(trainer: Any, batches: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -33,7 +34,7 @@ def gathered(trainer: Any, batches: Sequence[Sequence[dict[str, Any]]]) -> list[
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes rows as JSON lines, or as a table whose nested names are joined by `/`."""
     if path.suffix != ".csv":
-        write_atomically(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+        write_atomically(path, "".join(as_json(r) + "\n" for r in rows))
         return
     flat = [_flat(row) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
@@ -50,7 +51,7 @@ def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{before}{name}/")
         elif isinstance(value, (list, tuple)):
-            flat[before + name] = json.dumps(value, ensure_ascii=False)
+            flat[before + name] = as_json(value)
         else:
             flat[before + name] = value
     return flat

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from roots.inference.sampling import Sampling
 
 _INTERRUPTED = 130
-_NOBODY_READS = 141
-"""What a shell reports of a program whose output was closed (SIGPIPE)."""
 
 
 def main(args: list[str]) -> int:
@@ -33,10 +30,6 @@ def main(args: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return _INTERRUPTED
-    except BrokenPipeError:
-        # Python flushes once more when it ends: give it somewhere to write
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _NOBODY_READS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,9 +71,11 @@ def _run(given: argparse.Namespace) -> int:
     prompt = _prompt(given)
     _check_chat(given)
     path, checkpoint = named_source(given)
-    from roots.inference.sampling import Sampling
+    from roots.inference.sampling import Sampling, check_amount, check_seed
 
-    # made before the network is read, so that a wrong value is told at once
+    # before the network is read, so that a wrong value is told at once
+    check_amount(given.max_tokens)
+    check_seed(given.seed, given.n)
     sampling = Sampling(temperature=given.temperature, top_k=given.top_k, top_p=given.top_p)
     from roots.inference.loading import load
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from roots.errors import CheckpointError
-from roots.runs import CHECKPOINT_FILE, Checkpoint, Run
+from roots.runs import CHECKPOINT_FILE, Checkpoint, Run, read_checkpoint
 
 _FILES = ["*.safetensors", "*.json", "*.jinja"]
+_READ = tuple(pattern.removeprefix("*") for pattern in _FILES)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,19 @@ class Source:
     run: Run | None = None
     checkpoint: Checkpoint | None = None
 
+    def check_undamaged(self) -> None:
+        """Raises CheckpointError when weights or settings of a checkpoint are not as they were.
+
+        Each is read whole for it. Of a folder without sums nothing is known.
+        """
+        known = self.checkpoint
+        names = [] if known is None else [n for n in known.files if n.endswith(_READ)]
+        if known is not None and names and (wrong := known.damage(*names)):
+            raise CheckpointError(
+                f"{known.path} is not as it was written: {wrong}. Bring it back from a copy, or"
+                " name another checkpoint of the run with --checkpoint."
+            )
+
 
 def find(path: str | Path, *, checkpoint: str = "best") -> Source:
     """Finds the folder that a path or name stands for.
@@ -37,13 +52,13 @@ def find(path: str | Path, *, checkpoint: str = "best") -> Source:
         checkpoint: Of a run: `best`, `last`, or a step.
 
     Raises:
-        CheckpointError: There is nothing, or something else.
+        CheckpointError: There is nothing, or something else, or a network that writes no texts.
     """
     folder = Path(path).expanduser()
     if (folder / "config.yaml").is_file():
         source = _of_checkpoint(Run(folder).checkpoint(checkpoint))
     elif (folder / CHECKPOINT_FILE).is_file():
-        source = _of_checkpoint(_read(folder))
+        source = _of_checkpoint(read_checkpoint(folder))
     elif folder.is_dir():
         source = Source(folder, folder.resolve().name)
     elif folder.exists():
@@ -51,6 +66,7 @@ def find(path: str | Path, *, checkpoint: str = "best") -> Source:
     else:
         source = _of_hub(str(path))
     _check(source.folder)
+    _check_writes(source)
     return source
 
 
@@ -65,16 +81,6 @@ def _of_checkpoint(checkpoint: Checkpoint) -> Source:
     if not run.config_file.is_file():  # a checkpoint that was copied out of its run
         return Source(checkpoint.path, checkpoint.path.resolve().name, None, checkpoint)
     return Source(checkpoint.path, f"{run.path.parent.name}/{run.path.name}", run, checkpoint)
-
-
-def _read(folder: Path) -> Checkpoint:
-    try:
-        record = json.loads((folder / CHECKPOINT_FILE).read_text(encoding="utf-8"))
-        return Checkpoint(folder, record["step"], record["metrics"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder / CHECKPOINT_FILE} is damaged: {error!r}. Use another checkpoint of the run."
-        ) from error
 
 
 def _of_hub(name: str) -> Source:
@@ -115,6 +121,32 @@ def _check(folder: Path) -> None:
     raise CheckpointError(
         f"{folder} has a config.json and no *.safetensors, so there are no weights to load."
         " Fetch or export it again."
+    )
+
+
+def _check_writes(source: Source) -> None:
+    """Raises CheckpointError for a classifier and the like: opened anyway, it would write noise."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+
+    try:
+        config: Any = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
+        named = [str(name).removeprefix("FSDP") for name in config.get("architectures") or []]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"{source.folder / 'config.json'} is damaged: {error!r}. Fetch or export it again."
+        ) from error
+    if not named or {name.lower() for name in named} & {name.lower() for name in CAUSAL.values()}:
+        return
+    cure = "Open it with the class of transformers that its config.json names."
+    if source.run is not None:
+        run = source.run.path
+        cure = f"Open it by roots.load('{run}'); one that has a task answers by its `predict`, and"
+        cure += (
+            f" by `roots predict --run {run}`. Its checkpoints are Hugging Face folders already."
+        )
+    raise CheckpointError(
+        f"{source.folder} holds no causal language model but {', '.join(named)}, which does not"
+        f" continue a text. {cure}"
     )
 
 

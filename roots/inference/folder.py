@@ -43,7 +43,7 @@ def write_folder(
     written uses the key-value cache and names the tokenizer's eos and bos, whatever the run used.
 
     Args:
-        network: A causal language model; it may be sharded when `state_dict` is given.
+        network: Of any kind; it may be sharded when `state_dict` is given.
         tokenizer: What the network reads.
         folder: Filled; made if it is not there.
         state_dict: The whole weights under the network's own names, gathered from all ranks and

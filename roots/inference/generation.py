@@ -16,9 +16,10 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from roots.errors import ConfigError
-from roots.inference.sampling import Sampling, next_token
+from roots.inference.sampling import Sampling, check_amount, check_seed, next_token
 from roots.inference.streaming import TextStream
 from roots.networks import uncompiled
+from roots.networks.builder import n_positions
 from roots.tokenizer import Tokenizer
 
 
@@ -114,6 +115,8 @@ def tokens(
     Raises:
         ConfigError: The ids do not fit the network, or more positions are asked for than it has.
     """
+    check_amount(max_tokens)
+    check_seed(seed)
     _check(network, prompt_ids, max_tokens)
     ends = frozenset([eos_id] if isinstance(eos_id, int) else eos_id)
     context = _Context(network)
@@ -144,8 +147,7 @@ def most_positions(network: PreTrainedModel) -> int | None:
     config = network.config.get_text_config(decoder=True)
     if getattr(config, "rope_parameters", None) is not None or getattr(config, "alibi", False):
         return None
-    limit: int | None = getattr(config, "max_position_embeddings", None)
-    return limit
+    return n_positions(config)
 
 
 def _as_text(ids: Iterator[int], text: TextStream) -> Iterator[str]:
@@ -233,8 +235,6 @@ def evaluating(network: PreTrainedModel) -> Iterator[None]:
 
 
 def _check(network: PreTrainedModel, ids: Sequence[int], max_tokens: int) -> None:
-    if max_tokens < 1:
-        raise ConfigError(f"max_tokens={max_tokens} adds nothing. Set it to 1 or more.")
     if not ids:
         raise ConfigError(
             "There is no token to start from. Give at least one id; the tokenizer's bos_id"

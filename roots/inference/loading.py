@@ -12,7 +12,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from roots.errors import CheckpointError, ConfigError
 from roots.inference.finding import Source, find, first_line
 from roots.networks import adapter_base, merge_adapter
+from roots.networks.base_weights import local_folder
 from roots.networks.quiet import without_progress_bars
+from roots.networks.reading import dtype_of_files
 from roots.tokenizer import Tokenizer
 
 DTYPES = {
@@ -46,9 +48,10 @@ def load(
 
     Args:
         path: A run's directory, a checkpoint, any Hugging Face folder, or a name on the hub.
-        checkpoint: Of a run: `best` (by validation loss), `last`, or a step.
+        checkpoint: Of a run: `best` (by its trainer.monitor), `last`, or a step.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, …; `auto` takes the fastest there is.
-        dtype: `float32`, `bfloat16` or `float16`; `auto` takes that of the file.
+        dtype: `float32`, `bfloat16` or `float16`; `auto` takes that of the weights
+            in the files, and the widest where they have several.
 
     Raises:
         CheckpointError: Nothing that can be read lies at `path`.
@@ -64,7 +67,7 @@ def load_source(source: Source, *, device: str = "auto", dtype: str = "auto") ->
     if dtype != "auto" and dtype not in DTYPES:
         raise ConfigError(f"There is no dtype {dtype!r}. Set it to auto, {', '.join(DTYPES)}.")
     tokenizer = Tokenizer.load(source.folder)
-    network = _network(source.folder, DTYPES.get(dtype, "auto")).to(target)
+    network = _network(source.folder, DTYPES.get(dtype)).to(target)
     _check_vocabulary(source.folder, network, tokenizer)
     return Loaded(network.eval(), tokenizer, source.folder)
 
@@ -90,13 +93,13 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _network(folder: Path, dtype: torch.dtype | str) -> PreTrainedModel:
+def _network(folder: Path, dtype: torch.dtype | None) -> PreTrainedModel:
     base = adapter_base(folder)
     try:
         with without_progress_bars():
             network, report = AutoModelForCausalLM.from_pretrained(
                 base or folder,
-                dtype=dtype,
+                dtype=dtype or dtype_of_files(local_folder(base or str(folder))) or "auto",
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,

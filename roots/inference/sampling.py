@@ -14,6 +14,9 @@ from torch import Tensor
 
 from roots.errors import ConfigError, TrainingError
 
+SMALLEST_SEED, LARGEST_SEED = -(2**63), 2**64 - 1
+"""What torch's generators take."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -40,6 +43,11 @@ class Sampling:
                 f"temperature={self.temperature:g} is no temperature."
                 " Set it to 0 (always the likeliest token) or above; 0.8 is usual."
             )
+        if 0 < self.temperature < torch.finfo(torch.float32).tiny:
+            raise ConfigError(
+                f"temperature={self.temperature:g} is 0 to float32, and nothing can be divided by"
+                " that. Set it to 0 (always the likeliest token), or to 0.01 or above."
+            )
         if self.top_k < 0:
             raise ConfigError(
                 f"top_k={self.top_k} is no number of tokens. Set it to 1 or more, or to 0 for all."
@@ -49,6 +57,26 @@ class Sampling:
                 f"top_p={self.top_p:g} is no share of the probability."
                 " Set it above 0 and at most to 1; 1 draws from all tokens."
             )
+
+
+def check_amount(max_tokens: int) -> None:
+    """Raises ConfigError when no token is asked for."""
+    if max_tokens < 1:
+        raise ConfigError(f"max_tokens={max_tokens} adds nothing. Set it to 1 or more.")
+
+
+def check_seed(seed: int, n: int = 1) -> None:
+    """Raises ConfigError when a generator takes no such seed.
+
+    Args:
+        seed: The first.
+        n: How many follow each other from there.
+    """
+    if not SMALLEST_SEED <= seed <= LARGEST_SEED + 1 - n:
+        raise ConfigError(
+            f"seed={seed} is no seed for {n:,} text{'s' * (n != 1)}. Set it to a number from"
+            f" {SMALLEST_SEED} to {LARGEST_SEED + 1 - n}."
+        )
 
 
 def next_token(

@@ -24,7 +24,6 @@ counts it.
 Shape letters: N rows   B sequences   T tokens   C classes   L labels   V vocabulary   M bins
 """
 
-from roots.metrics.agreement import Agreement
 from roots.metrics.best_spans import Candidate, Reading, best_spans
 from roots.metrics.calibration import Calibration
 from roots.metrics.classification import Classification
@@ -41,7 +40,6 @@ from roots.metrics.squad_answers import best_threshold, squad_exact_match, squad
 from roots.metrics.summed import SummedMetric
 
 __all__ = [
-    "Agreement",
     "Calibration",
     "Candidate",
     "Classification",

@@ -98,4 +98,6 @@ class Calibration(SummedMetric):
 
 
 def _per_row(sums: list[float], count: list[int]) -> list[float | None]:
-    return [one / n if n else None for one, n in zip(sums, count, strict=True)]
+    """Divides by the rows of each bin; None for an empty one, and where the sum is not finite."""
+    each = (one / n if n else math.nan for one, n in zip(sums, count, strict=True))
+    return [mean if math.isfinite(mean) else None for mean in each]

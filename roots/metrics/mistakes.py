@@ -57,7 +57,8 @@ class Mistakes(SummedMetric):
         """
         confidence, predicted = logits.to(self.exact).softmax(-1).max(-1)  # B T
         kept = labels != IGNORE if keep is None else (labels != IGNORE) & keep
-        confidence = confidence.masked_fill((predicted == labels) | ~kept, -1.0)
+        nothing_said = confidence.isnan()  # topk would take it for the surest of all
+        confidence = confidence.masked_fill((predicted == labels) | ~kept | nothing_said, -1.0)
         about = torch.stack(
             [
                 _spread(samples.to(labels.device), labels),

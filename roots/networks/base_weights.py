@@ -36,7 +36,7 @@ class BaseWeights:
         found = hashlib.sha256()
         name = network_folder(path)
         while name:
-            folder = _local(name, revision)
+            folder = local_folder(name, revision)
             for file in sorted(folder.glob("*.safetensors")):
                 found.update(f"{file.name} {sha256_of(file)}\n".encode())
             name = adapter_base(folder)
@@ -84,7 +84,7 @@ def adapter_base(folder: str | Path) -> str:
     return str(base)
 
 
-def _local(name: str, revision: str) -> Path:
+def local_folder(name: str, revision: str | None = None) -> Path:
     """Gives the folder of weights, on the hub of those that were fetched."""
     if Path(name).is_dir():
         return Path(name)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from roots.networks.drawing import Give, forget_initialized
 
@@ -39,6 +42,44 @@ def read_one_by_one(skeleton: PreTrainedModel, folder: Path, give: Give) -> bool
         if name not in found:
             give(name, buffer)
     return True
+
+
+def dtype_of_files(folder: Path) -> torch.dtype | None:
+    """Tells in which dtype a network's weights lie, by the heads of its files.
+
+    Its config.json may name another one. Of several it is the widest, which keeps them all.
+
+    Returns:
+        None where the files hold numbers that only their quantisation understands, or no weights.
+    """
+    found: set[str] = set()
+    try:
+        for path in _weight_files(folder):
+            with safe_open(path, framework="pt") as file:
+                found |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError):
+        return None  # whoever loads them tells what is wrong
+    floating = [_FLOATING[name] for name in sorted(found & _FLOATING.keys())]
+    if not floating or found - _FLOATING.keys() - {"I64", "BOOL"}:  # which buffers are of
+        return None
+    return reduce(torch.promote_types, floating)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """Lists the files that transformers reads: the only one, or those that the index names."""
+    whole, index = folder / SAFE_WEIGHTS_NAME, folder / SAFE_WEIGHTS_INDEX_NAME
+    if whole.is_file():
+        return [whole]
+    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return [folder / name for name in sorted({*names})]
+
+
+_FLOATING = {
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
 
 
 def _wanted(skeleton: PreTrainedModel) -> dict[str, tuple[int, ...]]:

@@ -5,10 +5,12 @@ rows.py        labelled rows, bad rows, questions and their windows
 vocabulary.py  what a network must know of its tokens and labels
 plain_form.py  plain, rebuild: objects as plain values, and back
 durations.py   duration, clock: times in words
+json_text.py   as_json: plain values as JSON that every reader takes
 """
 
 from roots.records.documents import KEEP, Document, Drop, Edit, Keep, Reject, Verdict
 from roots.records.durations import clock, duration
+from roots.records.json_text import as_json
 from roots.records.plain_form import class_path, plain, rebuild
 from roots.records.rows import BadRow, Question, QuestionWindow, Row
 from roots.records.vocabulary import Labels, Vocabulary
@@ -27,6 +29,7 @@ __all__ = [
     "Row",
     "Verdict",
     "Vocabulary",
+    "as_json",
     "class_path",
     "clock",
     "duration",

@@ -6,6 +6,7 @@ metrics.py     the rows of metrics.csv, as text or as checked numbers
 lock.py        one process trains a run, and anybody can tell which
 state.py       running, finished, failed or interrupted
 listing.py     the runs of a folder; which runs are meant by names and patterns
+places.py      whether something can be written where a flag says
 redaction.py   secrets do not reach a file
 syncing.py     sends what W&B kept offline
 command.py     `roots list` and `roots sync`
@@ -16,11 +17,13 @@ from roots.runs.checkpoint import (
     TRAINER_FILE,
     Checkpoint,
     file_sums,
+    read_checkpoint,
     written_files,
 )
 from roots.runs.listing import RunSummary, find_runs, list_runs, summary
 from roots.runs.lock import RunLock, holder
 from roots.runs.metrics import Metrics, load_metrics, read_metrics
+from roots.runs.places import check_place
 from roots.runs.redaction import hidden_names, redact, redact_values, write_record
 from roots.runs.run import (
     Run,
@@ -46,6 +49,7 @@ __all__ = [
     "RunSummary",
     "atomic_folder",
     "check_name",
+    "check_place",
     "claim",
     "file_sums",
     "find_runs",
@@ -56,6 +60,7 @@ __all__ = [
     "network_folder",
     "newest",
     "open_run",
+    "read_checkpoint",
     "read_metrics",
     "redact",
     "redact_values",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +25,11 @@ class Checkpoint:
     Args:
         path: The folder.
         step: Optimizer steps completed.
-        metrics: The newest validation metrics when it was written; may be empty.
+        metrics: The newest validation metrics when it was written; may be empty. What was not
+            finite is NaN.
         files: The sha256 of each file, by its path within; empty in folders of older versions.
         data: What the data module noted of what was read until then; may be empty.
+        tokens: Tokens trained on until then; None in folders of older versions.
     """
 
     path: Path
@@ -34,6 +37,7 @@ class Checkpoint:
     metrics: dict[str, float]
     files: dict[str, str] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    tokens: int | None = None
 
     @property
     def trainer_file(self) -> Path:
@@ -62,10 +66,12 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         CheckpointError: There is none, or it is damaged.
     """
     try:
-        record: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text())
+        text = (folder / CHECKPOINT_FILE).read_text(encoding="utf-8")
+        record: dict[str, Any] = json.loads(text)
+        metrics = {n: math.nan if v is None else v for n, v in record["metrics"].items()}
         files, data = record.get("files", {}), record.get("data", {})
-        return Checkpoint(folder, record["step"], record["metrics"], files, data)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Checkpoint(folder, record["step"], metrics, files, data, record.get("tokens"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder / CHECKPOINT_FILE} is damaged ({error!r}). Move {folder} away; the run's"
             " other checkpoints are not touched by it."

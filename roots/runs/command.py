@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 
 from roots.errors import ConfigError, refusing
-from roots.records import duration
+from roots.records import as_json, duration
 from roots.runs.listing import ORDERS, RunSummary, list_runs
 from roots.runs.state import STATES
 from roots.runs.syncing import sync
@@ -43,7 +42,7 @@ def main_list(args: list[str]) -> int:
     own = parser.parse_args(args)
     runs = list_runs(own.dir, name=own.name, state=own.state, sort=own.sort)
     if own.json:
-        print(json.dumps([run.plain() for run in runs], indent=2, ensure_ascii=False))
+        print(as_json([run.plain() for run in runs], indent=2))
     else:
         print(as_table(runs) if runs else f"no such run in {own.dir}")
     return 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from roots.records import as_json
 from roots.runs.run import write_atomically
 
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
@@ -64,7 +64,7 @@ def redact_values(value: Any, environment: Mapping[str, str] | None = None) -> A
 
 def write_record(path: Path, content: Any) -> None:
     """Writes plain values as a JSON file of a run, without secrets, whole or not at all."""
-    text = json.dumps(redact_values(content), indent=2, ensure_ascii=False) + "\n"
+    text = as_json(redact_values(content), indent=2) + "\n"
     write_atomically(path, text)
 
 

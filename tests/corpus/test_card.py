@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
+import shutil
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -166,6 +168,14 @@ def test_secrets_stand_neither_in_the_markdown_nor_in_the_page(
 
 def test_escaping_leaves_no_sign_that_markdown_reads() -> None:
     assert escaped("a|b\n*c* <d> `e` http://f") == (r"a\|b \*c\* &lt;d&gt; \`e\` http:&#47;&#47;f")
+
+
+def test_the_command_that_draws_the_page_again_survives_a_space(
+    built: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(built, tmp_path / "my corpus"))
+    command = f"roots corpus report {shlex.quote(str(folder))}"
+    assert command in unescape(report_corpus(folder).read_text())
 
 
 def test_the_page_has_its_parts_and_no_markup_of_documents(built: Path) -> None:

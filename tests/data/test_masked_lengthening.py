@@ -20,7 +20,6 @@ from roots.data import MaskedCorpus
 from roots.data.framed_cuts import cut, framed_length
 from roots.data.framed_rows import NO_DOCUMENT, Laid, PackedRows, StreamRows
 from roots.data.lengthening import Lengthening
-from roots.deployment.card import tokens_seen
 from roots.errors import ConfigError
 from roots.fit import compose
 from roots.networks import count_flops
@@ -360,7 +359,7 @@ def test_operations_are_those_of_each_length(
         assert float(row[OF_MATMUL_PEAK]) == pytest.approx(share, rel=1e-9)
     assert [float(row["train/seq_len"]) for row in (first, middle, last)] == [6, 9, 16]
     assert float(last["train/tokens_seen"]) == 6 * 128
-    assert tokens_seen(run.config_file, 6) == 6 * 128
+    assert run.last().tokens == 6 * 128
 
 
 def test_a_run_says_when_its_rows_get_longer(

@@ -69,7 +69,7 @@ def run_folder(request: pytest.FixtureRequest, tmp_path: Path, tokenizer: Tokeni
         network.config.use_cache = False
         folder = run / "checkpoints" / f"step-{step:06d}"
         write_folder(network, tokenizer, folder)
-        record = {"step": step, "metrics": {"val/loss": loss}}
+        record = {"step": step, "metrics": {"val/loss": loss}, "tokens": 64 * step}
         (folder / CHECKPOINT_FILE).write_text(json.dumps(record))
         (folder / "trainer.ckpt").write_bytes(b"the state to resume from")
     return run

@@ -11,9 +11,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from roots.deployment import export
-from roots.deployment.card import tokens_seen
+from roots.deployment.command import main
 from roots.errors import CheckpointError, ConfigError
 from roots.inference import load
+from roots.runs import file_sums, written_files
 from roots.tokenizer import Tokenizer
 
 IDS = torch.arange(20)[None]
@@ -114,10 +115,26 @@ def test_an_export_can_be_loaded_and_exported_again(run_folder: Path, tmp_path: 
     assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_tokens_are_not_guessed_for_data_of_no_fixed_length(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("data: {init_args: {sequences_per_step: 4}}")
-    assert tokens_seen(tmp_path / "config.yaml", 10) is None
-    assert tokens_seen(tmp_path / "nowhere.yaml", 10) is None
+def test_tokens_are_those_that_the_checkpoint_counted_and_none_are_guessed(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    record = run_folder / "checkpoints" / "step-000010" / "checkpoint.json"
+    told = json.loads(record.read_text())
+    del told["tokens"]  # as older versions wrote it; the rows may be of any length
+    record.write_text(json.dumps(told))
+    card = (export(run_folder, tmp_path / "out") / "README.md").read_text()
+    assert "Optimizer steps: 10\n" in card
+
+
+def test_a_metric_that_is_not_finite_is_null_in_the_manifest_and_told_on_the_card(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    record = run_folder / "checkpoints" / "step-000010" / "checkpoint.json"
+    told = json.loads(record.read_text()) | {"metrics": {"val/loss": 1.0, "val/mcc": None}}
+    record.write_text(json.dumps(told))
+    folder = export(run_folder, tmp_path / "out")
+    assert json.loads((folder / "manifest.json").read_text())["metrics"]["val/mcc"] is None
+    assert "val/mcc: nan" in (folder / "README.md").read_text()
 
 
 # -- what is never replaced ----------------------------------------------------------------------
@@ -183,3 +200,36 @@ def test_what_cannot_be_exported_is_told(run_folder: Path, tmp_path: Path) -> No
     with pytest.raises(CheckpointError, match="no checkpoint '15'"):
         export(run_folder, tmp_path / "out", checkpoint="15")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_checkpoint_is_not_exported_until_it_is_brought_back(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    folder = run_folder / "checkpoints" / "step-000010"
+    record = json.loads((folder / "checkpoint.json").read_text())
+    sums = file_sums(folder, written_files(folder))
+    (folder / "checkpoint.json").write_text(json.dumps({**record, "files": sums}))
+    (folder / "trainer.ckpt").write_bytes(b"an export does not read it")
+    weights = folder / "model.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[:-3] + bytes([good[-3] ^ 0xFF]) + good[-2:])
+    for path in (run_folder, folder):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors has another sha256"):
+            export(path, tmp_path / "out")
+    with pytest.raises(CheckpointError, match=r"another sha256.*--checkpoint"):
+        main(["--run", str(run_folder), "--to", str(tmp_path / "out"), "--dry-run"])
+    weights.write_bytes(good)
+    export(run_folder, tmp_path / "out")
+
+
+def test_a_place_below_a_file_is_refused_before_anything_is_done(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text("a file")
+    for to in (tmp_path / "a" / "out", tmp_path / "a" / "b" / "out"):
+        with pytest.raises(ConfigError, match=rf"would lie in {tmp_path / 'a'}, which is a file"):
+            export(run_folder, to)
+        with pytest.raises(ConfigError, match="Give --to another place"):
+            main(["--run", str(run_folder), "--to", str(to), "--dry-run"])
+    (tmp_path / "a").unlink()
+    assert export(run_folder, tmp_path / "a" / "b" / "out").is_dir()

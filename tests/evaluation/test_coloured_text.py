@@ -38,5 +38,6 @@ def test_values_that_cannot_be_shades_are_refused() -> None:
         ColouredText(["a", "b"], [1.0])
     with pytest.raises(ConfigError, match="A value is -1"):
         ColouredText(["a"], [-1.0])
-    with pytest.raises(ConfigError, match="A value is nan"):
-        ColouredText(["a"], [float("nan")])
+    for values in ([float("nan")], [1.0, float("nan")], [1.0, float("inf")]):
+        with pytest.raises(ConfigError, match=f"A value is {values[-1]:g}"):
+            ColouredText(["a", "b"][: len(values)], values)

@@ -210,6 +210,26 @@ def test_another_metric_can_be_chosen_and_a_misspelt_one_is_refused(root: Path) 
         compare(["a"], metric="val/los")
 
 
+@pytest.mark.parametrize(
+    ("metric", "mode"),
+    [
+        *((f"val/{name}", "min") for name in ("mse", "ece", "mce", "teacher_kl", "wiki/loss")),
+        *((name, "min") for name in ("val/bits_per_byte", "optim/grad_norm")),
+        *((f"val/{name}", "max") for name in ("accuracy", "f1/lossless", "exact_match", "bleu")),
+        ("train/tokens_per_second", "max"),
+    ],
+)
+def test_the_best_of_a_metric_is_told_by_whole_words_of_its_name(
+    root: Path, metric: str, mode: str
+) -> None:
+    for seed in (1, 2):
+        run = make_run(root / "a" / f"000{seed}", seed=seed)
+        run.metrics_file.write_text(f"step,train/loss,{metric}\n1,1,9.0\n2,1,0.5\n")
+    found = compare(["a"], metric=metric)
+    assert found.mode == mode
+    assert found.outcomes[0].best == {"min": 0.5, "max": 9.0}[mode]
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 
@@ -308,3 +328,18 @@ def test_comparing_imports_no_torch(root: Path) -> None:
         "import roots.evaluation.comparison.command; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_place_that_takes_no_folder_is_refused_before_the_runs_are_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_group(root / "a", [1.0, 1.1])
+    (root / "file").write_text("")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "roots.evaluation.comparison.command.compare", lambda *_, **__: pytest.fail("read")
+        )
+        for out, words in (("file", "file is a file"), ("file/out", "would lie in .*file, which")):
+            with pytest.raises(ConfigError, match=words):
+                roots(["compare", "a", "--out", str(root / out)])
+    assert roots(["compare", "a", "--out", str(root / "other" / "out")]) == 0

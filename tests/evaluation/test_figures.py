@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from roots.evaluation import draw_run
+from roots.evaluation.canvas import save_png
 from roots.evaluation.figures import smoothed
 from roots.runs import Run
 
@@ -48,3 +49,16 @@ def test_smoothing_starts_at_the_first_value_and_keeps_a_constant() -> None:
     assert smoothed([7.0])[0] == pytest.approx(7.0)
     assert smoothed([2.0] * 9) == pytest.approx([2.0] * 9)
     assert smoothed([]) == []
+
+
+def test_a_figure_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    class Torn:
+        def savefig(self, path: Path, **_: object) -> None:
+            path.write_bytes(b"half")
+            raise OSError("No space left on device")
+
+    (tmp_path / "a.png").write_bytes(b"the old one")
+    with pytest.raises(OSError, match="No space"):
+        save_png(Torn(), tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"the old one"

@@ -52,6 +52,9 @@ def test_every_map_is_drawn_and_its_tokens_are_written() -> None:
 def test_maps_of_other_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"shape \(2, 3, 3\) do not fit 4 tokens"):
         draw_attention(np.zeros((2, 3, 3)), list("abcd"))
+    with pytest.raises(ConfigError, match="2 maps have 1 names"):
+        draw_attention(np.zeros((2, 3, 3)), list("abc"), names=["x"])
+    draw_attention(np.zeros((2, 3, 3)), list("abc"), names=["x", "y"])
 
 
 def test_groups_have_colours_and_some_points_names() -> None:

@@ -102,14 +102,14 @@ def test_the_parts_of_questions_are_no_classes() -> None:
         {"val/f1/HasAns": 0.5, "val/exact_match/HasAns": 0.4},
         {"val/recall/a": 1, "val/f1/a": 1},
     ]
-    record = SimpleNamespace(test={}, rows=rows)
+    record = SimpleNamespace(test={}, validated={}, details={}, rows=rows)
     assert rates_of(record, "val") == {"a": {"recall": 1, "f1": 1}}
 
 
 def test_a_class_that_does_not_occur_does_not_disturb_the_order() -> None:
     f1 = {"a": 0.9, "absent": math.nan, "b": 0.2, "c": 0.5}
     test = {f"test/{rate}/{name}": n for name, n in f1.items() for rate in ("recall", "f1")}
-    rates = rates_of(SimpleNamespace(test={**test, "checkpoint": "best"}, rows=[]), "test")
+    rates = rates_of(SimpleNamespace(test={**test, "checkpoint": "best"}, details={}), "test")
     assert list(rates) == ["a", "b", "c"]
     (axes,) = rates_figure(rates).axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["b", "c", "a"]

@@ -19,6 +19,7 @@ from roots.cli import run as command
 from roots.errors import CheckpointError, ConfigError
 from roots.evaluation import report_run
 from roots.evaluation.class_figures import expected_error
+from roots.evaluation.class_section import rates_of
 from roots.evaluation.figures import heights
 from roots.evaluation.run_record import read_record
 from roots.modules.class_details import confusion_of
@@ -193,6 +194,58 @@ def test_other_damaged_files_are_told_too(tmp_path: Path) -> None:
     assert "data.json cannot be read" in html
     assert "details-val.json is damaged" in html
     assert "loss.png" in {path.name for path in run.path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("environment.json", '{"data": "x", "hardware": [1]}'),
+        ("environment.json", '{"packages": ["a"]}'),
+        ("environment.json", '{"remarks": 5}'),
+        ("data.json", '{"remarks": 5}'),
+        ("data.json", '{"splits": [1]}'),
+        ("samples.jsonl", '{"step": {}, "prompt": "a"}\n'),
+        ("details-val.json", '{"confusion": 5}'),
+        ("details-val.json", '{"mistakes": [1], "step": "x"}'),
+        ("details-val.json", '{"answers": {"parts": []}}'),
+        ("details-val.json", '{"numbers": {}}'),
+    ],
+)
+def test_values_of_another_kind_are_told_and_the_rest_of_the_page_stays(
+    tmp_path: Path, file: str, content: str
+) -> None:
+    run = made(tmp_path)
+    (run.path / file).write_text(content)
+    html = unescape(report_run(run).read_text())
+    assert f"Note: {file} is damaged" in html
+    assert {"Numbers", "Configuration", "Again"} <= {*headings(html)}
+
+
+@pytest.mark.parametrize("model", [5, "x", {"init_args": {"network": {"init_args": 5}}}])
+def test_a_configuration_of_another_kind_still_has_a_page(tmp_path: Path, model: object) -> None:
+    run = made(tmp_path)
+    run.config_file.write_text(yaml.safe_dump({"model": model, "trainer": {"monitor": [1]}}))
+    assert "Configuration" in headings(report_run(run).read_text())
+
+
+def test_rates_and_confusions_are_of_the_same_weights(tmp_path: Path) -> None:
+    run = made(tmp_path, details_val=details())
+    assert rates_of(read_record(run), "val")["a"]["f1"] == 0.545  # of the newest validation
+    # what `roots validate` leaves of an older checkpoint
+    (run.path / "details-val.json").write_text(json.dumps({"checkpoint": "best", **details()}))
+    assert rates_of(read_record(run), "val") == {}
+    measured = {"checkpoint": "best", "val/recall/a": 0.25, "val/f1/a": 0.333, "val/f1/b": None}
+    (run.path / "validate.json").write_text(json.dumps(measured))
+    assert rates_of(read_record(run), "val") == {"a": {"recall": 0.25, "f1": 0.333}}
+    (run.path / "validate.json").write_text(json.dumps({**measured, "checkpoint": "2"}))
+    assert rates_of(read_record(run), "val") == {}
+
+
+def test_the_numbers_of_groups_are_shown_and_those_of_classes_are_not(tmp_path: Path) -> None:
+    names = "val/loss,val/f1,val/wiki/loss,val/code/loss,val/f1/HasAns,val/precision/loss"
+    run = made(tmp_path, f"step,train/loss,{names}\n1,3,2,0.5,1.5,2.5,0.4,0.3\n")
+    cells = re.findall(r"<td>(val/.*?)</td>", report_run(run).read_text())
+    assert sorted(cells) == ["val/code/loss", "val/f1", "val/loss", "val/wiki/loss"]
 
 
 def test_many_classes_without_a_mistake_are_no_damage(tmp_path: Path) -> None:

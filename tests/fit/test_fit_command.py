@@ -192,6 +192,12 @@ def test_a_checkpoint_that_is_not_there_is_named_with_those_that_are(trained: Pa
         roots(["validate", "--run", str(trained), "--checkpoint", "5"])
 
 
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+def test_a_checkpoint_of_no_run_is_refused(verb: str) -> None:
+    with pytest.raises(ConfigError, match=r"--checkpoint last .* none is named\. Add --run RUN"):
+        roots([verb, "--checkpoint", "last", "--trainer.max_steps", "1"])
+
+
 def test_a_run_that_is_not_there_is_named(tmp_path: Path, trained: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere does not exist\. Give a run's own"):
         roots(["validate", "--run", str(tmp_path / "nowhere")])

@@ -25,6 +25,7 @@ from roots.cli import run as roots
 from roots.errors import ConfigError, DataError
 from roots.fit import compose
 from roots.fit import load as opened
+from roots.fit.predictions import check_file
 from roots.runs import Run, read_metrics
 
 
@@ -300,3 +301,13 @@ def test_a_run_closes_with_what_can_be_done_with_it(
     (tmp_path / "texts.txt").write_text("the cat sat\n")
     arguments[-1] = str(tmp_path / arguments[-1])
     assert roots(arguments) == 0
+
+
+def test_a_place_that_takes_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"would lie in .*file, which is a file\. Give --to"):
+        check_file(tmp_path / "file" / "told.jsonl")
+    (tmp_path / "told.csv").mkdir()
+    with pytest.raises(ConfigError, match=r"told\.csv is a folder"):
+        check_file(tmp_path / "told.csv")
+    check_file(tmp_path / "new" / "told.csv")

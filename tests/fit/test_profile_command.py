@@ -247,6 +247,9 @@ def test_a_folder_that_holds_something_else_is_not_replaced(run_file: str, tmp_p
     check_out(tmp_path / "profile")  # the cure
     (tmp_path / "empty").mkdir()
     check_out(tmp_path / "empty")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="would lie in"):
+        check_out(tmp_path / "file" / "profile")
 
 
 def test_a_gpu_whose_kernels_nobody_saw_is_told() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_tasks import write_encoder
-from transformers import BertModel, PreTrainedModel
+from transformers import BertModel, PreTrainedModel, RobertaConfig, RobertaModel
 
 from roots.errors import ConfigError
 from roots.inference import AttentionMaps, attention_maps
@@ -86,3 +86,21 @@ def test_what_has_no_attention_or_too_much_text_is_refused(
     with pytest.raises(ConfigError, match="and the network 48 positions"):
         attention_maps(gpt2, tokenizer, "ü" * 60)
     assert attention_maps(gpt2, tokenizer, "ü" * 20).tokens  # the cure
+
+
+def test_roberta_counts_its_positions_from_behind_its_padding_token(tokenizer: Tokenizer) -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = RobertaConfig(
+        vocab_size=tokenizer.vocab_size,
+        intermediate_size=8,
+        max_position_embeddings=34,
+        pad_token_id=1,
+        **sizes,
+    )
+    network = RobertaModel(config)
+    n = len(tokenizer.encode("x"))
+    assert n == 1
+    n_special = len(attention_maps(network, tokenizer, "x").tokens) - n
+    assert attention_maps(network, tokenizer, "x" * (32 - n_special)).weights.shape[-1] == 32
+    with pytest.raises(ConfigError, match=r"33 tokens.* 32 positions"):
+        attention_maps(network, tokenizer, "x" * (33 - n_special))

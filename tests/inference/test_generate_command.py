@@ -16,7 +16,6 @@ from roots.inference import generate, load
 from roots.inference.command import main
 
 Capture = pytest.CaptureFixture[str]
-START = "from roots.inference.command import main; import sys; sys.exit(main(sys.argv[1:]))"
 
 
 def test_the_prompt_and_what_generate_gives_are_printed(run_folder: Path, capsys: Capture) -> None:
@@ -86,7 +85,7 @@ def test_ctrl_c_ends_quietly_with_130(
 def test_a_reader_that_leaves_ends_it_quietly(run_folder: Path) -> None:
     args = ["--run", str(run_folder), "--prompt", "Hello", "--n", "500"]
     process = subprocess.Popen(
-        [sys.executable, "-c", START, *args],
+        [sys.executable, "-m", "roots", "generate", *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -153,3 +152,32 @@ def test_what_is_no_run_is_told(run_folder: Path) -> None:
         main(["--run", str(run_folder / "checkpoints")])
     with pytest.raises(CheckpointError, match=r"newest is .*0001"):
         main(["--run", str(run_folder.parent)])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["--seed", "18446744073709551616"],
+            r"seed=18446744073709551616 .* 18446744073709551615\.",
+        ),
+        (["--seed", "18446744073709551615", "--n", "2"], r"2 texts.* to 18446744073709551614\."),
+        (["--seed", str(-(2**63) - 1)], "is no seed for 1 text"),
+        (["--max-tokens", "0"], "max_tokens=0 adds nothing"),
+        (["--temperature", "1e-50"], r"temperature=1e-50 is 0 to float32.*Set it to 0"),
+    ],
+)
+def test_a_wrong_number_is_told_before_the_network_is_read(
+    run_folder: Path, args: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roots.inference.loading.load", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(ConfigError, match=message):
+        main(["--run", str(run_folder), *args])
+
+
+def test_the_largest_seed_and_the_smallest_temperature_work(
+    run_folder: Path, capsys: Capture
+) -> None:
+    args = ["--run", str(run_folder), "--max-tokens", "2", "--seed", str(2**64 - 1)]
+    assert main([*args, "--temperature", "2e-38"]) == 0
+    assert capsys.readouterr().out

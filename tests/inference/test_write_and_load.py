@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from roots.errors import CheckpointError, ConfigError, DataError
 from roots.inference import load, write_folder
 from roots.networks import Trainable
+from roots.networks.reading import dtype_of_files
 from roots.objectives import NextToken
 from roots.tokenizer import Tokenizer
 
@@ -274,3 +276,60 @@ def test_a_damaged_checkpoint_record_is_told(folder: Path) -> None:
     (folder / "checkpoint.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"checkpoint\.json is damaged.*step"):
         load(folder)
+
+
+OTHERS = ("LlamaForSequenceClassification", "BertForMaskedLM", "BartForConditionalGeneration")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_network_that_does_not_continue_texts_is_refused_with_what_opens_it(
+    name: str, run_folder: Path
+) -> None:
+    folder = run_folder / "checkpoints" / "step-000010"
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
+    with pytest.raises(CheckpointError, match=rf"no causal language model but {name}.*roots\.load"):
+        load(run_folder, device="cpu")
+    copy = Path(shutil.copytree(folder, run_folder.parents[1] / "copy"))
+    with pytest.raises(CheckpointError, match=rf"{name}.*class of transformers"):
+        load(copy, device="cpu")
+
+
+@pytest.mark.parametrize("named", [None, [], ["FSDPLlamaForCausalLM"], ["LLaMAForCausalLM"]])
+def test_a_causal_network_is_known_under_its_other_names(named: object, folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": named}))
+    assert type(load(folder, device="cpu").network).__name__ == "LlamaForCausalLM"
+
+
+def test_a_damaged_configuration_is_told(folder: Path) -> None:
+    (folder / "config.json").write_text("[1]")
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
+        load(folder)
+
+
+def test_the_dtype_of_the_file_is_taken_and_not_that_of_its_configuration(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
+    assert load(folder, device="cpu").network.dtype == torch.float32
+    found = load(folder, device="cpu").network.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
+    halves = {name: tensor.half() for name, tensor in weights.items()}
+    save_file(halves, folder / "model.safetensors", {"format": "pt"})
+    assert load(folder, device="cpu").network.dtype == torch.float16
+    mixed = {n: t.bfloat16() if i % 2 else t.half() for i, (n, t) in enumerate(weights.items())}
+    save_file(mixed, folder / "model.safetensors", {"format": "pt"})
+    found = load(folder, device="cpu").network.state_dict()
+    assert all(torch.equal(found[name], tensor.float()) for name, tensor in mixed.items())
+
+
+def test_of_shards_those_that_the_index_names_tell_the_dtype(folder: Path) -> None:
+    network = load(folder, device="cpu").network
+    network.half().save_pretrained(folder, max_shard_size="10KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    save_file({"another": torch.ones(2)}, folder / "another.safetensors")
+    assert dtype_of_files(folder) == torch.float16
+    save_file({"weight": torch.ones(2, dtype=torch.uint8)}, folder / "model.safetensors")
+    assert dtype_of_files(folder) is None  # quantised

@@ -1,4 +1,4 @@
-"""Calibration and Agreement against their definitions in float64, other libraries and limits."""
+"""Calibration against its definition in float64, other libraries and limits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from roots.batch import IGNORE
 from roots.errors import ConfigError, DataError
-from roots.metrics import Agreement, Calibration
+from roots.evaluation.class_figures import expected_error, reliability_figure
+from roots.metrics import Calibration
 
 
 def made(n_rows: int = 300) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,43 +100,14 @@ def test_no_bins_are_refused() -> None:
     Calibration(n_bins=15)
 
 
-def test_agreement_equals_the_definition() -> None:
-    student, teacher = made(50)[0], made(51)[0][:50]
-    metric = Agreement()
-    metric.update(student, teacher)
-    kl = F.kl_div(student.log_softmax(-1), teacher.softmax(-1), reduction="batchmean")
-    same = (student.argmax(-1) == teacher.argmax(-1)).double().mean()
-    expected = {"teacher_agreement": float(same), "teacher_kl": float(kl)}
-    assert metric.values() == pytest.approx(expected, rel=1e-12)
-
-
-def test_a_student_like_its_teacher_agrees_and_diverges_by_nothing() -> None:
-    logits = made()[0].float()
-    metric = Agreement()
-    metric.update(logits, logits + 3)  # the softmax is the same
-    assert metric.values()["teacher_agreement"] == 1
-    assert 0 <= metric.values()["teacher_kl"] < 1e-6
-
-
-def test_a_uniform_student_of_a_sure_teacher_diverges_by_log_c() -> None:
-    metric = Agreement()
-    teacher = torch.full((1, 4), -math.inf)
-    teacher[0, 2] = 0  # the other classes are ruled out
-    metric.update(torch.zeros(1, 4), teacher)
-    assert metric.values()["teacher_kl"] == pytest.approx(math.log(4))
-
-
-def test_a_class_that_only_the_student_rules_out_is_infinitely_wrong() -> None:
-    metric = Agreement()
-    metric.update(torch.tensor([[0.0, -math.inf]]), torch.zeros(1, 2))
-    assert metric.values()["teacher_kl"] == math.inf
-
-
-def test_rows_that_are_not_kept_are_not_compared() -> None:
-    student, teacher = made(6)[0], made(7)[0][:6]
-    keep = torch.tensor([True, True, False, True, False, True])
-    metric, plain = Agreement(), Agreement()
-    spoiled = student.masked_fill(~keep[:, None], math.nan)
-    metric.update(spoiled.view(2, 3, 4), teacher.view(2, 3, 4), keep.view(2, 3))
-    plain.update(student[keep], teacher[keep])
-    assert metric.values() == pytest.approx(plain.values(), rel=1e-12)
+def test_a_bin_of_numbers_that_are_not_finite_has_no_mean_and_a_page_draws_the_others() -> None:
+    metric = Calibration(n_bins=2)
+    metric.update(torch.tensor([[math.nan, 0.0], [0.0, 0.0]]), torch.tensor([0, 0]))
+    diagram = metric.details()["reliability"]
+    assert diagram["count"] == [1, 1]
+    assert diagram["confidence"] == [0.5, None]
+    assert math.isnan(expected_error(diagram))
+    assert reliability_figure(diagram).axes
+    metric.reset()
+    metric.update(torch.full((3, 2), math.nan), torch.tensor([0, 0, 1]))
+    assert reliability_figure(metric.details()["reliability"]).axes

@@ -64,3 +64,10 @@ def test_keeping_none_is_refused_and_one_works() -> None:
     with pytest.raises(ConfigError, match="n=0 keeps no mistakes"):
         Mistakes(n=0)
     assert Mistakes(n=1).details() == {"mistakes": []}
+
+
+def test_what_is_not_a_number_does_not_push_out_the_surest() -> None:
+    logits = torch.tensor([[float("nan"), 0.0], [0.0, 3.0], [1.0, 0.0]])
+    metric = Mistakes(n=1)
+    metric.update(logits, torch.tensor([1, 0, 1]), torch.arange(3))
+    assert [each["sample"] for each in metric.details()["mistakes"]] == [1]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from roots.errors import ConfigError
-from roots.metrics import Agreement, Classification, Regression, SummedMetric
+from roots.metrics import Calibration, Classification, Regression, SummedMetric
 from roots.metrics.summed import logged_names
 
 NAMES = sorted(measured())
@@ -144,4 +144,4 @@ def test_a_device_without_float64_is_given_float32() -> None:
     from roots.metrics.summed import _exact
 
     assert _exact(torch.device("mps")) == torch.float32
-    assert Agreement().exact == Regression().exact == torch.float64
+    assert Calibration().exact == Regression().exact == torch.float64

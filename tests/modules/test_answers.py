@@ -166,13 +166,17 @@ def test_a_chat_needs_a_template_or_takes_the_plain_one(tmp_path: Path) -> None:
 
 def test_tokens_seen_and_padding_are_those_of_the_rows(config: dict[str, Any]) -> None:
     composed = compose(config)
-    rows = rows_of(composed.fit())
+    run = composed.fit()
+    rows = rows_of(run)
     split, order = composed.data.split("train"), composed.data.order
     batch = split.batch(order.samples(0), 0)
     places = sum(part.input_ids.numel() for part in batch.split(4))
     filled = int(split.lengths[order.samples(0)].sum())
     assert float(rows[0]["train/padding_fraction"]) == pytest.approx(1 - filled / places)
     assert float(rows[0]["train/tokens_seen"]) == filled
+    steps = range(run.last().step)
+    whole = sum(int(split.lengths[order.samples(step)].sum()) for step in steps)
+    assert run.last().tokens == whole  # what an export's card tells
 
 
 def test_a_file_of_prompts_and_responses_is_fitted_from_the_command_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,9 @@ def test_peft_opens_a_checkpoint_and_merged_it_is_the_same(
     args = ["export", "--run", str(run.path), "--checkpoint", "last"]
     assert command([*args, "--to", str(tmp_path / "merged"), "--merge"]) == 0
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    sums = json.loads((tmp_path / "merged" / "manifest.json").read_text())["input_sha256"]
+    for name in ("model.safetensors", "config.json"):  # another base would be another network
+        assert sums[f"base/{name}"] == hashlib.sha256((network / name).read_bytes()).hexdigest()
     torch.testing.assert_close(merged(IDS).logits, theirs, rtol=1e-5, atol=1e-5)
     again = build(Pretrained(path=str(folder)))  # to train on, of the merged weights
     torch.testing.assert_close(again(IDS).logits, theirs, rtol=1e-5, atol=1e-5)

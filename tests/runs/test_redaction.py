@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
-from roots.runs import hidden_names, redact, redact_values
+from roots.runs import hidden_names, redact, redact_values, write_record
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,10 @@ def test_a_secret_that_a_format_would_fold_or_escape_is_hidden_before() -> None:
 def test_hidden_settings_are_named() -> None:
     config = {"a": {"path": "https://<secret>@h/x"}, "b": ["in <HF_TOKEN>", "<MASK>", "<token>", 3]}
     assert hidden_names(config) == ["a.path", "b.0"]
+
+
+def test_a_record_of_a_run_is_json_for_every_reader(tmp_path: Path) -> None:
+    write_record(tmp_path / "a.json", {"val/loss": float("nan"), "names": ["é"]})
+    assert (tmp_path / "a.json").read_text() == (
+        '{\n  "val/loss": null,\n  "names": [\n    "é"\n  ]\n}\n'
+    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
-from roots.errors import refusing
 from roots.evaluation.comparison.comparing import Comparison, compare
 from roots.evaluation.comparison.page import in_words, write
-from roots.runs import redact_values
+from roots.inference.arguments import Parser
+from roots.records import as_json
+from roots.runs import check_place, redact_values
 
 ABOUT = """\
 Compares runs: settings that differ, final and best of the validation metric, tokens per second, and
@@ -26,13 +26,12 @@ out of tests and curves. It writes comparison.html, .png and .json.
 
 def main(args: list[str]) -> int:
     """Runs `roots compare`; gives the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="roots compare",
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.error = refusing("roots compare")  # type: ignore[method-assign,assignment]
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="a run, a folder of runs, a name, or a pattern"
     )
@@ -44,10 +43,14 @@ def main(args: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print plain values")
     own = parser.parse_args(args)
+    if own.out:
+        check_place(Path(own.out), "--out", is_folder=True)
     comparison = compare(own.runs, metric=own.metric)
-    files = write(comparison, Path(own.out or above(comparison) / "comparison"))
+    to = Path(own.out or above(comparison) / "comparison")
+    check_place(to, "--out", is_folder=True)
+    files = write(comparison, to)
     if own.json:
-        print(json.dumps(redact_values(comparison.plain()), indent=2, ensure_ascii=False))
+        print(as_json(redact_values(comparison.plain()), indent=2))
     else:
         print(in_words(comparison))
         print(f"\npage: {os.path.relpath(files[0])}   figure: {os.path.relpath(files[1])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -216,8 +217,14 @@ def compare(runs: Iterable[str | Path], *, metric: str = "") -> Comparison:
 
 def _usual_mode(metric: str) -> str:
     """Whether the least or the greatest of a metric is best, by its name."""
-    least = ("loss", "error", "nats", "bits", "perplexity", "norm", "seconds", "mib", "bytes")
-    return "min" if any(word in metric for word in least) else "max"
+    return "min" if _LEAST & {*re.split(r"[/_]", metric)} else "max"
+
+
+_LEAST = {
+    *("loss", "error", "nats", "bits", "perplexity", "mse", "ece", "mce", "kl"),
+    *("norm", "seconds", "mib", "bytes"),
+}
+"""Words in names of what is best when it is small."""
 
 
 def _held_to(first: dict[str, Spread], other: dict[str, Spread]) -> dict[str, Difference]:

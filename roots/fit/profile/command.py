@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from roots.errors import ConfigError, TrainingError
 from roots.fit.own_arguments import own_parser, parse_own, whole
-from roots.runs import atomic_folder
+from roots.records import as_json
+from roots.runs import atomic_folder, check_place
 
 ABOUT = """\
 Tells where the time and the memory of a training step go, by part: attention, projection and loss,
@@ -48,14 +48,14 @@ def main(args: list[str]) -> int:
 
 
 def check_out(out: Path) -> None:
-    """Raises ConfigError when `out` holds something else than a profile, which is replaced."""
-    if not out.exists() or (out / "profile.json").is_file():
-        return
-    if not out.is_dir() or any(out.iterdir()):
+    """Raises ConfigError when `out` is no place for a profile, or holds something else than one."""
+    is_profile = (out / "profile.json").is_file()
+    if out.exists() and not is_profile and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
             f"--out {out} exists and holds no profile (no profile.json); it would be replaced."
             f" Give a new folder, such as --out {out / 'profile'}, or remove it."
         )
+    check_place(out, "--out", is_folder=True)
 
 
 def _own_arguments() -> argparse.ArgumentParser:
@@ -125,7 +125,7 @@ def _written(composed: Any, measured: Any, out: Path) -> Any:
             device_peak_bytes=measured.device_peak_bytes,
         )
         report = _report(composed, measured, books)
-        text = json.dumps(plain_report(report), indent=2) + "\n"
+        text = as_json(plain_report(report), indent=2) + "\n"
         (folder / "profile.json").write_text(text, encoding="utf-8")
         (folder / "table.txt").write_text(f"{report}\n", encoding="utf-8")
         draw_report(report, folder / "profile.png")
