@@ -217,6 +217,18 @@ def special_ids(
     return {**ids, **decodes} if head.decodes else ids
 
 
+def tell_padding(network: PreTrainedModel, vocabulary: Vocabulary | None, head: Head) -> None:
+    """Tells a classifier which token fills rows up, whatever its files say.
+
+    transformers takes what a decoder says of a text from its last token that does not fill up, by
+    `pad_token_id`. Where positions begin behind that number, the first token tells, and it stays.
+    """
+    if vocabulary is None or vocabulary.pad_id is None or head.kind != "sequence classifier":
+        return
+    if network.config.model_type not in _POSITIONS_BEHIND_PADDING:
+        network.config.pad_token_id = vocabulary.pad_id
+
+
 def implementation(attention: str) -> str | None:
     """Translates `auto` into transformers' word for it."""
     return None if attention == "auto" else attention

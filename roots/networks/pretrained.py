@@ -20,6 +20,7 @@ from roots.networks.builder import (
     check_keys,
     check_vocabulary,
     implementation,
+    tell_padding,
 )
 from roots.networks.drawing import Give, named_tensors
 from roots.networks.freezing import freeze
@@ -144,6 +145,7 @@ class Pretrained(NetworkBuilder):
             if earlier:
                 network = merge_adapter(network, folder)
                 report["missing_keys"] = set(report["missing_keys"]) - whole_in(folder)
+            tell_padding(network, vocabulary, head)
             self.remarks = ()
             self._look_at(report, network, head)
             if self.quantise:
@@ -211,6 +213,7 @@ class Pretrained(NetworkBuilder):
             )
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
+        tell_padding(network, vocabulary, head)
         check_attention(network, self.attention, head)
         self.remarks = (freeze(network, self.frozen_layers),) if self.frozen_layers else ()
         return network
