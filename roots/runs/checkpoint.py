@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,18 @@ class Checkpoint:
         gone = [f"{name} is missing" for name in wanted if name not in here]
         other = [f"{n} has another sha256" for n, s in wanted.items() if here.get(n, s) != s]
         return ", ".join(gone + other)
+
+
+def rank(value: float | None, mode: str) -> float:
+    """Says where a metric stands among others, the smaller the better; last what is no number.
+
+    Args:
+        value: The metric; None or NaN where nothing could be measured.
+        mode: Whether the best has the `min` or the `max` of it.
+    """
+    if value is None or not math.isfinite(value):
+        return math.inf
+    return value if mode == "min" else -value
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
