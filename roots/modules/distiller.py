@@ -13,7 +13,7 @@ from roots.networks import BaseWeights, Head, Pretrained, check_packing
 from roots.objectives import Listener, Teaching
 from roots.records import Labels
 from roots.runs import network_folder
-from roots.tokenizer import Tokenizer, fetch_tokenizer
+from roots.tokenizer import Tokenizer, fetch_tokenizer, other_tokens
 
 
 class Distiller:
@@ -192,18 +192,13 @@ class Distiller:
         return Pretrained(path=self.teacher, revision=self.revision)
 
     def _check_tokens(self, ours: Tokenizer) -> None:
-        theirs = fetch_tokenizer(network_folder(self.teacher))
-        if ours.fingerprint == theirs.fingerprint or ours.tokens == theirs.tokens:
-            return
-        ids = (id_ for id_ in range(max(ours.vocab_size, theirs.vocab_size)))
-        odd = next(id_ for id_ in ids if ours.tokens.get(id_) != theirs.tokens.get(id_))
-        raise ConfigError(
-            f"The teacher {self.teacher} reads other tokens than the data are made of: id {odd} is"
-            f" {theirs.tokens.get(odd)!r} for it and {ours.tokens.get(odd)!r} here (fingerprints"
-            f" {theirs.fingerprint[:12]} of {theirs.vocab_size:,} ids, {ours.fingerprint[:12]} of"
-            f" {ours.vocab_size:,}). Take a teacher with the tokenizer of the data, or make the"
-            f" data with the teacher's (tokenizer: {self.teacher})."
-        )
+        theirs = fetch_tokenizer(network_folder(self.teacher), self.revision)
+        if unlike := other_tokens(theirs, ours):
+            raise ConfigError(
+                f"The teacher {self.teacher} reads other tokens than the data are made of:"
+                f" {unlike}. Take a teacher with the tokenizer of the data, or make the data with"
+                f" the teacher's (tokenizer: {self.teacher})."
+            )
 
     def _check_labels(self, theirs: Labels, ours: Labels) -> None:
         if theirs != ours:

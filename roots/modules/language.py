@@ -148,6 +148,7 @@ class LanguageModule(StepModule):
             whole_rows=data.same_lengths and not self._packed_by,
             n_lengths=len(data.lengths),
         )
+        self.remarks += self.builder.other_tokens(data.tokenizer)
         self._prove_packing()
 
     # -- validation ----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from roots.networks.lora import LoRA
 from roots.networks.quantising import Quantisation
 from roots.networks.tiled import TILED
 from roots.records import Vocabulary
+from roots.tokenizer import Tokenizer
 
 
 class NetworkBuilder(ABC):
@@ -36,6 +37,10 @@ class NetworkBuilder(ABC):
     def base(self) -> BaseWeights | None:
         """The weights that checkpoints leave out, where only a part is trained and saved."""
         return None
+
+    def other_tokens(self, tokenizer: Tokenizer) -> list[str]:  # noqa: ARG002
+        """Remarks that the weights were trained on other tokens than those of a tokenizer."""
+        return []
 
     def empty(self, config: PretrainedConfig, head: Head) -> PreTrainedModel:
         """Makes the network on the meta device, without memory for its weights."""

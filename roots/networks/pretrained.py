@@ -31,6 +31,7 @@ from roots.networks.quiet import quiet_transformers
 from roots.networks.reading import read_one_by_one
 from roots.records import Vocabulary
 from roots.runs import network_folder
+from roots.tokenizer import Tokenizer, other_tokens
 
 
 class Pretrained(NetworkBuilder):
@@ -175,6 +176,14 @@ class Pretrained(NetworkBuilder):
         if self.adapter:
             self.adapter.put_on(network, head=head, drawn=(), base="")
         return network
+
+    def other_tokens(self, tokenizer: Tokenizer) -> list[str]:
+        """Remarks that the weights were trained on other tokens; of a folder with a tokenizer."""
+        folder = Path(network_folder(self.path))
+        if not (folder / "tokenizer.json").is_file():
+            return []
+        unlike = other_tokens(Tokenizer.load(folder), tokenizer)
+        return [f"network: trained on other tokens than the data have: {unlike}"] if unlike else []
 
     def _load(
         self, folder: str, config: PretrainedConfig, head: Head, device: torch.device
