@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import PreTrainedModel
 
@@ -38,6 +38,9 @@ class CausalLM(LanguageModule):
             {teacher: runs/large/0001}}`.
     """
 
+    learns: ClassVar[str] = "next tokens"
+    causal = True
+
     def __init__(
         self,
         *,
@@ -65,8 +68,6 @@ class CausalLM(LanguageModule):
         self.z_loss = z_loss
         self.loss = loss
         self.objective()  # raises for settings that cannot work
-
-    causal = True
 
     @property
     def head(self) -> Head:

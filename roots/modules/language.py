@@ -90,20 +90,8 @@ class LanguageModule(StepModule):
         return {**super().settings, "compile": self.compiled}
 
     def learn_of(self, data: Any) -> None:
-        """Takes the vocabulary, and whether the documents of a row are kept apart.
-
-        Raises:
-            ConfigError: The data ask for other tokens than this module predicts.
-        """
+        """Takes the vocabulary, and whether the documents of a row are kept apart."""
         super().learn_of(data)
-        if data.masks == self.causal:
-            asked = "hidden in a row" if data.masks else "next in a row"
-            fits = "roots.modules.MaskedLM" if data.masks else "roots.modules.CausalLM"
-            raise ConfigError(
-                f"{type(data).__name__} asks for the tokens that are {asked}, and"
-                f" {type(self).__name__} does not predict them. Set model to {fits}, or take"
-                f" {'roots.data.TokenCorpus' if data.masks else 'roots.data.MaskedCorpus'}."
-            )
         self._packed_by = data.packed_by
         self._groups = data.groups
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import PreTrainedModel
 
@@ -43,6 +43,8 @@ class MaskedLM(LanguageModule):
     Raises:
         ConfigError: A number that cannot work, or rows of different lengths that are compiled.
     """
+
+    learns: ClassVar[str] = "hidden tokens"
 
     def __init__(
         self,
