@@ -117,7 +117,7 @@ class Seq2Seq(StepModule):
         self.format: PairFormat | None = None
         self._sums: Tensor | None = None
         self.objective()  # raises for settings that cannot work
-        Search(beams=beams)
+        Search(beams=beams, length_penalty=length_penalty)
 
     @property
     def head(self) -> Head:
