@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from transformers import PreTrainedModel
 
@@ -61,13 +61,12 @@ class CausalLM(LanguageModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            label_smoothing=label_smoothing,
+            z_loss=z_loss,
+            loss=loss,
             compile=compile,
             distiller=distiller,
         )
-        self.label_smoothing = label_smoothing
-        self.z_loss = z_loss
-        self.loss = loss
-        self.objective()  # raises for settings that cannot work
 
     @property
     def head(self) -> Head:
@@ -76,12 +75,7 @@ class CausalLM(LanguageModule):
 
     def objective(self) -> NextToken:
         """Makes the loss."""
-        return NextToken(
-            label_smoothing=self.label_smoothing,
-            z_loss=self.z_loss,
-            kernel=self.loss,
-            compiled=self.compiled != "none",
-        )
+        return NextToken(**self.loss_settings)
 
     def trainable_of(self, network: PreTrainedModel) -> Trainable:
         """Puts the loss behind the network's body, where it may be fused with the projection."""
@@ -96,13 +90,3 @@ class CausalLM(LanguageModule):
             "perplexity": perplexity(means.nats),
             "bits_per_byte": bits / means.n_bytes if means.n_bytes else math.nan,
         }
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The plain form of the constructor's arguments."""
-        mine = {
-            "label_smoothing": self.label_smoothing,
-            "z_loss": self.z_loss,
-            "loss": self.loss,
-        }
-        return {**super().settings, **mine}
