@@ -21,6 +21,7 @@ from roots.errors import ConfigError
 if TYPE_CHECKING:
     from roots.fit.compose import Composed
     from roots.runs import Run
+    from roots.tokenizer import TokenizerPlan
 
 SIZES = {
     "tiny": {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2},
@@ -39,10 +40,13 @@ class DataLoader:
         seq_len: Tokens in a sequence; 0 takes 256, or what a small text can fill.
         sequences_per_step: Sequences of one optimizer step.
         vocab_size: Tokens of the tokenizer, at most; 0 decides by the size of the text.
+        tokenizer: The tokenizer to take, a folder or hub name, as a pretrained model needs its own;
+            empty trains one.
         val_fraction: Share of the text kept for validation: its end, or its last documents.
 
     Raises:
-        DataError: The file is missing, empty or not a text.
+        DataError: The file is missing, empty or not a text, or there is no such tokenizer.
+        ConfigError: `vocab_size` beside a tokenizer, which brings its own.
     """
 
     def __init__(
@@ -52,18 +56,24 @@ class DataLoader:
         seq_len: int = 0,
         sequences_per_step: int = 16,
         vocab_size: int = 0,
+        tokenizer: str | Path = "",
         val_fraction: float = 0.1,
     ) -> None:
-        from roots.corpus import BytePairs, Corpus
+        from roots.corpus import Corpus
         from roots.sources import Text
 
+        if tokenizer and vocab_size:
+            raise ConfigError(
+                f"vocab_size={vocab_size:,} beside tokenizer={str(tokenizer)!r}, which brings its"
+                " own. Leave out one of the two."
+            )
         self.path = str(path)
         source = Text(paths=[self.path])
         n_bytes = sum(file.stat().st_size for file in source.files())
         self.corpus = Corpus(
             source=source,
-            tokenizer=BytePairs(vocab_size=vocab_size or vocabulary_for(n_bytes)),
-            out=f"corpora/{Path(path).stem}-{_digest(str(Path(path).resolve()))}",
+            tokenizer=_plan(str(tokenizer), vocab_size or vocabulary_for(n_bytes)),
+            out=f"corpora/{Path(path).stem}-{_digest(f'{Path(path).resolve()}{tokenizer}')}",
             val_fraction=0.0,
         )
         self.corpus.prepare()
@@ -83,6 +93,20 @@ class DataLoader:
             "val_fraction": self.val_fraction,
         }
         return {"class_path": "roots.data.TokenCorpus", "init_args": arguments}
+
+    def check_tokens_of(self, pretrained: str) -> None:
+        """Raises ConfigError when a pretrained model knows other tokens than the text has."""
+        from roots.runs import network_folder
+        from roots.shards import ShardFolder
+        from roots.tokenizer import Tokenizer, fetch_tokenizer, other_tokens
+
+        ours = Tokenizer.load(ShardFolder.open(self.corpus.folder).tokenizer_path)
+        if unlike := other_tokens(fetch_tokenizer(network_folder(pretrained)), ours):
+            raise ConfigError(
+                f"The model {pretrained} knows other tokens than the text is made of: {unlike}."
+                " Give the text its tokenizer:"
+                f" DataLoader({self.path!r}, tokenizer={pretrained!r})."
+            )
 
     def _fitting_length(self, val_fraction: float) -> int:
         """The longest sequence of which the training part holds at least four."""
@@ -219,11 +243,27 @@ class Trainer:
         }
 
     def train(self) -> Run:
-        """Trains; the model can then generate. Gives the run's directory."""
+        """Trains; the model can then generate. Gives the run's directory.
+
+        Raises:
+            ConfigError: A pretrained model knows other tokens than the text is made of.
+        """
         from roots.fit import compose
 
+        if self.model.pretrained:
+            self.data_loader.check_tokens_of(self.model.pretrained)
         self.model.composed = compose(self.config, self.overrides)
         return self.model.composed.fit()
+
+
+def _plan(tokenizer: str, vocab_size: int) -> TokenizerPlan:
+    from roots.corpus import BytePairs, Existing
+    from roots.runs import network_folder
+    from roots.tokenizer import tokenizer_folder
+
+    if not tokenizer:
+        return BytePairs(vocab_size=vocab_size)
+    return Existing(path=str(tokenizer_folder(network_folder(tokenizer))))
 
 
 def vocabulary_for(n_bytes: int) -> int:

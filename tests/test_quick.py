@@ -12,8 +12,10 @@ import pytest
 import roots
 from roots import DataLoader, Model, Trainer
 from roots.errors import ConfigError, DataError
+from roots.fit import compose
 from roots.quick import SIZES, vocabulary_for
 from roots.runs import Run
+from roots.tokenizer import Tokenizer
 
 SMALL = {"trainer.accelerator": "cpu", "trainer.progress": False}
 
@@ -101,6 +103,36 @@ def test_settings_reach_the_run() -> None:
         "hidden_size: 64",
     ):
         assert words in config
+
+
+def test_a_pretrained_model_is_asked_in_its_own_tokens() -> None:
+    """A new tokenizer would give it ids that mean something else to it, which trains, but noise."""
+    first = Trainer(Model(size="tiny"), DataLoader(write_text()), steps=9, overrides=SMALL).train()
+    Path("other.txt").write_text("quick brown foxes jump over lazy dogs the cat sat on a mat " * 60)
+    model = Model(pretrained=str(first.path), learning_rate=1e-5)
+    with pytest.raises(
+        ConfigError, match=r"knows other tokens than the text is made of: id \d+ is .* for it and"
+    ) as refused:
+        Trainer(model, DataLoader("other.txt"), steps=1, overrides=SMALL).train()
+    cure = re.search(r"DataLoader\(.*\)", str(refused.value))
+    assert cure is not None
+    data = eval(cure[0])
+    second = Trainer(model, data, steps=1, name="on", overrides=SMALL).train()
+    theirs, ours = (Tokenizer.load(run.last().path) for run in (first, second))
+    assert ours.fingerprint == theirs.fingerprint
+    with pytest.raises(ConfigError, match=r"vocab_size=300 beside tokenizer='runs/"):
+        DataLoader("other.txt", tokenizer="runs/quick/0001", vocab_size=300)
+
+
+def test_a_fit_remarks_that_a_network_was_trained_on_other_tokens() -> None:
+    first = Trainer(Model(size="tiny"), DataLoader(write_text()), steps=2, overrides=SMALL).train()
+    Path("other.txt").write_text("quick brown foxes jump over lazy dogs the cat sat on a mat " * 60)
+    data = DataLoader("other.txt", vocab_size=265)  # fewer than the network has embeddings
+    trainer = Trainer(Model(pretrained=str(first.path)), data, steps=1)
+    composed = compose(trainer.config, SMALL)
+    composed.fit()
+    told = [r for r in composed.model.remarks if "trained on other tokens than the data" in r]
+    assert len(told) == 1
 
 
 # -- what it refuses ------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -167,6 +168,22 @@ def test_the_best_has_the_smallest_metric_among_those_that_were_measured(run: Ru
     assert run.best("val/loss").step == 20
     assert run.best("val/loss").metrics == {"val/loss": 1.5}
     assert run.best("val/other").step == 40  # never measured: the newest
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", 40), ("max", 30)])
+def test_what_is_no_number_is_never_the_best(run: Run, mode: str, best: int) -> None:
+    for step, loss in ((10, math.nan), (20, None), (30, 0.9), (40, 0.5)):
+        a_checkpoint(run, step, loss)
+    record = run.checkpoint_folder(20) / "checkpoint.json"
+    record.write_text('{"step": 20, "metrics": {"val/loss": null}}')  # as JSON writes NaN
+    run.config_file.write_text(f"trainer: {{monitor: val/loss, monitor_mode: {mode}}}")
+    assert run.best().step == best
+
+
+def test_where_no_metric_is_a_number_the_newest_is_the_best(run: Run) -> None:
+    for step in (10, 20):
+        a_checkpoint(run, step, math.nan)
+    assert run.best().step == 20
 
 
 def test_a_checkpoint_is_named_by_best_last_or_step(run: Run) -> None:

@@ -26,6 +26,7 @@ from roots.runs import (
     replace_folder,
     written_files,
 )
+from roots.runs.checkpoint import rank
 from roots.strategies.host_copy import HostCopy
 
 
@@ -279,21 +280,20 @@ class Checkpoints(CheckpointBase):
                 shutil.rmtree(gone)
 
     def _superfluous(self, found: list[Checkpoint]) -> list[Checkpoint]:
-        measured = [c for c in found if self.monitor in c.metrics]
+        measured = [c for c in found if self._rank(c.metrics.get(self.monitor)) < math.inf]
         best = sorted(measured, key=lambda c: self._rank(c.metrics[self.monitor]))[: self.keep_best]
         return [c for c in found[:-1] if c not in best]
 
     def _is_among_best(self, trainer: Any) -> bool:
-        if self.monitor not in self._measured or not self.keep_best:
+        if not self.keep_best:
             return False
-        measured = [c.metrics.get(self.monitor) for c in trainer.run.checkpoints()]
-        known = sorted(self._rank(value) for value in measured if value is not None)
-        worst = known[self.keep_best - 1] if len(known) >= self.keep_best else float("inf")
-        return self._rank(self._measured[self.monitor]) < worst
+        known = sorted(self._rank(c.metrics.get(self.monitor)) for c in trainer.run.checkpoints())
+        worst = known[self.keep_best - 1] if len(known) >= self.keep_best else math.inf
+        return self._rank(self._measured.get(self.monitor)) < worst
 
     def is_better(self, value: float, than: float) -> bool:
         """Compares two values of the monitored metric; any number is better than none (NaN)."""
-        return not math.isnan(value) and not self._rank(value) >= self._rank(than)
+        return self._rank(value) < self._rank(than)
 
-    def _rank(self, value: float) -> float:
-        return value if self.mode == "min" else -value
+    def _rank(self, value: float | None) -> float:
+        return rank(value, self.mode)

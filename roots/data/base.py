@@ -41,8 +41,8 @@ class StepData(L.LightningDataModule, ABC):
     same_lengths = True
     """Whether every row has `seq_len` tokens."""
 
-    masks = False
-    """Whether what is predicted is hidden in the row, instead of coming next."""
+    asks: ClassVar[str] = ""
+    """What of a row a network is to say; a module of roots `learns` one such thing."""
 
     def __init__(self, *, seq_len: int, sequences_per_step: int) -> None:
         super().__init__()

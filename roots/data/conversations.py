@@ -82,6 +82,7 @@ class Conversations(TaskData):
         ConfigError: A number that cannot work.
     """
 
+    asks: ClassVar[str] = "next tokens"
     ARGUMENTS: ClassVar = ("template",)
     OPTIONAL: ClassVar = ("messages", "system", "prompt", "response")
     TEXTS: ClassVar = ("text",)

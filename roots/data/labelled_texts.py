@@ -55,6 +55,7 @@ class LabelledTexts(TaskData):
         ConfigError: A number that cannot work, or labels beside `kind: value`.
     """
 
+    asks: ClassVar[str] = "the class of a text"
     ARGUMENTS: ClassVar[Sequence[str]] = ("kind", "labels", "augment")
     KEPT_AS: ClassVar = {**TaskData.KEPT_AS, "labels": "given_labels"}
     FIELDS: ClassVar[Sequence[str]] = ("text", "label")

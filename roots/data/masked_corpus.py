@@ -69,7 +69,7 @@ class MaskedCorpus(ShardData):
 
     ARGUMENTS: ClassVar[Sequence[str]] = (*ShardData.ARGUMENTS, "masking", "rows", "like_lengths")
 
-    masks = True
+    asks: ClassVar[str] = "hidden tokens"
     framed = True
 
     def __init__(

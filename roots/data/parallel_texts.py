@@ -58,6 +58,7 @@ class ParallelTexts(TaskData):
         ConfigError: A number that cannot work.
     """
 
+    asks: ClassVar[str] = "the target of a source"
     SHARED: ClassVar = tuple(name for name in TaskData.SHARED if name != "seq_len")
     ARGUMENTS: ClassVar = ("prefix", "max_source_tokens", "max_target_tokens")
     KEPT_AS: ClassVar = {"tokenizer": "given_tokenizer"}

@@ -55,6 +55,7 @@ class Questions(TaskData):
         ConfigError: A number that cannot work.
     """
 
+    asks: ClassVar[str] = "answers in a text"
     ARGUMENTS: ClassVar = ("stride", "max_question_tokens", "threshold_fraction", "hold_out_by")
     FIELDS: ClassVar = ("id", "question", "context", "answers")
     OPTIONAL: ClassVar = ("title", "is_impossible")

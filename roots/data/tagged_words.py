@@ -62,6 +62,7 @@ class TaggedWords(TaskData):
             without `O`.
     """
 
+    asks: ClassVar[str] = "the tags of words"
     ARGUMENTS: ClassVar = ("label_tokens", "labels")
     KEPT_AS: ClassVar = {**TaskData.KEPT_AS, "labels": "given_labels"}
     FIELDS: ClassVar = ("words", "tags")

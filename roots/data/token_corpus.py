@@ -56,6 +56,7 @@ class TokenCorpus(ShardData):
         `best_fit`: Ding et al., "Fewer truncations improve language modeling", arXiv:2404.10830.
     """
 
+    asks: ClassVar[str] = "next tokens"
     ARGUMENTS: ClassVar[Sequence[str]] = (
         *ShardData.ARGUMENTS,
         "packing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ class Remembered:
         seq_len: Tokens of a row at most.
         config: The network's config.json.
         arguments: Those of the data module.
-        masks: Whether tokens hidden in a row are asked for, or each next one.
         remarks: There are none.
     """
 
@@ -36,9 +35,9 @@ class Remembered:
     seq_len: int
     config: dict[str, Any]
     arguments: dict[str, Any]
-    masks: bool = False
     remarks: list[str] = field(default_factory=list)
     is_ready = True
+    asks = ""  # for what its module learned
     packed_by = ""  # it was proved when the run began that documents are kept apart
     groups: Sequence[str] = ()  # nothing is validated
 
@@ -61,6 +60,21 @@ class Remembered:
     def some_have_no_answer(self) -> bool:
         """Whether questions may have no answer: then there is a threshold."""
         return THRESHOLD in self.config
+
+    @property
+    def prefix(self) -> str:
+        """What is put before every source."""
+        return str(self.arguments["prefix"])
+
+    @property
+    def max_source_tokens(self) -> int:
+        """Tokens of a source at most."""
+        return int(self.arguments["max_source_tokens"])
+
+    @property
+    def max_target_tokens(self) -> int:
+        """Tokens of a target at most."""
+        return int(self.arguments["max_target_tokens"])
 
     def balanced_weights(self) -> list[float]:
         """Weighs all classes alike: nothing is trained."""
@@ -99,8 +113,7 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
         arguments["compile"] = "none"  # each text of another length would be compiled anew
     module = rebuild({**spec, "init_args": arguments}, StepModule)  # type: ignore[type-abstract]
     assert isinstance(module, StepModule)
-    known = remembered(folder, config["data"]["init_args"])
-    module.learn_of(replace(known, masks=not module.causal))
+    module.learn_of(remembered(folder, config["data"]["init_args"]))
     module.build(seed=0, device=torch.device(device))
     return module.to(device).eval()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -18,8 +18,8 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from roots.batch import Score, StepBatch
-from roots.errors import ConfigError
-from roots.modules.building import build_sharded, check_clip_norm, check_together
+from roots.modules.asked import check_asked
+from roots.modules.building import build_sharded, check_clip_norm, check_together, step_strategy
 from roots.modules.distiller import Distiller
 from roots.modules.judged import judged
 from roots.modules.loss_parts import LossParts, over_ranks, summed
@@ -32,7 +32,7 @@ from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped, left
 from roots.precision import StepPrecision
 from roots.records import Vocabulary, plain, rebuild
 from roots.runs import redact_values
-from roots.strategies import STRATEGIES, StepStrategy
+from roots.strategies import StepStrategy
 from roots.tokenizer import Tokenizer
 
 
@@ -52,6 +52,9 @@ class StepModule(L.LightningModule, ABC):
     Raises:
         ConfigError: `micro_batch_size` or `clip_norm` is not positive.
     """
+
+    learns: ClassVar[str] = ""
+    """What of a row it learns to say; data that ask for something else are refused."""
 
     causal = False
     """Whether a position sees only what is before it."""
@@ -107,10 +110,10 @@ class StepModule(L.LightningModule, ABC):
         """
 
     def learn_of(self, data: Any) -> None:
-        """Takes from the data module what the network is built from."""
-        self.vocabulary, self.tokenizer, self.seq_len = data.vocabulary, None, data.seq_len
-        if data.is_ready:
-            self.tokenizer = data.tokenizer
+        """Takes from the data module what the network is built from, if it is for such a one."""
+        check_asked(self, data)
+        self.vocabulary, self.seq_len = data.vocabulary, data.seq_len
+        self.tokenizer = data.tokenizer if data.is_ready else None
 
     def make_ready(self, data: Any) -> None:
         """Does to a network that will be trained what leaves its numbers, and makes it fast."""
@@ -279,13 +282,7 @@ class StepModule(L.LightningModule, ABC):
 
     @property
     def _strategy(self) -> StepStrategy:
-        strategy = self.trainer.strategy
-        if not isinstance(strategy, StepStrategy):
-            raise ConfigError(
-                f"{type(strategy).__name__} cannot make an optimizer step of several micro-batches"
-                f" here. Use roots.fit.Trainer, which takes the names {', '.join(STRATEGIES)}."
-            )
-        return strategy
+        return step_strategy(self.trainer)
 
     @property
     def _seed(self) -> int:

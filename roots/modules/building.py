@@ -7,7 +7,7 @@ from typing import Any
 
 from roots.errors import ConfigError
 from roots.networks import check_causal
-from roots.strategies import StepStrategy
+from roots.strategies import STRATEGIES, StepStrategy
 
 
 def build_sharded(module: Any, *, seed: int, strategy: StepStrategy) -> Any:
@@ -28,6 +28,17 @@ def build_sharded(module: Any, *, seed: int, strategy: StepStrategy) -> Any:
     if head.is_causal:
         trainable.within(partial(check_causal, network))
     return trainable
+
+
+def step_strategy(trainer: Any) -> StepStrategy:
+    """Gives a trainer's strategy, which raises ConfigError where it is none of ours."""
+    strategy = trainer.strategy
+    if not isinstance(strategy, StepStrategy):
+        raise ConfigError(
+            f"{type(strategy).__name__} cannot make an optimizer step of several micro-batches"
+            f" here. Use roots.fit.Trainer, which takes the names {', '.join(STRATEGIES)}."
+        )
+    return strategy
 
 
 def check_clip_norm(clip_norm: float) -> None:

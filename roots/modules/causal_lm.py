@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import ClassVar
 
 from transformers import PreTrainedModel
 
@@ -38,6 +38,9 @@ class CausalLM(LanguageModule):
             {teacher: runs/large/0001}}`.
     """
 
+    learns: ClassVar[str] = "next tokens"
+    causal = True
+
     def __init__(
         self,
         *,
@@ -58,15 +61,12 @@ class CausalLM(LanguageModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            label_smoothing=label_smoothing,
+            z_loss=z_loss,
+            loss=loss,
             compile=compile,
             distiller=distiller,
         )
-        self.label_smoothing = label_smoothing
-        self.z_loss = z_loss
-        self.loss = loss
-        self.objective()  # raises for settings that cannot work
-
-    causal = True
 
     @property
     def head(self) -> Head:
@@ -75,12 +75,7 @@ class CausalLM(LanguageModule):
 
     def objective(self) -> NextToken:
         """Makes the loss."""
-        return NextToken(
-            label_smoothing=self.label_smoothing,
-            z_loss=self.z_loss,
-            kernel=self.loss,
-            compiled=self.compiled != "none",
-        )
+        return NextToken(**self.loss_settings)
 
     def trainable_of(self, network: PreTrainedModel) -> Trainable:
         """Puts the loss behind the network's body, where it may be fused with the projection."""
@@ -95,13 +90,3 @@ class CausalLM(LanguageModule):
             "perplexity": perplexity(means.nats),
             "bits_per_byte": bits / means.n_bytes if means.n_bytes else math.nan,
         }
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The plain form of the constructor's arguments."""
-        mine = {
-            "label_smoothing": self.label_smoothing,
-            "z_loss": self.z_loss,
-            "loss": self.loss,
-        }
-        return {**super().settings, **mine}

@@ -87,12 +87,20 @@ class Classifier(TaskModule):
         """Takes the vocabulary, the labels, and how often each occurs."""
         super().learn_of(data)
         self.labels = data.labels
+        if self.labels.kind != "one" and (
+            self.class_weights or self.balance or self.label_smoothing
+        ):
+            raise ConfigError(
+                "label_smoothing, class_weights and balance are for one class per text; these data"
+                f" have {'several' if self.labels.kind == 'many' else 'a value'}. Leave them out."
+            )
         n_classes = len(self.labels.names)
         if self.class_weights and len(self.class_weights) != n_classes:
             raise ConfigError(
                 f"class_weights has {len(self.class_weights)} weights and there are {n_classes}"
                 f" classes: {', '.join(self.labels.names)}. Give one for each, in this order."
             )
+        self.measure(), self.looks()  # raise for names that cannot be reported
         self._weights = data.balanced_weights() if self.balance else self.class_weights
 
     def classes(self) -> Classes:

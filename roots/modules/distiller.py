@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from roots.errors import CheckpointError, ConfigError, nearest
 from roots.modules.matching import LAYERS, Matching
 from roots.networks import BaseWeights, Head, Pretrained, check_packing
+from roots.networks.builder import n_positions
 from roots.objectives import Listener, Teaching
+from roots.objectives.labels import check_temperature
 from roots.records import Labels
 from roots.runs import network_folder
-from roots.tokenizer import Tokenizer, fetch_tokenizer
+from roots.tokenizer import Tokenizer, fetch_tokenizer, other_tokens
 
 
 class Distiller:
@@ -69,15 +72,15 @@ class Distiller:
                 f"distiller.alpha={alpha:g} is no share. Set it from 0 (labels alone) to 1"
                 " (teacher alone)."
             )
-        if not temperature > 0:
+        if not 0 < temperature < math.inf:
             raise ConfigError(
-                f"distiller.temperature={temperature:g} softens nothing. Set it above 0; 1 leaves"
-                " the distributions as they are."
+                f"distiller.temperature={temperature:g} softens nothing, or all away. Set it"
+                " above 0; 1 leaves the distributions as they are."
             )
-        if not hidden_weight >= 0:
+        if not 0 <= hidden_weight < math.inf:
             raise ConfigError(
-                f"distiller.hidden_weight={hidden_weight:g} would drive the states apart. Set it to"
-                " 0 to compare none, or above."
+                f"distiller.hidden_weight={hidden_weight:g} is no weight. Set it to 0 to compare"
+                " none, or above."
             )
         if hidden_layers not in LAYERS:
             raise ConfigError(
@@ -103,15 +106,17 @@ class Distiller:
 
         Raises:
             ConfigError: It reads other tokens, tells other labels, has another head, or fewer
-                positions than a row has tokens.
+                positions than a row has tokens; or a temperature shall soften values.
         """
         self._check_tokens(tokenizer)
         head: Head = module.head
         builder = self._builder()
         config = builder.network_config(module.vocabulary, Head(head.kind))
-        builder.check_seq_len(config, module.seq_len)
+        self._check_length(n_positions(config), module.seq_len)
         if head.config:
             self._check_labels(Labels.of(config.to_dict()), Labels.of(head.config))
+            if Labels.of(head.config).kind == "value":
+                check_temperature(self.temperature)
         if head.predicts_tokens:
             student = module.builder.network_config(module.vocabulary, head)
             self._check_width(config, student)
@@ -192,18 +197,21 @@ class Distiller:
         return Pretrained(path=self.teacher, revision=self.revision)
 
     def _check_tokens(self, ours: Tokenizer) -> None:
-        theirs = fetch_tokenizer(network_folder(self.teacher))
-        if ours.fingerprint == theirs.fingerprint or ours.tokens == theirs.tokens:
-            return
-        ids = (id_ for id_ in range(max(ours.vocab_size, theirs.vocab_size)))
-        odd = next(id_ for id_ in ids if ours.tokens.get(id_) != theirs.tokens.get(id_))
-        raise ConfigError(
-            f"The teacher {self.teacher} reads other tokens than the data are made of: id {odd} is"
-            f" {theirs.tokens.get(odd)!r} for it and {ours.tokens.get(odd)!r} here (fingerprints"
-            f" {theirs.fingerprint[:12]} of {theirs.vocab_size:,} ids, {ours.fingerprint[:12]} of"
-            f" {ours.vocab_size:,}). Take a teacher with the tokenizer of the data, or make the"
-            f" data with the teacher's (tokenizer: {self.teacher})."
-        )
+        theirs = fetch_tokenizer(network_folder(self.teacher), self.revision)
+        if unlike := other_tokens(theirs, ours):
+            raise ConfigError(
+                f"The teacher {self.teacher} reads other tokens than the data are made of:"
+                f" {unlike}. Take a teacher with the tokenizer of the data, or make the data with"
+                f" the teacher's (tokenizer: {self.teacher})."
+            )
+
+    def _check_length(self, limit: int | None, seq_len: int) -> None:
+        if limit is not None and seq_len > limit:
+            raise ConfigError(
+                f"seq_len={seq_len:,} is longer than the {limit:,} positions that the teacher"
+                f" {self.teacher} has. Set data.seq_len to at most {limit:,}, or take another"
+                " teacher."
+            )
 
     def _check_labels(self, theirs: Labels, ours: Labels) -> None:
         if theirs != ours:

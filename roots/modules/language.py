@@ -17,6 +17,7 @@ from roots.modules.base import StepModule
 from roots.modules.distiller import Distiller
 from roots.modules.make_fast import make_fast
 from roots.networks import NetworkBuilder, check_compile, check_packing, is_quantised
+from roots.objectives import MaskedToken, NextToken
 from roots.optim import OptimizerBuilder, Schedule
 from roots.strategies import StepStrategy
 
@@ -48,11 +49,15 @@ class LanguageModule(StepModule):
             the numbers as they are. Fewer rows mean more passes per step. `auto` takes the most
             that fit into memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
+        label_smoothing: Share of the target's probability that is spread evenly over the
+            vocabulary, 0 to 1.
+        z_loss: Weight of the squared log of the softmax's denominator.
+        loss: How projection and loss are made (see `NextToken`).
         compile: What torch compiles: `none`, `blocks` or `network`.
         distiller: Learn from a teacher as well.
 
     Raises:
-        ConfigError: `micro_batch_size` or `clip_norm` is not positive, or `compile` names nothing.
+        ConfigError: A number that cannot work, or `loss` or `compile` names nothing.
     """
 
     def __init__(
@@ -63,6 +68,9 @@ class LanguageModule(StepModule):
         schedule: Schedule,
         micro_batch_size: int | str = 8,
         clip_norm: float = 1.0,
+        label_smoothing: float = 0.0,
+        z_loss: float = 0.0,
+        loss: str = "fused",
         compile: str = "none",
         distiller: Distiller | None = None,
     ) -> None:
@@ -75,10 +83,28 @@ class LanguageModule(StepModule):
             distiller=distiller,
         )
         check_compile(compile)
+        self.label_smoothing = label_smoothing
+        self.z_loss = z_loss
+        self.loss = loss
         self.compiled = compile  # nn.Module has a method of the name
         self._sums: Tensor | None = None
         self._groups: Sequence[str] = ()
         self._packed_by = ""
+        self.objective()  # raises for settings that cannot work
+
+    @abstractmethod
+    def objective(self) -> NextToken | MaskedToken:
+        """Makes the loss."""
+
+    @property
+    def loss_settings(self) -> dict[str, Any]:
+        """What the loss is made of."""
+        return {
+            "label_smoothing": self.label_smoothing,
+            "z_loss": self.z_loss,
+            "kernel": self.loss,
+            "compiled": self.compiled != "none",
+        }
 
     @abstractmethod
     def validation_metrics(self, means: PerLabel) -> dict[str, float]:
@@ -87,22 +113,24 @@ class LanguageModule(StepModule):
     @property
     def settings(self) -> dict[str, Any]:
         """The plain form of the constructor's arguments."""
-        return {**super().settings, "compile": self.compiled}
+        names = ("label_smoothing", "z_loss", "loss")
+        mine = {name: getattr(self, name) for name in names}
+        return {**super().settings, "compile": self.compiled, **mine}
 
     def learn_of(self, data: Any) -> None:
         """Takes the vocabulary, and whether the documents of a row are kept apart.
 
         Raises:
-            ConfigError: The data ask for other tokens than this module predicts.
+            ConfigError: Something shall be compiled, and the rows are of different lengths.
         """
         super().learn_of(data)
-        if data.masks == self.causal:
-            asked = "hidden in a row" if data.masks else "next in a row"
-            fits = "roots.modules.MaskedLM" if data.masks else "roots.modules.CausalLM"
+        if self.compiled != "none" and not data.same_lengths:
+            rows = getattr(data, "rows", "")
+            which = f" (data.rows: {rows})" if rows else ""
+            other = ", or data.rows to windows or packed" if rows else ""
             raise ConfigError(
-                f"{type(data).__name__} asks for the tokens that are {asked}, and"
-                f" {type(self).__name__} does not predict them. Set model to {fits}, or take"
-                f" {'roots.data.TokenCorpus' if data.masks else 'roots.data.MaskedCorpus'}."
+                f"compile: {self.compiled} compiles anew for each length, and the rows of"
+                f" {type(data).__name__} have many{which}. Set model.compile to none{other}."
             )
         self._packed_by = data.packed_by
         self._groups = data.groups
@@ -124,14 +152,8 @@ class LanguageModule(StepModule):
         """Chooses the attention where that is left open, and marks what is compiled.
 
         Raises:
-            ConfigError: Something shall be compiled, and the rows are of different lengths or the
-                weights of few bits.
+            ConfigError: Something shall be compiled, and the weights are of few bits.
         """
-        if self.compiled != "none" and not data.same_lengths:
-            raise ConfigError(
-                f"compile: {self.compiled} compiles anew for each length, and the rows of"
-                f" {type(data).__name__} have many. Set model.compile to none."
-            )
         if self.compiled != "none" and is_quantised(self.trainable.network):
             raise ConfigError(
                 f"compile: {self.compiled} does not see into bitsandbytes' layers. Set"
@@ -148,6 +170,7 @@ class LanguageModule(StepModule):
             whole_rows=data.same_lengths and not self._packed_by,
             n_lengths=len(data.lengths),
         )
+        self.remarks += self.builder.other_tokens(data.tokenizer)
         self._prove_packing()
 
     # -- validation ----------------------------------------------------------------------------

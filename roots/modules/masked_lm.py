@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from transformers import PreTrainedModel
 
-from roots.errors import ConfigError
 from roots.modules.distiller import Distiller
 from roots.modules.language import LanguageModule, PerLabel, perplexity
 from roots.networks import MASKED_LM, Head, MaskedTrainable, NetworkBuilder
@@ -44,6 +43,8 @@ class MaskedLM(LanguageModule):
         ConfigError: A number that cannot work, or rows of different lengths that are compiled.
     """
 
+    learns: ClassVar[str] = "hidden tokens"
+
     def __init__(
         self,
         *,
@@ -64,13 +65,12 @@ class MaskedLM(LanguageModule):
             schedule=schedule,
             micro_batch_size=micro_batch_size,
             clip_norm=clip_norm,
+            label_smoothing=label_smoothing,
+            z_loss=z_loss,
+            loss=loss,
             compile=compile,
             distiller=distiller,
         )
-        self.label_smoothing = label_smoothing
-        self.z_loss = z_loss
-        self.loss = loss
-        self.objective()  # raises for settings that cannot work
 
     @property
     def head(self) -> Head:
@@ -79,26 +79,11 @@ class MaskedLM(LanguageModule):
 
     def objective(self) -> MaskedToken:
         """Makes the loss."""
-        return MaskedToken(
-            label_smoothing=self.label_smoothing,
-            z_loss=self.z_loss,
-            kernel=self.loss,
-            compiled=self.compiled != "none",
-        )
+        return MaskedToken(**self.loss_settings)
 
     def trainable_of(self, network: PreTrainedModel) -> MaskedTrainable:
         """Puts the loss behind the network's body, with the head on hidden positions alone."""
         return MaskedTrainable(network, self.objective())
-
-    def learn_of(self, data: Any) -> None:
-        """Takes from the data what the network is built from."""
-        super().learn_of(data)
-        if self.compiled != "none" and not data.same_lengths:
-            raise ConfigError(
-                f"compile: {self.compiled} needs rows of one length, and those of"
-                f" {type(data).__name__} differ (data.rows: documents): each length would be"
-                " compiled anew. Set model.compile to none, or data.rows to windows or packed."
-            )
 
     def validation_metrics(self, means: PerLabel) -> dict[str, float]:
         """Reports the loss, the cross-entropy per hidden token, and how many are found."""
@@ -108,13 +93,3 @@ class MaskedLM(LanguageModule):
             "perplexity": perplexity(means.nats),
             "accuracy": means.hits,
         }
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The plain form of the constructor's arguments."""
-        mine = {
-            "label_smoothing": self.label_smoothing,
-            "z_loss": self.z_loss,
-            "loss": self.loss,
-        }
-        return {**super().settings, **mine}

@@ -105,7 +105,7 @@ def _as_deep(mine: int, theirs: int, layers: str) -> list[tuple[int, int]]:
     """Pairs blocks of two networks, counted from 0; the last ones are always a pair."""
     if layers == "last":
         return [(mine - 1, theirs - 1)]
-    return [(i, max(round((i + 1) * theirs / mine) - 1, 0)) for i in range(mine)]
+    return [(i, -(-(i + 1) * theirs // mine) - 1) for i in range(mine)]  # rounded up
 
 
 def _real(batch: StepBatch, states: Tensor, *, in_decoder: bool) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -52,6 +52,8 @@ class QuestionAnswering(TaskModule):
     Source:
         Devlin et al., arXiv:1810.04805, sections 4.2 and 4.3.
     """
+
+    learns: ClassVar[str] = "answers in a text"
 
     def __init__(
         self,

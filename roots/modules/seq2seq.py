@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from roots.errors import ConfigError
 from roots.modules.base import StepModule
 from roots.modules.distiller import Distiller
 from roots.modules.language import perplexity
+from roots.modules.task import check_several
 from roots.networks import SEQ2SEQ, Head, NetworkBuilder, Search, Seq2SeqTrainable
 from roots.networks.builder import n_positions
 from roots.networks.dropout import quicken_dropout
@@ -85,6 +86,8 @@ class Seq2Seq(StepModule):
         ConfigError: A number that cannot work.
     """
 
+    learns: ClassVar[str] = "the target of a source"
+
     def __init__(
         self,
         *,
@@ -114,7 +117,7 @@ class Seq2Seq(StepModule):
         self.format: PairFormat | None = None
         self._sums: Tensor | None = None
         self.objective()  # raises for settings that cannot work
-        Search(beams=beams)
+        Search(beams=beams, length_penalty=length_penalty)
 
     @property
     def head(self) -> Head:
@@ -236,8 +239,9 @@ class Seq2Seq(StepModule):
             texts: Sources, without the prefix; the network sees them as the data showed them.
 
         Raises:
-            ConfigError: The module was neither fitted nor loaded, so that there is no network.
+            ConfigError: The module was neither fitted nor loaded, or `texts` is one text.
         """
+        check_several(texts)
         if self.trainable is None or self.format is None:
             raise ConfigError(
                 "This Seq2Seq has no network yet. Fit it first, or load one:"

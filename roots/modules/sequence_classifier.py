@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import compress
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from roots.batch import IGNORE, Score, TaskBatch, labelled
-from roots.errors import ConfigError
 from roots.metrics import Classification, MultiLabel, Regression, Residuals
 from roots.modules.classifier import Classifier
 from roots.modules.distiller import Distiller
@@ -44,6 +44,8 @@ class SequenceClassifier(Classifier):
         ConfigError: A number that cannot work, or `class_weights` beside `balance`.
     """
 
+    learns: ClassVar[str] = "the class of a text"
+
     def __init__(
         self,
         *,
@@ -73,15 +75,6 @@ class SequenceClassifier(Classifier):
     def head(self) -> Head:
         """A projection of the whole text, with the labels in the configuration."""
         return Head("sequence classifier", self.labels.config)
-
-    def learn_of(self, data: Any) -> None:
-        """Takes the vocabulary, the labels, and how often each occurs."""
-        super().learn_of(data)
-        if self.labels.kind != "one" and (self._weights or self.label_smoothing):
-            raise ConfigError(
-                "label_smoothing, class_weights and balance are for one class per text; these data"
-                f" have {'several' if self.labels.kind == 'many' else 'a value'}. Leave them out."
-            )
 
     def objective(self) -> TaskObjective:
         """Makes the loss that suits the labels."""
@@ -144,9 +137,9 @@ def _said(outputs: Tensor, labels: Labels) -> list[dict[str, Any]]:
     many = labels.kind == "many"
     probabilities = torch.sigmoid(outputs) if many else outputs.softmax(-1)  # B C
     rows = []
-    for row in probabilities.tolist():
+    for row, above in zip(probabilities.tolist(), (outputs > 0).tolist(), strict=True):
         by_name = dict(zip(labels.names, row, strict=True))
-        chosen = [name for name, p in by_name.items() if p >= 0.5]
+        chosen = list(compress(labels.names, above))  # as `MultiLabel` counts them
         best = max(by_name, key=lambda name: by_name[name])
         rows.append({"label": chosen if many else best, "probabilities": by_name})
     return rows

@@ -149,8 +149,9 @@ class TaskModule(StepModule):
             texts: What the task reads: texts, pairs of texts, ….
 
         Raises:
-            ConfigError: The module has no weights yet.
+            ConfigError: The module has no weights yet, or `texts` is one text.
         """
+        check_several(texts)
         if self.trainable is None:
             raise ConfigError(
                 "The module has no weights yet. Train it (roots.compose(…).fit()), or open a run"
@@ -174,6 +175,15 @@ class TaskModule(StepModule):
     @abstractmethod
     def said(self, outputs: Any, batch: TaskBatch) -> Iterator[dict[str, Any]]:
         """Words what the network says of each row of a micro-batch."""
+
+
+def check_several(texts: Sequence[Any]) -> None:
+    """Raises ConfigError for one text where several are asked for: its letters would be texts."""
+    if isinstance(texts, str):
+        raise ConfigError(
+            f"predict reads a list of texts, and {texts[:60]!r} is a text. Put it into one:"
+            " predict([text])."
+        )
 
 
 def framed_batch(framed: Sequence[Framed], pad_id: int, labels: Tensor) -> TaskBatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -51,6 +51,8 @@ class TokenClassifier(Classifier):
             none of the scheme.
     """
 
+    learns: ClassVar[str] = "the tags of words"
+
     def __init__(
         self,
         *,
@@ -88,11 +90,6 @@ class TokenClassifier(Classifier):
     def head(self) -> Head:
         """A projection of each token, with the tags in the configuration."""
         return Head("token classifier", self.labels.config)
-
-    def learn_of(self, data: Any) -> None:
-        """Takes the vocabulary, the tags, how often each occurs, and how words are read."""
-        super().learn_of(data)
-        self.measure()  # raises for a tag that is none of the scheme
 
     def objective(self) -> TaskObjective:
         """Makes the loss: cross-entropy of each labelled token."""

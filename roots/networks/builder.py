@@ -16,6 +16,7 @@ from roots.networks.lora import LoRA
 from roots.networks.quantising import Quantisation
 from roots.networks.tiled import TILED
 from roots.records import Vocabulary
+from roots.tokenizer import Tokenizer
 
 
 class NetworkBuilder(ABC):
@@ -36,6 +37,10 @@ class NetworkBuilder(ABC):
     def base(self) -> BaseWeights | None:
         """The weights that checkpoints leave out, where only a part is trained and saved."""
         return None
+
+    def other_tokens(self, tokenizer: Tokenizer) -> list[str]:  # noqa: ARG002
+        """Remarks that the weights were trained on other tokens than those of a tokenizer."""
+        return []
 
     def empty(self, config: PretrainedConfig, head: Head) -> PreTrainedModel:
         """Makes the network on the meta device, without memory for its weights."""
@@ -215,6 +220,18 @@ def special_ids(
     ids |= {key: id_ for key, id_ in around.items() if key in known}
     decodes = {"decoder_start_token_id": vocabulary.bos_id, "forced_eos_token_id": None}
     return {**ids, **decodes} if head.decodes else ids
+
+
+def tell_padding(network: PreTrainedModel, vocabulary: Vocabulary | None, head: Head) -> None:
+    """Tells a classifier which token fills rows up, whatever its files say.
+
+    transformers takes what a decoder says of a text from its last token that does not fill up, by
+    `pad_token_id`. Where positions begin behind that number, the first token tells, and it stays.
+    """
+    if vocabulary is None or vocabulary.pad_id is None or head.kind != "sequence classifier":
+        return
+    if network.config.model_type not in _POSITIONS_BEHIND_PADDING:
+        network.config.pad_token_id = vocabulary.pad_id
 
 
 def implementation(attention: str) -> str | None:

@@ -20,6 +20,7 @@ from roots.networks.builder import (
     check_keys,
     check_vocabulary,
     implementation,
+    tell_padding,
 )
 from roots.networks.drawing import Give, named_tensors
 from roots.networks.freezing import freeze
@@ -30,6 +31,7 @@ from roots.networks.quiet import quiet_transformers
 from roots.networks.reading import read_one_by_one
 from roots.records import Vocabulary
 from roots.runs import network_folder
+from roots.tokenizer import Tokenizer, other_tokens
 
 
 class Pretrained(NetworkBuilder):
@@ -144,6 +146,7 @@ class Pretrained(NetworkBuilder):
             if earlier:
                 network = merge_adapter(network, folder)
                 report["missing_keys"] = set(report["missing_keys"]) - whole_in(folder)
+            tell_padding(network, vocabulary, head)
             self.remarks = ()
             self._look_at(report, network, head)
             if self.quantise:
@@ -173,6 +176,14 @@ class Pretrained(NetworkBuilder):
         if self.adapter:
             self.adapter.put_on(network, head=head, drawn=(), base="")
         return network
+
+    def other_tokens(self, tokenizer: Tokenizer) -> list[str]:
+        """Remarks that the weights were trained on other tokens; of a folder with a tokenizer."""
+        folder = Path(network_folder(self.path))
+        if not (folder / "tokenizer.json").is_file():
+            return []
+        unlike = other_tokens(Tokenizer.load(folder), tokenizer)
+        return [f"network: trained on other tokens than the data have: {unlike}"] if unlike else []
 
     def _load(
         self, folder: str, config: PretrainedConfig, head: Head, device: torch.device
@@ -211,6 +222,7 @@ class Pretrained(NetworkBuilder):
             )
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
+        tell_padding(network, vocabulary, head)
         check_attention(network, self.attention, head)
         self.remarks = (freeze(network, self.frozen_layers),) if self.frozen_layers else ()
         return network

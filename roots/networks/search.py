@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ class Search:
         max_tokens: Tokens of a target at most, the one that ends it included.
 
     Raises:
-        ConfigError: `beams` or `max_tokens` is not positive.
+        ConfigError: `beams` or `max_tokens` is not positive, or `length_penalty` is no number.
 
     Source:
         The score is that of Wu et al., arXiv:1609.08144, section 7, with length**p in place of
@@ -47,6 +48,11 @@ class Search:
                 raise ConfigError(
                     f"{name}={getattr(self, name)} finds nothing. Set it to 1 or more."
                 )
+        if not math.isfinite(self.length_penalty):
+            raise ConfigError(
+                f"length_penalty={self.length_penalty:g} leaves no order among targets. Set it to a"
+                " number; 1.0 compares the means of their tokens, 0 their sums."
+            )
 
     @torch.no_grad()
     def __call__(

@@ -6,6 +6,7 @@ labels all ranks have. Shape letters: B rows, T tokens, C classes.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from roots.batch import IGNORE, Score, labelled
 from roots.errors import ConfigError
+from roots.objectives.next_token import check_label_smoothing
 from roots.objectives.teaching import Teaching, softened
 
 
@@ -59,22 +61,18 @@ class Classes(TaskLoss):
             (`balanced`) leave its scale as it is.
 
     Raises:
-        ConfigError: `label_smoothing` outside 0 to 1, or a weight that is not positive.
+        ConfigError: `label_smoothing` outside 0 to 1, or a weight that is no number above 0.
 
     Source:
         Szegedy et al., arXiv:1512.00567, section 7 (uniform prior).
     """
 
     def __init__(self, *, label_smoothing: float = 0.0, weights: Sequence[float] = ()) -> None:
-        if not 0 <= label_smoothing < 1:
+        check_label_smoothing(label_smoothing)
+        if any(not 0 < weight < math.inf for weight in weights):
             raise ConfigError(
-                f"label_smoothing={label_smoothing:g} is not a share of a probability."
-                " Set it to at least 0 and less than 1; 0.1 is common, 0 turns it off."
-            )
-        if any(not weight > 0 for weight in weights):
-            raise ConfigError(
-                f"class weights {list(weights)} are not all above 0. Leave out rows of a class that"
-                " shall not be learned."
+                f"class weights {list(weights)} are not all numbers above 0. Leave out rows of a"
+                " class that shall not be learned."
             )
         self.label_smoothing = label_smoothing
         self.weights = tuple(weights)
@@ -143,11 +141,7 @@ class Values(TaskLoss):
         Raises:
             ConfigError: There is a temperature, which a value does not have.
         """
-        if temperature != 1:
-            raise ConfigError(
-                f"A value has no distribution that temperature={temperature:g} could soften. Set"
-                " distiller.temperature to 1."
-            )
+        check_temperature(temperature)
         apart = (output.logits.float() - said.logits.float()).squeeze(-1)  # B
         return [apart.square().masked_fill(~labelled(labels), 0).sum()]
 
@@ -180,6 +174,15 @@ def _softened_sums(
     soft, _, _ = softened(student, teacher, temperature)
     same = (student.argmax(-1) == teacher.argmax(-1)) & there
     return [soft.masked_fill(~there, 0).sum(), same.sum()]
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises ConfigError when a teacher's values shall be softened."""
+    if temperature != 1:
+        raise ConfigError(
+            f"A value has no distribution that temperature={temperature:g} could soften. Set"
+            " distiller.temperature to 1."
+        )
 
 
 def balanced(labels: Shaped[Any, " N"], n_classes: int) -> list[float]:

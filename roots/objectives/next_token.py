@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -50,8 +51,8 @@ class NextToken:
         compiled: Compile the fused kernel's work on the logits.
 
     Raises:
-        ConfigError: `label_smoothing` outside 0 to 1, a negative `z_loss`, or a kernel that there
-            is not, is not installed, or lacks one of the two.
+        ConfigError: `label_smoothing` outside 0 to 1, a `z_loss` below 0 or infinite, or a kernel
+            that there is not, is not installed, or lacks one of the two.
 
     Source:
         Label smoothing: Szegedy et al., arXiv:1512.00567, section 7 (uniform prior).
@@ -66,14 +67,11 @@ class NextToken:
         kernel: str = "fused",
         compiled: bool = False,
     ) -> None:
-        if not 0 <= label_smoothing < 1:
+        check_label_smoothing(label_smoothing)
+        if not 0 <= z_loss < math.inf:
             raise ConfigError(
-                f"label_smoothing={label_smoothing:g} is not a share of a probability."
-                " Set it to at least 0 and less than 1; 0.1 is common, 0 turns it off."
-            )
-        if z_loss < 0:
-            raise ConfigError(
-                f"z_loss={z_loss:g} would reward drifting logits. Set it to 0 (off) or 1e-4."
+                f"z_loss={z_loss:g} would reward drifting logits, or leave nothing else to learn."
+                " Set it to 0 (off) or 1e-4."
             )
         if kernel not in KERNELS:
             raise ConfigError(
@@ -147,6 +145,15 @@ class NextToken:
         uniform = (log_z - logits.mean(-1)).masked_fill(ignored, 0).sum()  # cross-entropy with 1/V
         mixed = (1 - self.label_smoothing) * nats + self.label_smoothing * uniform
         return mixed + self.z_loss * log_z.masked_fill(ignored, 0).square().sum()
+
+
+def check_label_smoothing(share: float) -> None:
+    """Raises ConfigError when a share of a target's probability is none."""
+    if not 0 <= share < 1:
+        raise ConfigError(
+            f"label_smoothing={share:g} is not a share of a probability."
+            " Set it to at least 0 and less than 1; 0.1 is common, 0 turns it off."
+        )
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

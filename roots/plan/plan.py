@@ -66,6 +66,7 @@ def plan_run(
     model.learn_of(data)
     config = model.builder.network_config(model.vocabulary, model.head)
     model.builder.check_seq_len(config, data.seq_len)
+    teacher = _teacher(model, data)
     network = model.builder.empty(config, model.head)
     planner = planner_of(trainer, model, data, target)
     needs, table = memory_of(planner, trainer) if memory else ([], "")
@@ -73,7 +74,7 @@ def plan_run(
     return Plan(
         [
             ("network", _network(network, config)),
-            *_teacher(model, data),
+            *teacher,
             ("step", _step(data, model, share.rows, ranks)),
             ("run", _run(trainer, data)),
             ("learning rate", _rates(model, trainer.max_steps)),

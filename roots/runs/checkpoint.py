@@ -59,6 +59,18 @@ class Checkpoint:
         return ", ".join(gone + other)
 
 
+def rank(value: float | None, mode: str) -> float:
+    """Says where a metric stands among others, the smaller the better; last what is no number.
+
+    Args:
+        value: The metric; None or NaN where nothing could be measured.
+        mode: Whether the best has the `min` or the `max` of it.
+    """
+    if value is None or not math.isfinite(value):
+        return math.inf
+    return value if mode == "min" else -value
+
+
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Reads the record of a checkpoint's folder.
 

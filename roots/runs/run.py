@@ -21,18 +21,20 @@ runs/<name>/<id>/
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from roots.errors import CheckpointError, ConfigError
-from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
+from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, rank, read_checkpoint
 
 
 class Run:
@@ -171,9 +173,9 @@ class Run:
             monitor: The metric, the smaller the better; empty takes the run's own.
         """
         name, mode = (monitor, "min") if monitor else self.monitor
-        measured = [c for c in self.checkpoints() if name in c.metrics]
-        sign = 1 if mode == "min" else -1
-        return min(measured, key=lambda c: sign * c.metrics[name]) if measured else self.last()
+        ranks = [(rank(c.metrics.get(name), mode), c) for c in self.checkpoints()]
+        measured = [each for each in ranks if each[0] < math.inf]
+        return min(measured, key=itemgetter(0))[1] if measured else self.last()
 
     def checkpoint(self, which: str, monitor: str = "") -> Checkpoint:
         """Gives the checkpoint called `best`, `last` or by its step.

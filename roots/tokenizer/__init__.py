@@ -4,6 +4,7 @@ tokenizer.py         one face for every tokenizer: literal text, special ids, fi
 fast_pairs.py        byte-level BPE through tiktoken, where that is proved to give the same ids
 token_bytes.py       how many bytes of text a token stands for
 fetching.py          a tokenizer by its folder, or by a name on the Hugging Face hub
+comparing.py         whether two tokenizers give a text the same ids
 framed.py            texts and pairs of texts with the special tokens that a network expects around
 sentences.py         sentences that are divided into words, and the token that begins each word
 question_windows.py  questions with long texts, in rows that overlap
@@ -14,7 +15,8 @@ plan.py              TokenizerPlan: trains a tokenizer, or takes one
 
 from roots.tokenizer.chat import Chat, Rendered, Turns
 from roots.tokenizer.chat_template import Message, TemplateRefusal
-from roots.tokenizer.fetching import fetch_tokenizer
+from roots.tokenizer.comparing import other_tokens
+from roots.tokenizer.fetching import fetch_tokenizer, tokenizer_folder
 from roots.tokenizer.framed import EndedFraming, Framed, Framing
 from roots.tokenizer.plan import TokenizerPlan
 from roots.tokenizer.question_windows import FRAMED_BY, QuestionFraming, answer_places
@@ -39,5 +41,7 @@ __all__ = [
     "answer_places",
     "fetch_tokenizer",
     "first_tokens",
+    "other_tokens",
+    "tokenizer_folder",
     "words_of",
 ]

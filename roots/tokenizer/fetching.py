@@ -20,14 +20,27 @@ def fetch_tokenizer(path: str, revision: str = "main") -> Tokenizer:
     Raises:
         DataError: There is none, or it is damaged.
     """
+    return Tokenizer.load(tokenizer_folder(path, revision))
+
+
+def tokenizer_folder(path: str, revision: str = "main") -> str | Path:
+    """Gives the folder of a tokenizer; from the hub its files are fetched first.
+
+    Args:
+        path: A folder, or a name on the hub.
+        revision: Branch, tag or commit on the hub.
+
+    Raises:
+        DataError: The hub has none of that name.
+    """
     folder = Path(path).expanduser()
     if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:
-        return Tokenizer.load(folder)
+        return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return Tokenizer.load(snapshot_download(path, revision=revision, allow_patterns=_FILES))
+        return snapshot_download(path, revision=revision, allow_patterns=_FILES)
     except (OSError, HFValidationError) as error:  # HTTP errors of the hub are OSErrors
         first_line = (str(error).strip().splitlines() or [repr(error)])[0]
         raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import resource
 import zipfile
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_the_newest_and_the_best_stay_and_no_others(config: dict) -> None:
     ]
     assert run.best("val/loss").step == 2
     assert run.last().step == 6
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_what_is_no_number_is_never_among_the_best(config: dict, mode: str) -> None:
+    """The best ones are kept, and a validation that measured nothing writes none in between."""
+    losses = {1: math.nan, 2: 2.0, 3: math.nan, 4: math.nan}
+    run = fitted_with(config, losses, val_every_steps=1, monitor_mode=mode)
+    assert steps_of(run) == [2, 4]
+    assert run.best().step == 2
 
 
 def test_without_best_ones_only_the_newest_stays(config: dict) -> None:

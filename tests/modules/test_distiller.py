@@ -338,6 +338,9 @@ def test_a_vocabulary_of_another_width_is_refused_with_both(
     [
         ({"alpha": 1.5}, r"alpha=1\.5 is no share.*0 \(labels alone\) to 1"),
         ({"temperature": 0.0}, r"temperature=0 softens nothing.*above 0"),
+        ({"temperature": float("inf")}, r"temperature=inf softens nothing.*above 0"),
+        ({"hidden_weight": float("inf")}, r"hidden_weight=inf is no weight.*0 to compare"),
+        ({"hidden_weight": float("nan")}, r"hidden_weight=nan is no weight.*0 to compare"),
     ],
 )
 def test_numbers_that_cannot_work_are_refused(settings: dict[str, Any], words: str) -> None:

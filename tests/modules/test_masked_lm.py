@@ -224,12 +224,12 @@ def test_hidden_tokens_are_no_task_for_a_causal_model_and_the_other_way_round(
     config = masked_config(masked_shards, tmp_path, "bert")
     wrong = {**config, "model": {**config["model"], "class_path": "roots.modules.CausalLM"}}
     with pytest.raises(
-        ConfigError, match=r"MaskedCorpus asks for the tokens that are hidden .*roots.modules\.Mask"
+        ConfigError, match=r"MaskedCorpus asks for hidden tokens, .*roots\.modules\.MaskedLM"
     ):
         compose(wrong).fit()
     data = {"class_path": "roots.data.TokenCorpus", "init_args": {"shards": str(masked_shards)}}
     with pytest.raises(
-        ConfigError, match=r"TokenCorpus asks for the tokens that are next .*roots.modules\.Causal"
+        ConfigError, match=r"TokenCorpus asks for next tokens, .*roots\.modules\.CausalLM"
     ):
         compose({**config, "data": data}).fit()
 

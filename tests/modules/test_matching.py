@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tiny_tasks import tagged, tagging_config, words_data, write_bert
 from roots.errors import ConfigError
 from roots.fit import compose
 from roots.modules import Distiller
+from roots.modules.matching import _as_deep
 
 NAMES = ("train/loss", "train/hidden_loss", "optim/grad_norm", "val/loss", "val/hidden_loss")
 
@@ -152,7 +155,7 @@ def test_one_and_two_ranks_make_the_same_steps(config: dict[str, Any], teacher: 
 
 
 def test_settings_that_cannot_work_are_refused(config: dict[str, Any], teacher: Path) -> None:
-    with pytest.raises(ConfigError, match=r"hidden_weight=-1 would drive the states apart"):
+    with pytest.raises(ConfigError, match=r"hidden_weight=-1 is no weight"):
         Distiller(teacher="anywhere", hidden_weight=-1)
     with pytest.raises(ConfigError, match=r"hidden_layers: lats.*last or all"):
         Distiller(teacher="anywhere", hidden_layers="lats")
@@ -160,3 +163,15 @@ def test_settings_that_cannot_work_are_refused(config: dict[str, Any], teacher: 
     with pytest.raises(ConfigError, match=r"compile: blocks .*hidden_weight=0\.5 .* to none"):
         compose(config, {"model.compile": "blocks"}).fit()
     compose(config, {"model.compile": "none", "trainer.max_steps": 3}).fit()  # the cure
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [(6, 12), (12, 6), (4, 4), (2, 3), (12, 4), (3, 12)])
+def test_blocks_are_paired_evenly_up_to_the_last(mine: int, theirs: int) -> None:
+    """Each block has the first of the teacher's that is not less deep."""
+    pairs = _as_deep(mine, theirs, "all")
+    for one, other in pairs:
+        depth = Fraction(one + 1, mine)
+        assert Fraction(other, theirs) < depth <= Fraction(other + 1, theirs)
+    assert pairs[-1] == (mine - 1, theirs - 1)
+    if mine % theirs == 0:
+        assert set(Counter(other for _, other in pairs).values()) == {mine // theirs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -102,3 +103,11 @@ def test_a_search_for_nothing_is_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match=f"{setting}=0 finds nothing"):
         Search(**{setting: 0})
     Search(**{setting: 1})
+
+
+@pytest.mark.parametrize("penalty", [math.nan, math.inf, -math.inf])
+def test_a_penalty_that_orders_nothing_is_refused(penalty: float) -> None:
+    with pytest.raises(ConfigError, match=f"length_penalty={penalty:g} leaves no order"):
+        Search(beams=2, length_penalty=penalty)
+    for cure in (1.0, 0.0, -0.5):
+        assert Search(beams=2, length_penalty=cure).length_penalty == cure

@@ -146,6 +146,9 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
 def test_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"label_smoothing=1 is not a share.*0\.1 is common"):
         Classes(label_smoothing=1.0)
-    with pytest.raises(ConfigError, match=r"\[1\.0, 0\.0\] are not all above 0"):
+    with pytest.raises(ConfigError, match=r"\[1\.0, 0\.0\] are not all numbers above 0"):
         Classes(weights=(1.0, 0.0))
+    for odd in (math.inf, math.nan):
+        with pytest.raises(ConfigError, match="not all numbers above 0"):
+            Classes(weights=(1.0, odd))
     Classes(label_smoothing=0.1, weights=(1.0, 0.5))

@@ -189,8 +189,10 @@ def test_a_label_smoothing_that_is_no_share_is_refused(value: float) -> None:
     NextToken(label_smoothing=0.0)
 
 
-def test_a_negative_z_loss_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"z_loss=-0\.5 would reward .* 0 \(off\) or 1e-4"):
-        NextToken(z_loss=-0.5)
+@pytest.mark.parametrize("weight", [-0.5, math.inf, math.nan])
+def test_a_z_loss_that_is_no_weight_is_refused(weight: float) -> None:
+    words = rf"z_loss={weight:g} would reward .* 0 \(off\) or 1e-4"
+    with pytest.raises(ConfigError, match=words):
+        NextToken(z_loss=weight)
     NextToken(z_loss=1e-4)  # the cure
     NextToken(z_loss=0.0)

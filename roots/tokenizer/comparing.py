@@ -1,0 +1,18 @@
+"""Whether two tokenizers give a text the same ids."""
+
+from __future__ import annotations
+
+from roots.tokenizer.tokenizer import Tokenizer
+
+
+def other_tokens(theirs: Tokenizer, ours: Tokenizer) -> str:
+    """Says how the tokens of a network differ from those of data; empty where they do not."""
+    if ours.fingerprint == theirs.fingerprint or ours.tokens == theirs.tokens:
+        return ""
+    ids = range(max(ours.vocab_size, theirs.vocab_size))
+    odd = next(id_ for id_ in ids if ours.tokens.get(id_) != theirs.tokens.get(id_))
+    return (
+        f"id {odd} is {theirs.tokens.get(odd)!r} for it and {ours.tokens.get(odd)!r} here"
+        f" (fingerprints {theirs.fingerprint[:12]} of {theirs.vocab_size:,} ids,"
+        f" {ours.fingerprint[:12]} of {ours.vocab_size:,})"
+    )
