@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +74,7 @@ class OpenedCorpus:
     @property
     def fingerprint(self) -> str:
         """Changes when a token or the tokenizer changes."""
-        return hashlib.sha256((self.path / "manifest.json").read_bytes()).hexdigest()
+        return self.folder.fingerprint
 
     def prepare(self) -> None:
         """Makes the shards where they are to be made, or reads all where that is asked for."""
