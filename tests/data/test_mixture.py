@@ -16,6 +16,7 @@ from roots.corpus import BytePairs, Corpus
 from roots.data import MaskedCorpus, Mixture, Phase, TokenCorpus
 from roots.errors import CheckpointError, ConfigError, DataError
 from roots.objectives import Masking
+from roots.shards import ShardFolder
 from roots.sources import Text
 
 STEPS = 40
@@ -375,3 +376,22 @@ def test_another_past_is_refused_and_another_future_is_not(shards: Path, plays: 
 def test_no_test_text_in_any_corpus_is_told(shards: Path, plays: Path) -> None:
     with pytest.raises(DataError, match="no test split"):
         attached(corpus_of(mixed(shards, plays))).test_dataloader()
+
+
+def test_the_card_tells_of_every_corpus_by_its_name(shards: Path, plays: Path) -> None:
+    card = corpus_of(mixed(shards, plays)).card()
+    whole = {"news": shards, "plays": plays}
+    expected = {
+        f"{name} {split}": {"documents": told.documents, "tokens": told.tokens, "bytes": told.bytes}
+        for name, folder in whole.items()
+        for split, told in ShardFolder.open(folder).manifest.splits.items()
+    }
+    assert card["splits"] == expected
+    assert {name: told["documents_read"] for name, told in card["corpus"].items()} == {
+        name: ShardFolder.open(folder).manifest.documents_read for name, folder in whole.items()
+    }
+    alone = TokenCorpus(shards=str(plays)).card()
+    assert alone["corpus"] == card["corpus"]["plays"]
+    assert {f"plays {split}": told for split, told in alone["splits"].items()} == {
+        name: told for name, told in expected.items() if name.startswith("plays")
+    }

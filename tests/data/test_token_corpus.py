@@ -7,14 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
+from tiny import tiny_config
 
 from roots.batch import IGNORE, TokenBatch
 from roots.corpus import BytePairs, Corpus
 from roots.data import TokenCorpus
 from roots.data.opened_corpus import last_part
 from roots.errors import ConfigError, DataError
+from roots.fit import compose
 from roots.shards import Shard, ShardWriter
 from roots.sources import Text
 
@@ -321,3 +324,11 @@ def test_a_corpus_without_test_text_says_how_to_get_some(shards: Path, three_spl
     with pytest.raises(DataError, match=message):
         attach(opened(shards)).test_dataloader()
     attach(opened(three_splits)).test_dataloader()
+
+
+def test_lightnings_own_trainer_is_refused_with_ours_named(shards: Path, tmp_path: Path) -> None:
+    made = compose(tiny_config(shards, tmp_path))
+    settings = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    theirs = L.Trainer(max_steps=1, enable_progress_bar=False, **settings)
+    with pytest.raises(ConfigError, match=r"^SingleDeviceStrategy of .*Use roots\.fit\.Trainer"):
+        theirs.fit(made.model, datamodule=made.data)
