@@ -168,7 +168,7 @@ class StepData(L.LightningDataModule, ABC):
         """Tells what a run of so many steps would read, as lines of a plan."""
         return []
 
-    def read_until(self, step: int, total_steps: int) -> dict[str, Any]:  # noqa: ARG002
+    def read_until(self, step: int) -> dict[str, Any]:  # noqa: ARG002
         """Notes for a checkpoint what was read before `step`, where settings may change that."""
         return {}
 

@@ -21,7 +21,16 @@ from roots.data.task_rows import passed
 from roots.errors import ConfigError
 from roots.objectives import balanced
 from roots.records import Labels, Row, rebuild
-from roots.sources.rows import Check, HasText, LabelSet, ManyLabels, Number, OneLabel, RowSource
+from roots.sources.rows import (
+    Check,
+    HasText,
+    LabelSet,
+    ManyLabels,
+    Number,
+    OneLabel,
+    RowSource,
+    plain_labels,
+)
 from roots.tokenizer import Framed, Framing
 
 
@@ -106,9 +115,9 @@ class LabelledTexts(TaskData):
         if kind == "value" and labels:
             raise ConfigError("data.labels names classes, and data.kind: value has none. Drop one.")
         self.kind = kind
-        self.given_labels = labels
+        self.given_labels = plain_labels(labels)
         self.augment = None if augment is None else rebuild(augment, Augment)
-        self._labels = LabelSet.given(labels) if labels else None
+        self._labels = LabelSet.given(self.given_labels) if labels else None
         self._quotes: dict[str, list[str]] = {}
 
     @property

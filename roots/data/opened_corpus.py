@@ -36,12 +36,12 @@ class OpenedCorpus:
             split of its own.
     """
 
-    def __init__(self, shards: str | ShardMaker | Streamed, val_fraction: float) -> None:
-        self.shards = shards
+    def __init__(self, shards: str | Path | ShardMaker | Streamed, val_fraction: float) -> None:
+        self.shards = str(shards) if isinstance(shards, Path) else shards
         self.streamed = shards if isinstance(shards, Streamed) else None
         """How the shards are read from an object store; None where they are on this machine."""
-        if isinstance(shards, str) and is_url(shards):
-            self.streamed = Streamed(url=shards)
+        if isinstance(self.shards, str) and is_url(self.shards):
+            self.streamed = Streamed(url=self.shards)
         self.val_fraction = val_fraction
 
     @property

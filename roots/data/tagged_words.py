@@ -19,7 +19,7 @@ from roots.data.task_rows import passed
 from roots.errors import ConfigError
 from roots.objectives import balanced
 from roots.records import Labels, Row
-from roots.sources.rows import Check, LabelSet, RowSource
+from roots.sources.rows import Check, LabelSet, RowSource, plain_labels
 from roots.sources.rows import TaggedWords as WordsAndTags
 from roots.tokenizer import UNREAD, Framed, Framing, Sentence, first_tokens
 
@@ -110,7 +110,7 @@ class TaggedWords(TaskData):
                 f"data.label_tokens={label_tokens!r} is neither first nor all. Set one of them."
             )
         self.label_tokens = label_tokens
-        self.given_labels = labels
+        self.given_labels = plain_labels(labels)
         self._labels = self._given() if labels else None
 
     @property

@@ -274,7 +274,7 @@ class TaskData(TaskRows, StepData):
         return "predict" if self.predict_from else ("test" if self.test else "val")
 
     def _all_of(self, name: str) -> DataLoader[StepBatch]:
-        dataset = TaskEvaluation(self.split(name), share=self._share, ranks=self._ranks)
+        dataset = TaskEvaluation(self.split(name), share=self._share)
         return self._evaluation(dataset)
 
     def _read(self, name: str) -> None:

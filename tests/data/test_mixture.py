@@ -362,7 +362,7 @@ def test_a_corpus_too_small_for_a_row_is_named(shards: Path, plays: Path) -> Non
 
 def test_another_past_is_refused_and_another_future_is_not(shards: Path, plays: Path) -> None:
     old = attached(corpus_of(mixed(shards, plays)), first=12)
-    state = old.read_until(12, STEPS)
+    state = old.read_until(12)
     assert state == {"step": 12, "drawn": {"news": 72, "plays": 24}}
     weights = {"news": 1, "plays": 1}
     other = attached(corpus_of(mixed(shards, plays, weights=weights)), first=12)
@@ -395,3 +395,12 @@ def test_the_card_tells_of_every_corpus_by_its_name(shards: Path, plays: Path) -
     assert {f"plays {split}": told for split, told in alone["splits"].items()} == {
         name: told for name, told in expected.items() if name.startswith("plays")
     }
+
+
+def test_a_checkpoint_of_a_run_mixes_nothing_anew(
+    shards: Path, plays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = attached(corpus_of(mixed(shards, plays)))
+    data.setup("fit")
+    monkeypatch.delattr(Mixture, "blend")
+    assert data.read_until(12) == {"step": 12, "drawn": data.mixing.drawn(12)}

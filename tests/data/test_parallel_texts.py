@@ -115,7 +115,7 @@ def test_every_row_is_evaluated_once_over_two_ranks(folder: Path) -> None:
     split = pairs_of(folder).split("val")
     seen = []
     for rank in (0, 1):
-        batches = list(TaskEvaluation(split, share=Share(rank, 5), ranks=2))
+        batches = list(TaskEvaluation(split, share=Share(rank, 5, 2)))
         assert len(batches) == 2
         seen += [int(n) for batch in batches for n in batch.samples if n >= 0]
     assert sorted(seen) == list(range(12))

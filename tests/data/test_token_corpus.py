@@ -15,6 +15,7 @@ from tiny import tiny_config
 from roots.batch import IGNORE, TokenBatch
 from roots.corpus import BytePairs, Corpus
 from roots.data import TokenCorpus
+from roots.data.corpora import Corpora
 from roots.data.opened_corpus import last_part
 from roots.errors import ConfigError, DataError
 from roots.fit import compose
@@ -310,6 +311,13 @@ def test_ranks_that_do_not_divide_the_step_are_refused_before_anything_is_built(
     with pytest.raises(ConfigError, match=r"sequences_per_step=4 .* 3 ranks .* to 3 or 6\."):
         attach(opened(shards), ranks=3).setup("fit")
     attach(opened(shards, sequences_per_step=6), ranks=3).setup("fit")
+
+
+def test_a_path_is_opened_as_its_name_is(shards: Path) -> None:
+    by_path, by_name = Corpora(shards, 0.0), Corpora(str(shards), 0.0)
+    assert by_path.fingerprint == by_name.fingerprint
+    assert by_path.path == by_name.path
+    assert by_path.vocabulary == by_name.tokenizer.vocabulary
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
