@@ -264,7 +264,7 @@ class Checkpoints(CheckpointBase):
         return Flight(saving, write)
 
     def _record(self, trainer: Any) -> dict[str, Any]:
-        read = trainer.datamodule.read_until(trainer.global_step, trainer.max_steps)
+        read = trainer.datamodule.read_until(trainer.global_step)
         noted = {"tokens": trainer.tokens_seen, **({"data": read} if read else {})}
         return {"step": trainer.global_step, "metrics": self._measured, "files": {}, **noted}
 

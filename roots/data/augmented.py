@@ -48,15 +48,15 @@ class AugmentedSteps(TaskSteps):
 
     def texts(self, step: int) -> list[Text]:
         """Gives the texts of this rank's share of a step, changed."""
-        positions = self.order.positions(step)[self.share.places]
-        rows = self.order.samples(step)[self.share.places]
+        positions = self.share.of(self.order.positions(step))
+        rows = self.share.of(self.order.samples(step))
         epochs = positions // len(self.split)
         pairs = zip(rows.tolist(), epochs.tolist(), strict=True)
         return [self._changed(self.split.texts[row], row, epoch) for row, epoch in pairs]
 
     def __getitem__(self, step: int) -> StepBatch:
         """Reads the share of a step."""
-        rows = np.ascontiguousarray(self.order.samples(step)[self.share.places])
+        rows = np.ascontiguousarray(self.share.of(self.order.samples(step)))
         changed = self.framed(self.texts(step), rows)
         batch = changed.batch(np.arange(len(rows)), step)
         return replace(batch, samples=torch.from_numpy(rows))

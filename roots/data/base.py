@@ -168,7 +168,7 @@ class StepData(L.LightningDataModule, ABC):
         """Tells what a run of so many steps would read, as lines of a plan."""
         return []
 
-    def read_until(self, step: int, total_steps: int) -> dict[str, Any]:  # noqa: ARG002
+    def read_until(self, step: int) -> dict[str, Any]:  # noqa: ARG002
         """Notes for a checkpoint what was read before `step`, where settings may change that."""
         return {}
 
@@ -236,12 +236,22 @@ class StepData(L.LightningDataModule, ABC):
 
     @property
     def _ranks(self) -> int:
-        trainer: Any = self.trainer
-        return int(trainer.strategy.data_parallel_size) if trainer else 1
+        return int(self._strategy.data_parallel_size) if self.trainer else 1
+
+    @property
+    def _strategy(self) -> Any:
+        """The trainer's strategy, which says who reads which rows of a step."""
+        strategy: Any = self.trainer.strategy  # type: ignore[union-attr]
+        if not hasattr(strategy, "data_parallel_size"):
+            raise ConfigError(
+                f"{type(strategy).__name__} of Lightning's own Trainer does not say which rows of a"
+                " step a rank reads. Use roots.fit.Trainer in its place."
+            )
+        return strategy
 
     @property
     def _share(self) -> Share:
-        strategy: Any = self.trainer.strategy  # type: ignore[union-attr]
+        strategy = self._strategy
         return share_of(
             self.sequences_per_step,
             rank=strategy.data_parallel_rank,

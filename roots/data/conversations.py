@@ -85,7 +85,6 @@ class Conversations(TaskData):
     asks: ClassVar[str] = "next tokens"
     ARGUMENTS: ClassVar = ("template",)
     OPTIONAL: ClassVar = ("messages", "system", "prompt", "response")
-    TEXTS: ClassVar = ("text",)
 
     def __init__(
         self,
@@ -183,8 +182,6 @@ class Conversations(TaskData):
         return max((end for end in turns.ends if end - 1 <= self.seq_len), default=0)
 
     def _rendered(self, row: Row) -> Row | BadRow:
-        if "text" in row.fields:  # it was checked before
-            return row
         checked = Messages()(row)
         if isinstance(checked, BadRow):
             return checked

@@ -21,7 +21,9 @@ class Corpora:
             split of its own.
     """
 
-    def __init__(self, shards: str | ShardMaker | Streamed | Mixture, val_fraction: float) -> None:
+    def __init__(
+        self, shards: str | Path | ShardMaker | Streamed | Mixture, val_fraction: float
+    ) -> None:
         named = shards.corpora if isinstance(shards, Mixture) else {"": shards}
         self._in_turn = {name: OpenedCorpus(each, val_fraction) for name, each in named.items()}
         self.opened = dict(sorted(self._in_turn.items()))
@@ -65,13 +67,7 @@ class Corpora:
             size = self.first.maker.planned_vocab_size()
             return Vocabulary(size=size, eos_id=0, bos_id=0, pad_id=0)
         tokenizer = self.tokenizer if self.is_ready else self.first.tokenizer
-        return Vocabulary(
-            size=tokenizer.vocab_size,
-            eos_id=tokenizer.eos_id,
-            bos_id=tokenizer.bos_id,
-            pad_id=tokenizer.pad_id,
-            mask_id=tokenizer.mask_id,
-        )
+        return tokenizer.vocabulary
 
     @property
     def fingerprint(self) -> str:

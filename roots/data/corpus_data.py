@@ -14,7 +14,7 @@ from roots.data.lengthening_data import LengtheningData
 from roots.data.mixture import Mixture
 from roots.errors import ConfigError
 from roots.records import Vocabulary
-from roots.shards import ShardFolder, ShardMaker, Streamed
+from roots.shards import Manifest, ShardFolder, ShardMaker, Streamed
 from roots.tokenizer import Tokenizer
 
 
@@ -110,20 +110,29 @@ class CorpusData(LengtheningData):
         return np.asarray(self.tokenizer.byte_lengths(), dtype=np.int64)
 
     def card(self) -> dict[str, Any]:
-        """Tells what the corpus is, from its manifest."""
-        manifest = self.folder.manifest
+        """Tells what the corpora are, from their manifests: those of a mixture by their names."""
+        manifests = {name: each.folder.manifest for name, each in self.corpora.opened.items()}
         splits = {
-            name: {"documents": split.documents, "tokens": split.tokens, "bytes": split.bytes}
-            for name, split in manifest.splits.items()
+            f"{name} {split}".strip(): {
+                "documents": found.documents,
+                "tokens": found.tokens,
+                "bytes": found.bytes,
+            }
+            for name, manifest in manifests.items()
+            for split, found in manifest.splits.items()
         }
-        corpus = {
-            "source": manifest.recipe.get("source"),
-            "vocab_size": manifest.vocab_size,
-            "documents_read": manifest.documents_read,
-            "documents_dropped": dict(manifest.documents_dropped),
-        }
-        return {**super().card(), "splits": splits, "corpus": corpus}
+        told = {name: _told(manifest) for name, manifest in manifests.items()}
+        return {**super().card(), "splits": splits, "corpus": told if self.mixture else told[""]}
 
     def prepare_data(self) -> None:
         """Makes the shards where they are to be made; runs once per machine."""
         self.corpora.prepare()
+
+
+def _told(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "source": manifest.recipe.get("source"),
+        "vocab_size": manifest.vocab_size,
+        "documents_read": manifest.documents_read,
+        "documents_dropped": dict(manifest.documents_dropped),
+    }

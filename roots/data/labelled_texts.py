@@ -13,13 +13,24 @@ from torch.utils.data import DataLoader
 from roots.batch import IGNORE, StepBatch
 from roots.data.augment import Augment
 from roots.data.augmented import AugmentedSteps
+from roots.data.cards import quotation
 from roots.data.ragged import Ragged
 from roots.data.splits import Split
 from roots.data.task_data import TaskData
+from roots.data.task_rows import passed
 from roots.errors import ConfigError
 from roots.objectives import balanced
 from roots.records import Labels, Row, rebuild
-from roots.sources.rows import Check, HasText, LabelSet, ManyLabels, Number, OneLabel, RowSource
+from roots.sources.rows import (
+    Check,
+    HasText,
+    LabelSet,
+    ManyLabels,
+    Number,
+    OneLabel,
+    RowSource,
+    plain_labels,
+)
 from roots.tokenizer import Framed, Framing
 
 
@@ -105,9 +116,10 @@ class LabelledTexts(TaskData):
         if kind == "value" and labels:
             raise ConfigError("data.labels names classes, and data.kind: value has none. Drop one.")
         self.kind = kind
-        self.given_labels = labels
+        self.given_labels = plain_labels(labels)
         self.augment = None if augment is None else rebuild(augment, Augment)
-        self._labels = LabelSet.given(labels) if labels else None
+        self._labels = LabelSet.given(self.given_labels) if labels else None
+        self._quotes: dict[str, list[str]] = {}
 
     @property
     def labels(self) -> Labels:
@@ -137,27 +149,23 @@ class LabelledTexts(TaskData):
 
     def checks(self) -> Sequence[Check]:
         """A text, and a label of the right kind."""
-        label: dict[str, Check] = {
-            "one": OneLabel("label", self._labels),
-            "many": ManyLabels("label", self._labels),
-            "value": Number("label"),
-        }
-        return [HasText("text"), _pair_is_text, label[self.kind]]
+        return [HasText("text"), _pair_is_text, self._label_check()]
 
     def checks_when_asked(self) -> Sequence[Check]:
         """A text."""
         return self.checks()[:-1]
 
-    def learn(self, rows: Sequence[Row]) -> None:
+    def learn(self, rows: list[Row]) -> list[Row]:
         """Takes the classes, where they are not given."""
         if self.kind == "value":
-            return
+            return rows
         found: list[Any] = [row.fields["label"] for row in rows]
         each: list[Any] = found if self.kind == "one" else [n for names in found for n in names]
-        if self._labels is None:
-            self._labels = LabelSet.of(each, "label")
-        elif self.given_labels:
+        if self._labels is not None:
             self._labels.check_all_seen(set(each), "label")
+            return rows
+        self._labels = LabelSet.of(each, "label")
+        return passed(rows, self._label_check())
 
     def class_of(self, row: Row) -> Hashable:
         """The name of the class, where there is one."""
@@ -206,6 +214,26 @@ class LabelledTexts(TaskData):
             seed=self.trainer.seed,  # type: ignore[union-attr]
         )
         return self._training(steps)
+
+    def quoted(self, split: str, sample: int, place: int) -> dict[str, Any]:  # noqa: ARG002
+        """Tells where a row stands, and how its text begins: of a split that is evaluated."""
+        return {"where": self.split(split).where[sample], "text": self._quotes[split][sample]}
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _keep(self, name: str, rows: Sequence[Row]) -> None:
+        """Keeps the beginnings of the texts as well, to quote them: every row has its place."""
+        super()._keep(name, rows)
+        whole = (self.texts_of(row).strip("\0").replace("\0", " ⏐ ") for row in rows)
+        self._quotes[name] = [quotation(text) for text in whole]
+
+    def _label_check(self) -> Check:
+        label: dict[str, Check] = {
+            "one": OneLabel("label", self._labels),
+            "many": ManyLabels("label", self._labels),
+            "value": Number("label"),
+        }
+        return label[self.kind]
 
     def _numbers(self, rows: Sequence[Row]) -> Shaped[np.ndarray, "R ..."]:
         """Gives the labels as numbers; a row that is only asked about has none."""

@@ -162,7 +162,7 @@ class MaskedEvaluation(Dataset[MaskedBatch]):
 
     def samples(self, index: int) -> Int64[np.ndarray, " B"]:
         """Gives the rows of this rank's share of a batch."""
-        return np.ascontiguousarray(self.batches.rows(index)[self.share.places])
+        return np.ascontiguousarray(self.share.of(self.batches.rows(index)))
 
     def look_at(self, samples: Int64[np.ndarray, " B"]) -> None:
         """Reads rows and forgets them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -37,12 +36,12 @@ class OpenedCorpus:
             split of its own.
     """
 
-    def __init__(self, shards: str | ShardMaker | Streamed, val_fraction: float) -> None:
-        self.shards = shards
+    def __init__(self, shards: str | Path | ShardMaker | Streamed, val_fraction: float) -> None:
+        self.shards = str(shards) if isinstance(shards, Path) else shards
         self.streamed = shards if isinstance(shards, Streamed) else None
         """How the shards are read from an object store; None where they are on this machine."""
-        if isinstance(shards, str) and is_url(shards):
-            self.streamed = Streamed(url=shards)
+        if isinstance(self.shards, str) and is_url(self.shards):
+            self.streamed = Streamed(url=self.shards)
         self.val_fraction = val_fraction
 
     @property
@@ -75,7 +74,7 @@ class OpenedCorpus:
     @property
     def fingerprint(self) -> str:
         """Changes when a token or the tokenizer changes."""
-        return hashlib.sha256((self.path / "manifest.json").read_bytes()).hexdigest()
+        return self.folder.fingerprint
 
     def prepare(self) -> None:
         """Makes the shards where they are to be made, or reads all where that is asked for."""

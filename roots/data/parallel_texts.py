@@ -33,8 +33,9 @@ class ParallelTexts(TaskData):
         val: Validation rows; empty holds out a part of the training rows.
         test: Test rows; may be empty.
         tokenizer: A folder or hub name with the tokenizer; a plan, such as
-            `roots.corpus.BytePairs` or `Unigram`, that trains one for both sides on the training
-            rows, each time the same; empty takes that of the network.
+            `roots.corpus.BytePairs` or `Unigram`, that trains one for both sides on all rows of
+            `train`, those that are held out too: each fold and each run has the same one; empty
+            takes that of the network.
         prefix: Put before every source, for networks that know their task by it: `translate English
             to German: `.
         max_source_tokens: Tokens of a source at most, prefix and special tokens included; more are
@@ -69,9 +70,9 @@ class ParallelTexts(TaskData):
     def __init__(
         self,
         *,
-        train: str | RowSource,
-        val: str | RowSource = "",
-        test: str | RowSource = "",
+        train: str | list[str] | RowSource,
+        val: str | list[str] | RowSource = "",
+        test: str | list[str] | RowSource = "",
         tokenizer: str | TokenizerPlan = "",
         prefix: str = "",
         max_source_tokens: int = 128,
@@ -109,9 +110,9 @@ class ParallelTexts(TaskData):
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of both sides: opened, or trained on the training rows."""
+        """The tokenizer of both sides: opened, or trained on all rows of `train`."""
         plan = self.given_tokenizer
-        return super().tokenizer if isinstance(plan, str) else plan.make(self._training_texts())
+        return super().tokenizer if isinstance(plan, str) else plan.make(self._texts_of_train())
 
     def describe(self) -> str:
         """Says in one line what is read, and how much of it."""
@@ -166,7 +167,7 @@ class ParallelTexts(TaskData):
     def _target_fits(self) -> TargetFits:
         return TargetFits(self.tokenizer, self.max_target_tokens)
 
-    def _training_texts(self) -> Iterator[str]:
+    def _texts_of_train(self) -> Iterator[str]:
         rows = CheckedRows(
             rows_from(self.train),
             checks=[self._read_as, HasText("source"), HasText("target")],

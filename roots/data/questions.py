@@ -11,7 +11,7 @@ from roots.data.question_split import QuestionSplit
 from roots.data.task_data import TaskData
 from roots.errors import ConfigError
 from roots.records import Question, Row
-from roots.sources.rows import Check, RowSource, check_answers, given_once, hold_out, shared_texts
+from roots.sources.rows import Check, RowSource, check_answers, given_once, hold_out
 from roots.tokenizer import FRAMED_BY, QuestionFraming
 
 _ASKED = "val and threshold"
@@ -60,6 +60,7 @@ class Questions(TaskData):
     FIELDS: ClassVar = ("id", "question", "context", "answers")
     OPTIONAL: ClassVar = ("title", "is_impossible")
     LABELS: ClassVar = ("answers", "is_impossible")
+    SPLITS: ClassVar = (*TaskData.SPLITS, "threshold", _ASKED)
 
     def __init__(
         self,
@@ -125,13 +126,18 @@ class Questions(TaskData):
         del row
         return {"answers": [], "is_impossible": True}
 
-    def learn(self, rows: Sequence[Row]) -> None:
+    def learn(self, rows: list[Row]) -> list[Row]:
         """Finds out whether there are questions without an answer."""
         self._some_have_no_answer = any(row.fields["is_impossible"] for row in rows)
+        return rows
 
     def texts_of(self, row: Row) -> str:
         """The title or the context, whichever holds together."""
         return str(row.fields.get(self.hold_out_by, ""))
+
+    def learnt_by_heart(self, row: Row) -> str:
+        """The context: who was asked about it has read the answers to other questions."""
+        return str(row.fields["context"])
 
     def make_split(self, rows: Sequence[Row]) -> QuestionSplit:
         """Tokenizes the questions with their contexts, and finds the answers among the tokens."""
@@ -204,9 +210,6 @@ class Questions(TaskData):
         if self._some_have_no_answer and self.threshold_fraction:
             train, held = self._divided(train)
         self._splits["threshold"] = self.make_split(held)
-        if self.val:
-            leak = shared_texts(train, val, fields=["context"], names=("train", "val"))
-            self.remarks += [leak.remark()] if leak.remark() else []
         return train, val
 
     def _divided(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:

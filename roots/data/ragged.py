@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int64, Shaped
@@ -40,7 +41,7 @@ class Ragged:
         start = int(self.ends[row - 1]) if row else 0
         return self.values[start : int(self.ends[row])]
 
-    @property
+    @cached_property
     def lengths(self) -> Int64[np.ndarray, " R"]:
         """Counts the numbers of each row."""
         return np.diff(self.ends, prepend=0)

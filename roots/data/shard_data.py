@@ -180,9 +180,9 @@ class ShardData(CorpusData):
         own = self.mixing.metrics(stop) if self.mixture else {}
         return {**super().step_metrics(first, stop, rows), **own}
 
-    def read_until(self, step: int, total_steps: int) -> dict[str, Any]:
+    def read_until(self, step: int) -> dict[str, Any]:
         """Notes in a checkpoint what was drawn from each corpus of a mixture."""
-        return self._mix(total_steps).state(step) if self.mixture else {}
+        return self.mixing.state(step) if self.mixture else {}
 
     def check_past(self, noted: Mapping[str, Any], total_steps: int) -> None:
         """Checks that a mixture would have drawn what was drawn until the checkpoint.

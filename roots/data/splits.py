@@ -99,29 +99,29 @@ class TaskSteps(Dataset[StepBatch]):
 
     def __getitem__(self, step: int) -> StepBatch:
         """Reads the share of a step."""
-        rows = self.order.samples(step)[self.share.places]
+        rows = self.share.of(self.order.samples(step))
         return self.split.batch(np.ascontiguousarray(rows), step)
 
 
 class TaskEvaluation(Dataset[StepBatch]):
     """All rows of a split once, the longest first, in as many equal batches on every rank."""
 
-    def __init__(self, split: Split, *, share: Share, ranks: int) -> None:
+    def __init__(self, split: Split, *, share: Share) -> None:
         self.split = split
         self.share = share
-        self.ranks = ranks
+        self.size = share.rows * share.ranks
+        """Rows of a batch, over all ranks."""
         self._order = np.argsort(-split.lengths, kind="stable")
 
     def __len__(self) -> int:
         """Counts the batches, the same on every rank."""
-        return math.ceil(len(self.split) / (self.share.rows * self.ranks))
+        return math.ceil(len(self.split) / self.size)
 
     def __getitem__(self, index: int) -> StepBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
         if index >= len(self):
             raise IndexError(index)
-        size = self.share.rows * self.ranks
-        here = np.full(size, -1, dtype=np.int64)
-        found = self._order[index * size : (index + 1) * size]
+        here = np.full(self.size, -1, dtype=np.int64)
+        found = self._order[index * self.size : (index + 1) * self.size]
         here[: len(found)] = found
-        return self.split.batch(here[self.share.places], index)
+        return self.split.batch(self.share.of(here), index)

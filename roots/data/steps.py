@@ -36,11 +36,6 @@ class Share:
     rows: int
     ranks: int = 1
 
-    @property
-    def places(self) -> slice:
-        """The rows' places in the step."""
-        return slice(self.rank * self.rows, (self.rank + 1) * self.rows)
-
     def of(self, rows: Int64[np.ndarray, " S"]) -> Int64[np.ndarray, " B"]:
         """Gives this rank's part of the rows of a step, which may have fewer than a full one."""
         n_mine = len(rows) // self.ranks
@@ -175,7 +170,7 @@ class ValidationSteps(Dataset[TokenBatch]):
 
     def samples(self, index: int) -> Int64[np.ndarray, " B"]:
         """Gives the rows of this rank's share of a batch."""
-        return self.batches.rows(index)[self.share.places]
+        return self.share.of(self.batches.rows(index))
 
     def look_at(self, samples: Int64[np.ndarray, " B"]) -> None:
         """Reads rows and forgets them."""

@@ -15,10 +15,11 @@ from roots.data.labelled_texts import framed_split
 from roots.data.ragged import Ragged
 from roots.data.splits import Split
 from roots.data.task_data import TaskData
+from roots.data.task_rows import passed
 from roots.errors import ConfigError
 from roots.objectives import balanced
 from roots.records import Labels, Row
-from roots.sources.rows import Check, LabelSet, RowSource
+from roots.sources.rows import Check, LabelSet, RowSource, plain_labels
 from roots.sources.rows import TaggedWords as WordsAndTags
 from roots.tokenizer import UNREAD, Framed, Framing, Sentence, first_tokens
 
@@ -110,7 +111,7 @@ class TaggedWords(TaskData):
                 f"data.label_tokens={label_tokens!r} is neither first nor all. Set one of them."
             )
         self.label_tokens = label_tokens
-        self.given_labels = labels
+        self.given_labels = plain_labels(labels)
         self._labels = self._given() if labels else None
 
     @property
@@ -149,17 +150,18 @@ class TaggedWords(TaskData):
         words = row.fields.get("words")
         return {"tags": [OUTSIDE] * len(words) if isinstance(words, (list, tuple)) else []}
 
-    def learn(self, rows: Sequence[Row]) -> None:
+    def learn(self, rows: list[Row]) -> list[Row]:
         """Takes the tags, where they are not given."""
         found: list[Any] = [tag for row in rows for tag in row.fields["tags"]]  # type: ignore[attr-defined]
         if self._labels is None:
             known = LabelSet.of(found, "tags").names
             names = [OUTSIDE, *(name for name in known if name != OUTSIDE)]
             self._labels = LabelSet([*names, *self._continuing(names)])
-            return
+            return passed(rows, WordsAndTags(labels=self._labels))
         seen_types = {_type(self._labels.names[tag]) for tag in found}
         seen = {tag for tag, name in enumerate(self._labels.names) if _type(name) in seen_types}
         self._labels.check_all_seen({*seen, self._labels.names.index(OUTSIDE)}, "tags")
+        return rows
 
     def texts_of(self, row: Row) -> str:
         """The words."""

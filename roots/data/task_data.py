@@ -13,14 +13,14 @@ from torch.utils.data import DataLoader
 from roots.batch import StepBatch
 from roots.data.asked import asked_rows
 from roots.data.base import StepData, first_few
-from roots.data.cards import quotation, split_card
+from roots.data.cards import split_card
 from roots.data.like_lengths import LikeLengths, padding_fraction
 from roots.data.splits import Split, TaskEvaluation, TaskSteps
 from roots.data.task_rows import TaskRows, check_held_out, sum_of_rows
-from roots.errors import ConfigError
+from roots.errors import ConfigError, DataError
 from roots.records import Row, Vocabulary
 from roots.runs import network_folder
-from roots.sources.rows import Columns, RowSource, rows_from
+from roots.sources.rows import Columns, KnownTexts, RowSource, rows_from
 from roots.tokenizer import Tokenizer, fetch_tokenizer
 
 
@@ -67,6 +67,7 @@ class TaskData(TaskRows, StepData):
         "rejected_file",
     )
     KEPT_AS: ClassVar[Mapping[str, str]] = {"tokenizer": "tokenizer_path"}
+    SPLITS: ClassVar[Sequence[str]] = ("train", "val", "test", "predict")
     same_lengths = False
 
     def __init__(
@@ -106,7 +107,7 @@ class TaskData(TaskRows, StepData):
         """The file of the rows to predict, without labels; empty takes `test`, or `val`."""
         self._of_network = ""
         self._splits: dict[str, Split] = {}
-        self._texts: dict[str, list[str]] = {}
+        self._trained_on: KnownTexts | None = None
         self._validated_on = ""
         self._order: LikeLengths | None = None
 
@@ -170,6 +171,8 @@ class TaskData(TaskRows, StepData):
         Raises:
             DataError: A row is bad, or there is no such split.
         """
+        if name not in self.SPLITS:
+            raise DataError(f"There is no split {name!r}. Ask for one of {', '.join(self.SPLITS)}.")
         if name not in self._splits:
             self._read(name)
         return self._splits[name]
@@ -196,18 +199,13 @@ class TaskData(TaskRows, StepData):
 
     def told(self, prediction: dict[str, Any]) -> dict[str, Any]:
         """Adds where the row stands."""
-        split = self.split(self._predicted)
-        where = split.where[prediction["sample"]]
+        where = self.split(self._predicted).where[prediction["sample"]]
         return {"where": where, **{k: v for k, v in prediction.items() if k != "sample"}}
 
     def whence(self, samples: Any) -> str:
         """Says which training rows samples are."""
         where = self.split("train").where
         return f"Its rows are {first_few([where[s] for s in samples if s >= 0])}."
-
-    def quoted(self, split: str, sample: int, place: int) -> dict[str, Any]:  # noqa: ARG002
-        """Tells where a row stands, and how its text begins: of a split that is evaluated."""
-        return {"where": self.split(split).where[sample], "text": self._texts[split][sample]}
 
     def card(self) -> dict[str, Any]:
         """Tells what the rows are: how many, how long, with which labels."""
@@ -276,7 +274,7 @@ class TaskData(TaskRows, StepData):
         return "predict" if self.predict_from else ("test" if self.test else "val")
 
     def _all_of(self, name: str) -> DataLoader[StepBatch]:
-        dataset = TaskEvaluation(self.split(name), share=self._share, ranks=self._ranks)
+        dataset = TaskEvaluation(self.split(name), share=self._share)
         return self._evaluation(dataset)
 
     def _read(self, name: str) -> None:
@@ -288,12 +286,15 @@ class TaskData(TaskRows, StepData):
             self._keep(name, asked_rows(self, self.predict_from) if asked else self._rows(name))
             return
         train, val = self._train_and_val()
+        if self.val or self.test:
+            self._trained_on = KnownTexts(train, text_of=self.learnt_by_heart)
         self._splits["train"] = self.make_split(train)
         self._keep("val", val)
 
     def _keep(self, name: str, rows: Sequence[Row]) -> None:
-        """Keeps a split that is evaluated, and the beginnings of its texts, to quote them."""
+        """Keeps a split that is evaluated, and tells which of its texts are trained on as well."""
         self._splits[name] = self.make_split(rows)
+        if self._trained_on and name != "predict":
+            self.remarks += filter(None, [self._trained_on.shared_with(rows, name).remark()])
         if name == "val":
             self._validated_on = sum_of_rows(rows)
-        self._texts[name] = [quotation(self.shown(row)) for row in rows]

@@ -19,7 +19,6 @@ from roots.sources.rows import (
     fold_of_rows,
     hold_out,
     rows_from,
-    shared_texts,
 )
 
 
@@ -47,8 +46,6 @@ class TaskRows(ABC):
     """What every row must have."""
     OPTIONAL: ClassVar[Sequence[str]] = ()
     """What a row may have."""
-    TEXTS: ClassVar[Sequence[str]] = ()
-    """What makes the text of a checked row, to find it in two splits; empty takes `FIELDS`."""
     LABELS: ClassVar[Sequence[str]] = ()
     """What a row that is only asked about need not have."""
     LINE: ClassVar[str] = ""
@@ -60,8 +57,13 @@ class TaskRows(ABC):
     def checks(self) -> Sequence[Check]:
         """Gives what is asked of a row; once `learn` was called, with what was learned."""
 
-    def learn(self, rows: Sequence[Row]) -> None:
-        """Takes from the training rows what the others must fit to: the labels."""
+    def learn(self, rows: list[Row]) -> list[Row]:
+        """Takes from the training rows what the others must fit to: the labels.
+
+        Returns:
+            The rows with what was learned: the number of a label where they had its name.
+        """
+        return rows
 
     @abstractmethod
     def make_split(self, rows: Sequence[Row]) -> Split:
@@ -79,9 +81,9 @@ class TaskRows(ABC):
         """Gives the text of a row: rows of the same text stay together when some are held out."""
         return "\0".join(str(row.fields.get(name, "")) for name in (*self.FIELDS, *self.OPTIONAL))
 
-    def shown(self, row: Row) -> str:
-        """Gives the text of a row for a person."""
-        return self.texts_of(row).strip("\0").replace("\0", " ⏐ ")
+    def learnt_by_heart(self, row: Row) -> str:
+        """Gives the text that training rows and rows that measure must not share."""
+        return self.texts_of(row)
 
     def class_of(self, row: Row) -> Hashable:  # noqa: ARG002 - for a subclass
         """Gives the class whose share a held-out part keeps."""
@@ -92,15 +94,9 @@ class TaskRows(ABC):
     def _train_and_val(self) -> tuple[list[Row], list[Row]]:
         rows = self._rows("train", rejected_file=self.rejected_file)
         if not self._is_told:
-            self.learn(rows)
-            checks = self.checks()  # again, with what was learned of all
-            rows = [_passed(row, checks) for row in rows]
+            rows = self.learn(rows)
         if self.val:
-            val = self._rows("val")
-            texts = self.TEXTS or self.FIELDS
-            leak = shared_texts(rows, val, fields=texts, names=("train", "val"))
-            self.remarks += [leak.remark()] if leak.remark() else []
-            return rows, val
+            return rows, self._rows("val")
         if not (self.folds or self.val_fraction):
             return rows, []
         train, held = self._divided_in_two(rows)
@@ -161,14 +157,15 @@ def check_held_out(val: object, val_fraction: float, fold: int, folds: int) -> N
         )
 
 
-def _passed(row: Row, checks: Sequence[Check]) -> Row:
-    """Gives a row as the checks leave it; raises DataError when one refuses it."""
-    for check in checks:
+def passed(rows: Sequence[Row], check: Check) -> list[Row]:
+    """Gives rows as a check leaves them; raises DataError when it refuses one."""
+    found = []
+    for row in rows:
         checked = check(row)
         if isinstance(checked, BadRow):
             raise DataError(checked.message)
-        row = checked
-    return row
+        found.append(checked)
+    return found
 
 
 def sum_of_rows(rows: Sequence[Row]) -> str:

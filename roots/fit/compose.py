@@ -235,6 +235,7 @@ def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
 
 
 FIXED = (
+    "seed",
     "model.class_path",
     "model.init_args.network",
     "model.init_args.optimizer.class_path",
@@ -248,13 +249,15 @@ FIXED = (
     "data.init_args.growing_steps",
     "data.init_args.like_lengths",
 )
-"""What cannot change within a run: it decides the shapes of the state, or which data is behind."""
+"""What cannot change within a run, nor what is inside it: it decides the shapes of the state, or
+which data is behind."""
 
 
 def _refuse_other_shapes(changes: list[str]) -> None:
     for change in changes:
         name = change.split(":", 1)[0]
-        if name.startswith(FIXED) and not name.endswith(".attention"):
+        is_fixed = f"{name}.".startswith(tuple(f"{each}." for each in FIXED))
+        if is_fixed and not name.endswith(".attention"):
             raise CheckpointError(
                 f"A resumed run cannot change {change}. It decides the shape of the network or of"
                 " the optimizer's state, or which text is behind us. Leave it as it was, or start a"

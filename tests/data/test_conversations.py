@@ -99,6 +99,7 @@ def test_copies_of_a_conversation_are_held_out_together_and_leaks_are_told(tmp_p
     held = write_jsonl(tmp_path / "val.jsonl", [*conversations(2, 0), *conversations(3, 9)])
     found = data(tmp_path, rows, val=str(held))
     found.split("val")
+    assert found.quoted("val", 0, 0) == {}  # its rows are not those of the file
     assert any(remark.startswith("2 of the 5 rows of val") for remark in found.remarks)
 
 

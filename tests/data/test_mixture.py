@@ -17,6 +17,7 @@ from roots.data import MaskedCorpus, Mixture, Phase, TokenCorpus
 from roots.data.blending import FOREVER
 from roots.errors import CheckpointError, ConfigError, DataError
 from roots.objectives import Masking
+from roots.shards import ShardFolder
 from roots.sources import Text
 
 STEPS = 40
@@ -376,7 +377,7 @@ def test_a_corpus_too_small_for_a_row_is_named(shards: Path, plays: Path) -> Non
 
 def test_another_past_is_refused_and_another_future_is_not(shards: Path, plays: Path) -> None:
     old = attached(corpus_of(mixed(shards, plays)), first=12)
-    state = old.read_until(12, STEPS)
+    state = old.read_until(12)
     assert state == {"step": 12, "drawn": {"news": 72, "plays": 24}}
     weights = {"news": 1, "plays": 1}
     other = attached(corpus_of(mixed(shards, plays, weights=weights)), first=12)
@@ -390,3 +391,31 @@ def test_another_past_is_refused_and_another_future_is_not(shards: Path, plays: 
 def test_no_test_text_in_any_corpus_is_told(shards: Path, plays: Path) -> None:
     with pytest.raises(DataError, match="no test split"):
         attached(corpus_of(mixed(shards, plays))).test_dataloader()
+
+
+def test_the_card_tells_of_every_corpus_by_its_name(shards: Path, plays: Path) -> None:
+    card = corpus_of(mixed(shards, plays)).card()
+    whole = {"news": shards, "plays": plays}
+    expected = {
+        f"{name} {split}": {"documents": told.documents, "tokens": told.tokens, "bytes": told.bytes}
+        for name, folder in whole.items()
+        for split, told in ShardFolder.open(folder).manifest.splits.items()
+    }
+    assert card["splits"] == expected
+    assert {name: told["documents_read"] for name, told in card["corpus"].items()} == {
+        name: ShardFolder.open(folder).manifest.documents_read for name, folder in whole.items()
+    }
+    alone = TokenCorpus(shards=str(plays)).card()
+    assert alone["corpus"] == card["corpus"]["plays"]
+    assert {f"plays {split}": told for split, told in alone["splits"].items()} == {
+        name: told for name, told in expected.items() if name.startswith("plays")
+    }
+
+
+def test_a_checkpoint_of_a_run_mixes_nothing_anew(
+    shards: Path, plays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = attached(corpus_of(mixed(shards, plays)))
+    data.setup("fit")
+    monkeypatch.delattr(Mixture, "blend")
+    assert data.read_until(12) == {"step": 12, "drawn": data.mixing.drawn(12)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import write_pairs
+from pairs import pairs_config, write_pairs
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers.processors import TemplateProcessing
 
@@ -18,6 +18,7 @@ from roots.data import ParallelTexts
 from roots.data.splits import TaskEvaluation
 from roots.data.steps import Share
 from roots.errors import DataError
+from roots.fit import compose
 from roots.sources.rows import ParallelText
 from roots.tokenizer import EndedFraming, Tokenizer
 
@@ -114,7 +115,7 @@ def test_every_row_is_evaluated_once_over_two_ranks(folder: Path) -> None:
     split = pairs_of(folder).split("val")
     seen = []
     for rank in (0, 1):
-        batches = list(TaskEvaluation(split, share=Share(rank, 5), ranks=2))
+        batches = list(TaskEvaluation(split, share=Share(rank, 5, 2)))
         assert len(batches) == 2
         seen += [int(n) for batch in batches for n in batch.samples if n >= 0]
     assert sorted(seen) == list(range(12))
@@ -168,3 +169,13 @@ def test_rows_of_jsonl_with_other_names_hold_out_copies_together(tmp_path: Path)
     assert not train & val
     ids = data.split("val").input_ids[0].tolist()[:-1]
     assert data.tokenizer.decode(ids) == "turn: " + data.pairs("val")[0][0]
+
+
+def test_several_files_are_read_in_turn(folder: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.jsonl" for name in "ab"]
+    for path in paths:
+        path.write_text(json.dumps({"source": f"cat {path.stem}", "target": "Cat"}) + "\n")
+    config = pairs_config(folder, tmp_path / "runs")
+    config["data"]["init_args"].update(train=[str(path) for path in paths], val="", val_fraction=0)
+    found = compose(config).data
+    assert [source for source, _ in found.pairs("train")] == ["cat a", "cat b"]

@@ -65,7 +65,7 @@ def concatenated(parts: list[TokenBatch]) -> TokenBatch:
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 12])
 def test_the_shares_cut_the_step_into_equal_parts(ranks: int) -> None:
-    places = [np.arange(12)[share_of(12, rank=r, ranks=ranks).places] for r in range(ranks)]
+    places = [share_of(12, rank=r, ranks=ranks).of(np.arange(12)) for r in range(ranks)]
     assert {len(p) for p in places} == {12 // ranks}
     assert np.concatenate(places).tolist() == list(range(12))
 

@@ -7,14 +7,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
+from tiny import tiny_config
 
 from roots.batch import IGNORE, TokenBatch
 from roots.corpus import BytePairs, Corpus
 from roots.data import TokenCorpus
+from roots.data.corpora import Corpora
 from roots.data.opened_corpus import last_part
 from roots.errors import ConfigError, DataError
+from roots.fit import compose
 from roots.shards import Shard, ShardWriter
 from roots.sources import Text
 
@@ -252,7 +256,9 @@ def test_shards_that_are_not_there_are_made_and_then_taken(
     assert (tmp_path / "made" / "manifest.json").stat().st_mtime_ns == made
 
 
-def test_the_fingerprint_changes_with_the_text(text_folder: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_changes_with_the_text_and_not_with_its_folder(
+    text_folder: Path, tmp_path: Path
+) -> None:
     copied = Path(shutil.copytree(text_folder, tmp_path / "text"))
     prints = [
         opened(built(folder, tmp_path / name)).fingerprint
@@ -260,7 +266,7 @@ def test_the_fingerprint_changes_with_the_text(text_folder: Path, tmp_path: Path
     ]
     (copied / "00.txt").write_text("something else")
     prints.append(opened(built(copied, tmp_path / "c")).fingerprint)
-    assert prints[2] not in prints[:2]
+    assert prints[0] == prints[1] != prints[2]
 
 
 # -- what is refused --------------------------------------------------------------------------
@@ -303,6 +309,13 @@ def test_ranks_that_do_not_divide_the_step_are_refused_before_anything_is_built(
     attach(opened(shards, sequences_per_step=6), ranks=3).setup("fit")
 
 
+def test_a_path_is_opened_as_its_name_is(shards: Path) -> None:
+    by_path, by_name = Corpora(shards, 0.0), Corpora(str(shards), 0.0)
+    assert by_path.fingerprint == by_name.fingerprint
+    assert by_path.path == by_name.path
+    assert by_path.vocabulary == by_name.tokenizer.vocabulary
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     corpus = opened(tmp_path / "nowhere")
     assert not corpus.is_ready
@@ -331,3 +344,11 @@ def test_a_corpus_without_test_text_says_how_to_get_some(shards: Path, three_spl
     with pytest.raises(DataError, match=message):
         attach(opened(shards)).test_dataloader()
     attach(opened(three_splits)).test_dataloader()
+
+
+def test_lightnings_own_trainer_is_refused_with_ours_named(shards: Path, tmp_path: Path) -> None:
+    made = compose(tiny_config(shards, tmp_path))
+    settings = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    theirs = L.Trainer(max_steps=1, enable_progress_bar=False, **settings)
+    with pytest.raises(ConfigError, match=r"^SingleDeviceStrategy of .*Use roots\.fit\.Trainer"):
+        theirs.fit(made.model, datamodule=made.data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from roots.fit.compose import resumed
 from roots.modules import CausalLM
 from roots.runs import Run, state_of
 from roots.runs.lock import LOCK_FILE
+from roots.shards import ShardFolder
 
 STEPS = 20
 
@@ -160,6 +162,7 @@ def test_flags_win_over_the_checkpoint(shards: Path, tmp_path: Path) -> None:
         ("--model.network.config.hidden_size=64", r"hidden_size: 32 → 64"),
         ("--data.seq_len=8", r"seq_len: 16 → 8"),
         ("--data.sequences_per_step=4", r"sequences_per_step: 8 → 4"),
+        ("--seed=2", r"cannot change seed: 1 → 2.* which text is behind us"),
     ],
 )
 def test_a_changed_shape_is_refused(shards: Path, tmp_path: Path, flag: str, named: str) -> None:
@@ -173,9 +176,30 @@ def test_other_data_is_refused(shards: Path, tmp_path: Path) -> None:
     shutil.copytree(shards, copy)
     run = compose(tiny_config(copy, tmp_path)).fit()
     manifest = copy / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("\n", " \n", 1))
-    with pytest.raises(CheckpointError, match="are not those that"):
+    text = manifest.read_text()
+    told = json.loads(text)
+    file = told["splits"]["train"]["files"][0]
+    manifest.write_text(text.replace(file["sha256"], "e" * 64))
+    before, now = (ShardFolder.open(each).fingerprint[:12] for each in (shards, copy))
+    with pytest.raises(CheckpointError, match=rf"are not those that .*{now}, then {before}\)"):
         resumed(str(run.path), {}, [])
+    manifest.write_text(text)
+    resumed(str(run.path), {}, [])
+
+
+def test_the_same_tokens_made_of_another_folder_are_the_same_data(
+    shards: Path, tmp_path: Path
+) -> None:
+    run = interrupted(long_config(shards, tmp_path), 8)
+    moved = tmp_path / "moved"
+    shutil.copytree(shards, moved)
+    manifest = moved / "manifest.json"
+    told = json.loads(manifest.read_text())
+    told["recipe"]["source"] = {"init_args": {"paths": ["/elsewhere"]}}
+    told["roots_version"] = "9.9"
+    manifest.write_text(json.dumps(told))
+    _, changes = resumed(str(run.path), {}, [f"--data.shards={moved}"])
+    assert [change.split(":")[0] for change in changes] == ["data.init_args.shards"]
 
 
 def test_auto_goes_on_with_the_newest_run_of_the_name(shards: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ checks.py         what is asked of one row
 checked.py        CheckedRows: the good rows, and books of the others
 held_out.py       hold_out: a development part
 folds.py          fold_of_rows: the parts of a cross-validation
-leak.py           shared_texts: what two splits have in common
+leak.py           KnownTexts: what is trained on, to find it in what is measured on
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from roots.sources.rows.folds import fold_of_rows
 from roots.sources.rows.held_out import hold_out
 from roots.sources.rows.hugging_face import HuggingFaceRows
 from roots.sources.rows.json_rows import JsonRows
-from roots.sources.rows.labels import LabelSet, label_name
-from roots.sources.rows.leak import Leak, shared_texts
+from roots.sources.rows.labels import LabelSet, label_name, plain_labels
+from roots.sources.rows.leak import KnownTexts, Leak
 from roots.sources.rows.messages import Messages
 from roots.sources.rows.parallel_text import ParallelText
 from roots.sources.rows.parquet import Parquet
@@ -50,6 +50,7 @@ __all__ = [
     "HasText",
     "HuggingFaceRows",
     "JsonRows",
+    "KnownTexts",
     "LabelSet",
     "Leak",
     "ManyLabels",
@@ -67,6 +68,6 @@ __all__ = [
     "given_once",
     "hold_out",
     "label_name",
+    "plain_labels",
     "rows_from",
-    "shared_texts",
 ]

@@ -21,7 +21,7 @@ _ENDINGS: dict[str, type[RowSource]] = {
 }
 
 
-def rows_from(source: RowSource | str | Sequence[str]) -> RowSource:
+def rows_from(source: RowSource | str | Path | Sequence[str | Path]) -> RowSource:
     """Gives the reader of what `source` names; one that is a reader already is given back.
 
     Args:
@@ -36,7 +36,8 @@ def rows_from(source: RowSource | str | Sequence[str]) -> RowSource:
     """
     if isinstance(source, RowSource):
         return source
-    paths = [source] if isinstance(source, str) else list(source)
+    is_one = isinstance(source, (str, Path))
+    paths = [str(source)] if is_one else [str(path) for path in source]  # type: ignore[union-attr]
     if len(paths) == 1 and _is_saved(paths[0]):
         return HuggingFaceRows(path=paths[0])
     files = find_files(paths, list(_ENDINGS))
@@ -50,7 +51,7 @@ def rows_from(source: RowSource | str | Sequence[str]) -> RowSource:
             " one split are of one kind. Name them by a glob, such as 'folder/*.jsonl'."
         )
     reader = next(iter(kinds))
-    return reader(paths=source if isinstance(source, str) else paths)  # type: ignore[call-arg]
+    return reader(paths=paths[0] if is_one else paths)  # type: ignore[call-arg]
 
 
 def _is_saved(name: str) -> bool:

@@ -17,7 +17,7 @@ class Columns:
         columns: The file's name for each of the task's fields; a field that is not named here is
             read from the column of its own name.
         fields: The fields that every row must have.
-        optional: The fields that are taken where they are.
+        optional: The fields that are taken where they are; one that `columns` names must be there.
 
     Raises:
         ConfigError: `columns` names a field that the task does not have.
@@ -36,8 +36,9 @@ class Columns:
         self.columns = columns
         self.fields = fields
         self.optional = optional
-        self._needed = [(field, columns.get(field, field)) for field in fields]
-        self._wanted = [(field, columns.get(field, field)) for field in optional]
+        named = [field for field in optional if field in columns]
+        self._needed = [(field, columns.get(field, field)) for field in (*fields, *named)]
+        self._wanted = [field for field in optional if field not in columns]
 
     def __call__(self, row: Row) -> Row | BadRow:
         """Gives the row under the task's names."""
@@ -46,9 +47,7 @@ class Columns:
             taken = {field: found[column] for field, column in self._needed}
         except KeyError:
             return self._missing(row)
-        for field, column in self._wanted:
-            if column in found:
-                taken[field] = found[column]
+        taken |= {field: found[field] for field in self._wanted if field in found}
         return Row(taken, row.where)
 
     def _missing(self, row: Row) -> BadRow:
@@ -58,6 +57,8 @@ class Columns:
             f"{row.where} has no column '{column}' for the field '{field}'{nearest(column, names)};"
             f" its columns are: {', '.join(names) or 'none'}. {_cure(field, names)}"
         )
+        if field in self.optional:
+            message += f" Leave {field} out of it where the rows have none."
         return BadRow(row.where, f"no column '{column}'", message, row.fields)
 
 

@@ -64,18 +64,19 @@ class LabelSet:
         return cls(_sorted(counts))
 
     @classmethod
-    def given(cls, labels: str | Sequence[str]) -> LabelSet:
+    def given(cls, labels: str | Path | Sequence[object]) -> LabelSet:
         """Takes names, or reads them from a file: one name a line, or a JSON that `save` wrote.
 
         Args:
-            labels: The names in the order of their numbers, or a path; `~` and `${VARIABLE}` are
-                expanded.
+            labels: The names in the order of their numbers (1 is "1"), or a path; `~` and
+                `${VARIABLE}` are expanded.
         """
-        if not isinstance(labels, str):
-            return cls(labels, by_number=True)
-        path = Path(expanded(labels))
+        named = plain_labels(labels)
+        if not isinstance(named, str):
+            return cls(named, by_number=True)
+        path = Path(expanded(named))
         if not path.is_file():
-            raise missing(labels)
+            raise missing(named)
         return cls.load(path) if path.suffix == ".json" else cls(_lines(path), by_number=True)
 
     @classmethod
@@ -165,6 +166,13 @@ def label_name(value: object) -> str | None:
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
         return str(int(value))
     return None
+
+
+def plain_labels(labels: str | Path | Sequence[object]) -> str | list[str]:
+    """Writes the names of given labels as texts, 1 as "1"; what is no name is empty; or a path."""
+    if isinstance(labels, (str, Path)):
+        return str(labels)
+    return [label_name(each) or "" for each in labels]
 
 
 def _sorted(names: Collection[str]) -> list[str]:

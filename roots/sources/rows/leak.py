@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -40,41 +40,42 @@ class Leak:
         )
 
 
-def shared_texts(
-    first: Iterable[Row],
-    second: Iterable[Row],
-    *,
-    fields: Sequence[str],
-    names: tuple[str, str] = ("train", "dev"),
-) -> Leak:
-    """Counts the rows of `second` whose fields are, sign for sign, those of a row of `first`.
-
-    16 bytes of hash are kept for each text of `first`, no texts.
+class KnownTexts:
+    """The texts that are trained on: 16 bytes of hash are kept for each, and where it stands.
 
     Args:
-        first: The rows that are trained on.
-        second: The rows that are measured on.
-        fields: What makes the text of a row: one field, or both of a pair.
-        names: What the two splits are called, for the remark.
+        rows: The rows that are trained on.
+        text_of: Gives what must not be trained on and measured on.
+        name: What their split is called, for the remark.
     """
-    seen: dict[bytes, str] = {}
-    for row in first:
-        seen.setdefault(_digest(row, fields), row.where)
-    n_rows = n_shared = 0
-    examples: list[tuple[str, str]] = []
-    for row in second:
-        n_rows += 1
-        if (place := seen.get(_digest(row, fields))) is not None:
-            n_shared += 1
-            if len(examples) < _SHOWN:
-                examples.append((place, row.where))
-    return Leak(n_shared=n_shared, n_rows=n_rows, names=names, examples=tuple(examples))
 
+    def __init__(
+        self, rows: Iterable[Row], *, text_of: Callable[[Row], str], name: str = "train"
+    ) -> None:
+        self.text_of = text_of
+        self.name = name
+        self._seen: dict[bytes, str] = {}
+        for row in rows:
+            self._seen.setdefault(self._digest(row), row.where)
 
-def _digest(row: Row, fields: Sequence[str]) -> bytes:
-    hasher = blake2b(digest_size=16)
-    for field in fields:
-        raw = str(row.fields.get(field)).encode("utf-8", "surrogatepass")
-        hasher.update(len(raw).to_bytes(8, "little"))  # so that ab + c is not a + bc
-        hasher.update(raw)
-    return hasher.digest()
+    def shared_with(self, rows: Iterable[Row], name: str) -> Leak:
+        """Counts the rows whose text is, sign for sign, one of these.
+
+        Args:
+            rows: The rows that are measured on.
+            name: What their split is called.
+        """
+        n_rows = n_shared = 0
+        examples: list[tuple[str, str]] = []
+        for row in rows:
+            n_rows += 1
+            if (place := self._seen.get(self._digest(row))) is not None:
+                n_shared += 1
+                if len(examples) < _SHOWN:
+                    examples.append((place, row.where))
+        return Leak(
+            n_shared=n_shared, n_rows=n_rows, names=(self.name, name), examples=tuple(examples)
+        )
+
+    def _digest(self, row: Row) -> bytes:
+        return blake2b(self.text_of(row).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -27,6 +27,18 @@ def test_a_missing_column_is_told_with_the_nearest_and_the_cure_works() -> None:
     assert Columns({"text": "sentence"}, fields=["text"])(ROW).fields == {"text": "a"}
 
 
+def test_a_named_column_is_needed_also_for_a_field_that_a_row_may_lack() -> None:
+    settings = {"fields": ["text"], "optional": ["origin", "label"]}
+    row = Columns({"text": "sentence", "origin": "sauce"}, **settings)(ROW)
+    assert isinstance(row, BadRow)
+    assert "no column 'sauce' for the field 'origin' (did you mean 'source'?)" in row.message
+    assert row.message.endswith("Leave origin out of it where the rows have none.")
+    right = Columns({"text": "sentence", "origin": "source"}, **settings)(ROW)
+    assert right.fields == {"text": "a", "origin": "x", "label": "1"}
+    without = Columns({"text": "sentence"}, **settings)(ROW)
+    assert without.fields == {"text": "a", "label": "1"}
+
+
 def test_a_field_that_the_task_does_not_read_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"field 'txt' \(did you mean 'text'\?\).*text, label, id"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from roots.errors import ConfigError, DataError
 from roots.records import plain, rebuild
-from roots.sources.rows import LabelSet, label_name
+from roots.sources.rows import LabelSet, label_name, plain_labels
 
 
 def test_numbers_are_in_their_order_and_names_in_theirs() -> None:
@@ -59,6 +59,15 @@ def test_a_list_in_a_file_gives_numbers_to_the_lines(tmp_path, monkeypatch) -> N
     ]
     assert LabelSet.given(["1", "2"]).number("1") == 0, "a name goes before a number"
     assert LabelSet.of(["neg", "pos"], "label").number("1") is None
+
+
+def test_names_that_are_numbers_may_be_written_as_numbers(tmp_path) -> None:
+    assert plain_labels([2, 1.0, "x"]) == ["2", "1", "x"]
+    assert LabelSet.given([2, 1.0]) == LabelSet.given(["2", "1"])
+    with pytest.raises(ConfigError, match=r"an empty name \(number 1\)"):
+        LabelSet.given(["a", None])
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    assert LabelSet.given(tmp_path / "labels.txt").names == ("a", "b")
 
 
 def test_it_is_saved_and_read_again(tmp_path) -> None:

@@ -73,6 +73,14 @@ def test_several_files_of_one_kind_are_one_source(tmp_path) -> None:
     assert len(list(rows_from(f"{tmp_path}/?.?sv").rows())) == 2
 
 
+def test_a_path_is_read_as_its_name_is(tmp_path) -> None:
+    (tmp_path / "a.csv").write_text("text\none\n")
+    for source in (rows_from(tmp_path / "a.csv"), rows_from([tmp_path / "a.csv"])):
+        assert [row.fields["text"] for row in source.rows()] == ["one"]
+        assert rebuild(plain(source), RowSource).paths == source.paths
+    assert rows_from(tmp_path / "a.csv").paths == f"{tmp_path}/a.csv"
+
+
 def test_an_ending_that_says_nothing_is_refused_with_what_to_write(tmp_path) -> None:
     (tmp_path / "a.txt").write_text("text\nx\n")
     with pytest.raises(ConfigError, match=r"\.csv, \.tsv.*class_path: roots\.sources\.rows\.Delim"):
