@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pairs import pairs_config, write_pairs
 from tiny import tiny_config
 from tiny_tasks import classes, tagged, task_config, words_data, write_jsonl
@@ -18,8 +19,11 @@ from roots.cli import run as command
 from roots.data.base import StepData
 from roots.errors import ConfigError
 from roots.fit import compose
+from roots.metrics import MultiLabel
 from roots.modules import Seq2Seq, StepModule
 from roots.modules.asked import _FITS, check_asked
+from roots.modules.sequence_classifier import _said
+from roots.records import Labels
 
 
 def texts(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> dict[str, Any]:
@@ -150,10 +154,26 @@ def test_a_run_of_pairs_is_opened_and_asked(tmp_path: Path) -> None:
 
 
 def test_one_text_where_several_are_asked_for_is_refused(encoder: Path, tmp_path: Path) -> None:
-    import torch
-
     model = learned(classifier(encoder, tmp_path, classes(36, 0)))
     model.build(seed=0, device=torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"'on the mat' is a text\. Put it into one: predict\("):
         model.predict("on the mat")
     assert len(model.predict(["on the mat"])) == 1  # the cure
+
+
+def test_a_label_is_said_where_it_is_counted() -> None:
+    """Also where it is as likely as not: a logit of 0."""
+    logits = torch.tensor([[0.0, -1.0, 1e-9]])
+    labels = Labels(kind="many", names=("a", "b", "c"))
+    (said,) = _said(logits, labels)
+    measure = MultiLabel(names=labels.names)
+    measure.update(logits, torch.tensor([[int(n in said["label"]) for n in labels.names]]))
+    assert said["label"] == ["c"]
+    assert measure.values()["subset_accuracy"] == 1
+
+
+def test_a_module_of_pairs_refuses_a_penalty_that_orders_nothing(tmp_path: Path) -> None:
+    config = pairs_config(write_pairs(tmp_path), tmp_path / "runs")
+    with pytest.raises(ConfigError, match="length_penalty=nan leaves no order"):
+        compose(config, {"model.length_penalty": ".nan"})
+    assert compose(config, {"model.length_penalty": 0.5}).model.length_penalty == 0.5
