@@ -86,6 +86,7 @@ def asked_rows(data: Any, path: str) -> list[Row]:
         max_bad_fraction=data.max_bad_fraction,
     )
     rows = list(checked)
+    read_as.check_met()
     if remark := checked.books.remark():
         data.remarks.append(f"predict: {remark}")
     return rows

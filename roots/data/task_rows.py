@@ -124,14 +124,16 @@ class TaskRows(ABC):
         source = {"train": self.train, "val": self.val, "test": self.test}[name]
         if not source:
             raise DataError(f"There are no {name} rows. Set data.{name} to a file of them.")
+        read_as = self._read_as.anew()
         checked = CheckedRows(
             rows_from(source),
-            checks=[self._read_as, *self.checks()],
+            checks=[read_as, *self.checks()],
             on_bad_row=self.on_bad_row,  # type: ignore[arg-type]
             max_bad_fraction=self.max_bad_fraction,
             rejected_file=rejected_file,
         )
         rows = list(checked)
+        read_as.check_met()
         if remark := checked.books.remark():
             self.remarks.append(f"{name}: {remark}")
         return rows

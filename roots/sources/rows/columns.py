@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from roots.errors import ConfigError, nearest
+from roots.errors import ConfigError, DataError, nearest
 from roots.records import BadRow, Row
 
 _DELIMITERS = {";": "';'", "\t": r"'\t'", "|": "'|'", ",": "','"}
@@ -17,7 +17,7 @@ class Columns:
         columns: The file's name for each of the task's fields; a field that is not named here is
             read from the column of its own name.
         fields: The fields that every row must have.
-        optional: The fields that are taken where they are; one that `columns` names must be there.
+        optional: The fields that are taken where they are; see `check_met`.
 
     Raises:
         ConfigError: `columns` names a field that the task does not have.
@@ -36,19 +36,34 @@ class Columns:
         self.columns = columns
         self.fields = fields
         self.optional = optional
-        named = [field for field in optional if field in columns]
-        self._needed = [(field, columns.get(field, field)) for field in (*fields, *named)]
-        self._wanted = [field for field in optional if field not in columns]
+        self._needed = [(field, columns.get(field, field)) for field in fields]
+        self._wanted = [(field, columns.get(field, field)) for field in optional]
+        self._met: set[str] = set()
 
     def __call__(self, row: Row) -> Row | BadRow:
         """Gives the row under the task's names."""
         found = row.fields
+        self._met.update(found)
         try:
             taken = {field: found[column] for field, column in self._needed}
         except KeyError:
             return self._missing(row)
-        taken |= {field: found[field] for field in self._wanted if field in found}
+        taken |= {field: found[column] for field, column in self._wanted if column in found}
         return Row(taken, row.where)
+
+    def anew(self) -> Columns:
+        """Gives the same, which has met no row yet."""
+        return Columns(self.columns, fields=self.fields, optional=self.optional)
+
+    def check_met(self) -> None:
+        """Raises DataError when `columns` names a column that no row had: it would be left out."""
+        for field, column in self._wanted:
+            if field in self.columns and self._met and column not in self._met:
+                raise DataError(
+                    f"No row has the column '{column}' that columns names for the field '{field}'"
+                    f"{nearest(column, self._met)}; there are: {', '.join(sorted(self._met))}."
+                    f" Correct it, or leave {field} out of columns."
+                )
 
     def _missing(self, row: Row) -> BadRow:
         field, column = next((f, c) for f, c in self._needed if c not in row.fields)
@@ -57,8 +72,6 @@ class Columns:
             f"{row.where} has no column '{column}' for the field '{field}'{nearest(column, names)};"
             f" its columns are: {', '.join(names) or 'none'}. {_cure(field, names)}"
         )
-        if field in self.optional:
-            message += f" Leave {field} out of it where the rows have none."
         return BadRow(row.where, f"no column '{column}'", message, row.fields)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, DataError
 from roots.records import BadRow, Row
 from roots.sources.rows import Columns
 
@@ -27,16 +27,17 @@ def test_a_missing_column_is_told_with_the_nearest_and_the_cure_works() -> None:
     assert Columns({"text": "sentence"}, fields=["text"])(ROW).fields == {"text": "a"}
 
 
-def test_a_named_column_is_needed_also_for_a_field_that_a_row_may_lack() -> None:
+def test_a_named_column_that_no_row_has_is_told_and_some_rows_may_lack_it() -> None:
     settings = {"fields": ["text"], "optional": ["origin", "label"]}
-    row = Columns({"text": "sentence", "origin": "sauce"}, **settings)(ROW)
-    assert isinstance(row, BadRow)
-    assert "no column 'sauce' for the field 'origin' (did you mean 'source'?)" in row.message
-    assert row.message.endswith("Leave origin out of it where the rows have none.")
-    right = Columns({"text": "sentence", "origin": "source"}, **settings)(ROW)
-    assert right.fields == {"text": "a", "origin": "x", "label": "1"}
-    without = Columns({"text": "sentence"}, **settings)(ROW)
-    assert without.fields == {"text": "a", "label": "1"}
+    wrong = Columns({"text": "sentence", "origin": "sauce"}, **settings)
+    assert wrong(ROW).fields == {"text": "a", "label": "1"}
+    with pytest.raises(DataError, match=r"'sauce' .* field 'origin' \(did you mean 'source'\?\)"):
+        wrong.check_met()
+    wrong.anew().check_met()  # which has met no row
+    right = Columns({"text": "sentence", "origin": "source"}, **settings)
+    assert right(ROW).fields == {"text": "a", "origin": "x", "label": "1"}
+    assert right(Row({"sentence": "b"}, "f:2")).fields == {"text": "b"}
+    right.check_met()
 
 
 def test_a_field_that_the_task_does_not_read_is_refused() -> None:
