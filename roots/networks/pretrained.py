@@ -180,9 +180,8 @@ class Pretrained(NetworkBuilder):
     def other_tokens(self, tokenizer: Tokenizer) -> list[str]:
         """Remarks that the weights were trained on other tokens; of a folder with a tokenizer."""
         folder = Path(network_folder(self.path))
-        if not (folder / "tokenizer.json").is_file():
-            return []
-        unlike = other_tokens(Tokenizer.load(folder), tokenizer)
+        there = (folder / "tokenizer.json").is_file()
+        unlike = other_tokens(Tokenizer.load(folder), tokenizer) if there else ""
         return [f"network: trained on other tokens than the data have: {unlike}"] if unlike else []
 
     def _load(
