@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,12 @@ from roots.fit.apart import fit_apart, needs_processes
 from roots.fit.command_line import CommandLine
 from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
+from roots.fit.unchanged import (
+    differences,
+    refuse_other_data,
+    refuse_other_shapes,
+    refuse_other_teacher,
+)
 from roots.inference import generate
 from roots.modules import StepModule
 from roots.records import plain
@@ -191,10 +196,10 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     before = read_run_files([run.config_file])
     composed = put_together(merge(before, config), flags)
     changes = differences(before, composed.config)
-    _refuse_other_shapes(changes)
+    refuse_other_shapes(changes)
     composed.checkpoint = composed.trainer.resume(run)
-    _refuse_other_data(run, composed.data)
-    _refuse_other_teacher(run, composed.model)
+    refuse_other_data(run, composed.data)
+    refuse_other_teacher(run, composed.model)
     composed.trainer.settle(composed.data)
     if composed.data.is_ready:
         noted = read_checkpoint(run.checkpoint_folder(composed.trainer.resumed_from))
@@ -222,82 +227,8 @@ def from_run(path: str, which: str, flags: Sequence[str]) -> Composed:
     return composed
 
 
-def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
-    """Lists where two configurations differ, as `name: old → new`."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = sorted({*before, *after})
-        return [
-            line
-            for name in names
-            for line in differences(before.get(name), after.get(name), f"{prefix}.{name}")
-        ]
-    return [] if before == after else [f"{prefix[1:]}: {_short(before)} → {_short(after)}"]
-
-
-FIXED = (
-    "seed",
-    "model.class_path",
-    "model.init_args.network",
-    "model.init_args.optimizer.class_path",
-    "data.class_path",
-    "data.init_args.seq_len",
-    "data.init_args.sequences_per_step",
-    "data.init_args.val_fraction",
-    "data.init_args.rows",
-    "data.init_args.packing",
-    "data.init_args.first_sequences_per_step",
-    "data.init_args.growing_steps",
-    "data.init_args.like_lengths",
-)
-"""What cannot change within a run, nor what is inside it: it decides the shapes of the state, or
-which data is behind."""
-
-
-def _refuse_other_shapes(changes: list[str]) -> None:
-    for change in changes:
-        name = change.split(":", 1)[0]
-        is_fixed = f"{name}.".startswith(tuple(f"{each}." for each in FIXED))
-        if is_fixed and not name.endswith(".attention"):
-            raise CheckpointError(
-                f"A resumed run cannot change {change}. It decides the shape of the network or of"
-                " the optimizer's state, or which text is behind us. Leave it as it was, or start a"
-                " new run from these weights (roots.networks.Pretrained, with the checkpoint's"
-                " folder as its path)."
-            )
-
-
-def _refuse_other_data(run: Run, data: Any) -> None:
-    if not data.is_ready:
-        return
-    before = _environment(run).get("data", {}).get("fingerprint")
-    if before and before != data.fingerprint:
-        raise CheckpointError(
-            f"The data in {data.path} are not those that {run.path} was trained on (fingerprint"
-            f" {data.fingerprint[:12]}, then {before[:12]}). Bring the old ones back, or start a"
-            " new run."
-        )
-
-
-def _refuse_other_teacher(run: Run, model: StepModule) -> None:
-    """Refuses another teacher before anything is written; its folder may have moved."""
-    before = _environment(run).get("teacher")
-    if before and model.distiller:
-        model.distiller.check_saved(before)
-
-
-def _environment(run: Run) -> dict[str, Any]:
-    file = run.path / "environment.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return found
-
-
 def _flag(value: Any) -> str:
     if isinstance(value, (str, Path)):
         return str(value)
     text = yaml.safe_dump(plain(value), default_flow_style=True, width=sys.maxsize)
     return text.removesuffix("...\n").strip()
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import math
 import sys
@@ -158,8 +157,8 @@ def test_the_environment_says_what_ran_on_what(fitted: Composed) -> None:
     assert said["hardware"]["ranks"] == 1
     assert said["hardware"]["cores"] >= 1
     assert said["command"]
-    manifest = Path(said["data"]["path"]) / "manifest.json"
-    assert said["data"]["fingerprint"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
+    shards = ShardFolder.open(Path(said["data"]["path"]))
+    assert said["data"]["fingerprint"] == shards.fingerprint
     assert set(said["code"]) in ({"commit", "changed", "diff_sha256"}, set())
 
 

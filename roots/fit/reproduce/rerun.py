@@ -14,10 +14,10 @@ import lightning as L
 from roots.callbacks.environment import describe_environment
 from roots.errors import ConfigError, DataError
 from roots.fit.compose import Composed, put_together
-from roots.fit.compose import differences as settings_differences
 from roots.fit.reproduce.surroundings import differences, doubts, environment_of
 from roots.fit.reproduce.verdict import Verdict, judge
 from roots.fit.run_files import read_run_files
+from roots.fit.unchanged import differences as settings_differences
 from roots.records import plain
 from roots.runs import (
     Run,
