@@ -35,12 +35,14 @@ def copy_bytes(model: Any, callbacks: Any, part: Held, whole: Held, *, gathers: 
         whole: What a device has that holds all.
         gathers: Weights are gathered twice, for the state and for the folder to use.
     """
-    weights = whole.gradients if model.builder.adapter else whole.parameters - whole.buffers
-    own = part.gradients if model.builder.adapter else part.parameters - part.buffers
+
+    def weights(held: Held) -> int:
+        return held.gradients if model.builder.adapter else held.parameters - held.buffers
+
     average = _average(callbacks)
+    state = weights(part) + part.state + part.masters + average_bytes(callbacks, part)
     again = gathers or (average is not None and average.use)
-    state = own + part.state + part.masters + (4 * part.values if average else 0)
-    return state + (weights if again else 0)
+    return state + (weights(whole) if again else 0)
 
 
 def _average(callbacks: Any) -> WeightAverage | None:
