@@ -81,7 +81,6 @@ OFFERED = {
         "compare",
         "draw_attention",
         "draw_projection",
-        "draw_run",
         "principal_components",
         "report_corpus",
         "report_run",

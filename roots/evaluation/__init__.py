@@ -3,7 +3,6 @@
 from roots.evaluation.coloured_text import ColouredText
 from roots.evaluation.comparison import compare
 from roots.evaluation.corpus_page import report_corpus
-from roots.evaluation.figures import draw_run
 from roots.evaluation.network_figures import (
     draw_attention,
     draw_projection,
@@ -18,7 +17,6 @@ __all__ = [
     "compare",
     "draw_attention",
     "draw_projection",
-    "draw_run",
     "principal_components",
     "report_corpus",
     "report_run",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from roots.evaluation.canvas import (
@@ -13,10 +12,8 @@ from roots.evaluation.canvas import (
     STYLES,
     new_figure,
     plain,
-    save_png,
 )
-from roots.evaluation.run_record import Curve, RunRecord, read_record
-from roots.runs import Run
+from roots.evaluation.run_record import Curve, RunRecord
 
 FRACTIONS = ("accuracy", "f1_micro", "f1_macro", "mcc", "exact_match", "f1", "subset_accuracy")
 """What is measured as a share, by name, in the order in which it is shown; MCC is -1 to 1."""
@@ -35,16 +32,6 @@ _UNITS: dict[str, list[tuple[str, float]]] = {
         ("hours of training", 3600),
     ],
 }
-
-
-def draw_run(run: Run) -> Path | None:
-    """Draws loss.png from the metrics of a run.
-
-    Returns:
-        The file, or None when nothing was logged.
-    """
-    figure = loss_figure(read_record(run))
-    return None if figure is None else save_png(figure, run.path / "loss.png")
 
 
 def loss_figure(record: RunRecord) -> Any:

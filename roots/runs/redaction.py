@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,7 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
         text: What is to be written.
         environment: The variables; None takes those of this process.
     """
-    variables = os.environ if environment is None else environment
-    secrets = {k: v for k, v in variables.items() if SECRET_NAME.search(k) and len(v) >= 8}
-    for name, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
-        text = text.replace(value, f"<{name}>")
-    return _QUERY.sub(rf"\1{HIDDEN}", _USER.sub(HIDDEN, text)) if "://" in text else text
+    return _without(_secrets(environment), text)
 
 
 def redact_values(value: Any, environment: Mapping[str, str] | None = None) -> Any:
@@ -51,15 +47,31 @@ def redact_values(value: Any, environment: Mapping[str, str] | None = None) -> A
         value: Dictionaries, lists, tuples, strings, numbers; anything else is given back as it is.
         environment: The variables; None takes those of this process.
     """
-    if isinstance(value, str):
-        return redact(value, environment)
-    if isinstance(value, dict):
-        return {
-            redact_values(k, environment): redact_values(v, environment) for k, v in value.items()
-        }
-    if type(value) in (list, tuple):
-        return type(value)(redact_values(part, environment) for part in value)
-    return value
+    secrets = _secrets(environment)
+
+    def redacted(part: Any) -> Any:
+        if isinstance(part, str):
+            return _without(secrets, part)
+        if isinstance(part, dict):
+            return {redacted(key): redacted(inner) for key, inner in part.items()}
+        if type(part) in (list, tuple):
+            return type(part)(redacted(inner) for inner in part)
+        return part
+
+    return redacted(value)
+
+
+def _secrets(environment: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """Lists name and value of the secret variables, the longest value first."""
+    variables = os.environ if environment is None else environment
+    secrets = [(k, v) for k, v in variables.items() if SECRET_NAME.search(k) and len(v) >= 8]
+    return sorted(secrets, key=lambda pair: -len(pair[1]))
+
+
+def _without(secrets: Sequence[tuple[str, str]], text: str) -> str:
+    for name, value in secrets:
+        text = text.replace(value, f"<{name}>")
+    return _QUERY.sub(rf"\1{HIDDEN}", _USER.sub(HIDDEN, text)) if "://" in text else text
 
 
 def write_record(path: Path, content: Any) -> None:

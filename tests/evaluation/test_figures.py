@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from roots.evaluation import draw_run
-from roots.evaluation.canvas import save_png
-from roots.evaluation.figures import smoothed
+from roots.evaluation.canvas import png_of, save_png
+from roots.evaluation.figures import loss_figure, smoothed
+from roots.evaluation.run_record import read_record
 from roots.runs import Run
 
 
-def run_with(folder: Path, metrics: str) -> Run:
+def drawn(folder: Path, metrics: str) -> Any:
     (folder / "metrics.csv").write_text(metrics)
-    return Run(folder)
+    return loss_figure(read_record(Run(folder)))
 
 
 def test_a_run_is_drawn_as_a_png(tmp_path: Path) -> None:
@@ -22,19 +23,17 @@ def test_a_run_is_drawn_as_a_png(tmp_path: Path) -> None:
     rows += [
         f"{n},{5 - n / 10},0.001,{4.0 if n == 10 else ''},{2 if n == 10 else ''}" for n in range(20)
     ]
-    path = draw_run(run_with(tmp_path, "\n".join(rows) + "\n"))
-    assert path == tmp_path / "loss.png"
-    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["loss.png", "metrics.csv"]
+    picture = png_of(drawn(tmp_path, "\n".join(rows) + "\n"))
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert picture.endswith(b"IEND\xaeB`\x82")
 
 
 def test_a_run_without_validation_is_drawn_too(tmp_path: Path) -> None:
-    assert draw_run(run_with(tmp_path, "step,train/loss\n1,5.0\n")) is not None
+    assert png_of(drawn(tmp_path, "step,train/loss\n1,5.0\n"))
 
 
 def test_a_run_that_logged_nothing_has_no_figure(tmp_path: Path) -> None:
-    assert draw_run(run_with(tmp_path, "step,val/loss\n")) is None
-    assert not (tmp_path / "loss.png").exists()
+    assert drawn(tmp_path, "step,val/loss\n") is None
 
 
 @pytest.mark.parametrize(("n", "weight"), [(5, 0.5), (60, 0.5), (300, 0.9)])

@@ -129,13 +129,6 @@ def test_validation_is_the_mean_over_all_labels_of_all_windows(fitted: Composed)
 # -- the directory --------------------------------------------------------------------------------
 
 
-def test_the_figure_is_a_png(fitted: Composed) -> None:
-    assert fitted.trainer.run is not None
-    picture = (fitted.trainer.run.path / "loss.png").read_bytes()
-    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
-    assert picture.endswith(b"IEND\xaeB`\x82")
-
-
 def test_the_written_configuration_composes_to_itself(fitted: Composed) -> None:
     assert fitted.trainer.run is not None
     again = compose(fitted.trainer.run.config_file)
