@@ -16,8 +16,8 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from roots.batch import IGNORE, Score
+from roots.objectives.chunk_rows import rows_of
 from roots.objectives.next_token import NextToken
-from roots.objectives.projected import rows_of
 from roots.objectives.teaching import Teaching
 
 NO_PLACE = -1

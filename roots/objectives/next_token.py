@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from roots.batch import IGNORE, Score
 from roots.errors import ConfigError, nearest
+from roots.objectives.chunk_rows import rows_of
 from roots.objectives.kernels import KERNELS, check_kernel, kernel_loss
-from roots.objectives.projected import Weights, projected_loss, rows_of
+from roots.objectives.projected import Weights, projected_loss
 from roots.objectives.teaching import PARTS, Teaching, soft_sums
 
 

@@ -28,7 +28,7 @@ from roots.networks import MaskedTrainable, blocks_of, recompute
 from roots.networks.dropout import quicken_dropout
 from roots.networks.mlm_heads import in_two
 from roots.networks.tiled import TILED
-from roots.objectives.projected import rows_for
+from roots.objectives.chunk_rows import rows_for
 from roots.plan.ledger import BACKWARD, LOSS, Ledger
 from roots.plan.widest import widest_batch
 

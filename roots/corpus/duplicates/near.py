@@ -15,13 +15,16 @@ from roots.corpus.duplicates.blocks import Block, Reading, mapped, noted, write_
 from roots.corpus.duplicates.clusters import Clusters
 from roots.corpus.duplicates.groups import ALONE, ENDS, Groups, number_groups
 from roots.corpus.duplicates.kept import KeptDocuments
-from roots.corpus.duplicates.minhash import MAX_PLACES, Banding, band_keys, minhash
+from roots.corpus.duplicates.minhash import Banding, band_keys, minhash
 from roots.corpus.duplicates.shingles import Hashes, shingles, spread
 from roots.corpus.noted_pass import NotedPass, PassNotes
 from roots.corpus.splitters import splitter_named
 from roots.corpus.stage import OrderedMap
 from roots.errors import ConfigError
 from roots.records import KEEP, Document, Drop, Verdict
+
+MAX_BANDS = 512
+"""Each band has a file that is open; many systems allow 1,024 of them."""
 
 _KEPT = -1
 _Decisions = Sequence[tuple[int, float | int]]
@@ -258,8 +261,8 @@ def _check(threshold: float, words_per_shingle: int, recall: float, bands: int) 
         )
     if not 0 <= recall < 1:
         raise ConfigError(f"recall={recall} must be at least 0 and below 1. Set it to 0.99.")
-    if words_per_shingle < 1 or not 1 <= bands <= MAX_PLACES:
+    if words_per_shingle < 1 or not 1 <= bands <= MAX_BANDS:
         raise ConfigError(
             f"words_per_shingle={words_per_shingle} and bands={bands} must be 1 or more, bands at"
-            f" most {MAX_PLACES:,}. Leave them out for 5 and 20."
+            f" most {MAX_BANDS}, for each has a file that is open. Leave them out for 5 and 20."
         )
