@@ -48,6 +48,12 @@ def plain(axes: Any, x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def whole_numbers(axis: Any) -> None:
+    """Writes an axis that counts in whole numbers, with none said twice where they are few."""
+    axis.get_major_locator().set_params(integer=True)
+    axis.set_major_formatter("{x:,.0f}")
+
+
 def plain_bars(axes: Any, names: Sequence[str], x: str) -> None:
     """Gives axes of horizontal bars their names, the first on top, and a grid of upright lines."""
     plain(axes, x, "")

@@ -15,6 +15,7 @@ from roots.evaluation.canvas import (
     new_figure,
     plain,
     plain_bars,
+    whole_numbers,
 )
 
 MOST_CLASSES = 30
@@ -99,7 +100,7 @@ def reliability_figure(diagram: Mapping[str, Sequence[Any]]) -> Any:
     plain(right, "", "share that is right")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     many.bar(left, counts, color="#d9d9d9", **style)
-    many.yaxis.set_major_formatter("{x:,.0f}")
+    whole_numbers(many.yaxis)
     plain(many, "confidence: probability of the predicted class", "rows")
     error = expected_error(diagram)
     right.set_title(f"expected calibration error {error:.3f}", loc="left", fontsize=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from roots.evaluation.canvas import BLUE, labels_of, new_figure, plain, plain_bars
+from roots.evaluation.canvas import BLUE, labels_of, new_figure, plain, plain_bars, whole_numbers
 
 MOST_BARS = 24
 MOST_REASONS = 4
@@ -39,7 +39,7 @@ def stages_figure(parts: Sequence[Mapping[str, Any]]) -> Any:
         axes.text(left[row], row, words, va="center", fontsize=8)
     plain_bars(axes, [part["name"] for part in parts], "documents")
     axes.set_xlim(0, 1.3 * max(*left, 1))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    whole_numbers(axes.xaxis)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
@@ -65,7 +65,10 @@ def counts_figure(counts: Mapping[str, float], x: str, *, longest: int = 22) -> 
         axes.text(value, row, words, va="center", fontsize=8)
     plain_bars(axes, labels_of(list(shown), longest=longest), x)
     axes.set_xlim(0, 1.15 * max(*values, 1e-9))
-    axes.xaxis.set_major_formatter("{x:,.6g}" if max(values) < 10 else "{x:,.0f}")
+    if all(isinstance(value, int) for value in values):
+        whole_numbers(axes.xaxis)
+    else:
+        axes.xaxis.set_major_formatter("{x:,.6g}" if max(values) < 10 else "{x:,.0f}")
     return figure
 
 
@@ -79,7 +82,7 @@ def document_lengths_figure(lengths: Mapping[str, Sequence[int]]) -> Any:
     step = -(-len(edges) // 14)
     shown = range(0, len(edges), step)
     axes.set_xticks(list(shown), [short(edges[n]) for n in shown])
-    axes.yaxis.set_major_formatter("{x:,.0f}")
+    whole_numbers(axes.yaxis)
     plain(axes, "tokens in a document (powers of two)", "documents")
     axes.grid(False, axis="x")
     return figure

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from roots.evaluation.canvas import BLUE, HATCHES, labels_of, new_figure, plain, plain_bars, undrawn
+from roots.evaluation.canvas import (
+    BLUE,
+    HATCHES,
+    labels_of,
+    new_figure,
+    plain,
+    plain_bars,
+    undrawn,
+    whole_numbers,
+)
 from roots.evaluation.details_section import damage_told
 from roots.evaluation.page import Page
 from roots.runs import redact_values
@@ -88,7 +97,7 @@ def lengths_figure(histogram: Mapping[str, list[int]]) -> Any:
     figure = new_figure(height=2.6)
     axes = figure.subplots()
     axes.bar(edges[:-1], counts, width=widths, align="edge", color=BLUE, edgecolor="white")
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    whole_numbers(axes.yaxis)
+    whole_numbers(axes.xaxis)
     plain(axes, "tokens in a row", "rows")
     return figure

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from roots.evaluation.canvas import BLUE, GREY, ORANGE, new_figure, plain
+from roots.evaluation.canvas import BLUE, GREY, ORANGE, new_figure, plain, whole_numbers
 from roots.evaluation.details_section import add_details, figure_name
 from roots.evaluation.page import Page
 from roots.evaluation.run_record import RunRecord
@@ -74,7 +74,7 @@ def numbers_figure(numbers: Mapping[str, Any]) -> Any:
     for sign in (-1, 1):
         words = f"± one standard deviation, {deviation:.3g}" if sign > 0 else None
         spread.axvline(mean + sign * deviation, color=ORANGE, linestyle=":", label=words)
-    spread.yaxis.set_major_formatter("{x:,.0f}")
+    whole_numbers(spread.yaxis)
     plain(spread, "predicted minus label", "rows")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from roots.evaluation.canvas import png_of, save_png
+from roots.evaluation.corpus_figures import counts_figure, document_lengths_figure, stages_figure
 from roots.evaluation.figures import loss_figure, smoothed
 from roots.evaluation.run_record import read_record
 from roots.runs import Run
@@ -61,3 +62,24 @@ def test_a_figure_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -
         save_png(Torn(), tmp_path / "a.png")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert (tmp_path / "a.png").read_bytes() == b"the old one"
+
+
+def shown_numbers(axis: Any) -> list[str]:
+    axis.figure.canvas.draw()
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+@pytest.mark.parametrize("n", [1, 3, 5000])
+def test_an_axis_that_counts_says_no_number_twice(n: int) -> None:
+    part = {"name": "Read", "documents_in": n, "documents_kept": n, "dropped": {}}
+    lengths = document_lengths_figure({"edges": [1, 2], "counts": [n]})
+    axes = [
+        stages_figure([part]).axes[0].xaxis,
+        counts_figure({"exact": n}, "documents").axes[0].xaxis,
+        lengths.axes[0].yaxis,
+    ]
+    for axis in axes:
+        shown = shown_numbers(axis)
+        assert len(set(shown)) == len(shown)
+        assert all("." not in number for number in shown)
+    assert "5,000" in shown_numbers(axes[0]) or n < 5000
