@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -146,23 +146,36 @@ class Distiller:
                 f"The teacher {self.teacher} has no weights for its {module.head.kind} ({some}):"
                 " it would teach noise. Give one that was trained for this task."
             )
-        network.config.output_router_logits = False  # its experts' balance is nobody's loss here
-        network = trainer.precision_plugin.convert_module(network).requires_grad_(False).eval()
-        listener = Listener()
-        trainable = type(module.trainable)(network, listener)
-        own = trainable.check()
-        trainable.eval()
         if packed_by := getattr(trainer.datamodule, "packed_by", ""):
             check_packing(network, packed_by)
-        matching = self._match(module.trainable, network)
-        module.trainable.teacher = Teacher(trainable, listener, self, matching)
+        network = trainer.precision_plugin.convert_module(network)
+        teacher = self.join(module.trainable, network, lambda trainable: trainable.check())
         size = sum(p.numel() for p in network.parameters())
+        own, n_pairs = teacher.trainable.own_forward_because, teacher.n_pairs
         because = f"; its own forward is run, because {own}" if own else ""
-        blocks = f"; {matching.n_pairs} of its blocks are compared" if matching else ""
+        blocks = f"; {n_pairs} of its blocks are compared" if n_pairs else ""
         return (
             f"teacher: {self.teacher}, {network.config.model_type},"
             f" {size:,} parameters{because}{blocks}"
         )
+
+    def join(self, student: Any, network: Any, decide: Callable[[Any], Any]) -> Teacher:
+        """Lets a network speak of every batch that a student is scored on.
+
+        Args:
+            student: A trainable.
+            network: The teacher's, in the precision that it computes in.
+            decide: Chooses which forward is run of a trainable.
+        """
+        network.config.output_router_logits = False  # its experts' balance is nobody's loss here
+        network.requires_grad_(False)
+        listener = Listener()
+        trainable = type(student)(network, listener)
+        decide(trainable)
+        matching = self._match(student, network)
+        teacher = Teacher(trainable.eval(), listener, self, matching)
+        student.teacher = teacher
+        return teacher
 
     def _match(self, student: Any, teacher: Any) -> Matching | None:
         if not self.hidden_weight:
@@ -255,6 +268,11 @@ class Teacher:
         said, self._listener.heard = self._listener.heard, None
         how = self._distiller
         return objective.beside(Teaching(said, how.alpha, how.temperature))
+
+    @property
+    def n_pairs(self) -> int:
+        """How many blocks of the student are compared with its own."""
+        return self._matching.n_pairs if self._matching else 0
 
     def leave(self) -> None:
         """Leaves the student as it was without a teacher."""

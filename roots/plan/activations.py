@@ -103,12 +103,15 @@ def passage(model: Any, data: Any, network: Any, rows: int, conditions: Conditio
         Unknown: What the network does depends on numbers (routing to experts, for one).
     """
     _set_attention(network, model.builder.attention)
+    teacher = model.distiller.empty(model) if model.distiller else None
     batch = widest_batch(model, data, rows)
     mode = _Numberless(allow_non_fake_inputs=True)
     logging.getLogger(fake_tensor.__name__).setLevel(logging.CRITICAL)  # it is told below
     try:
         with mode, torch.compiler.set_stance("force_eager"), rows_for(conditions.kind):
             trainable = _trainable(model, network, conditions)
+            if teacher is not None:
+                _join_teacher(model.distiller, teacher, trainable, conditions)
             return _run(trainable, _on(mode, batch), conditions)
     except RuntimeError as error:  # numbers are asked for, or a kernel has no form without them
         first = str(error).strip().splitlines()[:1] or [""]
@@ -150,6 +153,13 @@ def _trainable(model: Any, network: Any, conditions: Conditions) -> Any:
     return trainable
 
 
+def _join_teacher(distiller: Any, network: Any, trainable: Any, conditions: Conditions) -> None:
+    network.to_empty(device=CPU)
+    network.tie_weights()
+    conditions.precision.convert_module(network)
+    distiller.join(trainable, network, _presume_forward)
+
+
 OWN_FORWARD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_router_logits")
 """Keys of configurations whose logits are not those of the head: `Trainable.check` proves it on
 numbers, which there are none of."""
@@ -170,7 +180,9 @@ def _run(trainable: Any, batch: StepBatch, conditions: Conditions) -> Passage:
         for parameter in parameters:
             parameter.grad = torch.empty_like(parameter)
     given = [t for field in fields(batch) for t in tree_leaves(getattr(batch, field.name))]
-    held = [*trainable.parameters(), *trainable.buffers(), *given]
+    held = [*_tensors(trainable), *given]
+    if trainable.teacher is not None:
+        held += _tensors(trainable.teacher.trainable)
     gradients = [p.grad for p in parameters if p.grad is not None]
     ledger = Ledger(t for t in (*held, *gradients) if isinstance(t, Tensor))
     _mark_loss(trainable, ledger)
@@ -181,6 +193,10 @@ def _run(trainable: Any, batch: StepBatch, conditions: Conditions) -> Passage:
         score.loss.backward()
     made = [] if conditions.gradients_there else [p.grad for p in parameters if p.grad is not None]
     return Passage(kept, ledger.at_peak(made))
+
+
+def _tensors(module: torch.nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
 def _mark_loss(trainable: Any, ledger: Ledger) -> None:
@@ -203,6 +219,9 @@ class _Marked:
     def __call__(self, *given: Any) -> Any:
         self._says()
         return self._objective(*given)
+
+    def beside(self, teaching: Any) -> Any:
+        return _Marked(self._objective.beside(teaching), self._says)
 
     def from_hidden(self, *given: Any) -> Any:
         self._says()

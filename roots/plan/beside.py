@@ -18,7 +18,7 @@ def average_bytes(callbacks: Any, held: Held) -> int:
 
 
 def teacher_bytes(model: Any, precision: Any) -> int:
-    """Counts a teacher's weights, whole on each device; what it computes is not counted."""
+    """Counts a teacher's weights, whole on each device."""
     if model.distiller is None:
         return 0
     teacher = precision.convert_module(model.distiller.empty(model))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from taught import taught
 from tiny import LLAMA, tiny_config
 from tiny_masked import encoder, masked_config
 from torch import Tensor
@@ -163,6 +164,36 @@ def test_the_peak_is_within_a_tenth_of_what_the_allocator_was_asked_for(
     measured = profiled_peak(real_trainable(composed, precision, "none"), batch, precision)
     found = planned(composed, precision, gradients_there=False)
     assert sum(found.at_peak.values()) == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize("mode", ["none", "full"])
+@pytest.mark.parametrize(
+    "how", [{}, {"hidden_weight": 1.0, "hidden_layers": "all"}], ids=["logits", "states too"]
+)
+def test_what_a_teacher_says_of_a_batch_is_counted(
+    how: dict[str, Any], mode: str, shards: Path, tmp_path: Path
+) -> None:
+    large = {**LLAMA, "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4}
+    teacher = tiny_config(shards, tmp_path, max_steps=3)
+    teacher["model"]["init_args"]["network"]["init_args"]["config"] = large
+    config = taught(tiny_config(shards, tmp_path), compose(teacher).fit().path, **how)
+    composed = compose(config)
+    composed.model.learn_of(composed.data)
+    trainable = real_trainable(composed, "32", mode)
+    distiller = composed.model.distiller
+    network = distiller._builder().build(
+        composed.model.vocabulary, seed=0, device=torch.device("cpu"), head=composed.model.head
+    )
+    distiller.join(trainable, network, lambda each: each.check())
+    batch = widest_batch(composed.model, composed.data, ROWS)
+    measured = profiled_peak(trainable, batch, "32")
+
+    def found() -> int:
+        return sum(planned(composed, "32", mode, gradients_there=False).at_peak.values())
+
+    assert found() == pytest.approx(measured, rel=0.1)
+    composed.model.distiller = None
+    assert found() < 0.8 * measured  # there is something to find
 
 
 def test_twice_the_rows_keep_twice_as_much(
