@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from roots.errors import ConfigError
@@ -12,14 +13,14 @@ def freeze(network: PreTrainedModel, n_layers: int) -> str:
     """Keeps the embeddings and the lowest layers of a network, or all of its body, as they are.
 
     Args:
-        network: Changed in place; the head is always trained.
+        network: Changed in place; the head is trained, unless it is the embeddings (tied).
         n_layers: How many layers are kept; -1 keeps the whole body.
 
     Returns:
         What was done, in words.
 
     Raises:
-        ConfigError: There are fewer layers.
+        ConfigError: There are fewer layers, or nothing is left to train.
     """
     body, blocks = network.base_model, blocks_of(network)
     if not -1 <= n_layers <= len(blocks):
@@ -29,18 +30,37 @@ def freeze(network: PreTrainedModel, n_layers: int) -> str:
         )
     if n_layers == -1:
         body.requires_grad_(False)
-        kept, what = body, "the whole body"
+        what = "the whole body"
     else:
-        inside = {id(p) for block in blocks for p in block.parameters()}
-        first = next(iter(blocks[0].parameters()))
-        for parameter in body.parameters():
-            if parameter is first:
-                break
-            if id(parameter) not in inside:
-                parameter.requires_grad_(False)
-        network.get_input_embeddings().requires_grad_(False)
-        for block in blocks[:n_layers]:
-            block.requires_grad_(False)
-        kept, what = body, f"the embeddings and {n_layers} of {len(blocks)} layers"
-    n_kept = sum(p.numel() for p in kept.parameters() if not p.requires_grad)
+        _freeze_below(network, blocks, n_layers)
+        what = f"the embeddings and {n_layers} of {len(blocks)} layers"
+    if not any(p.requires_grad for p in network.parameters()):
+        raise ConfigError(
+            f"frozen_layers={n_layers} keeps all of this {type(network).__name__} as it is: its"
+            " head is its embedding matrix (tied), and nothing is left to train. Set"
+            f" network.frozen_layers to at most {len(blocks) - 1}, or train an adapter"
+            " (network.adapter)."
+        )
+    if _has_tied_head(network):
+        what += ", with them the head, which is tied,"
+    n_kept = sum(p.numel() for p in body.parameters() if not p.requires_grad)
     return f"network: {what} are kept as they are ({n_kept:,} parameters)"
+
+
+def _freeze_below(network: PreTrainedModel, blocks: list[nn.Module], n_layers: int) -> None:
+    """Keeps what comes before the blocks, and the lowest of them."""
+    inside = {id(p) for block in blocks for p in block.parameters()}
+    first = next(iter(blocks[0].parameters()))
+    for parameter in network.base_model.parameters():
+        if parameter is first:
+            break
+        if id(parameter) not in inside:
+            parameter.requires_grad_(False)
+    network.get_input_embeddings().requires_grad_(False)
+    for block in blocks[:n_layers]:
+        block.requires_grad_(False)
+
+
+def _has_tied_head(network: PreTrainedModel) -> bool:
+    head = network.get_output_embeddings()
+    return head is not None and head.weight is network.get_input_embeddings().weight

@@ -120,6 +120,12 @@ class Seq2SeqTrainable(Root):
                 f" {config.decoder_start_token_id}, and both must be named. Set them in"
                 " network.config."
             )
+        if getattr(config, "output_router_logits", False):
+            raise ConfigError(
+                f"output_router_logits is true, and the loss that balances the experts of a"
+                f" {config.model_type} is not among those that are trained here. Set it to false"
+                " in network.config."
+            )
         mode = self.network.training
         self.network.eval()
         try:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from roots.batch import Score, TokenBatch
+from roots.errors import ConfigError
 from roots.networks.large_states import logits_apart, logits_of_large_states
 from roots.networks.packing import packed_arguments
 from roots.networks.root import Root
@@ -97,7 +98,7 @@ class Trainable(Root):
         aux = getattr(output, "aux_loss", None)
         if aux is None or not self.network.config.output_router_logits:
             return score
-        weighted = self.network.config.router_aux_loss_coef * aux * score.n_labels
+        weighted = router_weight(self.network) * aux * score.n_labels
         return score._replace(loss=score.loss + weighted)
 
     @torch.no_grad()
@@ -116,6 +117,7 @@ class Trainable(Root):
     def _difference(self) -> str:
         config = self.network.config
         if getattr(config, "output_router_logits", False):
+            router_weight(self.network)
             return "its router adds a loss of its own"
         if self.network.get_output_embeddings() is None:
             return "it has no output embeddings"
@@ -137,3 +139,18 @@ class Trainable(Root):
         finally:
             self.network.train(mode)
         return logits_apart(own, ours)
+
+
+def router_weight(network: PreTrainedModel) -> float:
+    """Tells how much the loss that balances a network's experts counts, as the network has it.
+
+    Raises:
+        ConfigError: It has no such loss.
+    """
+    for name in ("router_aux_loss_coef", "aux_loss_coef"):
+        if (weight := getattr(network, name, None)) is not None:
+            return float(weight)
+    raise ConfigError(
+        f"output_router_logits is true, and {type(network).__name__} has no loss that balances"
+        " experts. Leave it out of network.config."
+    )

@@ -18,6 +18,7 @@ from roots.optim.builder import (
 from roots.optim.clipping import local
 from roots.optim.groups import check_group_names, owned, parameter_groups
 from roots.optim.layers import by_layer, distances_from_the_top, kind_of, layers_below
+from roots.optim.master import without_masters
 
 
 class AdamW(OptimizerBuilder):
@@ -135,5 +136,6 @@ def adamw_bytes(parameter: nn.Parameter) -> int:
 def _adapted(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
     """Refuses another optimizer's state, and keeps this device's implementation for its own."""
     check_group_names(optimizer, state_dict)
+    state_dict = without_masters(optimizer, state_dict)
     ways = {name: optimizer.defaults[name] for name in ("fused", "foreach")}
     return {**state_dict, "param_groups": [{**g, **ways} for g in state_dict["param_groups"]]}

@@ -14,13 +14,24 @@ from roots.errors import CheckpointError
 def decays(owner: nn.Module, parameter: nn.Parameter) -> bool:
     """Tells whether weight decay may shrink a parameter: matrices of layers, nothing else.
 
-    Norms and biases are vectors; an embedding's row is only touched when its token occurs, and
-    decay would shrink rare tokens to nothing.
+    Norms and biases are vectors, also where those of all experts are stacked; so is a vector with
+    axes of length one around it, and the logarithms of a state space's decay are no matrix either.
+    An embedding's row is only touched when its token occurs, and decay would shrink rare tokens to
+    nothing.
 
     Source:
-        Brown et al., arXiv:2005.14165, appendix B, after the practice of GPT-2 and BERT.
+        Brown et al., arXiv:2005.14165, appendix B, after the practice of GPT-2 and BERT; the
+        state space's: Gu & Dao, arXiv:2312.00752, whose code marks `A_log` to be left out.
     """
-    return parameter.ndim >= 2 and not isinstance(owner, nn.Embedding)
+    if isinstance(owner, nn.Embedding) or parameter.ndim < 2:
+        return False
+    if parameter.ndim > 2 and sum(n > 1 for n in parameter.shape) < 2:
+        return False
+    names = [n for n, p in owner.named_parameters(recurse=False) if p is parameter]
+    return not any(name.endswith(_VECTORS) for name in names)
+
+
+_VECTORS = ("bias", "A_log")
 
 
 def parameter_groups(
@@ -64,18 +75,16 @@ def owned(network: nn.Module) -> Iterable[tuple[nn.Module, nn.Parameter]]:
 def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
     """Lists the trainable matrices that lead from one hidden state to another.
 
-    Those are the two-dimensional parameters of a `transformers` network's body (`base_model`),
-    embeddings left out; heads, tied or not, are outside. Experts stacked into one
-    three-dimensional parameter are no matrix. Of any other module, all its matrices but those of
-    embeddings.
+    Those are the two-dimensional parameters of a `transformers` network's body (`base_model`) that
+    are decayed: no embeddings, no stacked vectors; heads, tied or not, are outside. Experts
+    stacked into one three-dimensional parameter are no matrix. Of any other module, all its
+    matrices but those of embeddings.
     """
     outside = {id(parameter) for parameter in _outside_the_body(network)}
     return [
         parameter
         for owner, parameter in owned(network)
-        if parameter.ndim == 2
-        and not isinstance(owner, nn.Embedding)
-        and id(parameter) not in outside
+        if parameter.ndim == 2 and decays(owner, parameter) and id(parameter) not in outside
     ]
 
 
@@ -98,9 +107,22 @@ def check_group_names(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
     """
     names = [group.get("name", "") for group in optimizer.param_groups]
     saved = [group.get("name", "") for group in state_dict["param_groups"]]
+    if names != saved and {n.partition("@")[0] for n in names} == {
+        n.partition("@")[0] for n in saved
+    }:
+        raise CheckpointError(
+            f"The checkpoint's optimizer has {_layered(saved)} for its layers, and this run's has"
+            f" {_layered(names)}: its state cannot be taken over. Set"
+            " model.optimizer.layer_decay as the run was started (1 has one rate for all), or"
+            " start a new run."
+        )
     if names != saved:
         raise CheckpointError(
             f"The checkpoint's optimizer has the parameter groups {', '.join(saved)}, and this"
             f" run's has {', '.join(names)}: its state cannot be taken over. Set model.optimizer"
             " to the class that the run was started with, or start a new run."
         )
+
+
+def _layered(names: list[str]) -> str:
+    return "rates of their own" if any("@" in name for name in names) else "one rate"

@@ -57,8 +57,9 @@ def _distances_in(body: nn.Module) -> dict[int, int]:
     return distances
 
 
-_LAYER = re.compile(r"(?:.*\.)?(?:layers?|h|blocks?)\.(\d+)\.").match
-"""How transformers numbers the layers of a body: `encoder.layer.3.…`, `layers.3.…`, `h.3.…`."""
+_LAYER = re.compile(r"(?:.*?\.)?(?:layers?|h|blocks?)\.(\d+)\.").match
+"""How transformers numbers the layers of a body: `encoder.layer.3.…`, `layers.3.…`, `h.3.…`. The
+first number counts: the parts of T5's `block.3` are its `layer.0` and `layer.1`."""
 
 
 def by_layer(groups: list[dict[str, Any]], distances: dict[int, int]) -> list[dict[str, Any]]:

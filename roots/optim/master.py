@@ -102,3 +102,23 @@ class MasterWeights(Optimizer):
             parameter.copy_(copy)
         self.inner.load_state_dict({**state_dict, "state": {k: v for k, v in states.items() if v}})
         self.param_groups = self.inner.param_groups
+
+
+@torch.no_grad()
+def without_masters(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Writes copies that a run with weights of fewer bits kept into the weights of this one.
+
+    Args:
+        optimizer: Its parameters have as many bits as the copies.
+        state_dict: A saved state, of tensors that are cut as the parameters are.
+
+    Returns:
+        The state without the copies.
+    """
+    keys = [key for group in state_dict["param_groups"] for key in group["params"]]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    states = {key: dict(own) for key, own in state_dict["state"].items()}
+    for key, parameter in zip(keys, parameters, strict=True):
+        if (copy := states.get(key, {}).pop("master", None)) is not None:
+            local(parameter).copy_(local(copy))
+    return {**state_dict, "state": states}

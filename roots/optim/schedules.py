@@ -95,12 +95,7 @@ class WarmupCosine(Constant):
         super().__init__(warmup_steps=warmup_steps, warmup_fraction=warmup_fraction)
         self.floor = _fraction("floor", floor)
         self.decay_steps = _not_negative("decay_steps", decay_steps)
-        if 0 < decay_steps <= warmup_steps:
-            raise ConfigError(
-                f"decay_steps={decay_steps:,} ends before the warm-up does (warmup_steps="
-                f"{warmup_steps:,}). Set decay_steps to at least {warmup_steps + 1:,}, or to 0: all"
-                " of the run."
-            )
+        self._check_decay(warmup_steps)
 
     def factor(self, step: int, total_steps: int) -> float:
         """Gives the fraction of the peak rate."""
@@ -109,6 +104,19 @@ class WarmupCosine(Constant):
             return _warm(step, warmup)
         done = _progress(step, warmup, self.decay_steps or total_steps)
         return self.floor + (1 - self.floor) * self._shape(done)
+
+    def check(self, total_steps: int) -> None:
+        """Raises ConfigError when warm-up and decay do not follow each other within the run."""
+        super().check(total_steps)
+        self._check_decay(self.warmup(total_steps))
+
+    def _check_decay(self, warmup: int) -> None:
+        if 0 < self.decay_steps <= warmup:
+            raise ConfigError(
+                f"decay_steps={self.decay_steps:,} ends before the warm-up does"
+                f" (warmup_steps={warmup:,}). Set decay_steps to at least {warmup + 1:,}, or to 0:"
+                " all of the run."
+            )
 
     def _shape(self, done: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * done))

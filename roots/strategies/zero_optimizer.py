@@ -201,6 +201,12 @@ class ZeroOptimizer(Optimizer):
                 f" network has {len(parameters):,}. Resume with the network that the run was"
                 " started with."
             )
+        if not self.keeps_masters and any(MASTER in own for own in states.values()):
+            raise CheckpointError(
+                "The checkpoint's optimizer keeps float32 copies of weights of fewer bits, which"
+                " DeepSpeed does not take over in this precision. Set trainer.precision to that of"
+                " the checkpoint's run, or go on under another strategy."
+            )
         if lacking:
             raise CheckpointError(
                 f"The checkpoint's optimizer lacks {', '.join(needs)} for {lacking:,} of"

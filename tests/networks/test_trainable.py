@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from roots.batch import IGNORE, TokenBatch
+from roots.errors import ConfigError
 from roots.networks import Scratch, Trainable
 from roots.objectives import NextToken
 
@@ -108,6 +109,27 @@ def test_a_mixture_that_adds_a_router_loss_uses_its_own_forward() -> None:
     assert Trainable(network(MIXTRAL), NextToken()).check() == "its router adds a loss of its own"
     without = network({**MIXTRAL, "output_router_logits": False})
     assert Trainable(without, NextToken()).check() == ""
+
+
+def test_the_router_loss_counts_as_much_as_the_networks_own_says() -> None:
+    sizes = {**GROUPED, "kv_channels": 16, "num_local_experts": 4, "num_experts_per_tok": 2}
+    said = {"model_type": "jetmoe", "output_router_logits": True, "aux_loss_coef": 0.3}
+    net = network({**sizes, **said}).eval()
+    trainable = Trainable(net, NextToken())
+    trainable.check()
+    batch = a_batch()
+    shifted = {"labels": batch.labels, "shift_labels": batch.labels}
+    own = net(input_ids=batch.input_ids, use_cache=False, **shifted)
+    score = trainable(batch)
+    assert (score.loss / score.n_labels).item() == pytest.approx(own.loss.item(), rel=1e-5)
+    assert own.aux_loss.item() > 0.1
+
+
+def test_a_router_loss_that_a_network_does_not_have_is_refused() -> None:
+    net = network(LLAMA)
+    net.config.output_router_logits = True
+    with pytest.raises(ConfigError, match=r"LlamaForCausalLM has no loss that balances.*Leave it"):
+        Trainable(net, NextToken()).check()
 
 
 def test_a_head_of_another_width_uses_its_own_forward() -> None:

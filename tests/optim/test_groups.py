@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from roots.networks import Scratch
 from roots.optim import parameter_groups
+from roots.optim.groups import hidden_matrices
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
 LLAMA = {"model_type": "llama", **SMALL, "num_attention_heads": 2, "vocab_size": 40}
@@ -86,6 +88,45 @@ def test_no_vector_is_decayed(name: str) -> None:
     groups = {g["name"]: g for g in parameter_groups(network(name), weight_decay=0.1)}
     assert all(p.ndim >= 2 for p in groups["decayed"]["params"])
     assert (groups["decayed"]["weight_decay"], groups["undecayed"]["weight_decay"]) == (0.1, 0.0)
+
+
+STACKED = {
+    "gpt_oss": {
+        **LLAMA,
+        "model_type": "gpt_oss",
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+    },
+    "mamba": {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
+}
+
+
+@pytest.mark.parametrize("family", STACKED)
+def test_stacked_biases_and_a_state_spaces_decay_are_no_matrices(family: str) -> None:
+    with torch.device("meta"):
+        config = AutoConfig.for_model(**{**STACKED[family], "vocab_size": 40})
+        module = AutoModelForCausalLM.from_config(config)
+    vectors = {n for n, p in module.named_parameters() if n.endswith(("bias", "A_log"))}
+    shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    assert any(len(shapes[name]) == 2 for name in vectors)  # which could be taken for matrices
+    assert not vectors & names_by_group(module)["decayed"]
+    matrices = {id(p) for p in hidden_matrices(module)}
+    taken = {name for name, p in module.named_parameters() if id(p) in matrices}
+    assert taken
+    assert not vectors & taken
+
+
+def test_axes_of_length_one_make_no_matrix_of_a_vector() -> None:
+    module = nn.Module()
+    module.mix = nn.Parameter(torch.zeros(1, 1, 8))
+    module.kernel = nn.Parameter(torch.zeros(8, 1, 4))
+    module.head = nn.Linear(8, 1)
+    assert names_by_group(module) == {
+        "decayed": {"kernel", "head.weight"},
+        "undecayed": {"mix", "head.bias"},
+    }
 
 
 def test_frozen_parameters_and_empty_groups_are_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     PreTrainedModel,
 )
@@ -46,6 +48,17 @@ def test_distances_count_layers_from_the_head_down(model_type: str) -> None:
             assert distances[id(parameter)] == 0, name
         else:
             assert distances[id(parameter)] == 1, name
+
+
+def test_of_t5_the_blocks_count_and_not_the_parts_within_them() -> None:
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 3, "num_heads": 2}
+    config = AutoConfig.for_model("t5", **sizes, vocab_size=40, pad_token_id=0)
+    net = AutoModelForSeq2SeqLM.from_config(config)
+    distances = distances_from_the_top(net)
+    for name, parameter in net.named_parameters():
+        if found := re.match(r"(?:encoder|decoder)\.block\.(\d)\.layer\.\d\.", name):
+            assert distances[id(parameter)] == 3 - int(found[1]), name
+    assert distances[id(net.shared.weight)] == 4
 
 
 def test_each_layer_has_its_share_of_the_rate() -> None:
@@ -111,7 +124,7 @@ def test_muons_groups_by_layer_keep_their_settings_and_take_their_own_state_alon
         assert {name: group[name] for name in settings} == settings
         assert group["weight_decay"] == (0.0 if group["name"].startswith("undecayed") else 0.3)
     optimizer.load_state_dict(optimizer.state_dict())
-    with pytest.raises(CheckpointError, match=r"groups matrices, .*has matrices@1, matrices@2"):
+    with pytest.raises(CheckpointError, match=r"one rate .*own.*layer_decay as the run"):
         optimizer.load_state_dict(Muon().build(net).state_dict())
 
 
@@ -165,6 +178,26 @@ def test_frozen_layers_get_no_gradient(n_layers: int, trained: set[str]) -> None
     assert f"({n_kept:,} parameters)" in said
     net(input_ids=torch.arange(6)[None]).logits.sum().backward()
     AdamW().build(net).step()
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "t5"])
+def test_where_the_head_is_the_embeddings_a_frozen_body_leaves_nothing_to_train(
+    model_type: str,
+) -> None:
+    if model_type == "t5":
+        sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 3, "num_heads": 2}
+        net = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model("t5", **sizes, vocab_size=40))
+    else:
+        net = network(model_type, AutoModelForCausalLM)
+    with pytest.raises(ConfigError, match=r"frozen_layers=-1 .*tied.* nothing is left.*at most"):
+        freeze(net, -1)
+
+
+def test_a_tied_head_is_told_to_be_kept_with_the_embeddings() -> None:
+    net = network("gpt2", AutoModelForCausalLM)
+    assert "1 of 3 layers, with them the head, which is tied, are kept" in freeze(net, 1)
+    assert not net.lm_head.weight.requires_grad
+    assert "tied" not in freeze(network("bert"), 1)
 
 
 def test_more_frozen_layers_than_there_are_is_refused() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from roots.errors import CheckpointError
-from roots.optim import AdamW, MasterWeights
+from roots.optim import AdamW, MasterWeights, Muon, OptimizerBuilder
 
 BF16 = torch.bfloat16
 BUILDER = AdamW(learning_rate=1e-2, weight_decay=0.1)
@@ -181,3 +181,25 @@ def test_a_state_without_copies_is_refused_and_that_of_the_same_precision_is_tak
         master.load_state_dict(plain.state_dict())
     assert equal(values(low), before)
     master.load_state_dict(MasterWeights(BUILDER.build(low)).state_dict())
+
+
+@pytest.mark.parametrize("builder", [BUILDER, Muon(learning_rate=1e-2, weight_decay=0.1)])
+def test_a_network_of_full_precision_takes_the_copies_for_its_weights(
+    builder: OptimizerBuilder,
+) -> None:
+    low, high = networks()
+    master, plain = MasterWeights(builder.build(low)), builder.build(high)
+    for step in range(3):
+        for module, optimizer in ((low, master), (high, plain)):
+            give_gradients(module, step)
+            optimizer.step()
+    rounded = copy.deepcopy(low).float()  # as its checkpoint's weights are read
+    assert not equal(values(rounded), values(high))
+    goes_on = builder.build(rounded)
+    goes_on.load_state_dict(master.state_dict())
+    assert equal(values(rounded), values(high))
+    assert not any("master" in own for own in goes_on.state_dict()["state"].values())
+    for module, optimizer in ((rounded, goes_on), (high, plain)):
+        give_gradients(module, step=3)
+        optimizer.step()
+    assert equal(values(rounded), values(high))

@@ -131,6 +131,16 @@ def test_a_decay_that_ends_before_the_warm_up_is_refused(kind: type[WarmupCosine
     kind(warmup_steps=100, decay_steps=0)
 
 
+@pytest.mark.parametrize("kind", DECAYING)
+def test_a_decay_that_ends_before_a_warm_up_by_share_does_is_refused(
+    kind: type[WarmupCosine],
+) -> None:
+    schedule = kind(warmup_fraction=0.5, decay_steps=20)
+    schedule.check(38)
+    with pytest.raises(ConfigError, match=r"decay_steps=20 ends before .*warmup_steps=50"):
+        schedule.check(100)
+
+
 # -- warm-up, stable, decay --------------------------------------------------------------------
 
 SHAPES = {

@@ -143,6 +143,13 @@ def test_a_network_that_fills_nothing_up_is_refused_and_the_cure_works() -> None
     assert Seq2SeqTrainable(network, NextToken()).check() == ""
 
 
+def test_a_router_loss_that_would_be_left_out_is_refused() -> None:
+    network = network_of("bart")
+    network.config.output_router_logits = True
+    with pytest.raises(ConfigError, match=r"output_router_logits is true.*Set it to false"):
+        Seq2SeqTrainable(network, NextToken()).check()
+
+
 def test_a_decoder_that_reads_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of("m2m_100")
 
