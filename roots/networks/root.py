@@ -7,11 +7,17 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from roots.networks.experts import let_experts_follow_autocast
+
 R = TypeVar("R")
 
 
 class Root(nn.Module):
     """A network with its loss; weights that are sharded are whole while its forward runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        let_experts_follow_autocast()
 
     objective: Any
     """Scores what the network makes of a batch."""
