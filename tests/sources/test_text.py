@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -179,8 +180,9 @@ def test_a_document_that_cannot_be_held_is_refused_with_its_size(
 def test_settings_that_do_not_exist_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"document='word' is none of file, line, blank_line"):
         Text(paths="x", document="word")
-    with pytest.raises(ConfigError, match=r"encoding='klingon' is unknown"):
-        Text(paths="x", encoding="klingon")
+    for name in ("klingon", "undefined", "idna", "rot13", "utf-8\0", ""):
+        with pytest.raises(ConfigError, match=f"encoding={re.escape(repr(name))} is none in which"):
+            Text(paths="x", encoding=name)
     with pytest.raises(ConfigError, match=r"encoding='utf-32' writes a newline as 8 bytes.*iconv"):
         Text(paths="x", encoding="utf-32")
 
