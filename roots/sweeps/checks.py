@@ -14,6 +14,7 @@ from roots.fit.compose import Composed, put_together
 from roots.modules import LanguageModule
 from roots.modules.language import PerLabel
 from roots.plan import plan_run
+from roots.runs import redact_values
 from roots.sweeps.definition import Definition
 
 RECORDED = (
@@ -64,6 +65,23 @@ def check(definition: Definition, *, prepare: bool = True) -> None:
         composed.trainer.settle(composed.data)
         _check_bands(definition, composed)
         plan_run(composed.trainer, composed.model, composed.data)  # refuses what `fit` would
+
+
+def refuse_secrets(content: Any, who: str) -> None:
+    """Refuses what holds a secret of the environment: as values, before YAML or JSON folds them.
+
+    Args:
+        content: What is to be written or sent.
+        who: In words: who would have it then.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if redact_values(content) != content:
+        raise ConfigError(
+            "The run files, or the sweep file, hold the value of a secret environment variable,"
+            f" which {who}. Take it out of them."
+        )
 
 
 def _check_values(definition: Definition) -> Composed:

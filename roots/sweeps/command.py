@@ -8,6 +8,7 @@ import shlex
 import yaml
 
 from roots.errors import ConfigError, refusing
+from roots.runs import redact_values
 from roots.sweeps.sweep import Sweep, open_sweep, read_sweep
 from roots.sweeps.with_wandb import agent_command, register, run_agents, wandb_file
 from roots.sweeps.words import result
@@ -120,7 +121,7 @@ def _dry_run(sweep: Sweep, trials: int) -> int:
     runs = f", {n_runs} runs with {repeats} each" if repeats else ""
     print(f"{sweep.definition.name}: {n_trials} trials ({sweep.definition.method}){runs}\n")
     for command in shown:
-        print(shlex.join(command))
+        print(shlex.join(redact_values(command)))
     print("\ndry run: nothing was trained or written")
     return 0
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from roots.errors import CheckpointError, ConfigError
-from roots.runs import claim, redact_values, write_atomically
-from roots.sweeps.checks import check
+from roots.runs import claim, write_atomically
+from roots.sweeps.checks import check, refuse_secrets
 from roots.sweeps.definition import Definition, read_definition
 from roots.sweeps.trial import RUNNING, Trial
 from roots.sweeps.trial_run import Layout, command_of
@@ -214,11 +214,7 @@ class Sweep:
         if self.folder is not None:
             return self.folder
         files = [self.definition.base, self.definition.given]
-        if redact_values(files) != files:  # as values, before YAML folds them
-            raise ConfigError(
-                "The run files, or the sweep file, hold the value of a secret environment variable,"
-                " which the sweep's directory would keep. Take it out of them."
-            )
+        refuse_secrets(files, "the sweep's directory would keep")
         base, said = (yaml.safe_dump(f, sort_keys=False, allow_unicode=True) for f in files)
         folder = claim(self.sweeps_dir, self.definition.name).path
         write_atomically(folder / "base.yaml", base)

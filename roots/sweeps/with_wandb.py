@@ -12,6 +12,7 @@ from typing import Any
 
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import ConfigError, TrainingError
+from roots.sweeps.checks import refuse_secrets
 from roots.sweeps.definition import OWN_KEYS, Definition
 from roots.sweeps.places import environment_of
 from roots.sweeps.reading import NUMBERS
@@ -30,8 +31,9 @@ def wandb_file(definition: Definition, n_trials: int = 0) -> dict[str, Any]:
         n_trials: How many trials; 0 is as the sweep file says.
 
     Raises:
-        ConfigError: The sweep asks for what W&B's engine does not do.
+        ConfigError: The sweep asks for what W&B's engine does not do, or would tell a secret.
     """
+    refuse_secrets(definition.given, "W&B would be told")
     for key in ("seeds", "folds"):
         if getattr(definition, key):
             raise ConfigError(

@@ -82,6 +82,23 @@ def test_what_wandbs_engine_does_not_do_is_refused(
             roots(["sweep", "mine.yaml", "--wandb", flag])
 
 
+@pytest.mark.parametrize("flag", ["--dry-run", "--workers=1"])
+def test_a_secret_of_the_environment_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, flag: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Sweep, "check", lambda self, **_: None)
+    Path("run.yaml").write_text("name: x\n")
+    parameters = {"data.token": {"value": "sesame-open-8457"}, ROWS: {"values": [8, 16]}}
+    Path("mine.yaml").write_text(yaml.safe_dump(content(parameters=parameters)))
+    monkeypatch.setenv("SOME_TOKEN", "sesame-open-8457")
+    with pytest.raises(ConfigError, match=r"secret environment variable, which W&B would be told"):
+        roots(["sweep", "mine.yaml", "--wandb", flag])
+    assert "sesame" not in capsys.readouterr().out
+    monkeypatch.delenv("SOME_TOKEN")
+    assert wandb_file(read_definition("mine.yaml"))["parameters"]["data.token"]
+
+
 def test_a_dry_run_shows_what_would_be_registered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
