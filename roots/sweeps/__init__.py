@@ -1,6 +1,7 @@
 """Sweeps: many runs that differ in some settings, and which of them is best.
 
 definition.py   the sweep file, in W&B's form
+metric.py       what trials are judged by
 fits.py         the fits of a trial: seeds and folds
 parameters.py   one parameter, its values and how they are searched
 reading.py      the parameters of a sweep file
@@ -20,8 +21,9 @@ with_wandb.py   the same file with W&B's engine
 command.py      `roots sweep`
 """
 
-from roots.sweeps.definition import Definition, Metric, read_definition
+from roots.sweeps.definition import Definition, read_definition
 from roots.sweeps.hyperband import Hyperband
+from roots.sweeps.metric import Metric
 from roots.sweeps.parameters import Parameter
 from roots.sweeps.sweep import Sweep, open_sweep, read_sweep
 

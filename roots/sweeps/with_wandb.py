@@ -162,4 +162,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _number(key: str, value: Any) -> Any:
+    if key == "probabilities":
+        return [float(share) for share in value]
     return float(value) if key in NUMBERS and isinstance(value, str) else value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
+from roots.sweeps import read_definition
 from roots.sweeps.parameters import Parameter
-from roots.sweeps.words import value_text
+from roots.sweeps.trial import FAILED, Trial
+from roots.sweeps.words import told, value_text
 
 
 def schedule(name: str, **arguments: Any) -> dict[str, Any]:
@@ -43,3 +46,12 @@ def test_an_object_is_its_class_and_what_sets_it_apart(choice: Any, words: str) 
 def test_what_all_of_a_class_have_is_not_told() -> None:
     two = Parameter("model.schedule", "categorical", scale="choice", choices=CHOICES[:3])
     assert value_text(two, CHOICES[1]) == "WarmupCosine(floor=0.1)"
+
+
+@pytest.mark.parametrize("lost", [math.inf, math.nan])
+def test_a_trial_with_a_seed_that_was_lost_is_told_without_a_spread(lost: float) -> None:
+    content = {"config": "none.yaml", "method": "grid", "seeds": [1, 2]}
+    definition = read_definition({**content, "parameters": {"x": {"values": [1, 2]}}}, base={})
+    notes = {"results": {"1": 2.5, "2": lost}, "because": "it was lost"}
+    trial = Trial(0, FAILED, {"x": 1}, notes=notes)
+    assert told(definition, [trial], 0, 2) == "trial 1/2 · failed: it was lost"
