@@ -9,7 +9,8 @@ import yaml
 
 from roots.errors import ConfigError, refusing
 from roots.runs import redact_values
-from roots.sweeps.sweep import Sweep, open_sweep, read_sweep
+from roots.sweeps.opening import open_sweep, read_sweep
+from roots.sweeps.sweep import Sweep
 from roots.sweeps.with_wandb import agent_command, register, run_agents, wandb_file
 from roots.sweeps.words import result
 
