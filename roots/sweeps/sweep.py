@@ -14,6 +14,7 @@ from roots.errors import CheckpointError, ConfigError
 from roots.runs import claim, write_atomically
 from roots.sweeps.checks import check, refuse_secrets
 from roots.sweeps.definition import Definition
+from roots.sweeps.places import check_places
 from roots.sweeps.trial import RUNNING, Trial
 from roots.sweeps.trial_run import Layout, command_of
 from roots.sweeps.words import ranked
@@ -101,11 +102,7 @@ class Sweep:
         from roots.sweeps.storage import StorageLost
 
         n_trials = self.n_trials(trials)
-        if workers < 1 or gpus_per_trial < 0:
-            raise ConfigError(
-                f"workers={workers} and gpus_per_trial={gpus_per_trial}: set the first to 1 or"
-                " more, and the second to 0 or more."
-            )
+        check_places(workers, gpus_per_trial)
         if self.storage:
             self._open(self.storage)  # before the data are made
         self.check()

@@ -40,6 +40,11 @@ def wandb_file(definition: Definition, n_trials: int = 0) -> dict[str, Any]:
                 f"{key}: W&B's engine has one run per trial, and knows no mean of several. Leave"
                 f" {key} out for --wandb, or run the sweep here, without it."
             )
+    if "draw_seed" in definition.given:
+        raise ConfigError(
+            f"draw_seed={definition.draw_seed}: W&B's engine draws by a seed of its own. Leave"
+            " draw_seed out for --wandb, or run the sweep here, without it."
+        )
     given = {k: v for k, v in definition.given.items() if k not in OWN_KEYS}
     ours = [f"--config={name}" for name in definition.given["config"]]
     ours += [f"--name={definition.name}", "--trainer.wandb=true", "--trainer.progress=false"]
