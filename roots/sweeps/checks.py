@@ -15,7 +15,7 @@ from roots.modules import LanguageModule
 from roots.modules.language import PerLabel
 from roots.plan import plan_run
 from roots.runs import redact_values
-from roots.sweeps.definition import Definition
+from roots.sweeps.definition import Definition, plain
 
 RECORDED = (
     "train/loss",
@@ -153,8 +153,8 @@ def _tried(
         return composed_of(definition, values)
     except MISTAKES as error:
         known = set(_names(before.config))
-        if _plain(name) not in {_plain(other) for other in known}:
-            near = nearest(name, {*known, *map(_plain, known)})
+        if plain(name) not in {plain(other) for other in known}:
+            near = nearest(name, {*known, *map(plain, known)})
             raise ConfigError(
                 f"parameters.{name} is no setting of this run{near}. {error}"
             ) from error
@@ -168,11 +168,6 @@ def _names(config: Any, prefix: str = "") -> Iterator[str]:
         for key, value in config.items():
             yield f"{prefix}{key}"
             yield from _names(value, f"{prefix}{key}.")
-
-
-def _plain(name: str) -> str:
-    """Leaves out what a flag may leave out."""
-    return ".".join(part for part in name.split(".") if part != "init_args")
 
 
 def _check_metric(definition: Definition, composed: Composed) -> None:

@@ -39,7 +39,7 @@ WANDB_KEYS = (
 OWN_KEYS = ("config", "seeds", "folds", "draw_seed")
 MACROS = ("${env}", "${interpreter}", "${args}")
 TAKEN = ("name", "seed", "trainer.name", "trainer.seed", "trainer.runs_dir", "trainer.progress")
-FOLDS = ("data.fold", "data.folds", "data.init_args.fold", "data.init_args.folds")
+FOLDS = ("data.fold", "data.folds")
 """Flags that the sweep itself gives to its trials; in a cross-validation also `FOLDS`."""
 
 
@@ -170,6 +170,11 @@ def read_definition(
     return definition
 
 
+def plain(name: str) -> str:
+    """Leaves out of a setting's name what a flag may leave out."""
+    return ".".join(part for part in name.split(".") if part != "init_args")
+
+
 def _load(file: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
     if isinstance(file, Mapping):
         return dict(file), Path()
@@ -241,11 +246,14 @@ def _whole(content: Mapping[str, Any], key: str, default: int, *, least: int) ->
 
 
 def _check_names(definition: Definition) -> None:
-    names = [parameter.name for parameter in definition.parameters]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"parameters.{name} is there twice. Leave one out.")
-        if name in (*TAKEN, *(FOLDS if definition.folds else ())):
+    seen: dict[str, str] = {}
+    for name in [parameter.name for parameter in definition.parameters]:
+        setting = plain(name)
+        if setting in seen:
+            also = "" if seen[setting] == name else f", as {seen[setting]} too"
+            raise ConfigError(f"parameters.{name} is there twice{also}. Leave one out.")
+        seen[setting] = name
+        if setting in (*TAKEN, *(FOLDS if definition.folds else ())):
             cure = "Set seeds: [1, 2, 3]" if name.endswith("seed") else "Leave it out"
             raise ConfigError(f"parameters.{name} is set by the sweep itself. {cure}.")
     if not definition.searched:

@@ -16,6 +16,7 @@ from roots.sweeps import Metric, read_definition
 from roots.sweeps.with_wandb import wandb_file
 
 X = {"x": {"min": 0.0, "max": 1.0}}
+RATE = "model.init_args.optimizer.init_args.learning_rate"
 
 
 def read(**content: Any) -> Any:
@@ -97,6 +98,15 @@ WRONG = [
     (
         {"parameters": {**X, "a": {"parameters": {"b": {"value": 1}}}, "a.b": {"value": 2}}},
         "parameters.a.b is there twice",
+    ),
+    (
+        {"parameters": {RATE: {"value": 1}, "model.optimizer.learning_rate": {"values": [1, 2]}}},
+        f"parameters.model.optimizer.learning_rate is there twice, as {RATE} too. Leave one out.",
+    ),
+    ({"parameters": {"trainer.init_args.runs_dir": {"values": ["a"]}}}, "set by the sweep itself"),
+    (
+        {"folds": 3, "parameters": {**X, "data.init_args.fold": {"values": [1, 2]}}},
+        "parameters.data.init_args.fold is set by the sweep itself",
     ),
     ({"metric": {"goal": "minimize"}}, "has no name"),
     ({"metric": {"name": "a", "gaol": "minimize"}}, "metric.gaol (did you mean 'goal'?)"),
