@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from roots.records import as_json
 from roots.runs.run import write_atomically
 
-SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
+# what a part of a variable's name is, or ends with: HF_TOKEN, PGPASSWORD, API_KEY_2; no TOKENIZER
+_SECRET_NAME = re.compile(
+    r"(?:(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL)S?|PASSWD|PASS|PWD|PASSPHRASE|AUTH(?:ORIZATION)?)"
+    r"[0-9]*(?![A-Z0-9])"
+)
+# the working directory, a socket, a program that asks, and words that merely end so
+_NO_SECRET_NAME = re.compile(
+    r"^(?:OLD)?PWD$|^SSH_AUTH_SOCK$|(?:(?:ASK|BY|COM)PASS|(?:DON|HOT|MON|TUR)KEY)(?![A-Z])"
+)
 HIDDEN = "<secret>"
 """What stands for the secret part of an address."""
 
@@ -21,8 +30,8 @@ _LONG = 16
 _USER = re.compile(rf"(?<=://)(?:[^\s/:@?#\"']*:[^\s/@\"']+|[^\s/:@?#\"']{{{_LONG},}})(?=@)")
 # https://host/file?access_token=…&sig=… (the latter signs the addresses of object stores)
 _QUERY = re.compile(
-    r"(?<=[?&])((?:[^\s=&#]*(?:key|token|secret|password|passwd|credential|signature)[^\s=&#]*|sig)"
-    r"=)[^\s&#\"']+",
+    r"(?<=[?&])((?:[^\s=&#]*(?:key|token(?!izer)|secret|password|passwd|credential|signature)[^\s=&#]*"
+    r"|sig|pass|passphrase|pwd|auth)=)[^\s&#\"']+",
     re.IGNORECASE,
 )
 
@@ -64,8 +73,14 @@ def redact_values(value: Any, environment: Mapping[str, str] | None = None) -> A
 def _secrets(environment: Mapping[str, str] | None) -> list[tuple[str, str]]:
     """Lists name and value of the secret variables, the longest value first."""
     variables = os.environ if environment is None else environment
-    secrets = [(k, v) for k, v in variables.items() if SECRET_NAME.search(k) and len(v) >= 8]
+    secrets = [(k, v) for k, v in variables.items() if len(v) >= 8 and _is_secret(k)]
     return sorted(secrets, key=lambda pair: -len(pair[1]))
+
+
+@cache
+def _is_secret(name: str) -> bool:
+    """Tells by its name whether a variable holds a secret."""
+    return _SECRET_NAME.search(_NO_SECRET_NAME.sub("", name.upper())) is not None
 
 
 def _without(secrets: Sequence[tuple[str, str]], text: str) -> str:
@@ -94,4 +109,4 @@ def hidden_names(value: Any, prefix: str = "") -> list[str]:
 
 def _is_hidden(text: str) -> bool:
     names = re.findall(r"<([A-Za-z_][A-Za-z0-9_]*)>", text)
-    return HIDDEN in text or any(name.isupper() and SECRET_NAME.search(name) for name in names)
+    return HIDDEN in text or any(name.isupper() and _is_secret(name) for name in names)

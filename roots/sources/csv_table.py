@@ -184,6 +184,12 @@ class _Columns:
                     f"{path} has no column '{name}'; its columns are: {', '.join(names)}."
                     f" Set {setting} to the right one, or give the file a first line with names."
                 )
+        for name in (asked.text_field, asked.id_field, *asked.metadata_fields):
+            if name and names.count(name) > 1:
+                raise DataError(
+                    f"{path} has {names.count(name)} columns '{name}': {', '.join(names)}. Nothing"
+                    " tells which to read: rename the others in its first line."
+                )
         about = {name: names.index(name) for name in asked.metadata_fields if name in names}
         own = names.index(asked.id_field) if asked.id_field else -1
         return cls(len(names), names.index(asked.text_field), own, about)

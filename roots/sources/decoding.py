@@ -24,7 +24,7 @@ class Decoder:
         strict: Raise on the first undecodable byte instead of replacing it by U+FFFD.
 
     Raises:
-        ConfigError: Python knows no such encoding, or its newlines take several bytes.
+        ConfigError: Python reads no files in such an encoding, or its newlines take several bytes.
     """
 
     def __init__(self, *, encoding: str = "utf-8", strict: bool = False) -> None:
@@ -101,10 +101,11 @@ def too_large(path: Path, n_bytes: int, cure: str) -> DataError:
 def _check_encoding(encoding: str) -> None:
     try:
         newline = "\n".encode(encoding)
-    except LookupError as error:
+        newline.decode(encoding, errors="replace")  # which `idna` cannot
+    except (LookupError, ValueError) as error:
         raise ConfigError(
-            f"encoding='{encoding}' is unknown to Python. Write utf-8, latin-1, gb18030, …;"
-            " the list is at https://docs.python.org/3/library/codecs.html#standard-encodings."
+            f"encoding={encoding!r} is none in which Python reads files. Write utf-8, latin-1,"
+            " gb18030, …; the list is at https://docs.python.org/3/library/codecs.html#standard-encodings."
         ) from error
     if newline != b"\n":
         raise ConfigError(

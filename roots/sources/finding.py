@@ -7,6 +7,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from roots.errors import ConfigError, DataError
@@ -18,7 +19,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def find_files(paths: str | Sequence[str], suffixes: Sequence[str]) -> list[Path]:
-    """Lists what `paths` names: each file once, sorted.
+    """Lists what `paths` names: each file once, by the first of its names, sorted.
 
     Args:
         paths: Files, globs (`**` crosses folders) and folders (searched for `suffixes`), here or
@@ -34,8 +35,13 @@ def find_files(paths: str | Sequence[str], suffixes: Sequence[str]) -> list[Path
         raise ConfigError(
             "paths is empty, so there is nothing to read. Give at least one file, folder or glob."
         )
-    found = {path for name in names for path in _named_by(name, suffixes)}
-    return sorted(found, key=lambda path: path.as_posix())
+    resolved = cache(Path.resolve)  # a folder has many files
+    found: dict[Path, Path] = {}
+    for path in (path for name in names for path in _named_by(name, suffixes)):
+        # a file may be named from here, from `/`, and by way of `..`
+        place = path if is_url(path) else resolved(path.parent) / path.name
+        found.setdefault(place, path)
+    return sorted(found.values(), key=lambda path: path.as_posix())
 
 
 def walk(folder: Path, suffixes: Sequence[str], exclude: Sequence[str] = ()) -> Iterator[Path]:

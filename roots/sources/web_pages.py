@@ -231,7 +231,7 @@ def _decoded(raw: bytes, charset: str) -> str | bytes:
     """Decodes a page as its server said, where that fits; else it is found out from the bytes."""
     try:
         return raw.decode(charset) if charset else raw
-    except (UnicodeDecodeError, LookupError):
+    except (ValueError, LookupError):  # not only undecodable bytes: `undefined` decodes nothing
         return raw
 
 

@@ -14,7 +14,8 @@ from roots.fit.compose import Composed, put_together
 from roots.modules import LanguageModule
 from roots.modules.language import PerLabel
 from roots.plan import plan_run
-from roots.sweeps.definition import Definition
+from roots.runs import redact_values
+from roots.sweeps.definition import Definition, plain
 
 RECORDED = (
     "train/loss",
@@ -64,6 +65,23 @@ def check(definition: Definition, *, prepare: bool = True) -> None:
         composed.trainer.settle(composed.data)
         _check_bands(definition, composed)
         plan_run(composed.trainer, composed.model, composed.data)  # refuses what `fit` would
+
+
+def refuse_secrets(content: Any, who: str) -> None:
+    """Refuses what holds a secret of the environment: as values, before YAML or JSON folds them.
+
+    Args:
+        content: What is to be written or sent.
+        who: In words: who would have it then.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if redact_values(content) != content:
+        raise ConfigError(
+            "The run files, or the sweep file, hold the value of a secret environment variable,"
+            f" which {who}. Take it out of them."
+        )
 
 
 def _check_values(definition: Definition) -> Composed:
@@ -135,8 +153,8 @@ def _tried(
         return composed_of(definition, values)
     except MISTAKES as error:
         known = set(_names(before.config))
-        if _plain(name) not in {_plain(other) for other in known}:
-            near = nearest(name, {*known, *map(_plain, known)})
+        if plain(name) not in {plain(other) for other in known}:
+            near = nearest(name, {*known, *map(plain, known)})
             raise ConfigError(
                 f"parameters.{name} is no setting of this run{near}. {error}"
             ) from error
@@ -150,11 +168,6 @@ def _names(config: Any, prefix: str = "") -> Iterator[str]:
         for key, value in config.items():
             yield f"{prefix}{key}"
             yield from _names(value, f"{prefix}{key}.")
-
-
-def _plain(name: str) -> str:
-    """Leaves out what a flag may leave out."""
-    return ".".join(part for part in name.split(".") if part != "init_args")
 
 
 def _check_metric(definition: Definition, composed: Composed) -> None:

@@ -8,10 +8,14 @@ import shlex
 import yaml
 
 from roots.errors import ConfigError, refusing
-from roots.sweeps.sweep import Sweep, open_sweep, read_sweep
+from roots.runs import redact_values
+from roots.sweeps.opening import open_sweep, read_sweep
+from roots.sweeps.places import check_places
+from roots.sweeps.sweep import Sweep
 from roots.sweeps.with_wandb import agent_command, register, run_agents, wandb_file
 from roots.sweeps.words import result
 
+SWEEPS_DIR = "sweeps"
 EPILOG = """\
 A sweep file is a W&B sweep file (method, metric, parameters, early_terminate, run_cap, command),
 with `config:` for the run file that its trials start from, as seen from the sweep file, and, if
@@ -38,15 +42,15 @@ def main(args: list[str]) -> int:
     if args[:1] == ["report"]:
         return _report(args[1:])
     given = _parser().parse_args(args)
-    if bool(given.file) == bool(given.resume):
-        raise ConfigError("Give one of a sweep file and --resume DIR. See `roots sweep --help`.")
-    if given.resume and given.folds is not None:
-        raise ConfigError("--folds is that of a new sweep. Leave it out, or give the sweep file.")
+    _check(given)
     sweep = (
         open_sweep(given.resume, storage=given.storage)
         if given.resume
         else read_sweep(
-            given.file, sweeps_dir=given.sweeps_dir, storage=given.storage, folds=given.folds
+            given.file,
+            sweeps_dir=given.sweeps_dir or SWEEPS_DIR,
+            storage=given.storage,
+            folds=given.folds,
         )
     )
     if given.wandb:
@@ -66,6 +70,23 @@ def main(args: list[str]) -> int:
     print(f"\nbest: {best.label}, {result(sweep.definition, best)}")
     print(f"report: {folder}/report.html\n\nnext:\n  roots fit --config {folder}/best.yaml")
     return 0
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Refuses arguments that cannot be, or that nothing would use."""
+    if bool(given.file) == bool(given.resume):
+        raise ConfigError("Give one of a sweep file and --resume DIR. See `roots sweep --help`.")
+    for flag, value in (("--folds", given.folds), ("--sweeps-dir", given.sweeps_dir)):
+        if given.resume and value is not None:
+            raise ConfigError(
+                f"{flag} {value} is that of a new sweep. Leave it out, or give the sweep file."
+            )
+    if given.wandb and (given.resume or given.storage or given.sweeps_dir):
+        raise ConfigError(
+            "--wandb keeps its trials with W&B: leave out --resume, --storage and --sweeps-dir. An"
+            " agent joins a registered sweep by `wandb agent ENTITY/PROJECT/ID`."
+        )
+    check_places(given.workers, given.gpus_per_trial)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,9 +128,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="a database (postgresql://…, mysql://…, sqlite:///FILE), or the path of a journal file"
         " on a shared disk, for several machines",
     )
-    parser.add_argument(
-        "--sweeps-dir", default="sweeps", metavar="DIR", help="folder of all sweeps (sweeps)"
-    )
+    parser.add_argument("--sweeps-dir", metavar="DIR", help=f"folder of all sweeps ({SWEEPS_DIR})")
 
 
 def _dry_run(sweep: Sweep, trials: int) -> int:
@@ -120,18 +139,15 @@ def _dry_run(sweep: Sweep, trials: int) -> int:
     runs = f", {n_runs} runs with {repeats} each" if repeats else ""
     print(f"{sweep.definition.name}: {n_trials} trials ({sweep.definition.method}){runs}\n")
     for command in shown:
-        print(shlex.join(command))
+        print(shlex.join(redact_values(command)))
     print("\ndry run: nothing was trained or written")
     return 0
 
 
 def _with_wandb(sweep: Sweep, given: argparse.Namespace) -> int:
     """Registers the sweep with W&B, says how other machines join, and runs agents."""
-    if given.resume or given.storage:
-        raise ConfigError(
-            "--wandb keeps its trials with W&B: leave out --resume and --storage. An agent joins a"
-            " registered sweep by `wandb agent ENTITY/PROJECT/ID`."
-        )
+    if given.trials:  # without a number W&B goes on until it is stopped
+        sweep.n_trials(given.trials)
     content = wandb_file(sweep.definition, given.trials)
     sweep.check(prepare=not given.dry_run)
     if given.dry_run:

@@ -18,6 +18,7 @@ from roots.fit import read_run_files
 from roots.runs import check_name
 from roots.sweeps.fits import Fit, fits_of, in_words, read_seeds
 from roots.sweeps.hyperband import Hyperband, read_hyperband
+from roots.sweeps.metric import Metric, read_metric
 from roots.sweeps.parameters import Parameter
 from roots.sweeps.reading import read_parameters
 
@@ -38,32 +39,8 @@ WANDB_KEYS = (
 OWN_KEYS = ("config", "seeds", "folds", "draw_seed")
 MACROS = ("${env}", "${interpreter}", "${args}")
 TAKEN = ("name", "seed", "trainer.name", "trainer.seed", "trainer.runs_dir", "trainer.progress")
-FOLDS = ("data.fold", "data.folds", "data.init_args.fold", "data.init_args.folds")
+FOLDS = ("data.fold", "data.folds")
 """Flags that the sweep itself gives to its trials; in a cross-validation also `FOLDS`."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a trial is judged by.
-
-    Args:
-        name: As it is in metrics.csv.
-        maximize: Whether more is better.
-        target: No new trial starts once one has reached it; None goes on.
-    """
-
-    name: str
-    maximize: bool = False
-    target: float | None = None
-
-    def cost(self, value: float) -> float:
-        """Turns a value around where more is better, so that the smallest cost is best."""
-        value = -value if self.maximize else value
-        return math.inf if math.isnan(value) else value
-
-    def is_reached(self, value: float) -> bool:
-        """Tells whether the target is."""
-        return self.target is not None and self.cost(value) <= self.cost(self.target)
 
 
 @dataclass(frozen=True)
@@ -116,7 +93,7 @@ class Definition:
     @property
     def grid_size(self) -> int:
         """How many points the grid has."""
-        return math.prod(len(parameter.points()) for parameter in self.parameters)
+        return math.prod(parameter.n_points for parameter in self.parameters)
 
     @property
     def n_trials(self) -> int:
@@ -177,7 +154,7 @@ def read_definition(
         name=_name(content, file),
         method=method,
         parameters=tuple(read_parameters(content.get("parameters"))),
-        metric=_metric(content.get("metric"), base),
+        metric=read_metric(content.get("metric"), base),
         base=base,
         early=read_hyperband(content["early_terminate"]) if "early_terminate" in content else None,
         run_cap=_whole(content, "run_cap", 0, least=1),
@@ -191,6 +168,11 @@ def read_definition(
     if method == "grid":
         assert definition.grid_size  # raises where a parameter has no list of values
     return definition
+
+
+def plain(name: str) -> str:
+    """Leaves out of a setting's name what a flag may leave out."""
+    return ".".join(part for part in name.split(".") if part != "init_args")
 
 
 def _load(file: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
@@ -231,31 +213,10 @@ def _refuse_other_program(program: Any) -> None:
 
 def _name(content: Mapping[str, Any], file: Any) -> str:
     default = "sweep" if isinstance(file, Mapping) else Path(file).stem
-    name = str(content.get("name", default))
+    given = content.get("name", default)
+    name = "" if given is None else str(given)
     check_name(name)
     return name
-
-
-def _metric(spec: Any, base: Mapping[str, Any]) -> Metric:
-    if spec is None:
-        trainer = base.get("trainer") or {}
-        mode = trainer.get("monitor_mode", "min")
-        return Metric(trainer.get("monitor", "val/loss"), maximize=mode == "max")
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
-        raise ConfigError(f"metric={spec!r} has no name. Write `metric: {{name: val/loss}}`.")
-    for key in spec:
-        if key not in ("name", "goal", "target"):
-            raise ConfigError(
-                f"There is no metric.{key}{nearest(str(key), ('name', 'goal', 'target'))}. Its keys"
-                " are name, goal and target."
-            )
-    goal = spec.get("goal", "minimize")
-    if goal not in ("minimize", "maximize"):
-        raise ConfigError(f"metric.goal={goal!r}: set it to minimize or maximize.")
-    target = spec.get("target")
-    if target is not None and (isinstance(target, bool) or not isinstance(target, (int, float))):
-        raise ConfigError(f"metric.target={target!r} is no number. Correct it, or leave it out.")
-    return Metric(spec["name"], goal == "maximize", None if target is None else float(target))
 
 
 def _command(given: Any) -> tuple[str, ...]:
@@ -285,11 +246,14 @@ def _whole(content: Mapping[str, Any], key: str, default: int, *, least: int) ->
 
 
 def _check_names(definition: Definition) -> None:
-    names = [parameter.name for parameter in definition.parameters]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"parameters.{name} is there twice. Leave one out.")
-        if name in (*TAKEN, *(FOLDS if definition.folds else ())):
+    seen: dict[str, str] = {}
+    for name in [parameter.name for parameter in definition.parameters]:
+        setting = plain(name)
+        if setting in seen:
+            also = "" if seen[setting] == name else f", as {seen[setting]} too"
+            raise ConfigError(f"parameters.{name} is there twice{also}. Leave one out.")
+        seen[setting] = name
+        if setting in (*TAKEN, *(FOLDS if definition.folds else ())):
             cure = "Set seeds: [1, 2, 3]" if name.endswith("seed") else "Leave it out"
             raise ConfigError(f"parameters.{name} is set by the sweep itself. {cure}.")
     if not definition.searched:

@@ -9,6 +9,8 @@ from typing import Any
 from roots.errors import ConfigError, nearest
 
 KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+MOST_ETA, MOST_LOOKS, MOST_VALUES = 10**6, 50, 10**9
+"""More than any sweep needs; the powers of them are still numbers."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,26 @@ def read_hyperband(spec: Any) -> Hyperband:
                 f" {', '.join(KEYS)}."
             )
     eta = spec.get("eta", 3)
-    if not isinstance(eta, (int, float)) or eta <= 1:
-        raise ConfigError(f"early_terminate.eta={eta!r} stops nothing. Set it above 1.")
+    if not isinstance(eta, (int, float)) or not 1 < eta <= MOST_ETA:
+        raise ConfigError(
+            f"early_terminate.eta={eta!r}: of so many trials one goes on. Set it to a number above"
+            f" 1 and to at most {MOST_ETA:,}."
+        )
     if ("min_iter" in spec) == ("max_iter" in spec):
         raise ConfigError(
             "early_terminate needs one of min_iter (the first value that is looked at) and max_iter"
             " (the values of a whole trial, with s: how many looks). Set one, and not the other."
         )
+    if "min_iter" in spec and "s" in spec:
+        raise ConfigError(
+            f"early_terminate.s={spec['s']!r} counts the looks before max_iter, and min_iter has"
+            " looks to the end. Leave s out, or set max_iter instead of min_iter."
+        )
+    strict = spec.get("strict", False)
+    if not isinstance(strict, bool):
+        raise ConfigError(f"early_terminate.strict={strict!r}: set it to true or false.")
     bands = _upwards(spec, eta) if "min_iter" in spec else _downwards(spec, eta)
-    return Hyperband(bands, float(eta), bool(spec.get("strict", False)))
+    return Hyperband(bands, float(eta), strict)
 
 
 def _upwards(spec: Mapping[str, Any], eta: float) -> tuple[int, ...]:
@@ -80,7 +93,7 @@ def _upwards(spec: Mapping[str, Any], eta: float) -> tuple[int, ...]:
 
 
 def _downwards(spec: Mapping[str, Any], eta: float) -> tuple[int, ...]:
-    last, looks = _count(spec, "max_iter"), _count(spec, "s")
+    last, looks = _count(spec, "max_iter"), _count(spec, "s", MOST_LOOKS)
     bands = sorted({int(last / eta**power) for power in range(1, looks + 1)} - {0})
     if not bands:
         raise ConfigError(
@@ -90,10 +103,10 @@ def _downwards(spec: Mapping[str, Any], eta: float) -> tuple[int, ...]:
     return tuple(bands)
 
 
-def _count(spec: Mapping[str, Any], key: str) -> int:
+def _count(spec: Mapping[str, Any], key: str, most: int = MOST_VALUES) -> int:
     value = spec.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise ConfigError(
-            f"early_terminate.{key}={value!r}: set it to a whole number of 1 or more."
+            f"early_terminate.{key}={value!r}: set it to a whole number from 1 to {most:,}."
         )
     return value

@@ -63,19 +63,31 @@ class Parameter:
         number = self._at_quantile(found) if self.scale == "quantile" else found
         return self._rounded(number)
 
-    def points(self) -> list[Any]:
-        """Lists the values of a grid.
+    @property
+    def n_points(self) -> int:
+        """How many values a grid has, which may be too many for a list.
 
         Raises:
             ConfigError: The parameter has no list of values.
         """
+        first, last = self._multiples()
+        return last - first + 1
+
+    def point(self, place: int) -> Any:
+        """Gives the value at a place of a grid, counted from 0."""
+        number = self._multiples()[0] + place
         if self.choices:
-            return list(self.choices)
+            return self.choices[number]
+        return number if self.scale == "whole" else self._rounded(number * self.q)
+
+    def _multiples(self) -> tuple[int, int]:
+        """Gives the first and the last of the whole numbers that stand for a grid's values."""
+        if self.choices:
+            return 0, len(self.choices) - 1
         if self.scale == "whole":
-            return list(range(int(self.low), int(self.high) + 1))
+            return int(self.low), int(self.high)
         if self.q and self.scale in ("linear", "log"):
-            first, last = round(self.low / self.q), round(self.high / self.q)
-            return [self._rounded(n * self.q) for n in range(first, last + 1)]
+            return round(self.low / self.q), round(self.high / self.q)
         raise ConfigError(
             f"parameters.{self.name} has no list of values ({self.distribution} is continuous), and"
             " method: grid tries every value. Give it `values`, a q_… distribution, or whole"

@@ -8,6 +8,24 @@ from collections.abc import Mapping
 from roots.errors import ConfigError
 
 
+def check_places(workers: int, gpus_per_trial: int) -> None:
+    """Refuses places that cannot be.
+
+    Args:
+        workers: How many trials run at once.
+        gpus_per_trial: GPUs of each; 0 lets all trials see all.
+
+    Raises:
+        ConfigError: There are none, or not that many GPUs.
+    """
+    if workers < 1 or gpus_per_trial < 0:
+        raise ConfigError(
+            f"workers={workers} and gpus_per_trial={gpus_per_trial}: set the first to 1 or more,"
+            " and the second to 0 or more."
+        )
+    environment_of(0, workers, gpus_per_trial)
+
+
 def environment_of(
     place: int, workers: int, gpus_per_trial: int, environment: Mapping[str, str] | None = None
 ) -> dict[str, str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from roots.errors import ConfigError, nearest
 from roots.sweeps.parameters import TAIL, Parameter
@@ -30,6 +33,8 @@ KEYS = {
 """The keys of each distribution beside `distribution`; with `q_` before its name also `q`."""
 DISTRIBUTIONS = (*KEYS, *(f"q_{name}" for name in QUANTISED))
 NUMBERS = ("min", "max", "mu", "sigma", "a", "b", "q")
+EXACT = 2**53
+"""Beyond it whole numbers are no longer told apart where they are kept."""
 
 
 def read_parameters(table: Any, prefix: str = "") -> list[Parameter]:
@@ -59,6 +64,22 @@ def read_parameters(table: Any, prefix: str = "") -> list[Parameter]:
     return found
 
 
+def read_number(name: str, given: Any) -> float | int:
+    """Reads a number; YAML takes `1e-3`, which lacks a point, for a text.
+
+    Raises:
+        ConfigError: It is none, or not a finite one.
+    """
+    try:
+        number = given if isinstance(given, (int, float)) else float(given)
+        is_finite = math.isfinite(number)
+    except (TypeError, ValueError, OverflowError):
+        is_finite = False
+    if isinstance(given, bool) or not is_finite:
+        raise ConfigError(f"{name}={given!r} is no finite number. Correct it.")
+    return number
+
+
 def read_parameter(name: str, spec: Mapping[str, Any]) -> Parameter:
     """Reads one parameter.
 
@@ -78,9 +99,10 @@ def read_parameter(name: str, spec: Mapping[str, Any]) -> Parameter:
     if plain in ("constant", "categorical"):
         return _read_choices(where, name, plain, spec)
     q = _quantum(where, spec) if kind != plain else 0.0
-    if plain in BELLS:
-        return _read_bell(where, name, plain, spec, q)
-    return _read_range(where, name, plain, spec, q)
+    read = _read_bell if plain in BELLS else _read_range
+    parameter = read(where, name, plain, spec, q)
+    _refuse_endless(where, parameter)
+    return parameter
 
 
 def _default(where: str, spec: Mapping[str, Any]) -> str:
@@ -99,10 +121,14 @@ def _default(where: str, spec: Mapping[str, Any]) -> str:
 
 def _read_choices(where: str, name: str, kind: str, spec: Mapping[str, Any]) -> Parameter:
     if kind == "constant":
-        return Parameter(name, kind, scale="choice", choices=(_needed(where, spec, "value"),))
+        value = _needed(where, spec, "value")
+        _refuse_unwritable(where, value)
+        return Parameter(name, kind, scale="choice", choices=(value,))
     values = _needed(where, spec, "values")
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
         raise ConfigError(f"{where}.values is {values!r}. Make it a list of one or more values.")
+    for value in values:
+        _refuse_unwritable(where, value)
     parameter = Parameter(name, kind, scale="choice", choices=tuple(values))
     if len(set(parameter.labels)) < len(values):
         raise ConfigError(f"{where}.values names a value twice: {values}. Leave one out.")
@@ -115,7 +141,8 @@ def _read_choices(where: str, name: str, kind: str, spec: Mapping[str, Any]) -> 
 
 
 def _probabilities(where: str, given: Any, n_values: int) -> tuple[float, ...]:
-    shares = list(given) if isinstance(given, Sequence) else []
+    is_list = isinstance(given, Sequence) and not isinstance(given, str)
+    shares = [read_number(f"{where}.probabilities", share) for share in given] if is_list else []
     if len(shares) != n_values or any(share < 0 for share in shares):
         raise ConfigError(
             f"{where}.probabilities is {given!r} for {n_values} values. Give each value one number,"
@@ -124,6 +151,30 @@ def _probabilities(where: str, given: Any, n_values: int) -> tuple[float, ...]:
     if not math.isclose(sum(shares), 1.0, rel_tol=1e-6):
         raise ConfigError(f"{where}.probabilities add up to {sum(shares):g}. Make that 1.")
     return tuple(float(share) for share in shares)
+
+
+def _refuse_unwritable(where: str, value: Any) -> None:
+    try:
+        json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{where}: {value} is no text, number, list or table ({error}). Write it in quotes;"
+            " YAML takes 2026-01-02 for a date."
+        ) from error
+
+
+def _refuse_endless(where: str, parameter: Parameter) -> None:
+    """Refuses a range or a bell whose ends are too large to be numbers."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = [*parameter.extremes(), parameter.high - parameter.low]
+    except OverflowError:
+        ends = [math.inf]
+    if not all(map(math.isfinite, ends)):
+        raise ConfigError(
+            f"{where}: {parameter.distribution} reaches values that are too large or too small for"
+            " a number. Set min and max, or mu and sigma, nearer to 0, or a larger q."
+        )
 
 
 def _read_range(where: str, name: str, kind: str, spec: Mapping[str, Any], q: float) -> Parameter:
@@ -135,6 +186,11 @@ def _read_range(where: str, name: str, kind: str, spec: Mapping[str, Any], q: fl
             raise ConfigError(
                 f"{where}: int_uniform between {low:g} and {high:g}. Make both whole numbers, or"
                 " take uniform."
+            )
+        if max(-low, high) > EXACT:
+            raise ConfigError(
+                f"{where}: int_uniform between {low:g} and {high:g}. Whole numbers are exact to"
+                f" {EXACT:,}: move the ends there, or take uniform."
             )
         return Parameter(name, kind, int(low), int(high), "whole")
     if kind.endswith("_values") and low <= 0:
@@ -170,15 +226,8 @@ def _quantum(where: str, spec: Mapping[str, Any]) -> float:
 def _number(
     where: str, spec: Mapping[str, Any], key: str, default: float | None = None
 ) -> float | int:
-    """Reads a number; YAML takes `1e-3`, which lacks a point, for a text."""
     given = _needed(where, spec, key) if default is None else spec.get(key, default)
-    try:
-        number = given if isinstance(given, (int, float)) else float(given)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(given, bool) or not math.isfinite(number):
-        raise ConfigError(f"{where}.{key}={given!r} is no finite number. Correct it.")
-    return number
+    return read_number(f"{where}.{key}", given)
 
 
 def _needed(where: str, spec: Mapping[str, Any], key: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,7 +81,7 @@ def write_best(definition: Definition, best: Trial, folder: Path) -> Path:
     head = [
         f"# The best of the sweep {definition.name}/{folder.name}: {best.label},"
         f" {result(definition, best)}",
-        *(f"#   {name}: {number_text(value)}" for name, value in best.values.items()),
+        *(f"#   {name}: {_in_a_line(value)}" for name, value in best.values.items()),
         *whole,
         f"# roots fit --config {folder / 'best.yaml'}",
     ]
@@ -88,6 +89,11 @@ def write_best(definition: Definition, best: Trial, folder: Path) -> Path:
     path = folder / "best.yaml"
     write_atomically(path, "\n".join(head) + "\n" + text)
     return path
+
+
+def _in_a_line(value: Any) -> str:
+    """Writes a value so that no part of it leaves the comment that it is in."""
+    return number_text(value) if isinstance(value, float) else json.dumps(value)
 
 
 def _config_of(definition: Definition, trial: Trial, folder: Path) -> dict[str, Any]:

@@ -196,7 +196,7 @@ class Study:
             elif parameter.name not in found:
                 continue
             elif self._method == "grid":
-                values[parameter.name] = parameter.points()[int(found[parameter.name])]
+                values[parameter.name] = parameter.point(int(found[parameter.name]))
             else:
                 values[parameter.name] = parameter.value(found[parameter.name])
         return values
@@ -249,7 +249,7 @@ class _Sampler(optuna.samplers.BaseSampler):
             return self._inner.sample_independent(study, trial, param_name, param_distribution)
         place = trial.number
         for parameter in reversed(self._definition.parameters):
-            place, here = divmod(place, len(parameter.points()))
+            place, here = divmod(place, parameter.n_points)
             if parameter.name == param_name:
                 return here
         raise KeyError(param_name)
@@ -282,7 +282,7 @@ def _distribution(parameter: Parameter, method: str) -> Any:
     """Gives the space that Optuna searches."""
     kinds = optuna.distributions
     if method == "grid":
-        return kinds.IntDistribution(0, len(parameter.points()) - 1)
+        return kinds.IntDistribution(0, parameter.n_points - 1)
     if parameter.scale == "choice":
         return kinds.CategoricalDistribution(parameter.labels)
     if parameter.scale == "whole":

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 from roots.errors import CheckpointError, ConfigError
-from roots.runs import claim, redact_values, write_atomically
-from roots.sweeps.checks import check
-from roots.sweeps.definition import Definition, read_definition
+from roots.runs import claim, write_atomically
+from roots.sweeps.checks import check, refuse_secrets
+from roots.sweeps.definition import Definition
+from roots.sweeps.places import check_places
 from roots.sweeps.trial import RUNNING, Trial
 from roots.sweeps.trial_run import Layout, command_of
 from roots.sweeps.words import ranked
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SWEEP_FILE = "sweep.yaml"
 STUDY_FILE = "study.db"
 RECORD_FILE = "sweep.json"
+ELSEWHERE = "elsewhere"
+"""In that record: the trials are in a storage that was given."""
 
 
 class Sweep:
@@ -99,20 +102,17 @@ class Sweep:
         from roots.sweeps.storage import StorageLost
 
         n_trials = self.n_trials(trials)
-        if workers < 1 or gpus_per_trial < 0:
-            raise ConfigError(
-                f"workers={workers} and gpus_per_trial={gpus_per_trial}: set the first to 1 or"
-                " more, and the second to 0 or more."
-            )
+        check_places(workers, gpus_per_trial)
         if self.storage:
             self._open(self.storage)  # before the data are made
         self.check()
         folder = self._make_folder()
+        study = self.study
         say(f"{folder}: {n_trials} trials ({self.definition.method}), {workers} at once")
         engine = Engine(
             self.definition,
             Layout(folder),
-            self.study,
+            study,
             n_trials=n_trials,
             workers=workers,
             gpus_per_trial=gpus_per_trial,
@@ -142,9 +142,22 @@ class Sweep:
     def _open(self, storage: str | Path) -> Study:
         from roots.sweeps.study import Study
 
-        name = f"{self.definition.name}-{self.definition.fingerprint[:8]}"
-        self._study = self._study or Study(self.definition, storage, name)
+        if self._study is None:
+            name = f"{self.definition.name}-{self.definition.fingerprint[:8]}"
+            study = Study(self.definition, storage, name)
+            self._refuse_forgotten(study)
+            self._study = study
         return self._study
+
+    def _refuse_forgotten(self, study: Study) -> None:
+        """Refuses to begin again, with other values, in the runs of trials that nobody knows."""
+        runs = [] if self.folder is None else sorted(self.folder.glob("trials/trial-*/"))
+        if runs and not study.trials():
+            raise CheckpointError(
+                f"{self.folder} holds runs of trials, such as {runs[0].name}, and no trial of this"
+                f" sweep is in {'the storage' if self.storage else STUDY_FILE}: it is another one,"
+                f" or {SWEEP_FILE} or base.yaml was changed. Correct that, or start the sweep anew."
+            )
 
     def trials(self) -> list[Trial]:
         """Lists the trials in the order of their starts."""
@@ -214,64 +227,12 @@ class Sweep:
         if self.folder is not None:
             return self.folder
         files = [self.definition.base, self.definition.given]
-        if redact_values(files) != files:  # as values, before YAML folds them
-            raise ConfigError(
-                "The run files, or the sweep file, hold the value of a secret environment variable,"
-                " which the sweep's directory would keep. Take it out of them."
-            )
+        refuse_secrets(files, "the sweep's directory would keep")
         base, said = (yaml.safe_dump(f, sort_keys=False, allow_unicode=True) for f in files)
         folder = claim(self.sweeps_dir, self.definition.name).path
         write_atomically(folder / "base.yaml", base)
         write_atomically(folder / SWEEP_FILE, said)
-        record = {"storage": "elsewhere" if self.storage else STUDY_FILE}
+        record = {"storage": ELSEWHERE if self.storage else STUDY_FILE}
         write_atomically(folder / RECORD_FILE, json.dumps(record) + "\n")
         self.folder = folder
         return folder
-
-
-def read_sweep(
-    file: str | Path | Mapping[str, Any],
-    *,
-    sweeps_dir: str | Path = "sweeps",
-    storage: str = "",
-    folds: int | None = None,
-) -> Sweep:
-    """Reads a sweep file, or what one would say.
-
-    Args:
-        file: The file, or its content.
-        sweeps_dir: The folder of all sweeps.
-        storage: A database's URL, or the path of a journal file, which several machines share.
-        folds: Makes each trial a cross-validation; wins over the file's `folds`.
-
-    Raises:
-        ConfigError: It is no sweep file, or says something impossible.
-    """
-    return Sweep(read_definition(file, folds=folds), sweeps_dir=sweeps_dir, storage=storage)
-
-
-def open_sweep(folder: str | Path, *, storage: str = "") -> Sweep:
-    """Opens a sweep's directory, to go on with it or to look at it.
-
-    Args:
-        folder: The directory.
-        storage: Where its trials are, when it was begun with a storage.
-
-    Raises:
-        CheckpointError: There is no sweep.
-        ConfigError: Its trials are in a storage, and none is given.
-    """
-    path = Path(folder)
-    if not (path / SWEEP_FILE).is_file():
-        what = f"is no sweep's directory (no {SWEEP_FILE})" if path.exists() else "does not exist"
-        raise CheckpointError(f"{path} {what}. Give one such as sweeps/quickstart/0001.")
-    given = yaml.safe_load((path / SWEEP_FILE).read_text(encoding="utf-8"))
-    base = yaml.safe_load((path / "base.yaml").read_text(encoding="utf-8"))
-    record = json.loads((path / RECORD_FILE).read_text(encoding="utf-8"))
-    if record["storage"] == "elsewhere" and not storage:
-        raise ConfigError(
-            f"{path} keeps its trials in a storage, whose address it does not write down. Give it"
-            " again: --storage."
-        )
-    definition = read_definition(given, base=base)
-    return Sweep(definition, sweeps_dir=path.parent.parent, storage=storage, folder=path)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import CheckpointError, ConfigError
-from roots.runs import Metrics, Run, load_metrics
+from roots.runs import Metrics, Run, load_metrics, redact_values
 from roots.runs.lock import LOCK_FILE, RunLock
 from roots.sweeps.checks import flag
 from roots.sweeps.definition import Definition
@@ -161,7 +161,7 @@ class TrialRun:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._since = time.monotonic()
         with log.open("ab") as file:
-            file.write(f"$ {' '.join(command)}\n".encode())
+            file.write(f"$ {' '.join(redact_values(command))}\n".encode())
             file.flush()
             self._log_begins = file.tell()
             try:

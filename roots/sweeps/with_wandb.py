@@ -12,6 +12,7 @@ from typing import Any
 
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import ConfigError, TrainingError
+from roots.sweeps.checks import refuse_secrets
 from roots.sweeps.definition import OWN_KEYS, Definition
 from roots.sweeps.places import environment_of
 from roots.sweeps.reading import NUMBERS
@@ -30,14 +31,20 @@ def wandb_file(definition: Definition, n_trials: int = 0) -> dict[str, Any]:
         n_trials: How many trials; 0 is as the sweep file says.
 
     Raises:
-        ConfigError: The sweep asks for what W&B's engine does not do.
+        ConfigError: The sweep asks for what W&B's engine does not do, or would tell a secret.
     """
+    refuse_secrets(definition.given, "W&B would be told")
     for key in ("seeds", "folds"):
         if getattr(definition, key):
             raise ConfigError(
                 f"{key}: W&B's engine has one run per trial, and knows no mean of several. Leave"
                 f" {key} out for --wandb, or run the sweep here, without it."
             )
+    if "draw_seed" in definition.given:
+        raise ConfigError(
+            f"draw_seed={definition.draw_seed}: W&B's engine draws by a seed of its own. Leave"
+            " draw_seed out for --wandb, or run the sweep here, without it."
+        )
     given = {k: v for k, v in definition.given.items() if k not in OWN_KEYS}
     ours = [f"--config={name}" for name in definition.given["config"]]
     ours += [f"--name={definition.name}", "--trainer.wandb=true", "--trainer.progress=false"]
@@ -160,4 +167,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _number(key: str, value: Any) -> Any:
+    if key == "probabilities":
+        return [float(share) for share in value]
     return float(value) if key in NUMBERS and isinstance(value, str) else value

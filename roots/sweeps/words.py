@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from roots.sweeps.definition import Definition, Metric
+from roots.sweeps.definition import Definition
+from roots.sweeps.metric import Metric
 from roots.sweeps.parameters import Parameter
 from roots.sweeps.trial import FAILED, FINISHED, PRUNED, Trial
 
@@ -36,9 +38,10 @@ def told(definition: Definition, trials: Sequence[Trial], number: int, n_trials:
 
 
 def spread(trial: Trial) -> float | None:
-    """Gives the standard deviation over a trial's fits; None where there is one."""
+    """Gives the standard deviation over a trial's fits; None where there is none."""
     results = list(trial.notes.get("results", {}).values())
-    return statistics.stdev(results) if len(results) > 1 else None
+    is_one = len(results) > 1 and all(map(math.isfinite, results))
+    return statistics.stdev(results) if is_one else None
 
 
 def result(definition: Definition, trial: Trial) -> str:

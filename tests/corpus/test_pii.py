@@ -44,12 +44,30 @@ PLANTED = {
         "jane.doe+news@mail.firm.co.uk",
         "x_1%y@sub-domain.firm.museum",
         "A@b.io",
+        "müller@firma.de",
+        "mu\u0308ller@firma.de",
+        "john@münchen.de",
+        "john@xn--mnchen-3ya.xn--p1ai",
+        "иван.петров@пример.рф",
+        "νίκος@εταιρεία.ελ",
     ],
     "iban": [
         "GB82WEST12345698765432",
         "DE89 3704 0044 0532 0130 00",
         "FR14-2004-1010-0505-0001-3M02-606",
         "NO9386011117947",
+        "de89370400440532013000",
+        "gb82 west 1234 5698 7654 32",
+        "BI4210000100010000332045181",
+        "DJ2100010000000154000100186",
+        "FK88SC123456789012",
+        "HN88CABF00000000000250005469",
+        "MN890005005678901234",
+        "NI45BAPR00000013000003558124",
+        "OM810180000001299123456",
+        "RU0304452522540817810538091310419",
+        "SO211000001001000100141",
+        "YE15CBYE0001018861234567891234",
     ],
     "card": [
         "4111111111111111",
@@ -86,6 +104,7 @@ STAYS = [
     "GB82WEST1234569876543",  # too short for its country
     "ZZ82WEST12345698765432",  # no country
     "xGB82WEST12345698765432",
+    "de89370400440532013001, gb82 west 1234 5698 7654 33",
     "10.0.0.1 192.168.1.1 127.0.0.1 172.16.3.4 0.0.0.0 255.255.255.0 224.0.0.1",  # not public
     "v1.2.3.4, version 1.2.3.4, ==1.2.3.4, 1.2.3.4.5, see section 8.2.4.44, 999.1.1.1",
     "::1 fe80::1 2001:db8::1 std::vector a[::2] 12:30:45 00:1b:44:11:3a:b7",
@@ -138,6 +157,10 @@ def test_many_kinds_in_one_text_are_all_found_and_the_rest_stays() -> None:
     assert isinstance(verdict, Edit)
     assert verdict.document.text == expected
     assert sum(verdict.counts.values()) == len(planted)
+
+
+def test_an_address_in_a_sentence_without_spaces_is_found_alone() -> None:
+    assert replaced("请联系john@firma.com谢谢") == "请联系<EMAIL>谢谢"
 
 
 def test_of_two_kinds_in_one_place_the_more_telling_wins() -> None:

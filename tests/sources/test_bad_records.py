@@ -311,6 +311,25 @@ def test_a_column_that_is_not_there_is_named(tmp_path, settings_, words) -> None
         list(Csv(paths=str(tmp_path), **settings_, **SKIP).documents())
 
 
+@pytest.mark.parametrize(
+    ("header", "settings_", "words"),
+    [
+        ("text,text,,", {}, r"a\.csv has 2 columns 'text': text, text, , \. Nothing tells which"),
+        ("text,id, id,", {"id_field": "id"}, r"2 columns 'id': text, id, id, .* rename the others"),
+        ("text,url,url,", {"metadata_fields": ["url"]}, r"2 columns 'url': text, url, url, "),
+    ],
+)
+def test_a_column_that_is_there_twice_is_refused_where_it_is_read(
+    tmp_path, header, settings_, words
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{header}\na,b,c,d\n")
+    with pytest.raises(DataError, match=words):
+        list(Csv(paths=str(path), **settings_).documents())
+    path.write_text("text,other,other,,\na,b,c,d,e\n")
+    assert [document.text for document in Csv(paths=str(path)).documents()] == ["a"]
+
+
 def test_a_column_of_numbers_and_a_file_that_is_no_parquet_are_refused(tmp_path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

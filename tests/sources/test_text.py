@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,26 @@ def test_a_glob_without_a_match_is_refused(tmp_path) -> None:
         Text(paths=f"{tmp_path}/*.text").files()
 
 
+def test_a_file_under_several_names_is_read_once(tmp_path, monkeypatch) -> None:
+    put(tmp_path, a="once")
+    (tmp_path / "sub").mkdir()
+    put(tmp_path / "sub", b="twice")
+    monkeypatch.chdir(tmp_path)
+    names = ["a.txt", str(tmp_path / "a.txt"), "sub/../a.txt", "./a.txt", "sub/..", str(tmp_path)]
+    assert Text(paths=names).files() == [Path("a.txt"), Path("sub/../sub/b.txt")]
+    assert texts(Text(paths=names)) == ["once", "twice"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
+def test_what_only_looks_like_the_same_file_is_read_too(tmp_path, monkeypatch) -> None:
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    put(tmp_path, a="here")
+    put(tmp_path / "far", a="there")
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    monkeypatch.chdir(tmp_path)
+    assert texts(Text(paths=["a.txt", "link/../a.txt"])) == ["here", "there"]
+
+
 def test_no_paths_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"paths is empty"):
         Text(paths=[]).files()
@@ -179,8 +200,9 @@ def test_a_document_that_cannot_be_held_is_refused_with_its_size(
 def test_settings_that_do_not_exist_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"document='word' is none of file, line, blank_line"):
         Text(paths="x", document="word")
-    with pytest.raises(ConfigError, match=r"encoding='klingon' is unknown"):
-        Text(paths="x", encoding="klingon")
+    for name in ("klingon", "undefined", "idna", "rot13", "utf-8\0", ""):
+        with pytest.raises(ConfigError, match=f"encoding={re.escape(repr(name))} is none in which"):
+            Text(paths="x", encoding=name)
     with pytest.raises(ConfigError, match=r"encoding='utf-32' writes a newline as 8 bytes.*iconv"):
         Text(paths="x", encoding="utf-32")
 

@@ -90,6 +90,20 @@ def test_pages_come_out_as_their_main_text_with_their_address(tmp_path: Path, na
     assert one.metadata["date"] == "2026-01-02T03:04:05Z"
 
 
+@pytest.mark.parametrize("charset", ["undefined", "idna", "utf-8\0", "klingon", "rot13", ""])
+def test_a_page_whose_server_names_a_charset_that_decodes_nothing_is_read_all_the_same(
+    tmp_path: Path, charset: str
+) -> None:
+    kind = f"text/html; charset={charset}"
+    path = warc(
+        tmp_path / "a.warc",
+        ("http://roots.example/a", "200 OK", kind, page(SECOND).encode()),
+        ("http://roots.example/b", "200 OK", "text/html", page(FIRST).encode()),
+    )
+    texts = [document.text for document in WebPages(paths=str(path)).documents()]
+    assert texts == [f"Roots\n{SECOND}\n{TAIL}", f"Roots\n{FIRST}\n{TAIL}"]
+
+
 def test_archives_of_one_gzip_member_for_each_record_are_read_as_well(tmp_path: Path) -> None:
     pages = [
         (f"http://roots.example/{n}", "200 OK", "text/html", page(f"{FIRST} {n}").encode())

@@ -167,6 +167,12 @@ def test_a_dry_run_shows_commands_that_fit_understands_and_writes_nothing(
     [
         ([], "Give one of a sweep file and --resume DIR."),
         (["FILE", "--resume", "somewhere"], "Give one of a sweep file and --resume DIR."),
+        (
+            ["--resume", "here", "--sweeps-dir", "there"],
+            "--sweeps-dir there is that of a new sweep",
+        ),
+        (["--resume", "here", "--folds", "3"], "--folds 3 is that of a new sweep. Leave it out"),
+        (["FILE", "--dry-run", "--workers", "0"], "workers=0 and gpus_per_trial=0: set the first"),
         (["FILE", "--wrokers", "2"], "Unrecognized arguments: --wrokers"),
         (["FILE", "--workers", "0"], "workers=0 and gpus_per_trial=0: set the first to 1"),
         (["FILE", "--trials", "-1"], "trials=-1 is negative"),

@@ -158,6 +158,13 @@ def test_a_cap_cuts_a_grid_and_is_needed_elsewhere() -> None:
     assert study_of(spec, run_cap=3).definition.n_trials == 3
 
 
+def test_a_grid_of_more_points_than_a_list_holds_is_counted() -> None:
+    wide = {"distribution": "q_uniform", "min": 0, "max": 10**12, "q": 0.5}
+    study = study_of({"a": {"min": 5, "max": 10**12}, "b": wide}, "grid", run_cap=3)
+    assert study.definition.grid_size == (10**12 - 4) * (2 * 10**12 + 1)
+    assert [study.ask(3).values for _ in range(3)] == [{"a": 5, "b": b} for b in (0.0, 0.5, 1.0)]
+
+
 def test_a_grid_refuses_what_is_continuous() -> None:
     with pytest.raises(ConfigError, match=r"parameters\.a has no list of values \(uniform is"):
         study_of({"a": {"min": 0.0, "max": 1.0}}, "grid")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ import yaml
 
 from roots.errors import ConfigError
 from roots.sweeps import Metric, read_definition
+from roots.sweeps.with_wandb import wandb_file
 
 X = {"x": {"min": 0.0, "max": 1.0}}
+RATE = "model.init_args.optimizer.init_args.learning_rate"
 
 
 def read(**content: Any) -> Any:
     content = {"config": "none.yaml", "method": "random", "parameters": X, **content}
-    return read_definition({k: v for k, v in content.items() if v is not None}, base={})
+    return read_definition(content, base={})
 
 
 def test_a_file_as_wandb_documents_it(tmp_path: Path) -> None:
@@ -80,6 +84,7 @@ def test_the_fingerprint_is_of_what_is_tried_wherever_the_files_lie() -> None:
 
 WRONG = [
     ({"metod": "grid"}, "There is no 'metod' in a sweep file (did you mean 'method'?)"),
+    ({"name": None}, "name='' cannot be a folder's name"),
     ({"method": "bayesian"}, "method='bayesian' is not known (did you mean 'bayes'?)"),
     ({"method": None}, "method=None is not known"),
     ({"config": None}, "the sweep file must name the run file"),
@@ -94,10 +99,21 @@ WRONG = [
         {"parameters": {**X, "a": {"parameters": {"b": {"value": 1}}}, "a.b": {"value": 2}}},
         "parameters.a.b is there twice",
     ),
+    (
+        {"parameters": {RATE: {"value": 1}, "model.optimizer.learning_rate": {"values": [1, 2]}}},
+        f"parameters.model.optimizer.learning_rate is there twice, as {RATE} too. Leave one out.",
+    ),
+    ({"parameters": {"trainer.init_args.runs_dir": {"values": ["a"]}}}, "set by the sweep itself"),
+    (
+        {"folds": 3, "parameters": {**X, "data.init_args.fold": {"values": [1, 2]}}},
+        "parameters.data.init_args.fold is set by the sweep itself",
+    ),
     ({"metric": {"goal": "minimize"}}, "has no name"),
     ({"metric": {"name": "a", "gaol": "minimize"}}, "metric.gaol (did you mean 'goal'?)"),
     ({"metric": {"name": "a", "goal": "min"}}, "metric.goal='min': set it to minimize"),
-    ({"metric": {"name": "a", "target": "low"}}, "metric.target='low' is no number"),
+    ({"metric": {"name": "a", "target": "low"}}, "metric.target='low' is no finite number"),
+    ({"metric": {"name": "a", "target": math.nan}}, "metric.target=nan is no finite number"),
+    ({"metric": {"name": "a", "target": True}}, "metric.target=True is no finite number"),
     ({"run_cap": 0}, "run_cap=0: set it to a whole number of 1 or more"),
     ({"run_cap": True}, "run_cap=True"),
     ({"seeds": [1, 1]}, "has a seed twice"),
@@ -111,7 +127,20 @@ WRONG = [
     ({"early_terminate": {"type": "hyperband", "min_iter": 0}}, "early_terminate.min_iter=0"),
     ({"early_terminate": {"type": "hyperband", "max_iter": 9}}, "early_terminate.s=None"),
     ({"early_terminate": {"type": "hyperband", "max_iter": 2, "s": 1}}, "nothing to look at"),
-    ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 1}}, "eta=1 stops nothing"),
+    (
+        {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 1}},
+        "eta=1: of so many trials one goes on. Set it",
+    ),
+    ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": math.nan}}, "eta=nan: of so"),
+    ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": math.inf}}, "eta=inf: of so"),
+    ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 1e30}}, "at most 1,000,000."),
+    ({"early_terminate": {"type": "hyperband", "min_iter": 10**400}}, "from 1 to 1,000,000,000"),
+    ({"early_terminate": {"type": "hyperband", "max_iter": 9, "s": 51}}, "s=51: set it to a whole"),
+    ({"early_terminate": {"type": "hyperband", "min_iter": 1, "s": 2}}, "Leave s out, or set max"),
+    (
+        {"early_terminate": {"type": "hyperband", "min_iter": 1, "strict": "false"}},
+        "strict='false'",
+    ),
     ({"early_terminate": {"type": "hyperband", "min_itr": 1}}, "did you mean 'min_iter'?"),
 ]
 
@@ -137,6 +166,17 @@ WRONG_PARAMETERS = [
     ({"values": [1, 2, 1]}, "names a value twice"),
     ({"values": [1, 2], "probabilities": [1.0]}, "[1.0] for 2 values"),
     ({"values": [1, 2], "probabilities": [0.5, 0.6]}, "add up to 1.1. Make that 1."),
+    ({"values": [1, 2], "probabilities": ["a", "b"]}, "x.probabilities='a' is no finite number"),
+    ({"values": [1, 2], "probabilities": "01"}, "probabilities is '01' for 2 values"),
+    ({"values": [date(2026, 1, 2), "a"]}, "parameters.x: 2026-01-02 is no text, number, list"),
+    ({"value": date(2026, 1, 2)}, "Write it in quotes; YAML takes 2026-01-02 for a date."),
+    ({"distribution": "log_normal", "mu": 1000}, "log_normal reaches values that are too large"),
+    ({"distribution": "log_normal", "mu": -1000}, "Set min and max, or mu and sigma, nearer to 0"),
+    ({"distribution": "log_normal", "sigma": 200}, "log_normal reaches values that are too large"),
+    ({"min": -1e308, "max": 1e308}, "uniform reaches values"),
+    ({"distribution": "q_uniform", "min": 0, "max": 1e300, "q": 1e-300}, "or a larger q."),
+    ({"min": 1, "max": 10**400}, "is no finite number"),
+    ({"min": 1, "max": 10**16}, "Whole numbers are exact to 9,007,199,254,740,992"),
     ({"parameters": {"y": {"value": 1}}, "value": 2}, "parameters.x.value is not used"),
 ]
 
@@ -151,6 +191,23 @@ def test_what_a_sweep_file_may_not_say(change: dict[str, Any], words: str) -> No
 def test_what_a_parameter_may_not_be(spec: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
         read(parameters={"x": spec})
+
+
+@pytest.mark.parametrize("trainer", [[1], "fast"])
+def test_a_run_file_whose_trainer_is_no_table_is_named(trainer: Any) -> None:
+    content = {"config": "none.yaml", "method": "random", "parameters": X}
+    with pytest.raises(
+        ConfigError, match=re.escape(f"trainer={trainer!r}: the run file's trainer")
+    ):
+        read_definition(content, base={"trainer": trainer})
+
+
+def test_what_yaml_takes_for_a_text_is_read_as_a_number() -> None:
+    content = yaml.safe_load("x: {values: [1, 2], probabilities: [1e-1, 9e-1]}")
+    definition = read(parameters=content, metric={"name": "a", "target": "1e-3"})
+    assert definition.parameters[0].probabilities == (0.1, 0.9)
+    assert definition.metric.target == 1e-3
+    assert wandb_file(definition)["parameters"]["x"]["probabilities"] == [0.1, 0.9]
 
 
 def test_files_that_are_no_sweep_files(tmp_path: Path) -> None:

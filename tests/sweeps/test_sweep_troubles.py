@@ -12,6 +12,7 @@ import psutil
 import pytest
 from small_sweeps import FOUR, STAND_IN, sweep_of, write
 
+from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError
 from roots.runs import RunLock, claim, write_atomically
 from roots.sweeps import engine, read_sweep
@@ -150,3 +151,25 @@ def test_a_secret_that_yaml_would_fold_is_found(
     assert not (tmp_path / "sweeps").exists()
     monkeypatch.delenv("MY_API_KEY")
     sweep_of(sweep_file).run(workers=2, say=lambda line: None)
+
+
+def test_a_secret_in_the_command_comes_into_no_log_and_no_dry_run(
+    sweep_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "sesame-open-8457")
+    asked = "import sys; sys.exit(sys.argv[1] != 'sesame-open-8457')"
+    write(sweep_file, command=["${interpreter}", "-c", asked, "${envvar:MY_TOKEN}", "${args}"])
+    definition = read_sweep(sweep_file).definition
+    run = TrialRun(definition, Layout(tmp_path / "sweep"), Trial(0, RUNNING, {}), os.environ)
+    run.start()
+    while (code := run.ended()) is None:
+        time.sleep(0.02)
+    assert code == 0, "the process has it"
+    said = run.layout.log(run.trial).read_text()
+    roots(["sweep", str(sweep_file), "--dry-run"])
+    for told in (said, capsys.readouterr().out):
+        assert "<MY_TOKEN>" in told
+        assert "sesame-open" not in told.replace(asked, "")

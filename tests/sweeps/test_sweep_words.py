@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from roots.fit import read_run_files
+from roots.sweeps import read_definition, report
 from roots.sweeps.parameters import Parameter
-from roots.sweeps.words import value_text
+from roots.sweeps.trial import FAILED, FINISHED, Trial
+from roots.sweeps.words import told, value_text
 
 
 def schedule(name: str, **arguments: Any) -> dict[str, Any]:
@@ -43,3 +48,27 @@ def test_an_object_is_its_class_and_what_sets_it_apart(choice: Any, words: str) 
 def test_what_all_of_a_class_have_is_not_told() -> None:
     two = Parameter("model.schedule", "categorical", scale="choice", choices=CHOICES[:3])
     assert value_text(two, CHOICES[1]) == "WarmupCosine(floor=0.1)"
+
+
+@pytest.mark.parametrize("lost", [math.inf, math.nan])
+def test_a_trial_with_a_seed_that_was_lost_is_told_without_a_spread(lost: float) -> None:
+    content = {"config": "none.yaml", "method": "grid", "seeds": [1, 2]}
+    definition = read_definition({**content, "parameters": {"x": {"values": [1, 2]}}}, base={})
+    notes = {"results": {"1": 2.5, "2": lost}, "because": "it was lost"}
+    trial = Trial(0, FAILED, {"x": 1}, notes=notes)
+    assert told(definition, [trial], 0, 2) == "trial 1/2 · failed: it was lost"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028", "\0"])
+def test_a_value_of_several_lines_adds_nothing_to_the_best_run_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    config = {"trainer": {"max_steps": 3}}
+    monkeypatch.setattr(report, "_config_of", lambda *_: dict(config))
+    value = f"Sort this:{end}- a{end}seed: 7"
+    parameters = {"data.prefix": {"values": [value, "b"]}}
+    content = {"config": "none.yaml", "method": "grid", "parameters": parameters}
+    best = Trial(0, FINISHED, {"data.prefix": value}, 1.0)
+    file = report.write_best(read_definition(content, base={}), best, tmp_path)
+    rest = {"trainer": {"max_steps": 3, "runs_dir": "runs", "progress": True}}
+    assert read_run_files([file]) == {"name": "sweep-best", **rest}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from wandb_server import ENTITY, PROJECT, SWEEP, WandbServer, wandb_server
 
 from roots.cli import run as roots
 from roots.errors import ConfigError
-from roots.sweeps import Sweep, read_definition
+from roots.sweeps import Sweep, command, read_definition
 from roots.sweeps.with_wandb import agent_command, wandb_file
 
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
@@ -34,7 +35,6 @@ def content(**changes: Any) -> dict[str, Any]:
         "name": "mine",
         "method": "bayes",
         "run_cap": 5,
-        "draw_seed": 3,
         "early_terminate": {"type": "hyperband", "min_iter": 2},
         "metric": {"name": "val/loss"},
         "parameters": {"model": {"parameters": nested}, ROWS: {"values": [8, 16]}},
@@ -74,12 +74,54 @@ def test_what_wandbs_engine_does_not_do_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"seeds: W&B's engine has one run per trial"):
         wandb_file(read_definition(content(seeds=[1, 2]), base={}))
+    with pytest.raises(ConfigError, match=r"draw_seed=3: W&B's engine draws by a seed of its own"):
+        wandb_file(read_definition(content(draw_seed=3), base={}))
     monkeypatch.chdir(tmp_path)
     Path("run.yaml").write_text("name: x\n")
     Path("mine.yaml").write_text(yaml.safe_dump(content()))
-    for flag in ("--storage=sqlite:///x.db", "--storage=journal.log"):
-        with pytest.raises(ConfigError, match="leave out --resume and --storage"):
+    for flag in ("--storage=sqlite:///x.db", "--storage=journal.log", "--sweeps-dir=mine"):
+        with pytest.raises(ConfigError, match="leave out --resume, --storage and --sweeps-dir"):
             roots(["sweep", "mine.yaml", "--wandb", flag])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--workers", "0"], "workers=0 and gpus_per_trial=0: set the first to 1 or more"),
+        (["--workers", "-1", "--dry-run"], "workers=-1 and gpus_per_trial=0"),
+        (["--gpus-per-trial", "-1"], "workers=1 and gpus_per_trial=-1: set the first to 1"),
+        (["--gpus-per-trial", "2"], "need 2 GPUs, and 1 are visible here. Set fewer."),
+        (["--trials", "-3"], "trials=-3 is negative. Set it to 1 or more."),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_before_anything_is_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Sweep, "check", lambda self, **_: None)
+    monkeypatch.setattr(command, "register", lambda *_: pytest.fail("it was registered"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    Path("run.yaml").write_text("name: x\n")
+    Path("mine.yaml").write_text(yaml.safe_dump(content()))
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        roots(["sweep", "mine.yaml", "--wandb", *flags])
+
+
+@pytest.mark.parametrize("flag", ["--dry-run", "--workers=1"])
+def test_a_secret_of_the_environment_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, flag: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Sweep, "check", lambda self, **_: None)
+    Path("run.yaml").write_text("name: x\n")
+    parameters = {"data.token": {"value": "sesame-open-8457"}, ROWS: {"values": [8, 16]}}
+    Path("mine.yaml").write_text(yaml.safe_dump(content(parameters=parameters)))
+    monkeypatch.setenv("SOME_TOKEN", "sesame-open-8457")
+    with pytest.raises(ConfigError, match=r"secret environment variable, which W&B would be told"):
+        roots(["sweep", "mine.yaml", "--wandb", flag])
+    assert "sesame" not in capsys.readouterr().out
+    monkeypatch.delenv("SOME_TOKEN")
+    assert wandb_file(read_definition("mine.yaml"))["parameters"]["data.token"]
 
 
 def test_a_dry_run_shows_what_would_be_registered(

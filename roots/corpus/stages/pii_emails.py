@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections.abc import Iterator
 
 Span = tuple[int, int]
 
-_LOCAL = frozenset(string.ascii_letters + string.digits + "._%+-")
+# Latin, Greek and Cyrillic letters with their marks: between words of these scripts stand spaces,
+# while an address in a Chinese sentence begins behind one of its letters
+_WIDER = "".join(
+    sign
+    for sign in map(chr, (*range(0xC0, 0x530), *range(0x1E00, 0x2000)))
+    if unicodedata.category(sign)[0] in "LM"
+)
+_LETTERS = f"A-Za-z{_WIDER}"
+_LOCAL = frozenset(string.ascii_letters + string.digits + "._%+-" + _WIDER)
 _MAX_LOCAL = 64
-_DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}")
-_NOT_AFTER = re.compile(r"[A-Za-z0-9_(\[]|-\w")
+_LABEL = f"[{_LETTERS}0-9](?:[{_LETTERS}0-9-]{{0,61}}[{_LETTERS}0-9])?"
+_DOMAIN = re.compile(rf"(?:{_LABEL}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[{_LETTERS}]{{2,24}})")
+_NOT_AFTER = re.compile(rf"[{_LETTERS}0-9_(\[]|-\w")
 _NOBODY = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net)|example|invalid|test|localhost)$", re.I)
 
 

@@ -30,7 +30,7 @@ _NORTH_AMERICAN = re.compile(
     r"(?<![0-9])(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
 )
 _IPV6 = re.compile(r"[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,35}")
-_IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[ -]?[A-Z0-9]{4}")
+_IBAN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}")
 _VERSION = re.compile(
     r"(?:\b(?:version|ver|release|python|firmware|sections?|chapter)\W{0,3}|[=<>~!]=\s?|\^)$", re.I
 )
@@ -44,10 +44,11 @@ _CARDS = (  # issuer: what the number begins with, how long it is
     (re.compile("62"), {16, 17, 18, 19}),  # UnionPay
 )
 _IBAN_LENGTHS = """
-AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29
-ES24 FI18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20
-LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 PK24 PL28 PS29 PT25
-QA29 RO24 RS22 SA24 SC31 SD18 SE24 SI19 SK24 SM27 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20
+AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28
+EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26
+IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28
+NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25
+SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
 """
 _IBANS = {each[:2]: int(each[2:]) for each in _IBAN_LENGTHS.split()}
 _CONTEXT = 16
@@ -137,13 +138,16 @@ def _is_public(written: str, version: int) -> bool:
 
 
 def ibans(text: str) -> Iterator[Span]:
-    """Finds bank accounts: a country, its length, and a right check number (ISO 13616, mod 97)."""
+    """Finds bank accounts: a country, its length, and a right check number (ISO 13616, mod 97).
+
+    People write them in small letters too.
+    """
     for found in _IBAN.finditer(text):
-        length = _IBANS.get(found.group()[:2])
+        length = _IBANS.get(found.group()[:2].upper())
         if length is None or not _free(text[found.start() - 1 : found.start()]):
             continue
         written = _take(text, found.start(), length)
-        if written and mod_97("".join(filter(str.isalnum, written))):
+        if written and mod_97("".join(filter(str.isalnum, written)).upper()):
             yield found.start(), found.start() + len(written)
 
 

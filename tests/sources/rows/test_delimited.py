@@ -183,7 +183,7 @@ def test_settings_that_do_not_exist_are_refused() -> None:
         Delimited(paths="x", delimiter="::")
     with pytest.raises(ConfigError, match=r"columns names 'a' 2 times"):
         Delimited(paths="x", columns=["a", "a"])
-    with pytest.raises(ConfigError, match=r"encoding='klingon' is unknown"):
+    with pytest.raises(ConfigError, match=r"encoding='klingon' is none in which"):
         Delimited(paths="x", encoding="klingon")
 
 
