@@ -16,7 +16,7 @@ from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.loading import remembered
 from roots.fit.own_arguments import own_parser, parse_own
-from roots.fit.predictions import check_file, gathered, write_rows
+from roots.fit.predictions import check_file, gathered, refuse_what_is_read, write_rows
 from roots.fit.run_files import read_run_files
 from roots.plan import plan_run
 from roots.records import as_json
@@ -159,6 +159,8 @@ def _ask(data: Any, path: str) -> None:
 def _predict(composed: Composed, path: Path) -> None:
     """Writes what the network says of every row, from all ranks."""
     check_file(path)
+    if isinstance(composed.data, TaskData):
+        refuse_what_is_read(path, composed.data, endings=composed.model.other_forms([]))
     result = composed.evaluate("predict")
     rows = [composed.data.told(row) for row in gathered(composed.trainer, result)]
     if composed.trainer.is_global_zero:
