@@ -15,7 +15,7 @@ from roots.data import Conversations, TaskData
 from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.loading import remembered
-from roots.fit.own_arguments import own_parser, parse_own
+from roots.fit.own_arguments import given_word, own_parser, parse_own
 from roots.fit.predictions import check_file, gathered, refuse_what_is_read, write_rows
 from roots.fit.run_files import read_run_files
 from roots.plan import plan_run
@@ -42,21 +42,33 @@ def _own_arguments(verb: str) -> argparse.ArgumentParser:
     parser = own_parser(f"roots {verb}", end=STOPPING if verb == "fit" else "")
     if verb == "fit":
         parser.add_argument(
-            "--resume", metavar="RUN", help="go on in this run directory, or `auto`: the newest"
+            "--resume",
+            type=given_word("resume"),
+            metavar="RUN",
+            help="go on in this run directory, or `auto`: the newest",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="say what would be done; train nothing"
         )
         return parser
-    parser.add_argument("--run", metavar="RUN", help="take configuration and weights from a run")
+    words = {name: given_word(name) for name in ("run", "checkpoint", "to", "from")}
     parser.add_argument(
-        "--checkpoint", metavar="WHICH", help="of a run: best (default), last, or a step"
+        "--run", type=words["run"], metavar="RUN", help="take configuration and weights from a run"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=words["checkpoint"],
+        metavar="WHICH",
+        help="of a run: best (default), last, or a step",
     )
     if verb == "predict":
-        parser.add_argument("--to", metavar="FILE", help="where to write (default: in the run)")
+        parser.add_argument(
+            "--to", type=words["to"], metavar="FILE", help="where to write (default: in the run)"
+        )
         parser.add_argument(
             "--from",
             dest="asked",
+            type=words["from"],
             metavar="FILE",
             help="what to predict: rows need no labels, a .txt has a text on each line (default:"
             " the configuration's test rows, else its validation rows)",
