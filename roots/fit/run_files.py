@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from roots.errors import ConfigError
+from roots.records import read_yaml
 
 
 def read_run_files(paths: Iterable[Path | str]) -> dict[str, Any]:
@@ -60,13 +59,7 @@ def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _load(path: Path, *, asked_by: Path | None) -> dict[str, Any]:
-    if not path.is_file():
-        origin = f", which {asked_by} extends" if asked_by else ""
-        raise ConfigError(f"There is no file {path}{origin}. Correct the path.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {error} Correct the file there.") from error
+    content = read_yaml(path, origin=f", which {asked_by} extends" if asked_by else "")
     if content is None:
         return {}
     if not isinstance(content, dict):
