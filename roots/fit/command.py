@@ -18,9 +18,10 @@ from roots.fit.loading import remembered
 from roots.fit.own_arguments import given_word, own_parser, parse_own
 from roots.fit.predictions import check_file, gathered, refuse_what_is_read, write_rows
 from roots.fit.run_files import read_run_files
+from roots.fit.trainer import Trainer
 from roots.plan import plan_run
 from roots.records import as_json
-from roots.runs import Run, write_atomically
+from roots.runs import Run, check_place, write_atomically
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -79,6 +80,7 @@ def _own_arguments(verb: str) -> argparse.ArgumentParser:
 def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> int:
     composed = _resumed(own.resume, config, flags) if own.resume else put_together(config, flags)
     if _is_first():
+        _check_place(composed.trainer)
         if not own.dry_run:
             composed.data.prepare_data()
         plan = plan_run(composed.trainer, composed.model, composed.data, memory=own.dry_run)
@@ -94,6 +96,15 @@ def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> i
     if composed.trainer.is_global_zero:
         _say(_closing(run, composed, time.monotonic() - began))
     return 0
+
+
+def _check_place(trainer: Trainer) -> None:
+    """Raises ConfigError when the run's directory cannot be written."""
+    if trainer.run is not None:
+        check_place(trainer.run.path, "--resume", is_folder=True)
+    else:
+        place = Path(trainer.runs_dir) / trainer.name
+        check_place(place, "trainer.runs_dir", is_folder=True)
 
 
 def _resumed(which: str, config: dict[str, Any], flags: list[str]) -> Composed:

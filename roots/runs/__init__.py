@@ -1,12 +1,12 @@
 """The run directory and its checkpoints: names, atomic writes, provenance, what is whole.
 
-run.py         Run: what lies in the directory, and how it is claimed, found and written
+run.py         Run: what lies in the directory, and how it is found and written
 checkpoint.py  Checkpoint: a folder, its record and its sums
 metrics.py     the rows of metrics.csv, as text or as checked numbers
 lock.py        one process trains a run, and anybody can tell which
 state.py       running, finished, failed or interrupted
 listing.py     the runs of a folder; which runs are meant by names and patterns
-places.py      whether something can be written where a flag says
+places.py      whether something can be written where a flag says; a new run's directory
 redaction.py   secrets do not reach a file
 syncing.py     sends what W&B kept offline
 command.py     `roots list` and `roots sync`
@@ -23,13 +23,11 @@ from roots.runs.checkpoint import (
 from roots.runs.listing import RunSummary, find_runs, list_runs, summary
 from roots.runs.lock import RunLock, holder
 from roots.runs.metrics import Metrics, load_metrics, read_metrics
-from roots.runs.places import check_place
+from roots.runs.places import check_name, check_place, claim
 from roots.runs.redaction import hidden_names, redact, redact_values, write_record
 from roots.runs.run import (
     Run,
     atomic_folder,
-    check_name,
-    claim,
     network_folder,
     newest,
     open_run,

@@ -194,35 +194,6 @@ class Run:
         return found[which]
 
 
-def claim(root: Path | str, name: str) -> Run:
-    """Makes the next free directory `root/name/0001`, …: never one that another run got.
-
-    Raises:
-        ConfigError: `name` cannot be a folder's name.
-    """
-    check_name(name)
-    folder = Path(root) / name
-    folder.mkdir(parents=True, exist_ok=True)
-    taken = [int(p.name) for p in folder.iterdir() if p.name.isdecimal()]
-    number = max(taken, default=0) + 1
-    while True:
-        path = folder / f"{number:04d}"
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return Run(path)
-
-
-def check_name(name: str) -> None:
-    """Raises ConfigError when `name` cannot be a folder's name."""
-    if not re.fullmatch(r"[\w.+-]+", name) or name in (".", ".."):
-        raise ConfigError(
-            f"name={name!r} cannot be a folder's name. Use letters, digits, '.', '_', '+' and '-'."
-        )
-
-
 def open_run(path: Path | str) -> Run:
     """Opens a run's directory.
 
