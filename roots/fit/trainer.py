@@ -111,7 +111,7 @@ class Trainer(L.Trainer):
         save_in_background: bool = True,
         callbacks: list[L.Callback] | None = None,
     ) -> None:
-        check_counts(1, log_every_steps=log_every_steps)
+        check_counts(1, log_every_steps=log_every_steps, num_nodes=num_nodes)
         check_counts(
             0,
             max_steps=max_steps,
