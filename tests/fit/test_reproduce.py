@@ -199,7 +199,7 @@ def test_what_is_no_run_or_lacks_a_file_is_refused(run: Run) -> None:
     environment = (run.path / "environment.json").read_text()
     for broken in ("{", "[]"):
         (run.path / "environment.json").write_text(broken)
-        with pytest.raises(CheckpointError, match=r"environment\.json cannot be read"):
+        with pytest.raises(CheckpointError, match=r"environment\.json is damaged"):
             reproduce(run.path)
     (run.path / "environment.json").unlink()
     with pytest.raises(CheckpointError, match=r"nobody knows what the run ran on"):

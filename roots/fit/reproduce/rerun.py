@@ -14,7 +14,7 @@ import lightning as L
 from roots.callbacks.environment import describe_environment
 from roots.errors import ConfigError, DataError
 from roots.fit.compose import Composed, put_together
-from roots.fit.reproduce.surroundings import differences, doubts, environment_of
+from roots.fit.reproduce.surroundings import differences, doubts, recorded
 from roots.fit.reproduce.verdict import Verdict, judge
 from roots.fit.run_files import read_run_files
 from roots.fit.unchanged import differences as settings_differences
@@ -73,7 +73,7 @@ class Reproduction:
     def differences(self) -> list[str]:
         """Where code, packages, hardware and data differ, as `name: then → now`."""
         now = redact_values(describe_environment(self.composed.trainer, self.composed.data))
-        return differences(environment_of(self.run), plain(now))
+        return differences(recorded(self.run), plain(now))
 
     def fit(self) -> tuple[Run, Verdict]:
         """Trains in a new directory, and writes the verdict there (reproduction.json).
@@ -98,7 +98,7 @@ class Reproduction:
         data = self.composed.data
         if not data.is_ready:
             data.prepare_data()
-        before = environment_of(self.run).get("data", {}).get("fingerprint")
+        before = recorded(self.run).get("data", {}).get("fingerprint")
         if before and before != data.fingerprint:
             raise DataError(
                 f"The data in {data.path} are not those that {self.run.path} was trained on"
@@ -124,7 +124,7 @@ def reproduce(
         DataError: Its metrics are damaged, or it reported nothing.
     """
     run = open_run(path)
-    then = environment_of(run)
+    then = recorded(run)
     if tolerance < 0:
         raise ConfigError(f"tolerance={tolerance:g} is negative. Set it to 0 (bitwise) or more.")
     config, until = _first_config(run)
