@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -125,8 +126,11 @@ def reproduce(
     """
     run = open_run(path)
     then = recorded(run)
-    if tolerance < 0:
-        raise ConfigError(f"tolerance={tolerance:g} is negative. Set it to 0 (bitwise) or more.")
+    if not 0 <= tolerance < math.inf:
+        raise ConfigError(
+            f"tolerance={tolerance:g} is no relative difference. Set it to 0 (bitwise) or to a"
+            " number above, such as 1e-5."
+        )
     config, until = _first_config(run)
     last = min(_reported(run), until or _reported(run))
     n_steps = _steps_to_do(run, steps, last)
