@@ -38,7 +38,8 @@ class Trainer(L.Trainer):
         checkpoint_every_steps: Optimizer steps between checkpoints; 0 writes one with each
             validation.
         keep_best: How many checkpoints to keep of the best, beside the newest.
-        monitor: The validation metric that says which is best.
+        monitor: The validation metric that says which is best, such as `val/loss`; the run ends
+            after the first validation that does not report it.
         monitor_mode: Whether the best has the `min` or the `max` of it.
         early_stopping: Validations in a row without a better one after which the run ends; 0 trains
             to the end.
