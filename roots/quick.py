@@ -46,7 +46,8 @@ class DataLoader:
 
     Raises:
         DataError: The file is missing, empty or not a text, or there is no such tokenizer.
-        ConfigError: `vocab_size` beside a tokenizer, which brings its own.
+        ConfigError: `vocab_size` beside a tokenizer, which brings its own, or a number that cannot
+            work.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class DataLoader:
                 f"vocab_size={vocab_size:,} beside tokenizer={str(tokenizer)!r}, which brings its"
                 " own. Leave out one of the two."
             )
+        _check_shape(seq_len, sequences_per_step, val_fraction)
         self.path = str(path)
         source = Text(paths=[self.path])
         n_bytes = sum(file.stat().st_size for file in source.files())
@@ -254,6 +256,23 @@ class Trainer:
             self.data_loader.check_tokens_of(self.model.pretrained)
         self.model.composed = compose(self.config, self.overrides)
         return self.model.composed.fit()
+
+
+def _check_shape(seq_len: int, sequences_per_step: int, val_fraction: float) -> None:
+    """Raises ConfigError for a number that cannot work, before the text is read."""
+    if seq_len != 0 and seq_len < 2:
+        raise ConfigError(
+            f"seq_len={seq_len} is no length of a sequence. Set it to 2 or more, or to 0 for what"
+            " fits the text."
+        )
+    if sequences_per_step < 1:
+        raise ConfigError(
+            f"sequences_per_step={sequences_per_step} is too small. Set it to 1 or more."
+        )
+    if not 0 <= val_fraction < 1:
+        raise ConfigError(
+            f"val_fraction={val_fraction:g} is no share. Set it to at least 0 and less than 1."
+        )
 
 
 def _plan(tokenizer: str, vocab_size: int) -> TokenizerPlan:

@@ -162,6 +162,25 @@ def test_a_file_that_is_no_text_is_refused_with_what_to_do() -> None:
     assert re.search("convert it to UTF-8 text", str(refused.value))
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"seq_len": -3}, "seq_len=-3 is no length of a sequence. Set it to 2 or more, or to 0"),
+        ({"seq_len": 1}, "seq_len=1 is no length"),
+        ({"sequences_per_step": 0}, "sequences_per_step=0 is too small. Set it to 1 or more"),
+        ({"val_fraction": 1.5}, "val_fraction=1.5 is no share. Set it to at least 0 and less"),
+        ({"val_fraction": 1.0}, "val_fraction=1 is no share"),
+        ({"val_fraction": -0.1}, "val_fraction=-0.1 is no share"),
+        ({"val_fraction": float("nan")}, "val_fraction=nan is no share"),
+    ],
+)
+def test_a_number_that_cannot_work_is_refused_before_the_text_is_read(
+    setting: dict, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        DataLoader("nowhere.txt", **setting)
+
+
 def test_a_size_that_there_is_not_is_refused_with_those_there_are() -> None:
     with pytest.raises(
         ConfigError, match=r"no size 'huge'\. Take tiny, small, medium, "

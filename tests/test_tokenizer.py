@@ -143,12 +143,26 @@ def test_a_tokenizer_without_eos_says_what_to_write(tmp_path, tokenizer) -> None
         ("tokenizer.json", "{", r"tokenizer\.json \(1 characters\) is damaged"),
         ("tokenizer_config.json", "{", r"tokenizer_config\.json is not JSON"),
         ("tokenizer_config.json", "[]", "holds no JSON object"),
+        ("tokenizer.json", b"\xff", r"tokenizer\.json is no text in UTF-8 \(.* at byte 0\)"),
+        ("tokenizer_config.json", b"\xff", r"tokenizer_config\.json is no text in UTF-8"),
+        ("chat_template.jinja", b"{{ \xff", r"chat_template\.jinja is no text in UTF-8.*byte 3"),
+        ("tokenizer.json", RustTokenizer(models.BPE()).to_str(), "a vocabulary of no tokens"),
     ],
 )
 def test_a_damaged_file_is_named(tokenizer, tmp_path, name, text, words) -> None:
     tokenizer.save(tmp_path)
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=words):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_file_of_others_is_named(tokenizer, tmp_path, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    tokenizer.save(tmp_path)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(DataError, match=r"tokenizer\.json cannot be read: Permission denied"):
         Tokenizer.load(tmp_path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
 import time
@@ -15,18 +14,12 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint as CheckpointBase
 
 from roots.callbacks.background import Flight
+from roots.callbacks.best import Best
 from roots.callbacks.failed_saves import Saving, check_on_failed_save
 from roots.callbacks.taken import set_progress, swept, take_folder, take_state, temporary_folder
 from roots.errors import ConfigError
 from roots.records import as_json
-from roots.runs import (
-    CHECKPOINT_FILE,
-    Checkpoint,
-    file_sums,
-    replace_folder,
-    written_files,
-)
-from roots.runs.checkpoint import rank
+from roots.runs import CHECKPOINT_FILE, file_sums, replace_folder, written_files
 from roots.strategies.host_copy import HostCopy
 
 
@@ -45,7 +38,8 @@ class Checkpoints(CheckpointBase):
     Args:
         every_steps: Optimizer steps between checkpoints; 0 writes one with each validation.
         keep_best: How many to keep of the best, beside the newest.
-        monitor: The validation metric that says which is best.
+        monitor: The validation metric that says which is best. The first validation must report it,
+            unless a callback names it in its `reports_later`.
         mode: Whether the best has the `min` or the `max` of it.
         on_failed_save: What to do when the disk is full or does not take it: `stop`, or `go_on` and
             try again when the next is due. The ones before stay either way. The last one of a run
@@ -55,7 +49,8 @@ class Checkpoints(CheckpointBase):
             fit.
 
     Raises:
-        ConfigError: `mode` is neither, or there is no such thing to do.
+        ConfigError: `mode` is neither, there is no such thing to do, or the validation does not
+            report what is monitored.
     """
 
     def __init__(
@@ -69,13 +64,11 @@ class Checkpoints(CheckpointBase):
         background: bool = True,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if mode not in ("min", "max"):
-            raise ConfigError(f"monitor_mode={mode!r} is neither min nor max. Set one of them.")
         check_on_failed_save(on_failed_save)
         self.every_steps = every_steps
         self.keep_best = keep_best
+        self.best = Best(monitor, mode, keep_best)
         self.monitor = monitor
-        self.mode = mode
         self.on_failed_save = on_failed_save
         self.background = background
         self._now = now
@@ -84,6 +77,7 @@ class Checkpoints(CheckpointBase):
         self._spent: dict[str, float] = {}
         self._saved_after = -1
         self._measured: dict[str, float] = {}  # by the validation after the present step
+        self._keeps_all = False  # as long as nothing says which are the best
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -109,9 +103,10 @@ class Checkpoints(CheckpointBase):
         self._measured = {k: v for k, v in ours.latest.items() if k.startswith("val/")}
         with ours.throughput.aside():
             self.settle(ours)  # which are the best is asked of the folders, by all ranks
+        self._check_monitor(ours)
         due = not self.every_steps or trainer.global_step % self.every_steps == 0
         # by the folders that the first rank sees: another machine's disk may lag behind
-        if due or ours.strategy.broadcast(ours.is_global_zero and self._is_among_best(trainer)):
+        if due or ours.strategy.broadcast(ours.is_global_zero and self._is_among_best(ours)):
             self.save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -214,6 +209,24 @@ class Checkpoints(CheckpointBase):
         spent, self._spent = self._spent, {}
         return spent
 
+    def _is_among_best(self, trainer: Any) -> bool:
+        return self.best.is_among(self._measured.get(self.monitor), trainer.run.checkpoints())
+
+    def _check_monitor(self, trainer: Any) -> None:
+        """Refuses to train on by a metric that is not there; a run at its end is only told."""
+        unknown = self.best.why_unknown(trainer)
+        self._keeps_all = bool(unknown)
+        if not unknown:
+            return
+        if trainer.global_step < trainer.max_steps:
+            self.save(trainer, waits=True)
+            raise ConfigError(
+                f"{unknown} Step {trainer.global_step:,} is saved and no checkpoint was removed. Go"
+                f" on by one of them: roots fit --resume {trainer.run.path} --trainer.monitor NAME."
+            )
+        if trainer.is_global_zero:
+            sys.stderr.write(f"\n{unknown} All checkpoints were kept.\n")
+
     def _may_go_behind(self, trainer: Any) -> bool:
         copies = trainer.strategy.root_device.type in ("cpu", "cuda")  # elsewhere not tried
         return self.background and copies and trainer.global_step < trainer.max_steps
@@ -273,27 +286,12 @@ class Checkpoints(CheckpointBase):
         text = as_json({**record, "files": files}, indent=2) + "\n"
         (folder / CHECKPOINT_FILE).write_text(text, encoding="utf-8")
         replace_folder(folder, final)
-        for checkpoint in self._superfluous(run.checkpoints()):
+        for checkpoint in [] if self._keeps_all else self.best.superfluous(run.checkpoints()):
             with suppress(OSError):  # the new one is whole: what is left over is swept by a resume
                 gone = checkpoint.path.with_name(f".{checkpoint.path.name}")
                 checkpoint.path.rename(gone)  # half removed it would look whole
                 shutil.rmtree(gone)
 
-    def _superfluous(self, found: list[Checkpoint]) -> list[Checkpoint]:
-        measured = [c for c in found if self._rank(c.metrics.get(self.monitor)) < math.inf]
-        best = sorted(measured, key=lambda c: self._rank(c.metrics[self.monitor]))[: self.keep_best]
-        return [c for c in found[:-1] if c not in best]
-
-    def _is_among_best(self, trainer: Any) -> bool:
-        if not self.keep_best:
-            return False
-        known = sorted(self._rank(c.metrics.get(self.monitor)) for c in trainer.run.checkpoints())
-        worst = known[self.keep_best - 1] if len(known) >= self.keep_best else math.inf
-        return self._rank(self._measured.get(self.monitor)) < worst
-
     def is_better(self, value: float, than: float) -> bool:
         """Compares two values of the monitored metric; any number is better than none (NaN)."""
-        return self._rank(value) < self._rank(than)
-
-    def _rank(self, value: float | None) -> float:
-        return rank(value, self.mode)
+        return self.best.rank(value) < self.best.rank(than)

@@ -69,6 +69,11 @@ class GeneratedTexts(L.Callback):
         )
         self._shown: list[dict[str, Any]] = []
 
+    @property
+    def reports_later(self) -> tuple[str, ...]:
+        """What the first validation need not report: it is measured in the last one only."""
+        return () if self.rows else tuple(f"val/{name}" for name in GeneratedText.NAMES)
+
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the sums."""
         self._measure = self._measure.to(pl_module.device)

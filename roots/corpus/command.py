@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
@@ -15,7 +16,7 @@ from roots.corpus.progress import megabytes
 from roots.corpus.sample import sample
 from roots.corpus.stage import Part
 from roots.errors import ConfigError
-from roots.records import class_path, plain
+from roots.records import class_path, plain, read_yaml
 from roots.shards import Manifest, ShardFolder
 
 _LARGEST_SHOWN = 5
@@ -58,6 +59,17 @@ def main(args: list[str], *, then: Callable[[Path], str] | None = None) -> int:
     return 0
 
 
+class _ConfigFile(ActionConfigFile):
+    """Looks at a file of settings before the parser does, which takes the last of two blocks."""
+
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        """Takes its settings."""
+        read_yaml(Path(values), what="configuration")
+        super().__call__(parser, namespace, values, option_string)
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="roots corpus",
@@ -66,7 +78,7 @@ def _parser() -> ArgumentParser:
         " FOLDER` writes the sums of its blocks, by which who streams it notices wrong bytes.",
         exit_on_error=False,
     )
-    parser.add_argument("--config", action=ActionConfigFile, help="A YAML file of these settings.")
+    parser.add_argument("--config", action=_ConfigFile, help="A YAML file of these settings.")
     parser.add_argument(
         "--dry-run", action="store_true", help="Say what would be read and written; write nothing."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from roots.evaluation.canvas import (
@@ -183,7 +184,7 @@ def _title(record: RunRecord) -> str:
 def smoothed(values: list[float]) -> list[float]:
     """Gives an exponential moving average over about a thirtieth of the values, at least two.
 
-    It has no pull towards its start value.
+    It has no pull towards its start value. What is not finite is left out of the mean, and is NaN.
 
     Source:
         Kingma & Ba, arXiv:1412.6980, section 3 (bias correction).
@@ -191,6 +192,9 @@ def smoothed(values: list[float]) -> list[float]:
     weight = 1 - 1 / max(len(values) / 30, 2)
     result, mean, scale = [], 0.0, 0.0
     for value in values:
+        if not math.isfinite(value):
+            result.append(math.nan)
+            continue
         mean = weight * mean + (1 - weight) * value
         scale = weight * scale + (1 - weight)
         result.append(mean / scale)

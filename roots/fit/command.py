@@ -15,12 +15,13 @@ from roots.data import Conversations, TaskData
 from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.loading import remembered
-from roots.fit.own_arguments import own_parser, parse_own
-from roots.fit.predictions import check_file, gathered, write_rows
+from roots.fit.own_arguments import given_word, own_parser, parse_own
+from roots.fit.predictions import check_file, gathered, refuse_what_is_read, write_rows
 from roots.fit.run_files import read_run_files
+from roots.fit.trainer import Trainer
 from roots.plan import plan_run
 from roots.records import as_json
-from roots.runs import Run, write_atomically
+from roots.runs import Run, check_place, write_atomically
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -42,21 +43,33 @@ def _own_arguments(verb: str) -> argparse.ArgumentParser:
     parser = own_parser(f"roots {verb}", end=STOPPING if verb == "fit" else "")
     if verb == "fit":
         parser.add_argument(
-            "--resume", metavar="RUN", help="go on in this run directory, or `auto`: the newest"
+            "--resume",
+            type=given_word("resume"),
+            metavar="RUN",
+            help="go on in this run directory, or `auto`: the newest",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="say what would be done; train nothing"
         )
         return parser
-    parser.add_argument("--run", metavar="RUN", help="take configuration and weights from a run")
+    words = {name: given_word(name) for name in ("run", "checkpoint", "to", "from")}
     parser.add_argument(
-        "--checkpoint", metavar="WHICH", help="of a run: best (default), last, or a step"
+        "--run", type=words["run"], metavar="RUN", help="take configuration and weights from a run"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=words["checkpoint"],
+        metavar="WHICH",
+        help="of a run: best (default), last, or a step",
     )
     if verb == "predict":
-        parser.add_argument("--to", metavar="FILE", help="where to write (default: in the run)")
+        parser.add_argument(
+            "--to", type=words["to"], metavar="FILE", help="where to write (default: in the run)"
+        )
         parser.add_argument(
             "--from",
             dest="asked",
+            type=words["from"],
             metavar="FILE",
             help="what to predict: rows need no labels, a .txt has a text on each line (default:"
             " the configuration's test rows, else its validation rows)",
@@ -67,6 +80,7 @@ def _own_arguments(verb: str) -> argparse.ArgumentParser:
 def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> int:
     composed = _resumed(own.resume, config, flags) if own.resume else put_together(config, flags)
     if _is_first():
+        _check_place(composed.trainer)
         if not own.dry_run:
             composed.data.prepare_data()
         plan = plan_run(composed.trainer, composed.model, composed.data, memory=own.dry_run)
@@ -82,6 +96,15 @@ def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> i
     if composed.trainer.is_global_zero:
         _say(_closing(run, composed, time.monotonic() - began))
     return 0
+
+
+def _check_place(trainer: Trainer) -> None:
+    """Raises ConfigError when the run's directory cannot be written."""
+    if trainer.run is not None:
+        check_place(trainer.run.path, "--resume", is_folder=True)
+    else:
+        place = Path(trainer.runs_dir) / trainer.name
+        check_place(place, "trainer.runs_dir", is_folder=True)
 
 
 def _resumed(which: str, config: dict[str, Any], flags: list[str]) -> Composed:
@@ -159,6 +182,8 @@ def _ask(data: Any, path: str) -> None:
 def _predict(composed: Composed, path: Path) -> None:
     """Writes what the network says of every row, from all ranks."""
     check_file(path)
+    if isinstance(composed.data, TaskData):
+        refuse_what_is_read(path, composed.data, endings=composed.model.other_forms([]))
     result = composed.evaluate("predict")
     rows = [composed.data.told(row) for row in gathered(composed.trainer, result)]
     if composed.trainer.is_global_zero:

@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from roots.errors import ConfigError, nearest
 from roots.fit.choosing import choose_strategy
+from roots.fit.run_files import PARTS, with_whole_parts
 from roots.fit.trainer import Trainer
 from roots.fit.trainer_settings import REFUSED
 from roots.modules import StepModule
@@ -30,7 +31,7 @@ class CommandLine(LightningCLI):
     """
 
     def __init__(self, config: dict[str, Any], flags: Sequence[str] = ()) -> None:
-        self.given = config
+        self.given = with_whole_parts(config, where="The configuration")
         super().__init__(
             StepModule,
             L.LightningDataModule,
@@ -82,7 +83,7 @@ class CommandLine(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the files' text, then the flags."""
         _refuse_lightnings_own(self.given, args)
-        for part in ("trainer", "model", "data"):
+        for part in PARTS:
             _refuse_misplaced(self.given.get(part), part)
         files = ["--config", yaml.safe_dump(self.given, sort_keys=False)] if self.given else []
         try:
@@ -131,7 +132,7 @@ def _take_paths_as_they_are(parser: LightningArgumentParser) -> None:
 
 
 def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None:
-    in_files = config.get("trainer") or {}
+    in_files = config.get("trainer", {})
     for name, instead in REFUSED.items():
         flagged = any(re.match(rf"--trainer\.{name}(=|$)", flag) for flag in flags)
         if name in in_files or flagged:

@@ -32,6 +32,11 @@ def resolve_devices(
             "accelerator=gpu, and torch sees no GPU. Set trainer.accelerator to cpu, or install a"
             " torch with CUDA and check that nvidia-smi lists the GPU."
         )
+    if devices == []:
+        raise ConfigError(
+            "devices=[] names no device. Set trainer.devices to auto, to a number from 1 on, or to"
+            " a list such as [0, 2]."
+        )
     if "TORCHELASTIC_RUN_ID" in os.environ:
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         return torch.device(kind), local, int(os.environ["WORLD_SIZE"]) // local

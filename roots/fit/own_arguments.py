@@ -47,6 +47,24 @@ def parse_own(
     return own, flags
 
 
+def given_word(name: str) -> Callable[[str], str]:
+    """Gives what reads a word that is not empty, as a variable of the shell is that was never set.
+
+    Args:
+        name: The flag's, without its hyphens.
+    """
+
+    def read(text: str) -> str:
+        if not text.strip():
+            raise ConfigError(
+                f"--{name} is given an empty word, as a variable that is not set would be. Give"
+                f" what it names, or leave --{name} out."
+            )
+        return text
+
+    return read
+
+
 def whole(name: str, of: str, least: int = 1) -> Callable[[str], int]:
     """Gives what reads a whole number.
 

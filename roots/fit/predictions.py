@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from roots.errors import ConfigError
+from roots.data import TaskData
+from roots.errors import ConfigError, UserError
 from roots.records import as_json
 from roots.runs import check_place, write_atomically
+from roots.sources.finding import find_files
+from roots.sources.rows import rows_from
 
 ENDINGS = (".jsonl", ".csv")
 
@@ -23,6 +27,34 @@ def check_file(path: Path) -> None:
             f" {path.suffix or 'a file without an ending'}. Name a file that ends so."
         )
     check_place(path, "--to", is_folder=False)
+
+
+def refuse_what_is_read(path: Path, data: TaskData, endings: Iterable[str] = ()) -> None:
+    """Raises ConfigError when predictions would replace a file of the rows.
+
+    Args:
+        path: Where predictions are written.
+        data: Says where the rows to predict, and those of its splits, are.
+        endings: Those of the files that are written beside it.
+    """
+    written = [path, *(path.with_suffix(ending) for ending in endings)]
+    for file in _files_of(data):
+        for mine in written:
+            if mine.exists() and mine.samefile(file):
+                other = file.with_name(f"{file.name.partition('.')[0]}-predictions{path.suffix}")
+                raise ConfigError(
+                    f"--to {path}: {mine} is a file that rows are read from ({file}), and the"
+                    f" predictions would replace it. Name another, such as {other}."
+                )
+
+
+def _files_of(data: TaskData) -> list[Path]:
+    """Lists the files of the rows, as far as they are still there."""
+    found = find_files(data.predict_from, [""]) if data.predict_from else []
+    for source in (data.train, data.val, data.test):
+        with suppress(UserError):
+            found += rows_from(source).files() if source else []
+    return found
 
 
 def gathered(trainer: Any, batches: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from roots.errors import ConfigError
+from roots.records import read_yaml
+
+PARTS = ("trainer", "model", "data")
 
 
 def read_run_files(paths: Iterable[Path | str]) -> dict[str, Any]:
@@ -60,13 +61,7 @@ def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _load(path: Path, *, asked_by: Path | None) -> dict[str, Any]:
-    if not path.is_file():
-        origin = f", which {asked_by} extends" if asked_by else ""
-        raise ConfigError(f"There is no file {path}{origin}. Correct the path.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {error} Correct the file there.") from error
+    content = read_yaml(path, origin=f", which {asked_by} extends" if asked_by else "")
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -74,4 +69,25 @@ def _load(path: Path, *, asked_by: Path | None) -> dict[str, Any]:
             f"{path} holds a {type(content).__name__}, not `key: value` lines."
             " See configs/run/quickstart.yaml for a run file."
         )
-    return content
+    return with_whole_parts(content, where=str(path))
+
+
+def with_whole_parts(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """Leaves out parts that say nothing, as one whose lines are all comments.
+
+    Args:
+        config: Of a run, or what one file says of it.
+        where: Where it stands, for the message.
+
+    Raises:
+        ConfigError: A part is neither a block nor a name.
+    """
+    found = {k: v for k, v in config.items() if not (k in PARTS and v is None)}
+    for part in PARTS:
+        value = found.get(part, {})
+        if not isinstance(value, (dict, str)):
+            raise ConfigError(
+                f"{where} has {part}: {value!r}, which is no block of `key: value` lines. Write its"
+                f" settings below `{part}:`, or leave it out."
+            )
+    return found

@@ -38,7 +38,8 @@ class Trainer(L.Trainer):
         checkpoint_every_steps: Optimizer steps between checkpoints; 0 writes one with each
             validation.
         keep_best: How many checkpoints to keep of the best, beside the newest.
-        monitor: The validation metric that says which is best.
+        monitor: The validation metric that says which is best, such as `val/loss`; the run ends
+            after the first validation that does not report it.
         monitor_mode: Whether the best has the `min` or the `max` of it.
         early_stopping: Validations in a row without a better one after which the run ends; 0 trains
             to the end.
@@ -111,7 +112,7 @@ class Trainer(L.Trainer):
         save_in_background: bool = True,
         callbacks: list[L.Callback] | None = None,
     ) -> None:
-        check_counts(1, log_every_steps=log_every_steps)
+        check_counts(1, log_every_steps=log_every_steps, num_nodes=num_nodes)
         check_counts(
             0,
             max_steps=max_steps,

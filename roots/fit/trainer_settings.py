@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,11 +42,14 @@ def check_counts(least: int, **counts: int) -> None:
 
 
 def check_one_of(**given: float) -> None:
-    """Raises ConfigError unless exactly one of two lengths is given, and none is negative."""
+    """Raises ConfigError unless exactly one of two lengths is given, above 0 and finite."""
     names = [f"trainer.{name}" for name in given]
     values = ", ".join(f"{name}={value:g}" for name, value in given.items())
-    if any(value < 0 for value in given.values()) or sum(map(bool, given.values())) != 1:
-        raise ConfigError(f"{values}: set one of {' and '.join(names)} above 0, and not the other.")
+    lengths = all(0 <= value < math.inf for value in given.values())
+    if not lengths or sum(map(bool, given.values())) != 1:
+        raise ConfigError(
+            f"{values}: set one of {' and '.join(names)} to a number above 0, and not the other."
+        )
 
 
 def check_tracked(*, wandb: bool, wandb_checkpoints: bool) -> None:

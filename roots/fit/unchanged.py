@@ -7,7 +7,7 @@ from typing import Any
 
 from roots.errors import CheckpointError
 from roots.modules import StepModule
-from roots.runs import Run
+from roots.runs import Run, environment_of
 
 
 def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
@@ -59,7 +59,7 @@ def refuse_other_data(run: Run, data: Any) -> None:
     """Raises CheckpointError when the data are not those of the run, as far as they are there."""
     if not data.is_ready:
         return
-    before = _environment(run).get("data", {}).get("fingerprint")
+    before = environment_of(run).get("data", {}).get("fingerprint")
     if before and before != data.fingerprint:
         raise CheckpointError(
             f"The data in {data.path} are not those that {run.path} was trained on (fingerprint"
@@ -70,15 +70,9 @@ def refuse_other_data(run: Run, data: Any) -> None:
 
 def refuse_other_teacher(run: Run, model: StepModule) -> None:
     """Refuses another teacher before anything is written; its folder may have moved."""
-    before = _environment(run).get("teacher")
+    before = environment_of(run).get("teacher")
     if before and model.distiller:
         model.distiller.check_saved(before)
-
-
-def _environment(run: Run) -> dict[str, Any]:
-    file = run.path / "environment.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return found
 
 
 def _short(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -45,6 +45,8 @@ class GeneratedText(SummedMetric):
         BLEU and chrF: Post, arXiv:1804.08771, by sacrebleu, whose counts are summed over rows.
         ROUGE: Lin, W04-1013, by torchmetrics, without a stemmer; of several references the best.
     """
+
+    NAMES: ClassVar[tuple[str, ...]] = ("bleu", "chrf", *ROUGES, "exact_match")
 
     bleu_counts: Tensor
     chrf_counts: Tensor
@@ -126,15 +128,15 @@ class GeneratedText(SummedMetric):
         return torch.tensor(rows, dtype=self.exact, device=self.device).sum(0)
 
     def _values(self) -> dict[str, float]:
-        n_rows, names = int(self.rows), ("bleu", "chrf", *ROUGES, "exact_match")
+        n_rows = int(self.rows)
         if not n_rows:
-            return dict.fromkeys(names, math.nan)
+            return dict.fromkeys(self.NAMES, math.nan)
         corpus = [
             float(metric._compute_score_from_stats(counts.tolist()).score)
             for metric, counts in ((self.bleu, self.bleu_counts), (self.chrf, self.chrf_counts))
         ]
         means = [total / n_rows for total in self.means.tolist()]
-        return dict(zip(names, corpus + means, strict=True))
+        return dict(zip(self.NAMES, corpus + means, strict=True))
 
     def _details(self) -> dict[str, Any]:
         fewest, most = int(self.fewest), int(self.most)

@@ -6,6 +6,7 @@ vocabulary.py  what a network must know of its tokens and labels
 plain_form.py  plain, rebuild: objects as plain values, and back
 durations.py   duration, clock: times in words
 json_text.py   as_json: plain values as JSON that every reader takes
+yaml_file.py   read_yaml: a file that a person wrote, with each key once
 """
 
 from roots.records.documents import KEEP, Document, Drop, Edit, Keep, Reject, Verdict
@@ -14,6 +15,7 @@ from roots.records.json_text import as_json
 from roots.records.plain_form import class_path, plain, rebuild
 from roots.records.rows import BadRow, Question, QuestionWindow, Row
 from roots.records.vocabulary import Labels, Vocabulary
+from roots.records.yaml_file import read_yaml
 
 __all__ = [
     "KEEP",
@@ -34,5 +36,6 @@ __all__ = [
     "clock",
     "duration",
     "plain",
+    "read_yaml",
     "rebuild",
 ]

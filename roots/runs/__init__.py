@@ -1,15 +1,16 @@
 """The run directory and its checkpoints: names, atomic writes, provenance, what is whole.
 
-run.py         Run: what lies in the directory, and how it is claimed, found and written
-checkpoint.py  Checkpoint: a folder, its record and its sums
-metrics.py     the rows of metrics.csv, as text or as checked numbers
-lock.py        one process trains a run, and anybody can tell which
-state.py       running, finished, failed or interrupted
-listing.py     the runs of a folder; which runs are meant by names and patterns
-places.py      whether something can be written where a flag says
-redaction.py   secrets do not reach a file
-syncing.py     sends what W&B kept offline
-command.py     `roots list` and `roots sync`
+run.py          Run: what lies in the directory, and how it is found and written
+checkpoint.py   Checkpoint: a folder, its record and its sums
+environment.py  what the run ran on
+metrics.py      the rows of metrics.csv, as text or as checked numbers
+lock.py         one process trains a run, and anybody can tell which
+state.py        running, finished, failed or interrupted
+listing.py      the runs of a folder; which runs are meant by names and patterns
+places.py       whether something can be written where a flag says; a new run's directory
+redaction.py    secrets do not reach a file
+syncing.py      sends what W&B kept offline
+command.py      `roots list` and `roots sync`
 """
 
 from roots.runs.checkpoint import (
@@ -20,16 +21,15 @@ from roots.runs.checkpoint import (
     read_checkpoint,
     written_files,
 )
+from roots.runs.environment import environment_of
 from roots.runs.listing import RunSummary, find_runs, list_runs, summary
 from roots.runs.lock import RunLock, holder
 from roots.runs.metrics import Metrics, load_metrics, read_metrics
-from roots.runs.places import check_place
+from roots.runs.places import check_name, check_place, claim
 from roots.runs.redaction import hidden_names, redact, redact_values, write_record
 from roots.runs.run import (
     Run,
     atomic_folder,
-    check_name,
-    claim,
     network_folder,
     newest,
     open_run,
@@ -51,6 +51,7 @@ __all__ = [
     "check_name",
     "check_place",
     "claim",
+    "environment_of",
     "file_sums",
     "find_runs",
     "hidden_names",

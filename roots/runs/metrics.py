@@ -98,4 +98,9 @@ def _whole_lines(path: Path) -> str:
             f"{path} is no text in UTF-8 ({error.reason} at byte {error.start:,}). Bring the file"
             " back from a copy; the run's checkpoints are not touched by it."
         ) from error
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}. Make it a file that you may read; the run's"
+            " checkpoints are not touched by it."
+        ) from error
     return text[: text.rfind("\n") + 1]

@@ -77,12 +77,15 @@ class Run:
                 f"{self.config_file} cannot be read: {error} Bring it back from a copy, or leave"
                 f" {self.path} out."
             ) from error
-        if not isinstance(config, dict):
+        whole = isinstance(config, dict) and isinstance(config.get("trainer") or {}, dict)
+        if not whole:
+            part = "of its trainer " if isinstance(config, dict) else ""
             raise CheckpointError(
-                f"{self.config_file} holds no `key: value` lines. Bring it back from a copy, or"
-                f" leave {self.path} out."
+                f"{self.config_file} holds no `key: value` lines {part}any more. Bring it back from"
+                f" a copy, or leave {self.path} out."
             )
-        return config
+        found: dict[str, Any] = config
+        return found
 
     @property
     def checkpoints_folder(self) -> Path:
@@ -162,9 +165,19 @@ class Run:
         """The validation metric that says which checkpoint is best, and whether by `min` or `max`.
 
         That is what the run was told, or val/loss, the smaller the better.
+
+        Raises:
+            CheckpointError: Its configuration is damaged.
         """
         told = (self.config().get("trainer") or {}) if self.config_file.is_file() else {}
-        return told.get("monitor", "val/loss"), told.get("monitor_mode", "min")
+        name, mode = told.get("monitor") or "val/loss", told.get("monitor_mode") or "min"
+        if not isinstance(name, str) or mode not in ("min", "max"):
+            raise CheckpointError(
+                f"{self.config_file} is damaged: trainer.monitor is {name!r}, trainer.monitor_mode"
+                f" {mode!r}. Set the first to a metric such as val/loss, and the second to min or"
+                " max."
+            )
+        return name, mode
 
     def best(self, monitor: str = "") -> Checkpoint:
         """Gives the checkpoint with the best metric; the newest if none was measured.
@@ -192,35 +205,6 @@ class Run:
                 f" {', '.join(found) or '(none)'}. Name one of them, best, or last."
             )
         return found[which]
-
-
-def claim(root: Path | str, name: str) -> Run:
-    """Makes the next free directory `root/name/0001`, …: never one that another run got.
-
-    Raises:
-        ConfigError: `name` cannot be a folder's name.
-    """
-    check_name(name)
-    folder = Path(root) / name
-    folder.mkdir(parents=True, exist_ok=True)
-    taken = [int(p.name) for p in folder.iterdir() if p.name.isdecimal()]
-    number = max(taken, default=0) + 1
-    while True:
-        path = folder / f"{number:04d}"
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return Run(path)
-
-
-def check_name(name: str) -> None:
-    """Raises ConfigError when `name` cannot be a folder's name."""
-    if not re.fullmatch(r"[\w.+-]+", name) or name in (".", ".."):
-        raise ConfigError(
-            f"name={name!r} cannot be a folder's name. Use letters, digits, '.', '_', '+' and '-'."
-        )
 
 
 def open_run(path: Path | str) -> Run:

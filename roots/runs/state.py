@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -73,10 +74,7 @@ def recorded(run: Run) -> RunState | None:
     file = run.path / STATE_FILE
     try:
         told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        state = RunState(**told)
-        if state.state not in STATES:
-            raise ValueError(f"state {state.state!r}")
-        return state
+        return _checked(RunState(**told))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
@@ -106,6 +104,18 @@ def state_of(run: Run) -> RunState:
     return told
 
 
+def _checked(state: RunState) -> RunState:
+    if state.state not in STATES:
+        raise ValueError(f"state {state.state!r}")
+    for name in ("step", "max_steps", "started", "since", "seconds"):
+        value = getattr(state, name)
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"{name} {value!r}")
+    if not isinstance(state.why, str):
+        raise TypeError(f"why {state.why!r}")
+    return state
+
+
 def _before(run: Run) -> RunState | None:
     """Reads the record that is about to be written anew; a damaged one is none."""
     try:
@@ -116,7 +126,8 @@ def _before(run: Run) -> RunState | None:
 
 def _of_an_older_version(run: Run) -> RunState:
     config = run.config() if run.config_file.is_file() else {}
-    max_steps = int((config.get("trainer") or {}).get("max_steps") or 0)
+    told = (config.get("trainer") or {}).get("max_steps")
+    max_steps = told if isinstance(told, int) else 0
     steps = [checkpoint.step for checkpoint in run.checkpoints()]
     step = max(steps, default=0)
     is_done = 0 < max_steps <= step

@@ -78,6 +78,16 @@ def expanded(name: str) -> str:
     return os.path.expanduser(name)  # noqa: PTH111 (a path object would lose a leading './')
 
 
+def is_folder(path: Path) -> bool:
+    """Tells whether there is a folder; a path too long for one is none, and raises nothing."""
+    return os.path.isdir(path)  # noqa: PTH112 (a path object would raise)
+
+
+def is_file(path: Path) -> bool:
+    """Tells whether there is a file; a path too long for one is none, and raises nothing."""
+    return os.path.isfile(path)  # noqa: PTH113 (a path object would raise)
+
+
 def missing(name: str) -> DataError:
     """Words the refusal of a path at which there is nothing."""
     return DataError(
@@ -91,9 +101,9 @@ def _named_by(name: str, suffixes: Sequence[str]) -> list[Path]:
     if is_url(name):
         return stored_files(name, suffixes)
     path = located(name)
-    if path.is_dir():
+    if is_folder(path):
         return _inside(path, suffixes)
-    if path.is_file():
+    if is_file(path):
         return [_not_empty(path)]
     if _GLOB_SIGNS.isdisjoint(name):
         raise missing(name)

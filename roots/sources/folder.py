@@ -10,7 +10,7 @@ from pathlib import Path
 from roots.errors import DataError
 from roots.records import Document
 from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, check_head, too_large
-from roots.sources.finding import walk
+from roots.sources.finding import is_folder, walk
 from roots.sources.source import Source
 
 _NOT_SOURCES = ("__pycache__", "node_modules", "site-packages", "build", "dist")
@@ -41,7 +41,7 @@ class Folder(Source):
     def files(self) -> list[Path]:
         """Lists the source files below the folder."""
         root = Path(self.path).expanduser()
-        if not root.is_dir():
+        if not is_folder(root):
             raise DataError(
                 f"{self.path} is not a folder (looked for {root.absolute()}). Correct path,"
                 " or run the command from the folder that it is relative to."

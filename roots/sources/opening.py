@@ -78,7 +78,7 @@ def open_bytes(path: Path) -> BinaryIO:
     """Opens a file for reading, decompressed as its ending says.
 
     Raises:
-        DataError: Its ending is a compression that is not read.
+        DataError: Its ending is a compression that is not read, or it belongs to others.
         MissingExtra: The package that reads `.zst` is not installed.
     """
     if path.suffix in _PACKED:
@@ -86,11 +86,17 @@ def open_bytes(path: Path) -> BinaryIO:
             f"{path}: files that end in {path.suffix} are not read."
             f" Unpack it first: {_PACKED[path.suffix]} {path}."
         )
-    if path.suffix == ".gz":
-        return cast("BinaryIO", Gunzipped(path.open("rb")))
-    if path.suffix == ".zst":
-        return cast("BinaryIO", open_zst(path))
-    return path.open("rb")
+    try:
+        if path.suffix == ".gz":
+            return cast("BinaryIO", Gunzipped(path.open("rb")))
+        if path.suffix == ".zst":
+            return cast("BinaryIO", open_zst(path))
+        return path.open("rb")
+    except PermissionError as error:
+        raise DataError(
+            f"{path} may not be read by you ({error.strerror}). Ask for the right to read it, or"
+            " take it off the list of paths."
+        ) from error
 
 
 class Gunzipped(gzip.GzipFile):

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from roots.errors import ConfigError, nearest
+from roots.records import read_yaml
 
 STAGES = (1, 2, 3)
 PLACES = ("none", "cpu", "nvme")
@@ -165,16 +164,7 @@ def _mapping_of(config: str | Mapping[str, Any]) -> dict[str, Any]:
         return dict(config)
     if not config:
         return {}
-    path = Path(config)
-    if not path.is_file():
-        raise ConfigError(
-            f"There is no DeepSpeed configuration {config}. Set config to a JSON or YAML file, or"
-            " to what would be in it."
-        )
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{config} is neither JSON nor YAML: {error}. Correct it.") from error
+    said = read_yaml(Path(config), what="DeepSpeed configuration")
     if not isinstance(said, dict):
         raise ConfigError(f"{config} holds {type(said).__name__}. Make it a block of keys.")
     return said

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from roots.errors import ConfigError, nearest
 from roots.fit import read_run_files
+from roots.records import read_yaml
 from roots.runs import check_name
 from roots.sweeps.fits import Fit, fits_of, in_words, read_seeds
 from roots.sweeps.hyperband import Hyperband, read_hyperband
@@ -179,12 +178,7 @@ def _load(file: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
     if isinstance(file, Mapping):
         return dict(file), Path()
     path = Path(file)
-    if not path.is_file():
-        raise ConfigError(f"There is no sweep file {path}. Correct the path.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {error} Correct the file there.") from error
+    content = read_yaml(path, what="sweep file")
     if not isinstance(content, dict):
         raise ConfigError(
             f"{path} holds no `key: value` lines. See configs/sweep/ for a sweep file."

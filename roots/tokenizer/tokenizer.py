@@ -20,21 +20,10 @@ from tokenizers import Tokenizer as RustTokenizer
 from roots.errors import DataError
 from roots.records import Vocabulary
 from roots.stores import located
+from roots.tokenizer.settings import ROLES, SETTINGS, read_settings, read_text
 from roots.tokenizer.token_bytes import byte_length_of
 
 _DEFINITION = "tokenizer.json"
-_SETTINGS = "tokenizer_config.json"
-_SPECIAL_MAP = "special_tokens_map.json"
-_CHAT_TEMPLATE = "chat_template.jinja"
-_ROLES = (
-    "eos_token",
-    "bos_token",
-    "pad_token",
-    "unk_token",
-    "mask_token",
-    "sep_token",
-    "cls_token",
-)
 _EVERY_CHARACTER = ({"Regex": r"[\s\S]"}, "Isolated", False)
 _LACKING_SHOWN = 10
 
@@ -77,7 +66,7 @@ class Tokenizer:
                 f" AutoTokenizer.from_pretrained(…).save_pretrained('{folder}')."
             )
         try:
-            return cls(definition=path.read_text(encoding="utf-8"), settings=_settings(folder))
+            return cls(definition=read_text(path), settings=read_settings(folder))
         except DataError as error:
             raise DataError(f"{folder}: {error}") from error
 
@@ -95,7 +84,7 @@ class Tokenizer:
         }
         text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         (folder / _DEFINITION).write_text(self.definition, encoding="utf-8", newline="")
-        (folder / _SETTINGS).write_text(text, encoding="utf-8", newline="")
+        (folder / SETTINGS).write_text(text, encoding="utf-8", newline="")
 
     def encode(self, text: str) -> list[int]:
         """Encodes `text` literally: no special token is recognised in it, none is added.
@@ -231,11 +220,11 @@ class Tokenizer:
     def _eos(self) -> int:
         found = self._role("eos_token", "sep_token", default=-1)
         if found < 0:
-            named = {role: self.settings[role] for role in _ROLES if role in self.settings}
+            named = {role: self.settings[role] for role in ROLES if role in self.settings}
             raise DataError(
-                f"no token ends a document: {_SETTINGS} names neither eos_token nor sep_token"
+                f"no token ends a document: {SETTINGS} names neither eos_token nor sep_token"
                 f" that the vocabulary of {self.vocab_size:,} has (it names {named or 'none'})."
-                f' Write {{"eos_token": "<|endoftext|>"}}, or whatever ends one, into {_SETTINGS}.'
+                f' Write {{"eos_token": "<|endoftext|>"}}, or whatever ends one, into {SETTINGS}.'
             )
         return found
 
@@ -256,32 +245,9 @@ def _parsed(definition: str) -> RustTokenizer:
             f"{_DEFINITION} ({len(definition):,} characters) is damaged or of an unknown kind:"
             f" {error}. Fetch or save it again, or update tokenizers."
         ) from error
+    if not rust.get_vocab_size(with_added_tokens=True):
+        raise DataError(f"{_DEFINITION} has a vocabulary of no tokens. Fetch or save it again.")
     rust.encode_special_tokens = True
     rust.no_truncation()
     rust.no_padding()
     return rust
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for name in (_SPECIAL_MAP, _SETTINGS):
-        if (folder / name).is_file():
-            merged |= {
-                key: value for key, value in _json(folder / name).items() if value is not None
-            }
-    for role in _ROLES:
-        if isinstance(merged.get(role), dict):  # an AddedToken, written out
-            merged[role] = merged[role]["content"]
-    if (folder / _CHAT_TEMPLATE).is_file():
-        merged["chat_template"] = (folder / _CHAT_TEMPLATE).read_text(encoding="utf-8")
-    return merged
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path.name} is not JSON: {error}. Fetch or save it again.") from error
-    if not isinstance(read, dict):
-        raise DataError(f"{path.name} holds no JSON object. Fetch or save it again.")
-    return read

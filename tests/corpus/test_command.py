@@ -156,7 +156,6 @@ def test_the_books_are_printed_at_the_end_and_agree_with_the_manifest(staged, ca
         (["--source", "roots.sources.Tex", "--out", "x"], "has no attribute 'Tex'"),
         (["--val_fraction", "a"], "val_fraction.*\n.*Got value: a"),
         (["--source", "roots.sources.StandardLibrary"], "required: out"),
-        (["--config", "no.yaml"], r"File does not exist: '.*no\.yaml'"),
     ],
 )
 def test_a_wrong_setting_is_told_without_the_usage(args, words, capsys) -> None:

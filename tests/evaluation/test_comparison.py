@@ -96,6 +96,9 @@ def test_a_spread_is_told_with_two_digits_and_n() -> None:
     assert str(Spread((4000.0, 5000.0))) == "4,500 ± 707 (n = 2)"
     assert str(Spread((1.23456789,))) == "1.2346 (n = 1)"
     assert str(Spread((2.0, 2.0))) == "2 ± 0 (n = 2)"
+    assert str(Spread((2.0, math.nan))) == "nan ± nan (n = 2)"
+    assert str(Spread((math.inf, 2.0))) == "inf ± nan (n = 2)"
+    assert str(Spread((math.inf, -math.inf))) == "nan ± nan (n = 2)"
 
 
 # -- groups ---------------------------------------------------------------------------------------
@@ -116,6 +119,20 @@ def test_runs_that_differ_only_by_seed_are_one_group_with_mean_and_spread(root: 
     name = "model.init_args.optimizer.init_args.learning_rate"
     assert found.settings == {name: [1e-3, 3e-3]}
     assert "ask for p below 0.025" in found.remarks[-1]  # two tests at once
+
+
+@pytest.mark.parametrize("lost", [math.nan, math.inf])
+def test_a_run_whose_loss_was_lost_leaves_the_others_compared(
+    root: Path, lost: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_group(root / "a", [1.0, 1.1])
+    a_group(root / "b", [2.0, lost], lr=3e-3)
+    assert roots(["compare", "runs/a", "runs/b"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{lost:g} ± nan (n = 2)" in shown
+    assert "(n = 2 and 2): a value is not finite" in shown
+    told = json.loads((root / "comparison" / "comparison.json").read_text())
+    assert told["groups"][1]["spread"]["final"]["standard_deviation"] is None
 
 
 def test_groups_are_made_by_settings_and_not_by_folders(root: Path) -> None:

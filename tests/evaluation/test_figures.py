@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ def test_smoothing_starts_at_the_first_value_and_keeps_a_constant() -> None:
     assert smoothed([7.0])[0] == pytest.approx(7.0)
     assert smoothed([2.0] * 9) == pytest.approx([2.0] * 9)
     assert smoothed([]) == []
+
+
+@pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_leaves_the_rest_of_a_smoothed_curve(lost: float) -> None:
+    values = [3.0, 1.0, 2.0, 5.0, 4.0]
+    found = smoothed([lost, *values[:3], lost, lost, *values[3:], lost])
+    gaps = [0, 4, 5, 8]
+    assert [n for n, value in enumerate(found) if math.isnan(value)] == gaps
+    assert [v for n, v in enumerate(found) if n not in gaps] == pytest.approx(smoothed(values))
 
 
 def test_a_figure_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:

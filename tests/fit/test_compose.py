@@ -236,6 +236,10 @@ def test_what_lightning_would_count_otherwise_is_refused_with_what_to_set(
         ("strategy", "fsdpp", r"no strategy 'fsdpp'\. Set trainer\.strategy to one of auto"),
         ("accelerator", "tpu", r"no accelerator 'tpu'\. Set trainer\.accelerator to auto, cpu"),
         ("devices", "none", r"devices='none' is no number of devices"),
+        ("devices", [], r"devices=\[\] names no device\. Set trainer\.devices to auto"),
+        ("num_nodes", 0, r"num_nodes=0 .*to 1 or more"),
+        ("num_nodes", -1, r"num_nodes=-1 .*to 1 or more"),
+        ("val_every_epochs", math.inf, r"val_every_epochs=inf: set one of .* to a number above 0"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_with_its_value_and_cure(
@@ -243,6 +247,37 @@ def test_a_setting_that_cannot_work_is_refused_with_its_value_and_cure(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         compose(config, {f"trainer.{name}": value})
+
+
+@pytest.mark.parametrize("epochs", [math.inf, math.nan, -1.0])
+def test_a_run_of_no_number_of_epochs_is_refused(config: dict, epochs: float) -> None:
+    with pytest.raises(ConfigError, match=rf"max_steps=0, max_epochs={epochs:g}: set one of"):
+        compose(config, {"trainer.max_steps": 0, "trainer.max_epochs": epochs})
+
+
+def test_a_part_whose_lines_are_all_comments_says_nothing(config: dict, tmp_path: Path) -> None:
+    config["trainer"]["max_steps"] = 7
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(config))
+    over = tmp_path / "over.yaml"
+    over.write_text("extends: base.yaml\ntrainer:\n#  max_steps: 9\nmodel:\ndata:\n")
+    assert compose(over).config == compose(tmp_path / "base.yaml").config
+    with pytest.raises(ConfigError, match="max_steps=0, max_epochs=0: set one of"):
+        compose({**config, "trainer": None})
+    with pytest.raises(ConfigError, match=r"lacks data\. Give a run file"):
+        compose({**config, "data": None})
+
+
+@pytest.mark.parametrize("part", ["trainer", "model", "data"])
+@pytest.mark.parametrize("value", [5, True, [1], 0.5])
+def test_a_part_that_is_no_block_is_refused(
+    config: dict, tmp_path: Path, part: str, value: Any
+) -> None:
+    words = rf"has {part}: .*, which is no block of .*settings below `{part}:`, or leave it out"
+    with pytest.raises(ConfigError, match=words):
+        compose({**config, part: value})
+    (tmp_path / "odd.yaml").write_text(yaml.safe_dump({part: value}))
+    with pytest.raises(ConfigError, match=rf"odd\.yaml {words}"):
+        compose([tmp_path / "odd.yaml"])
 
 
 def test_a_strategy_of_lightning_is_refused_for_the_one_of_roots() -> None:

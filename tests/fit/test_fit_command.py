@@ -156,6 +156,24 @@ def test_an_argument_that_nobody_knows_is_refused(run_file: str) -> None:
         roots(["fit", run_file])
 
 
+@pytest.mark.parametrize(
+    ("verb", "flag"),
+    [
+        ("fit", "resume"),
+        ("validate", "run"),
+        ("test", "run"),
+        ("predict", "to"),
+        ("predict", "from"),
+        ("validate", "checkpoint"),
+    ],
+)
+def test_a_word_that_the_shell_left_empty_starts_nothing_else(
+    verb: str, flag: str, run_file: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"--{flag} is given an empty word.*leave --{flag} out"):
+        roots([verb, "--config", run_file, f"--{flag}", ""])
+
+
 def test_float16_weights_are_refused_with_exit_code_2_and_the_cure_works(run_file: str) -> None:
     with pytest.raises(ConfigError, match=r"precision=16-true .*trainer\.precision to") as refused:
         roots(["fit", "--config", run_file, "--trainer.precision", "16-true"])

@@ -203,9 +203,13 @@ def test_a_profile_goes_to_a_folder_of_the_runs_name_and_replaces_the_last(
     folder = tmp_path / "profiles" / "mine"
     assert (folder / "table.txt").read_text() in said
     (folder / "profile.json").write_text("{}")
+    (folder / "notes.md").write_text("what I saw")
+    (folder / "figures").mkdir()
     assert roots([*args, "--model.micro_batch_size=8"]) == 0
     assert json.loads((folder / "profile.json").read_text())["steps"] == 1
     assert "in 1 forward pass of 8" in capsys.readouterr().out
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*FILES, "notes.md", "figures"])
+    assert (folder / "notes.md").read_text() == "what I saw"
 
 
 def test_help_says_what_is_trained_and_written(capsys: pytest.CaptureFixture) -> None:
@@ -250,6 +254,24 @@ def test_a_folder_that_holds_something_else_is_not_replaced(run_file: str, tmp_p
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="would lie in"):
         check_out(tmp_path / "file" / "profile")
+
+
+def test_a_profile_that_fails_leaves_the_last_one_and_no_trace(
+    run_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TrainingError("no kernel")
+
+    monkeypatch.setattr("roots.fit.profile.command.check_kernels", fail)
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "profile.json").write_text("{}")
+    for out in (old, tmp_path / "new"):
+        flags = ["--steps=1", "--warmup-steps=0", "--out", str(out)]
+        with pytest.raises(TrainingError, match="no kernel"):
+            roots(["profile", "--config", run_file, *flags])
+    assert [p.name for p in old.iterdir()] == ["profile.json"]
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_gpu_whose_kernels_nobody_saw_is_told() -> None:

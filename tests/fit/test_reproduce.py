@@ -199,7 +199,7 @@ def test_what_is_no_run_or_lacks_a_file_is_refused(run: Run) -> None:
     environment = (run.path / "environment.json").read_text()
     for broken in ("{", "[]"):
         (run.path / "environment.json").write_text(broken)
-        with pytest.raises(CheckpointError, match=r"environment\.json cannot be read"):
+        with pytest.raises(CheckpointError, match=r"environment\.json is damaged"):
             reproduce(run.path)
     (run.path / "environment.json").unlink()
     with pytest.raises(CheckpointError, match=r"nobody knows what the run ran on"):
@@ -221,8 +221,14 @@ def test_more_steps_than_were_reported_are_refused(run: Run) -> None:
     with pytest.raises(ConfigError, match=r"steps=9 is not among .* Set it between 1 and 6"):
         reproduce(run.path, steps=9)
     assert reproduce(run.path, steps=6).steps == 6
-    with pytest.raises(ConfigError, match=r"tolerance=-1 is negative"):
-        reproduce(run.path, tolerance=-1)
+
+
+@pytest.mark.parametrize("tolerance", ["-1", "nan", "inf"])
+def test_a_tolerance_that_anything_is_within_is_refused(run: Run, tolerance: str) -> None:
+    words = rf"tolerance={tolerance} is no relative difference\..* such as 1e-5"
+    with pytest.raises(ConfigError, match=words):
+        roots(["reproduce", str(run.path), f"--tolerance={tolerance}", "--dry-run"])
+    assert roots(["reproduce", str(run.path), "--tolerance=1e-5", "--dry-run"]) == 0
 
 
 def test_of_a_running_run_only_steps_that_it_has_done_can_be_done_again(run: Run) -> None:

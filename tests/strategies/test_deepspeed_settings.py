@@ -105,7 +105,11 @@ def test_the_file_wins_over_the_typed_settings_where_it_speaks(
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [(None, "There is no DeepSpeed configuration"), ("- 1\n", "holds list"), ("{a: [", "neither")],
+    [
+        (None, "There is no DeepSpeed configuration"),
+        ("- 1\n", "holds list"),
+        ("{a: [", "is no YAML"),
+    ],
 )
 def test_a_file_that_holds_no_configuration_is_refused(
     tmp_path: Path, text: str | None, words: str

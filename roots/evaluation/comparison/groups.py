@@ -68,12 +68,21 @@ class Spread:
     @property
     def mean(self) -> float:
         """Their mean."""
-        return statistics.fmean(self.values)
+        return statistics.fmean(self.values) if self._are_finite else sum(self.values) / self.n
 
     @property
     def deviation(self) -> float | None:
-        """Their standard deviation, with n - 1 in the denominator; None for one run."""
-        return statistics.stdev(self.values) if self.n > 1 else None
+        """Their standard deviation, with n - 1 in the denominator; None for one run.
+
+        NaN where a value is not finite.
+        """
+        if self.n < 2:
+            return None
+        return statistics.stdev(self.values) if self._are_finite else math.nan
+
+    @property
+    def _are_finite(self) -> bool:
+        return all(map(math.isfinite, self.values))
 
     def __str__(self) -> str:
         spread = self.deviation

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roots.errors import CheckpointError
-from roots.runs import Metrics, Run, load_metrics, open_run, state_of
+from roots.runs import Metrics, Run, environment_of, load_metrics, open_run, state_of
 
 RATE, SEEN = "train/tokens_per_second", "train/tokens_seen"
 
@@ -82,13 +80,13 @@ def read_run(path: Path | str) -> ComparedRun:
     """Reads what is compared of a run.
 
     Raises:
-        CheckpointError: There is no run at `path`, or its configuration is missing or damaged.
+        CheckpointError: There is no run at `path`, or its configuration or environment is damaged.
         DataError: Its metrics file is damaged.
     """
     run = open_run(path)
     monitor, mode = run.monitor
     state = state_of(run)
-    data = _environment(run).get("data", {})
+    data = environment_of(run).get("data", {})
     return ComparedRun(
         run=run,
         state=state.state,
@@ -110,17 +108,3 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in config.items():
         found |= flat(value, f"{prefix}.{name}" if prefix else str(name))
     return found
-
-
-def _environment(run: Run) -> dict[str, Any]:
-    file = run.path / "environment.json"
-    if not file.is_file():
-        return {}
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(
-            f"{file} is damaged ({error}). Bring it back from a copy, or remove it: what the"
-            " run was trained on is then not known."
-        ) from error
-    return told if isinstance(told, dict) else {}

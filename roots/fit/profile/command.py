@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from roots.errors import ConfigError, TrainingError
 from roots.fit.own_arguments import own_parser, parse_own, whole
 from roots.records import as_json
-from roots.runs import atomic_folder, check_place
+from roots.runs import check_place
 
 ABOUT = """\
 Tells where the time and the memory of a training step go, by part: attention, projection and loss,
@@ -26,9 +29,10 @@ table, and writes into --out:
   profile.json   the same numbers, in seconds and bytes
   profile.png    a bar for each part
   trace.json.gz  every operation, for https://ui.perfetto.dev or chrome://tracing
-A profile that lies there is replaced. Operations of the backward pass count for the part that
-their forward operation belongs to. The profiler takes time too, more in some parts than in others:
-the rates without it and with it, which stand below the table, tell how far to trust the shares.
+A profile that lies there is replaced, and other files stay. Operations of the backward pass count
+for the part that their forward operation belongs to. The profiler takes time too, more in some
+parts than in others: the rates without it and with it, which stand below the table, tell how far to
+trust the shares.
 """
 
 
@@ -52,8 +56,8 @@ def check_out(out: Path) -> None:
     is_profile = (out / "profile.json").is_file()
     if out.exists() and not is_profile and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
-            f"--out {out} exists and holds no profile (no profile.json); it would be replaced."
-            f" Give a new folder, such as --out {out / 'profile'}, or remove it."
+            f"--out {out} exists and holds no profile (no profile.json), but other things. Give a"
+            f" new folder, such as --out {out / 'profile'}."
         )
     check_place(out, "--out", is_folder=True)
 
@@ -104,14 +108,14 @@ def _profile(composed: Any, out: Path, *, steps: int, warmup_steps: int) -> None
 
 
 def _written(composed: Any, measured: Any, out: Path) -> Any:
-    """Writes the folder, whole or not at all; gives the report."""
+    """Writes the four files, all or none; gives the report."""
     from roots.fit.profile.books import balance
     from roots.fit.profile.figure import draw_report
     from roots.fit.profile.table import plain_report
     from roots.fit.profile.trace import read_trace
 
     device = composed.trainer.strategy.root_device
-    with atomic_folder(out) as folder:
+    with _replacing(out) as folder:
         trace = folder / "trace.json.gz"
         measured.details.export_chrome_trace(str(trace))
         details = read_trace(trace)
@@ -130,6 +134,23 @@ def _written(composed: Any, measured: Any, out: Path) -> Any:
         (folder / "table.txt").write_text(f"{report}\n", encoding="utf-8")
         draw_report(report, folder / "profile.png")
     return report
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[Path]:
+    """Gives a temporary folder whose files go to `out` when the block ends well."""
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryDirectory(prefix=".profile.", dir=out) as name:
+            yield Path(name)
+            for file in Path(name).iterdir():
+                file.replace(out / file.name)
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # which has files by now
+                out.rmdir()
+        raise
 
 
 def check_kernels(trace: Any, device: Any) -> None:

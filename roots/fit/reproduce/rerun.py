@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ import lightning as L
 from roots.callbacks.environment import describe_environment
 from roots.errors import ConfigError, DataError
 from roots.fit.compose import Composed, put_together
-from roots.fit.reproduce.surroundings import differences, doubts, environment_of
+from roots.fit.reproduce.surroundings import differences, doubts, recorded
 from roots.fit.reproduce.verdict import Verdict, judge
 from roots.fit.run_files import read_run_files
 from roots.fit.unchanged import differences as settings_differences
@@ -73,7 +74,7 @@ class Reproduction:
     def differences(self) -> list[str]:
         """Where code, packages, hardware and data differ, as `name: then → now`."""
         now = redact_values(describe_environment(self.composed.trainer, self.composed.data))
-        return differences(environment_of(self.run), plain(now))
+        return differences(recorded(self.run), plain(now))
 
     def fit(self) -> tuple[Run, Verdict]:
         """Trains in a new directory, and writes the verdict there (reproduction.json).
@@ -98,7 +99,7 @@ class Reproduction:
         data = self.composed.data
         if not data.is_ready:
             data.prepare_data()
-        before = environment_of(self.run).get("data", {}).get("fingerprint")
+        before = recorded(self.run).get("data", {}).get("fingerprint")
         if before and before != data.fingerprint:
             raise DataError(
                 f"The data in {data.path} are not those that {self.run.path} was trained on"
@@ -124,9 +125,12 @@ def reproduce(
         DataError: Its metrics are damaged, or it reported nothing.
     """
     run = open_run(path)
-    then = environment_of(run)
-    if tolerance < 0:
-        raise ConfigError(f"tolerance={tolerance:g} is negative. Set it to 0 (bitwise) or more.")
+    then = recorded(run)
+    if not 0 <= tolerance < math.inf:
+        raise ConfigError(
+            f"tolerance={tolerance:g} is no relative difference. Set it to 0 (bitwise) or to a"
+            " number above, such as 1e-5."
+        )
     config, until = _first_config(run)
     last = min(_reported(run), until or _reported(run))
     n_steps = _steps_to_do(run, steps, last)

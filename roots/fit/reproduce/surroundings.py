@@ -7,30 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from roots.errors import CheckpointError
-from roots.runs import Run
+from roots.runs import Run, environment_of
 
 COMPARED = ("python", "packages", "hardware", "arithmetic", "code", "code_of_roots", "data")
 UNKNOWN = "not recorded"
 
 
-def environment_of(run: Run) -> dict[str, Any]:
+def recorded(run: Run) -> dict[str, Any]:
     """Reads what a run wrote of its surroundings when it began.
 
     Raises:
         CheckpointError: It wrote nothing, or the file is damaged.
     """
-    file = run.path / "environment.json"
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(told, dict):
-            raise ValueError("no `key: value` pairs")
-        return told
-    except (OSError, ValueError) as error:
+    told = environment_of(run)
+    if not told:
         raise CheckpointError(
-            f"{file} cannot be read ({error}), so nobody knows what the run ran on. Bring the file"
-            " back from a copy; or train the configuration as a new run: roots fit --config"
+            f"{run.path} has no environment.json, so nobody knows what the run ran on. Bring the"
+            " file back from a copy; or train the configuration as a new run: roots fit --config"
             f" {run.config_file}."
-        ) from error
+        )
+    return told
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

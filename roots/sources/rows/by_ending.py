@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roots.errors import ConfigError
-from roots.sources.finding import expanded, find_files
+from roots.sources.finding import expanded, find_files, is_file
 from roots.sources.rows import conll, delimited, json_rows
 from roots.sources.rows.hugging_face import SAVED, HuggingFaceRows
 from roots.sources.rows.parquet import Parquet
@@ -56,7 +56,7 @@ def rows_from(source: RowSource | str | Path | Sequence[str | Path]) -> RowSourc
 
 def _is_saved(name: str) -> bool:
     folder = Path(expanded(name))
-    return any((folder / marker).is_file() for marker in SAVED)
+    return any(is_file(folder / marker) for marker in SAVED)
 
 
 def _kind(path: Path) -> type[RowSource]:

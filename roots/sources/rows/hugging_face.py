@@ -8,7 +8,7 @@ from typing import Any
 
 from roots.errors import ConfigError, DataError, nearest
 from roots.records import BadRow, Row
-from roots.sources.finding import expanded, find_files, missing
+from roots.sources.finding import expanded, find_files, is_file, is_folder, missing
 from roots.sources.rows.parquet import rows_of
 from roots.sources.rows.row_source import RowSource
 
@@ -62,7 +62,7 @@ class HuggingFaceRows(RowSource):
         if self.data_files:
             return find_files(list(self.data_files), [""])
         folder = Path(self._place())
-        if not folder.is_dir():
+        if not is_folder(folder):
             return []
         below = folder / self.split if (folder / SAVED[1]).is_file() else folder
         return sorted(path for path in below.rglob("*") if path.is_file())
@@ -79,7 +79,8 @@ class HuggingFaceRows(RowSource):
 
     def _place(self) -> str:
         place = expanded(self.path)
-        if place.startswith(("/", "./", "../")) and not Path(place).exists():
+        is_here = is_folder(Path(place)) or is_file(Path(place))
+        if place.startswith(("/", "./", "../")) and not is_here:
             raise missing(place)
         return place
 
@@ -88,7 +89,7 @@ class HuggingFaceRows(RowSource):
 
         place = self._place()
         try:
-            if any(Path(place, name).is_file() for name in SAVED):
+            if any(is_file(Path(place, name)) for name in SAVED):
                 return self._saved(datasets.load_from_disk(place))
             return datasets.load_dataset(
                 place,

@@ -10,7 +10,7 @@ from pathlib import Path
 from roots.errors import ConfigError, DataError, nearest
 from roots.runs import write_atomically
 from roots.sources.decoding import Decoder
-from roots.sources.finding import expanded, missing
+from roots.sources.finding import expanded, is_file, missing
 
 _SHOWN = 12
 _MANY = 100  # fewer names than these are believed to be classes, however few the rows
@@ -75,7 +75,7 @@ class LabelSet:
         if not isinstance(named, str):
             return cls(named, by_number=True)
         path = Path(expanded(named))
-        if not path.is_file():
+        if not is_file(path):
             raise missing(named)
         return cls.load(path) if path.suffix == ".json" else cls(_lines(path), by_number=True)
 
