@@ -24,6 +24,7 @@ from roots.runs import (
     Checkpoint,
     file_sums,
     replace_folder,
+    write_atomically,
     written_files,
 )
 from roots.runs.checkpoint import rank
@@ -271,7 +272,7 @@ class Checkpoints(CheckpointBase):
     def _finish(self, run: Any, folder: Path, final: Path, record: dict[str, Any]) -> None:
         files = file_sums(folder, written_files(folder), to_disk=True)
         text = as_json({**record, "files": files}, indent=2) + "\n"
-        (folder / CHECKPOINT_FILE).write_text(text, encoding="utf-8")
+        write_atomically(folder / CHECKPOINT_FILE, text)
         replace_folder(folder, final)
         for checkpoint in self._superfluous(run.checkpoints()):
             with suppress(OSError):  # the new one is whole: what is left over is swept by a resume

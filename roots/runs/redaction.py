@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.records import as_json
-from roots.runs.run import write_atomically
+from roots.runs.writing import write_atomically
 
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
 HIDDEN = "<secret>"
