@@ -19,15 +19,9 @@ from roots.callbacks.failed_saves import Saving, check_on_failed_save
 from roots.callbacks.taken import set_progress, swept, take_folder, take_state, temporary_folder
 from roots.errors import ConfigError
 from roots.records import as_json
-from roots.runs import (
-    CHECKPOINT_FILE,
-    Checkpoint,
-    file_sums,
-    replace_folder,
-    write_atomically,
-    written_files,
-)
+from roots.runs import CHECKPOINT_FILE, Checkpoint, file_sums, written_files
 from roots.runs.checkpoint import rank
+from roots.runs.writing import replace_folder, write_atomically
 from roots.strategies.host_copy import HostCopy
 
 
@@ -110,6 +104,7 @@ class Checkpoints(CheckpointBase):
         self._measured = {k: v for k, v in ours.latest.items() if k.startswith("val/")}
         with ours.throughput.aside():
             self.settle(ours)  # which are the best is asked of the folders, by all ranks
+        self._saved_after = -1  # one of this step, before a signal's stop, has no metrics
         due = not self.every_steps or trainer.global_step % self.every_steps == 0
         # by the folders that the first rank sees: another machine's disk may lag behind
         if due or ours.strategy.broadcast(ours.is_global_zero and self._is_among_best(trainer)):
