@@ -70,7 +70,10 @@ CONFIGURED: dict[str, tuple[Callable[[], Any], type]] = {
     "roots.callbacks.Samples": (lambda: Samples(prompts=["a", "b"], top_p=0.5), Samples),
     "roots.callbacks.LossSpikes": (lambda: LossSpikes(window=9, action="count"), LossSpikes),
     "roots.callbacks.WeightAverage": (lambda: WeightAverage(decay=0.9, use=False), WeightAverage),
-    "roots.strategies.DDP": (lambda: DDP(timeout_minutes=2.5), StepStrategy),
+    "roots.strategies.DDP": (
+        lambda: DDP(timeout_minutes=2.5, find_unused_parameters=True),
+        StepStrategy,
+    ),
     "roots.strategies.SingleDevice": (lambda: SingleDevice(device="cpu"), StepStrategy),
     "roots.precision.Float32": (Float32, Float32),
     "roots.precision.BF16Mixed": (BF16Mixed, BF16Mixed),

@@ -19,7 +19,8 @@ from roots.callbacks.failed_saves import Saving, check_on_failed_save
 from roots.callbacks.taken import set_progress, swept, take_folder, take_state, temporary_folder
 from roots.errors import ConfigError
 from roots.records import as_json
-from roots.runs import CHECKPOINT_FILE, file_sums, replace_folder, written_files
+from roots.runs import CHECKPOINT_FILE, file_sums, written_files
+from roots.runs.writing import replace_folder, write_atomically
 from roots.strategies.host_copy import HostCopy
 
 
@@ -103,6 +104,7 @@ class Checkpoints(CheckpointBase):
         self._measured = {k: v for k, v in ours.latest.items() if k.startswith("val/")}
         with ours.throughput.aside():
             self.settle(ours)  # which are the best is asked of the folders, by all ranks
+        self._saved_after = -1  # one of this step, before a signal's stop, has no metrics
         self._check_monitor(ours)
         due = not self.every_steps or trainer.global_step % self.every_steps == 0
         # by the folders that the first rank sees: another machine's disk may lag behind
@@ -284,7 +286,7 @@ class Checkpoints(CheckpointBase):
     def _finish(self, run: Any, folder: Path, final: Path, record: dict[str, Any]) -> None:
         files = file_sums(folder, written_files(folder), to_disk=True)
         text = as_json({**record, "files": files}, indent=2) + "\n"
-        (folder / CHECKPOINT_FILE).write_text(text, encoding="utf-8")
+        write_atomically(folder / CHECKPOINT_FILE, text)
         replace_folder(folder, final)
         for checkpoint in [] if self._keeps_all else self.best.superfluous(run.checkpoints()):
             with suppress(OSError):  # the new one is whole: what is left over is swept by a resume

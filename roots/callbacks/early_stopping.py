@@ -38,7 +38,7 @@ class EarlyStopping(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Refuses to go on with a run that was stopped, unless there is more patience now."""
-        if self._waited >= self.patience:
+        if self._waited >= self.patience and trainer.global_step < trainer.max_steps:
             raise ConfigError(
                 f"The run stopped early: {self._words(trainer)}. To go on, give it more patience"
                 f" (--trainer.early_stopping {2 * self.patience}), or set that to 0."

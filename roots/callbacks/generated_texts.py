@@ -106,6 +106,15 @@ class GeneratedTexts(L.Callback):
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
     on_test_epoch_end = on_validation_epoch_end
 
+    def check_module(self, module: Any) -> None:
+        """Raises ConfigError when a module writes no targets that could be measured."""
+        if not hasattr(module, "write"):
+            raise ConfigError(
+                "roots.callbacks.GeneratedTexts measures what a roots.modules.Seq2Seq writes for"
+                f" the sources of its rows, and {type(module).__name__} writes none. Leave it out"
+                " of trainer.callbacks."
+            )
+
     def _limit(self, trainer: Any) -> float:
         is_last = trainer.state.fn != "fit" or trainer.global_step >= trainer.max_steps
         return float("inf") if is_last else self.rows

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import lightning as L
 
 from roots.callbacks.notebook import Place
-from roots.callbacks.recorder import told_if_it_fails
+from roots.callbacks.told import told_if_it_fails
 from roots.evaluation.canvas import png_of
 from roots.evaluation.figures import loss_figure
 from roots.evaluation.run_record import read_record

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
@@ -16,6 +15,7 @@ from roots.callbacks.formats import in_words, number_formats
 from roots.callbacks.metrics_csv import MetricsCSV
 from roots.callbacks.stop_signals import Interrupted
 from roots.callbacks.throughput import waiter
+from roots.callbacks.told import told_if_it_fails
 from roots.callbacks.trackio_log import TrackioLog
 from roots.callbacks.utilization import Utilization, utilization_of
 from roots.callbacks.wandb_run import wandb_logger
@@ -219,16 +219,6 @@ class Recorder(L.Callback):
         if trainer.tensorboard:
             loggers.append(tensorboard_logger(self.run))
         return loggers
-
-
-@contextlib.contextmanager
-def told_if_it_fails(trainer: Any, what: str, again: str = "") -> Iterator[None]:
-    """Says of pictures that they could not be made; the run goes on without them."""
-    try:
-        yield
-    except Exception as error:
-        cure = f" Try again: {again}" if again else ""
-        trainer.say(f"{what} ({type(error).__name__}: {error}).{cure}")
 
 
 def draw_corpora(trainer: Any) -> None:

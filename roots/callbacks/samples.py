@@ -46,6 +46,15 @@ class Samples(L.Callback):
         self.seed = seed
         self._sampled_after = -1
 
+    def check_module(self, module: Any) -> None:
+        """Raises ConfigError when a module's network does not write texts from left to right."""
+        if not module.causal:
+            raise ConfigError(
+                f"roots.callbacks.Samples continues prompts, and {type(module).__name__} trains no"
+                " network that does. Leave it out of trainer.callbacks, or train a"
+                " roots.modules.CausalLM."
+            )
+
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
     ) -> None:

@@ -30,6 +30,9 @@ class Interrupted(RootsError):
 class StopSignals(L.Callback):
     """Finishes the step, writes a checkpoint and stops; a second Ctrl-C stops at once.
 
+    A validation that follows the step is made first, and after the last step the run ends as any:
+    once the checkpoint is there, a second signal of any kind stops that at once.
+
     Several ranks stop after the same step, whichever of them got the signal: each says with a
     step's loss whether it was asked to, and all read the sum. On a CPU that is the step after the
     signal; an accelerator's answer is read two steps late, when it is there.
@@ -39,6 +42,8 @@ class StopSignals(L.Callback):
         self._received = ""
         self._answers: list[tuple[Tensor, Any]] = []
         self._before: dict[int, Any] = {}
+        self._is_saved = False
+        """Whether there is a checkpoint of the step after which the run stops."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Notes who listens, before Lightning puts its own listener there."""
@@ -49,6 +54,7 @@ class StopSignals(L.Callback):
         """Starts to listen, in place of Lightning (and of its SIGUSR1 under SLURM)."""
         for number in self._before:
             signal.signal(number, self._note)
+        self._is_saved = trainer.global_step >= trainer.max_steps  # all that follows is its end
         # Lightning's ranks would ask each other before each step, and wait for the device to answer
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
 
@@ -62,15 +68,31 @@ class StopSignals(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
     ) -> None:
-        """Stops when any rank got a signal."""
+        """Stops when any rank got a signal, unless a validation or the end of the run follows."""
         ours: Any = trainer
         if not self._is_asked_to(ours, pl_module):
             return
+        validates = ours.validates_after(trainer.global_step)
+        if trainer.should_stop and not validates:
+            return
         ours.save_now()
-        raise Interrupted(
-            f"Stopped at step {ours.global_step:,} by {self._received or 'another rank'}."
-            f" Go on with: roots fit --resume {ours.run.path}"
-        )
+        if not validates:
+            raise self._interrupted(ours)
+        self._is_saved = True
+        if trainer.is_global_zero:
+            sys.stderr.write(
+                f"\nstep {trainer.global_step:,} is saved; its validation is made first (another"
+                " signal stops at once)\n"
+            )
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stops after the validation that was waited for, unless the run is at its end."""
+        ours: Any = trainer
+        ends = trainer.should_stop or trainer.global_step >= trainer.max_steps
+        if self._is_saved and not ends and trainer.state.fn == "fit":
+            ours.checkpoints.on_validation_end(trainer, pl_module)  # Lightning calls it as the last
+            ours.save_now()  # with what was measured, also where none is due
+            raise self._interrupted(ours)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Stops listening."""
@@ -90,8 +112,14 @@ class StopSignals(L.Callback):
             arrival.synchronize()
         return bool(answer)
 
+    def _interrupted(self, trainer: Any) -> Interrupted:
+        return Interrupted(
+            f"Stopped at step {trainer.global_step:,} by {self._received or 'another rank'}."
+            f" Go on with: roots fit --resume {trainer.run.path}"
+        )
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self._received and number == signal.SIGINT:
+        if self._received and (number == signal.SIGINT or self._is_saved):
             raise KeyboardInterrupt
         self._received = signal.Signals(number).name
         sys.stderr.write(

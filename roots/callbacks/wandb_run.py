@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Iterator, Sequence
 from string import ascii_lowercase, digits
 from typing import Any
 
@@ -12,12 +13,12 @@ import lightning as L
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from roots.callbacks.stop_signals import Interrupted
+from roots.callbacks.told import told_if_it_fails
 from roots.errors import CheckpointError
 from roots.runs import Checkpoint, Run, redact_values, write_atomically
 
 ID_FILE = "wandb.json"
 """The id and project of the run's W&B run, so that a resumed fit goes on with it."""
-COLUMNS = ("step", "prompt", "text")
 FILES = ("config.yaml", "environment.json")
 
 
@@ -43,7 +44,8 @@ class WandbRun(L.Callback):
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Sends what a finished fit leaves."""
         self._send_samples(trainer)
-        self._send_files(trainer)
+        with told_if_it_fails(trainer, "not all files of the run were sent to W&B"):
+            self._send_files(trainer)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Closes the W&B run, which the next run of this process would go on with."""
@@ -62,11 +64,13 @@ class WandbRun(L.Callback):
         file = trainer.run.path / "samples.jsonl"
         if logger is None or not file.is_file():
             return
-        records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        if len(records) > self._n_samples:
+        with told_if_it_fails(trainer, "the samples were not sent to W&B"):
+            records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            if len(records) == self._n_samples:
+                return
             self._n_samples = len(records)
-            rows = [[redact_values(record[name]) for name in COLUMNS] for record in records]
-            logger.log_table("samples", columns=list(COLUMNS), data=rows, step=trainer.global_step)
+            for name, columns, rows in sample_tables(records):
+                logger.log_table(name, columns=columns, data=rows, step=trainer.global_step)
 
     def _send_files(self, trainer: Any) -> None:
         logger = _logger(trainer)
@@ -80,6 +84,21 @@ class WandbRun(L.Callback):
             logger.experiment.save(str(run.path / name), base_path=str(run.path), policy="now")
         for checkpoint, aliases in named_checkpoints(run) if self.checkpoints else []:
             logger.experiment.log_artifact(_artifact(run, checkpoint), aliases=aliases)
+
+
+def sample_tables(
+    records: Sequence[dict[str, Any]],
+) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
+    """Gives a table for each set of keys, told without secrets: its name, columns and rows.
+
+    `Samples` and `GeneratedTexts` keep other things of a text. The first table is `samples`, the
+    next `samples_2`.
+    """
+    rows: dict[tuple[str, ...], list[list[Any]]] = {}
+    for record in records:
+        rows.setdefault(tuple(record), []).append(redact_values(list(record.values())))
+    for number, columns in enumerate(rows, start=1):
+        yield "samples" if number == 1 else f"samples_{number}", list(columns), rows[columns]
 
 
 def named_checkpoints(run: Run) -> list[tuple[Checkpoint, list[str]]]:
@@ -162,7 +181,8 @@ def _finish(trainer: Any, *, exit_code: int) -> None:
     if trainer.is_global_zero and trainer.state.fn == "fit":
         import wandb
 
-        wandb.finish(exit_code=exit_code)
+        with told_if_it_fails(trainer, "the W&B run was not closed"):
+            wandb.finish(exit_code=exit_code)
 
 
 def _netrc_has_wandb() -> bool:

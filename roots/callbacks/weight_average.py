@@ -21,6 +21,7 @@ class WeightAverage(L.Callback):
 
     average = decay * average + (1 - decay) * weights, after each `every_steps` steps. Training goes
     on with its own weights. It is made element by element, so shards are averaged where they lie.
+    Weights that are not trained, as those below an adapter, are their own average and not kept.
 
     Args:
         decay: Share of the old average, 0 to 1; about 1 / (1 - decay) averagings count.
@@ -61,10 +62,12 @@ class WeightAverage(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begins with the weights, or where the checkpoint's average lies elsewhere, brings it."""
+        former, self._average = self._average, {}
         for name, parameter in pl_module.named_parameters():
-            kept = self._average.get(name, parameter.detach())
-            # a copy also where dtype and device are the right ones already
-            self._average[name] = like(parameter, kept).to(torch.float32, copy=True)
+            if parameter.requires_grad:
+                kept = former.get(name, parameter.detach())
+                # a copy also where dtype and device are the right ones already
+                self._average[name] = like(parameter, kept).to(torch.float32, copy=True)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
@@ -122,7 +125,7 @@ class WeightAverage(L.Callback):
 
     def _pairs(self, module: L.LightningModule) -> tuple[list[Tensor], list[Tensor]]:
         """Gives averages and weights, those of this rank where they are sharded."""
-        parameters = dict(module.named_parameters())
+        parameters = {n: p for n, p in module.named_parameters() if n in self._average}
         averages = [local(like(p, self._average[name])) for name, p in parameters.items()]
         return averages, [local(parameter.detach()) for parameter in parameters.values()]
 

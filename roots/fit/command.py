@@ -33,10 +33,12 @@ def main(verb: str, args: list[str]) -> int:
 
 STOPPING = """\
 Ctrl-C, SIGTERM and SIGUSR1 end a run after its step, on all ranks, with a checkpoint and exit code
-130. It goes on with --resume: from the newest checkpoint whose files are as they were written (each
-is checked against its sha256). Exit codes: 0 done, 130 stopped on request, 2 a mistake in what was
-given, 1 the run went wrong. Under SLURM, #SBATCH --signal=USR1@120 asks two minutes before the end;
-Kubernetes sends SIGTERM. Two processes cannot resume one run."""
+130. Where the step validates, that is done first, once the step is saved; after the last step the
+run goes to its end. A second signal ends either at once. A run goes on with --resume: from the
+newest checkpoint whose files are as they were written (each is checked against its sha256). Exit
+codes: 0 done, 130 stopped on request, 2 a mistake in what was given, 1 the run went wrong. Under
+SLURM, #SBATCH --signal=USR1@120 asks two minutes before the end; Kubernetes sends SIGTERM. Two
+processes cannot resume one run."""
 
 
 def _own_arguments(verb: str) -> argparse.ArgumentParser:
@@ -88,12 +90,13 @@ def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> i
     if own.dry_run:
         _say("dry run: nothing was trained or written")
         return 0
-    if composed.trainer.resumed_from >= composed.trainer.max_steps:
+    trainer = composed.trainer
+    if trainer.resumed_from >= trainer.max_steps and not trainer.only_ends:
         _say(_complete(composed))
         return 0
     began = time.monotonic()
     run = composed.fit()
-    if composed.trainer.is_global_zero:
+    if trainer.is_global_zero:
         _say(_closing(run, composed, time.monotonic() - began))
     return 0
 
@@ -207,7 +210,8 @@ def _closing(run: Run, composed: Composed, seconds: float) -> str:
     trainer = composed.trainer
     measured = trainer.latest
     words = [f"{trainer.global_step:,} steps in {seconds:.0f} s"]
-    words += [f"{measured['train/tokens_per_second_median']:,.0f} tokens/s (median)"]
+    if rate := measured.get("train/tokens_per_second_median"):  # none where only the end was made
+        words.append(f"{rate:,.0f} tokens/s (median)")
     words += [share] if (share := share_in_words(measured)) else []
     for name in dict.fromkeys(("val/loss", "val/bits_per_byte", trainer.checkpoints.monitor)):
         if name in measured:

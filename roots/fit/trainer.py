@@ -10,6 +10,7 @@ import lightning as L
 from roots.callbacks import Checkpoints, NonFinite, Progress, Recorder, SkippedSteps, Throughput
 from roots.errors import ConfigError
 from roots.fit.devices import resolve_devices
+from roots.fit.ending import EndsRuns
 from roots.fit.named import step_precision, step_strategy
 from roots.fit.quiet import quieten_lightning
 from roots.fit.run_callbacks import run_callbacks
@@ -25,7 +26,7 @@ from roots.runs import Run, check_name
 from roots.strategies import StepStrategy
 
 
-class Trainer(L.Trainer):
+class Trainer(EndsRuns):
     """Trains, validates, tests and predicts; every `_steps` is optimizer steps.
 
     Args:
@@ -218,6 +219,7 @@ class Trainer(L.Trainer):
         last, self.passed_over = run.last_intact()
         self.run = self._recorder.run = run
         self.resumed_from = last.step
+        self.remember(run, last)
         return last.trainer_file
 
     @property

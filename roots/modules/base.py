@@ -211,7 +211,7 @@ class StepModule(L.LightningModule, ABC):
         with clipped(self._optimizer, norm, self.clip_norm), left_out(self._optimizer, skip):
             optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
-        self._precision.after_step(skip)
+        self._precision.after_step(norm)
 
     def _backward(self, batch: StepBatch, *, scale: Tensor) -> dict[str, Tensor]:
         """Adds up the gradients of the share; gives the share's summed loss, and its parts."""

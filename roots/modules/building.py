@@ -83,8 +83,16 @@ def check_together(module: Any, trainer: Any) -> None:
         compiled=compiled,
     )
     strategy.check_run(module, trainer.callbacks)
-    if strategy.builds_whole:
-        return
+    for callback in trainer.callbacks:
+        if hasattr(callback, "check_module"):
+            callback.check_module(module)
+    if not strategy.builds_whole:
+        _check_cut_weights(module, trainer)
+
+
+def _check_cut_weights(module: Any, trainer: Any) -> None:
+    """Raises ConfigError when something needs a network that is whole on some rank."""
+    strategy = trainer.strategy
     _check_cut_layers(module, strategy)
     for callback in trainer.callbacks:
         if getattr(callback, "writes_with_whole_network", False):

@@ -13,8 +13,8 @@ COPY = "copy to save"
 
 
 def average_bytes(callbacks: Any, held: Held) -> int:
-    """Counts the float32 average of the weights, where a callback keeps one."""
-    return 4 * held.values if _average(callbacks) else 0
+    """Counts the float32 average of the weights that are trained, where a callback keeps one."""
+    return (held.masters or held.gradients) if _average(callbacks) else 0  # as large: float32 too
 
 
 def teacher_bytes(model: Any, precision: Any) -> int:

@@ -93,9 +93,8 @@ class FP16Mixed(ByAutocast):
             factor = self._scale.double().reciprocal().float()
             torch._foreach_mul_(here, factor.to(here[0].device))
 
-    def after_step(self, skipped: Tensor | None) -> None:
+    def after_step(self, grad_norm: Tensor) -> None:
         """Backs off after an overflow, grows after `growth_interval` steps without."""
-        assert skipped is not None
         self._scale, self._held_for = (
             self._scale.clone(),
             self._held_for.clone(),
@@ -103,7 +102,7 @@ class FP16Mixed(ByAutocast):
         torch._amp_update_scale_(
             self._scale,
             self._held_for,
-            skipped.float(),
+            (~grad_norm.isfinite()).to(self._scale),
             self.growth_factor,
             self.backoff_factor,
             self.growth_interval,

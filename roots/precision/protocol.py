@@ -30,11 +30,11 @@ class StepPrecision(Precision):
     def unscale(self, parameters: Iterable[nn.Parameter]) -> None:
         """Takes the loss scale out of all gradients, in place, before anybody reads them."""
 
-    def after_step(self, skipped: Tensor | None) -> None:
-        """Learns whether the step was left out for gradients that are not finite.
+    def after_step(self, grad_norm: Tensor) -> None:
+        """Learns from a step whether its gradients were finite, whatever else it was left out for.
 
         Args:
-            skipped: 0-d, true where it was; None where nothing can be left out.
+            grad_norm: Norm of the gradient before clipping, without the scale, 0-d.
         """
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.records import as_json
-from roots.runs.run import write_atomically
+from roots.runs.writing import write_atomically
 
 # what a part of a variable's name is, or ends with: HF_TOKEN, PGPASSWORD, API_KEY_2; no TOKENIZER
 _SECRET_NAME = re.compile(

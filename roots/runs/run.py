@@ -1,4 +1,4 @@
-"""The run directory: one folder per run, what lies in it, and how it is written.
+"""The run directory: one folder per run, and what lies in it.
 
 runs/<name>/<id>/
     config.yaml        the resolved configuration
@@ -20,13 +20,9 @@ runs/<name>/<id>/
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -35,6 +31,7 @@ import yaml
 
 from roots.errors import CheckpointError, ConfigError
 from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, rank, read_checkpoint
+from roots.runs.writing import replace_folder
 
 
 class Run:
@@ -241,42 +238,3 @@ def newest(root: Path | str, name: str) -> Run:
             f"There is no run in {Path(root, name)} to resume. Start one without --resume."
         )
     return Run(found[-1].parent)
-
-
-@contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `path` that becomes `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        replace_folder(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def replace_folder(temporary: Path, path: Path) -> None:
-    """Puts a finished folder in the place of `path`, which is there whole at every moment but one.
-
-    A folder cannot be exchanged in one call; an old one is moved aside before and removed after.
-    """
-    old = temporary.with_name(temporary.name + ".old")
-    if path.exists():
-        path.rename(old)
-    temporary.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that a crash leaves either the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

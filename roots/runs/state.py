@@ -13,7 +13,7 @@ from typing import Any
 from roots.errors import CheckpointError
 from roots.runs.lock import holder
 from roots.runs.redaction import redact, write_record
-from roots.runs.run import Run, write_atomically
+from roots.runs.run import Run
 
 STATE_FILE = "state.json"
 STATES = ("running", "finished", "failed", "interrupted")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import resource
 import zipfile
 from pathlib import Path
@@ -161,6 +162,30 @@ def test_the_module_loads_by_lightnings_own_call(fitted: Composed) -> None:
     loaded = module.state_dict()
     assert live.keys() == loaded.keys()
     assert all(torch.equal(live[name], loaded[name]) for name in live)
+
+
+def test_one_is_on_the_disk_with_its_name_before_an_older_one_goes(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss of power leaves what was synced; what was removed is gone."""
+    done: list[int | str] = []  # inodes brought to the disk, and names given, in their order
+    fsync, rename = os.fsync, Path.rename
+
+    def noted_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        done.append(os.fstat(descriptor).st_ino)
+
+    def noted_rename(path: Path, target: Path) -> Path:
+        done.append(target.name)
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    run = compose(config, {"trainer.val_every_steps": 0, "trainer.checkpoint_every_steps": 3}).fit()
+    new = run.checkpoint_folder(6)
+    named, old_goes = done.index(new.name), done.index(".step-000003")
+    assert {path.stat().st_ino for path in (new, *new.rglob("*"))} <= set(done[:named])
+    assert run.checkpoints_folder.stat().st_ino in done[named:old_goes]
 
 
 # -- when writing fails ---------------------------------------------------------------------------

@@ -148,3 +148,16 @@ def test_a_number_that_is_no_patience_is_refused(shards: Path, tmp_path: Path) -
         ConfigError, match=r"early_stopping=0 would stop before the first.*1 or more"
     ):
         EarlyStopping(patience=0)
+
+
+def test_a_run_at_its_last_step_is_ended_whatever_the_patience() -> None:
+    """It was stopped after a last validation that was no better: nothing is left to train."""
+    waited = EarlyStopping(patience=1)
+    waited.load_state_dict({"best": 1.0, "best_step": 4, "waited": 1})
+    monitored = SimpleNamespace(monitor="val/loss")
+    trainer: Any = SimpleNamespace(global_step=4, max_steps=6, checkpoints=monitored)
+    module: Any = None
+    with pytest.raises(ConfigError, match="The run stopped early"):
+        waited.on_train_start(trainer, module)
+    trainer.global_step = 6
+    waited.on_train_start(trainer, module)

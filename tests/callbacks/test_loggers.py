@@ -6,14 +6,16 @@ import json
 import sqlite3
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.fabric.loggers.tensorboard as lightnings_tensorboard
 import pytest
+from lightning.pytorch.loggers import WandbLogger
 from wandb_files import offline_file
 
 from roots.callbacks.recorder import tensorboard_logger
-from roots.callbacks.wandb_run import named_checkpoints, wandb_logger
+from roots.callbacks.wandb_run import WandbRun, named_checkpoints, wandb_logger
 from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError, MissingExtra
 from roots.fit import compose
@@ -105,6 +107,58 @@ def test_wandb_gets_samples_figure_files_and_checkpoints_and_a_resumed_run_goes_
     assert sync(run.path, call=lambda command: called.append([*command]) or 7) == 7
     folders = sorted(str(path) for path in run.path.glob("wandb/offline-run-*"))
     assert called == [[*TO_WANDB, *folders]]
+
+
+class TablesOnly(WandbLogger):
+    """Keeps the tables that it is given, or fails to."""
+
+    def __init__(self, *, error: Exception | None = None) -> None:
+        self.tables: dict[str, tuple[list[str], list[list[Any]]]] = {}
+        self.error = error
+
+    def log_table(self, key: str, columns: Any = None, data: Any = None, **_: Any) -> None:  # type: ignore[override]
+        if self.error:
+            raise self.error
+        self.tables[key] = (columns, data)
+
+
+def validated(folder: Path, logger: WandbLogger) -> list[str]:
+    """Ends a validation of a run with samples; gives what was said."""
+    rows = [
+        {"step": 3, "sample": 0, "source": "a", "reference": "b", "output": "c"},  # GeneratedTexts
+        {"step": 3, "prompt": "the", "text": " cat"},  # Samples
+        {"step": 6, "sample": 0, "source": "a", "reference": "b", "output": "d"},
+    ]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said: list[str] = []
+    trainer: Any = SimpleNamespace(
+        loggers=[logger],
+        is_global_zero=True,
+        run=Run(folder),
+        global_step=6,
+        state=SimpleNamespace(fn="fit"),
+        say=said.append,
+    )
+    module: Any = None
+    WandbRun().on_validation_end(trainer, module)
+    return said
+
+
+def test_samples_of_every_kind_go_to_wandb_in_a_table_for_each(tmp_path: Path) -> None:
+    logger = TablesOnly()
+    assert validated(tmp_path, logger) == []
+    assert logger.tables == {
+        "samples": (
+            ["step", "sample", "source", "reference", "output"],
+            [[3, 0, "a", "b", "c"], [6, 0, "a", "b", "d"]],
+        ),
+        "samples_2": (["step", "prompt", "text"], [[3, "the", " cat"]]),
+    }
+
+
+def test_samples_that_do_not_reach_wandb_are_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    said = validated(tmp_path, TablesOnly(error=OSError("no route to host")))
+    assert said == ["the samples were not sent to W&B (OSError: no route to host)."]
 
 
 def test_a_damaged_id_of_the_wandb_run_is_refused_and_removing_it_cures(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
+from tiny_masked import masked_config
 
 from roots.callbacks import Samples
 from roots.errors import ConfigError
@@ -74,3 +76,20 @@ def test_the_same_seed_samples_the_same_text_whatever_the_random_state(config: d
 def test_no_prompts_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"Samples has no prompts\. Give it at least one"):
         Samples(prompts=[])
+
+
+def test_callbacks_that_let_a_network_write_are_refused_beside_one_that_does_not(
+    config: dict, masked_shards: Path, tmp_path: Path
+) -> None:
+    sampling = {"class_path": "roots.callbacks.Samples", "init_args": {"prompts": ["the"]}}
+    masked = masked_config(masked_shards, tmp_path, callbacks=[sampling])
+    with pytest.raises(ConfigError, match=r"Samples continues prompts, and MaskedLM .* Leave it"):
+        compose(masked)
+    compose(masked, {"trainer.callbacks": []})
+
+    config["trainer"]["callbacks"] = [{"class_path": "roots.callbacks.GeneratedTexts"}]
+    with pytest.raises(
+        ConfigError, match=r"GeneratedTexts measures .* CausalLM writes none\. Leave"
+    ):
+        compose(config)
+    compose(config, {"trainer.callbacks": [sampling]})

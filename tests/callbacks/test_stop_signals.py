@@ -21,7 +21,7 @@ from roots.callbacks.stop_signals import Interrupted, on_its_way_to_the_host
 from roots.fit import compose
 from roots.fit.command import _own_arguments
 from roots.fit.compose import resumed
-from roots.runs import Run
+from roots.runs import Run, state_of
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -122,7 +122,26 @@ def test_a_signal_to_one_rank_stops_all_after_the_next_step(
     who[signalled] = "SIGTERM"
     for message, name in zip(said, who, strict=True):
         assert message.startswith(f"Stopped at step 3 by {name}.")
-    assert Run(tmp_path / "tiny" / "0001").last().step == 3
+    last = Run(tmp_path / "tiny" / "0001").last()
+    assert last.step == 3
+    assert "val/loss" in last.metrics  # step 3 validates: measured before the stop
+
+
+def ended_rank(shards: Path, runs: Path) -> int:
+    """Trains as one of two ranks, of which one gets a signal in the step before the last."""
+    composed = compose(tiny_config(shards, runs, max_steps=3))
+    if composed.trainer.global_rank == 1:
+        composed.trainer.callbacks.insert(0, SignalsItself(step=2, number=signal.SIGTERM))
+    return composed.fit().last().step
+
+
+def test_ranks_that_are_asked_to_stop_in_the_last_step_all_end_the_run(
+    shards: Path, tmp_path: Path
+) -> None:
+    assert run_ranks(ended_rank, shards, tmp_path) == [3, 3]
+    run = Run(tmp_path / "tiny" / "0001")
+    assert state_of(run).state == "finished"
+    assert "val/loss" in run.last().metrics
 
 
 def interrupted_where_reading_waits(*arguments: Any) -> str:

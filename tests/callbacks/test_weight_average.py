@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -186,6 +187,43 @@ def averaged_shards() -> list[tuple[Any, Any]]:
 def gathered(tensor: Tensor) -> Any:
     whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return whole.detach().numpy().copy()
+
+
+class HalfFrozen(L.LightningModule):
+    """Two layers, of which the first is not trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Linear(3, 3).requires_grad_(False)
+        self.adapter = nn.Linear(3, 1)
+        nn.init.zeros_(self.adapter.bias)
+
+
+def test_only_what_is_trained_is_averaged() -> None:
+    module, average, trainer = (
+        HalfFrozen(),
+        WeightAverage(decay=0.5),
+        SimpleNamespace(global_step=1),
+    )
+    average.on_train_start(trainer, module)  # type: ignore[arg-type]
+    assert average._average.keys() == {"adapter.weight", "adapter.bias"}
+    module.adapter.bias.data += 1.0
+    average.on_train_batch_end(trainer, module, None, None, 0)  # type: ignore[arg-type]
+    with average.in_place(module):
+        assert module.adapter.bias.item() == 0.5
+    assert module.adapter.bias.item() == 1.0
+
+
+def test_an_average_of_frozen_weights_too_as_older_versions_kept_it_is_taken() -> None:
+    module, average, trainer = HalfFrozen(), WeightAverage(), SimpleNamespace()
+    kept = {name: torch.full_like(p, 7.0) for name, p in module.named_parameters()}
+    average.on_load_checkpoint(trainer, module, {"weight_average": kept})  # type: ignore[arg-type]
+    with average.in_place(module):  # to validate by it
+        assert all(bool((p == 7.0).all()) for p in module.parameters())
+    average.on_train_start(trainer, module)  # type: ignore[arg-type]
+    assert average._average.keys() == {"adapter.weight", "adapter.bias"}
+    with average.in_place(module):
+        assert bool((module.adapter.weight == 7.0).all())
 
 
 def test_shards_are_averaged_where_they_lie() -> None:

@@ -15,6 +15,7 @@ from ranks import run_ranks
 from tiny import tiny_config
 from torch import Tensor, nn
 
+from roots.callbacks.stability import StepRule
 from roots.errors import ConfigError, TrainingError
 from roots.fit import Trainer, compose
 from roots.fit.compose import Composed, resumed
@@ -134,6 +135,24 @@ def test_twenty_steps_are_those_of_a_plain_loop_with_torchs_scaler(
         torch.testing.assert_close(ours.detach(), theirs, rtol=0, atol=1e-3)
     assert column(run, "optim/steps_skipped")[-1] == len(spoilt)
     assert all(planted.kept[step] for step in spoilt)  # weights and moments, bit by bit
+
+
+class LeavesOutAll(StepRule):
+    """Leaves every step out, for no fault of its gradient."""
+
+    def judge(self, loss: Tensor, grad_norm: Tensor) -> Tensor:
+        return grad_norm.isfinite()
+
+    def check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ends no run."""
+
+
+def test_steps_that_another_rule_leaves_out_are_no_overflows(shards: Path, tmp_path: Path) -> None:
+    composed = compose(a_config(shards, tmp_path, max_steps=EVERY + 2))
+    composed.trainer.callbacks.insert(0, LeavesOutAll())
+    run = composed.fit()
+    assert column(run, "optim/steps_skipped")[-1] == EVERY + 2
+    assert column(run, "optim/loss_scale") == [SCALE] * EVERY + [2 * SCALE] * 2  # it has held
 
 
 def test_an_activation_is_float16(shards: Path, tmp_path: Path) -> None:

@@ -88,8 +88,19 @@ def test_shards_are_copied_where_they_lie(config: dict[str, Any]) -> None:
     assert planner.host_copy(Way("fsdp", 2, 2)) == 2 * weights + held.state
 
 
-def test_an_average_is_kept_in_float32(config: dict[str, Any]) -> None:
-    composed = compose(config, {**average(decay=0.9), "trainer.precision": "bf16-true"})
+@pytest.mark.parametrize(("precision", "adapted"), [("bf16-true", False), ("32", True)])
+def test_an_average_of_what_is_trained_is_kept_in_float32(
+    config: dict[str, Any], tmp_path: Path, precision: str, adapted: bool
+) -> None:
+    if adapted:
+        compose(config, {"trainer.max_steps": 3}).fit()
+        path = next(tmp_path.rglob("step-000003"))
+        adapter = {"class_path": "roots.networks.LoRA", "init_args": {"rank": 2}}
+        config["model"]["init_args"]["network"] = {
+            "class_path": "roots.networks.Pretrained",
+            "init_args": {"path": str(path), "adapter": adapter},
+        }
+    composed = compose(config, {**average(decay=0.9), "trainer.precision": precision})
     planned = planner_for(composed).footprint(ONE, 2).parts[AVERAGE]
     composed.fit()
     kept = next(c for c in composed.trainer.callbacks if isinstance(c, WeightAverage))

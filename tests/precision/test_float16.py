@@ -16,6 +16,10 @@ def scaled(plugin: FP16Mixed, loss: torch.Tensor) -> torch.Tensor:
     return loss * plugin.loss_scale
 
 
+def norm_of_a_step(overflows: bool) -> torch.Tensor:
+    return torch.tensor(torch.inf if overflows else 1.0)
+
+
 @pytest.mark.parametrize("name", ["16-mixed", "16", "fp16"])
 def test_its_names(name: str) -> None:
     plugin = precision_named(name, CPU)
@@ -55,7 +59,7 @@ def test_the_scale_moves_as_torchs(interval: int, growth: float, backoff: float)
         theirs.step(optimizer)
         theirs.update()
         optimizer.zero_grad()
-        plugin.after_step(torch.tensor(bad))
+        plugin.after_step(norm_of_a_step(bad))
         scales.append(plugin.loss_scale.item())
         assert scales[-1] == theirs.get_scale()
     assert len(set(scales)) >= 3
@@ -76,13 +80,13 @@ def test_unscaled_gradients_are_bitwise_those_without_a_scale() -> None:
 def test_its_state_is_plain_and_goes_on() -> None:
     plugin = FP16Mixed(init_scale=64.0, growth_interval=3)
     for bad in (False, True, False, False):
-        plugin.after_step(torch.tensor(bad))
+        plugin.after_step(norm_of_a_step(bad))
     state = plugin.state_dict()
     assert state == {"scale": 32.0, "held_for": 2}
     assert [type(value) for value in state.values()] == [float, int]
     other = FP16Mixed(init_scale=64.0, growth_interval=3)
     other.load_state_dict(state)
-    other.after_step(torch.tensor(False))
+    other.after_step(norm_of_a_step(False))
     assert other.state_dict() == {"scale": 64.0, "held_for": 0}
 
 
