@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import lightning as L
 
+from roots.errors import CheckpointError
 from roots.runs import Checkpoint, Run, state_of
 
 
@@ -22,7 +24,8 @@ class EndsRuns(L.Trainer):
 
     def remember(self, run: Run, last: Checkpoint) -> None:
         """Takes from a run that is resumed how it ended."""
-        self._was_finished = state_of(run).state == "finished"
+        with suppress(CheckpointError):  # a damaged record tells nothing, and is written anew
+            self._was_finished = state_of(run).state == "finished"
         self._was_measured = bool(last.metrics)
 
     @property

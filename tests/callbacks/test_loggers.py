@@ -75,7 +75,7 @@ def test_wandb_is_told_no_secret_and_is_online_only_with_a_key(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb")
-@pytest.mark.usefixtures("no_account")
+@pytest.mark.usefixtures("no_account", "pages")
 def test_wandb_gets_samples_figure_files_and_checkpoints_and_a_resumed_run_goes_on(
     config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,3 +105,11 @@ def test_a_run_with_all_its_steps_that_did_not_end_is_validated_and_ended_by_a_r
     assert f"val/loss {run.last().metrics['val/loss']:.4f}" in said
     assert roots(["fit", "--resume", str(run.path)]) == 0
     assert "The run has all its 6 steps already." in capsys.readouterr().out
+
+
+def test_a_resume_reads_over_a_damaged_record_of_how_the_run_ended(config: dict) -> None:
+    run, _ = stopped(config, SignalsItself(step=3))
+    (run.path / "state.json").write_text("{")
+    on, _ = resumed(str(run.path), {}, [])
+    assert on.fit().last().step == 6
+    assert state_of(run).state == "finished"
