@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import lightning as L
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from roots.data import StepData
 from roots.errors import ConfigError, nearest
 from roots.fit.choosing import choose_strategy
 from roots.fit.run_files import PARTS, with_whole_parts
@@ -34,7 +34,7 @@ class CommandLine(LightningCLI):
         self.given = with_whole_parts(config, where="The configuration")
         super().__init__(
             StepModule,
-            L.LightningDataModule,
+            StepData,
             trainer_class=Trainer,
             save_config_callback=None,
             parser_kwargs={
