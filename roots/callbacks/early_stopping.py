@@ -49,7 +49,10 @@ class EarlyStopping(L.Callback):
         ours: Any = trainer
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        value = self._measured(ours)
+        if ours.checkpoints.monitor not in ours.latest:
+            self._refuse(ours, pl_module)
+            return
+        value = float(ours.latest[ours.checkpoints.monitor])
         if ours.checkpoints.is_better(value, self._best):
             self._best, self._best_step, self._waited = value, trainer.global_step, 0
             return
@@ -68,15 +71,17 @@ class EarlyStopping(L.Callback):
         self._best, self._best_step = state_dict["best"], state_dict["best_step"]
         self._waited = state_dict["waited"]
 
-    def _measured(self, trainer: Any) -> float:
-        name = trainer.checkpoints.monitor
-        if name not in trainer.latest:
-            there = ", ".join(sorted(n for n in trainer.latest if n.startswith("val/")))
-            raise ConfigError(
-                f"trainer.early_stopping waits for {name}, and the validation has no such metric."
-                f" Set trainer.monitor to one of {there}."
-            )
-        return float(trainer.latest[name])
+    def _refuse(self, trainer: Any, module: L.LightningModule) -> None:
+        """Ends a run that would wait for nothing, once its step is saved; not one at its end."""
+        if trainer.global_step >= trainer.max_steps:
+            return
+        trainer.checkpoints.on_validation_end(trainer, module)  # refuses what nothing ever reports
+        there = ", ".join(sorted(name for name in trainer.latest if name.startswith("val/")))
+        raise ConfigError(
+            f"trainer.early_stopping waits for {trainer.checkpoints.monitor}, which this validation"
+            f" did not report. Set trainer.monitor to one of {there}, or trainer.early_stopping to"
+            " 0."
+        )
 
     def _words(self, trainer: Any) -> str:
         name, times = trainer.checkpoints.monitor, "validation" + "s" * (self._waited > 1)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lightning import Callback
 from ranks import run_ranks
 from tiny import tiny_config
 
@@ -127,14 +128,29 @@ def test_two_ranks_end_together(shards: Path, tmp_path: Path) -> None:
     assert run_ranks(fitted, config_of(shards, tmp_path / "runs"), 2) == [8, 8]
 
 
-def test_a_metric_that_no_validation_has_is_refused_with_those_there_are(
-    shards: Path, tmp_path: Path
+class Late(Callback):
+    """Says that the metric comes in the last validation only."""
+
+    reports_later = ("val/accuracy",)
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "words"),
+    [
+        ([], r"val/accuracy is nothing that the validation reports.*It reports val/bits_per_byte"),
+        ([Late()], r"early_stopping waits for val/accuracy.*one of val/bits_per_byte, val/"),
+    ],
+)
+def test_a_metric_that_no_validation_has_is_refused_once_the_step_is_saved(
+    callbacks: list[Callback], words: str, shards: Path, tmp_path: Path
 ) -> None:
     config = config_of(shards, tmp_path / "runs", monitor="val/accuracy")
-    with pytest.raises(
-        ConfigError, match=r"waits for val/accuracy.*one of val/bits_per_byte, val/"
-    ):
-        compose(config).fit()
+    composed = compose(config)
+    composed.trainer.callbacks[:0] = callbacks
+    with pytest.raises(ConfigError, match=words):
+        composed.fit()
+    assert composed.trainer.run is not None
+    assert composed.trainer.run.last().step == composed.trainer.global_step > 0
     config["trainer"]["monitor"] = "val/bits_per_byte"
     composed = compose(config)
     composed.fit()
