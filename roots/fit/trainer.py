@@ -17,6 +17,7 @@ from roots.fit.run_callbacks import run_callbacks
 from roots.fit.trainer_settings import (
     check_counts,
     check_one_of,
+    check_seed,
     check_tracked,
     refuses_lightnings_own,
 )
@@ -123,6 +124,7 @@ class Trainer(EndsRuns):
             early_stopping=early_stopping,
         )
         check_one_of(max_steps=max_steps, max_epochs=max_epochs)
+        check_seed(seed)
         if val_every_epochs:
             check_one_of(val_every_steps=val_every_steps, val_every_epochs=val_every_epochs)
         check_tracked(wandb=wandb, wandb_checkpoints=wandb_checkpoints)

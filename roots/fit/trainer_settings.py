@@ -52,6 +52,14 @@ def check_one_of(**given: float) -> None:
         )
 
 
+def check_seed(seed: int) -> None:
+    """Raises ConfigError for a number that some generator of random numbers does not take."""
+    if not 0 <= seed < 2**32:
+        raise ConfigError(
+            f"seed={seed} is outside of 0 to {2**32 - 1:,}. Set seed to one of these."
+        )
+
+
 def check_tracked(*, wandb: bool, wandb_checkpoints: bool) -> None:
     """Raises ConfigError when checkpoints are to be sent where nothing is tracked."""
     if wandb_checkpoints and not wandb:

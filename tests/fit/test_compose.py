@@ -249,6 +249,13 @@ def test_a_setting_that_cannot_work_is_refused_with_its_value_and_cure(
         compose(config, {f"trainer.{name}": value})
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**70])
+def test_a_seed_that_some_generator_does_not_take_is_refused(config: dict, seed: int) -> None:
+    with pytest.raises(ConfigError, match=rf"seed={seed} is outside of 0 to 4,294,967,295"):
+        compose(config, {"seed": seed})
+    assert compose(config, {"seed": 2**32 - 1}).trainer.seed == 2**32 - 1
+
+
 @pytest.mark.parametrize("epochs", [math.inf, math.nan, -1.0])
 def test_a_run_of_no_number_of_epochs_is_refused(config: dict, epochs: float) -> None:
     with pytest.raises(ConfigError, match=rf"max_steps=0, max_epochs={epochs:g}: set one of"):
