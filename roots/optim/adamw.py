@@ -16,8 +16,8 @@ from roots.optim.builder import (
     check_not_negative,
 )
 from roots.optim.clipping import local
-from roots.optim.groups import check_group_names, owned, parameter_groups
-from roots.optim.layers import by_layer, distances_from_the_top, kind_of, layers_below
+from roots.optim.groups import check_group_names, kind_of, owned, parameter_groups
+from roots.optim.layers import by_layer, distances_from_the_top, layers_below
 from roots.optim.master import without_masters
 
 

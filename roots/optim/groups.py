@@ -99,29 +99,35 @@ def _outside_the_body(network: nn.Module) -> Iterable[nn.Parameter]:
             yield from head.parameters()
 
 
+def kind_of(group: dict[str, Any]) -> str:
+    """Gives the kind of a group that may be that of one layer: `decayed` of `decayed@3`."""
+    kind, _, _ = group.get("name", "").partition("@")
+    return str(kind)
+
+
 def check_group_names(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
     """Raises CheckpointError when a saved state is that of other groups, so of another optimizer.
 
     It is called before a state is loaded: torch itself would put one optimizer's moments in place
     of another's.
     """
-    names = [group.get("name", "") for group in optimizer.param_groups]
-    saved = [group.get("name", "") for group in state_dict["param_groups"]]
-    if names != saved and {n.partition("@")[0] for n in names} == {
-        n.partition("@")[0] for n in saved
-    }:
+    both = optimizer.param_groups, state_dict["param_groups"]
+    names, saved = ([group.get("name", "") for group in groups] for groups in both)
+    if names == saved:
+        return
+    kinds, saved_kinds = ({kind_of(group) for group in groups} for groups in both)
+    if kinds == saved_kinds and _layered(names) != _layered(saved):
         raise CheckpointError(
             f"The checkpoint's optimizer has {_layered(saved)} for its layers, and this run's has"
             f" {_layered(names)}: its state cannot be taken over. Set"
             " model.optimizer.layer_decay as the run was started (1 has one rate for all), or"
             " start a new run."
         )
-    if names != saved:
-        raise CheckpointError(
-            f"The checkpoint's optimizer has the parameter groups {', '.join(saved)}, and this"
-            f" run's has {', '.join(names)}: its state cannot be taken over. Set model.optimizer"
-            " to the class that the run was started with, or start a new run."
-        )
+    raise CheckpointError(
+        f"The checkpoint's optimizer has the parameter groups {', '.join(saved)}, and this"
+        f" run's has {', '.join(names)}: its state cannot be taken over. Set model.optimizer"
+        " to the class that the run was started with, or start a new run."
+    )
 
 
 def _layered(names: list[str]) -> str:

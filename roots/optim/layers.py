@@ -72,12 +72,6 @@ def by_layer(groups: list[dict[str, Any]], distances: dict[int, int]) -> list[di
     return divided
 
 
-def kind_of(group: dict[str, Any]) -> str:
-    """Gives the kind of a group that may be that of one layer: `decayed` of `decayed@3`."""
-    kind, _, _ = group["name"].partition("@")
-    return str(kind)
-
-
 def layers_below(group: dict[str, Any]) -> int:
     """Tells how far below the head a group's parameters are: 3 of `decayed@3`; else 0."""
     _, _, distance = group["name"].partition("@")

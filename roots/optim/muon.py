@@ -17,8 +17,8 @@ from roots.optim.builder import (
     check_not_negative,
 )
 from roots.optim.combined import Combined
-from roots.optim.groups import hidden_matrices, owned, parameter_groups
-from roots.optim.layers import by_layer, distances_from_the_top, kind_of, layers_below
+from roots.optim.groups import hidden_matrices, kind_of, owned, parameter_groups
+from roots.optim.layers import by_layer, distances_from_the_top, layers_below
 
 ADJUSTMENTS = ("match_rms_adamw", "original")
 
