@@ -61,7 +61,7 @@ setup: venv
 	@$(MAKE) -s .venv/.dev
 
 test: setup
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -m 'not slow and not deepspeed' $(ARGS)
 
 test-full: setup
 	@$(MAKE) -s .venv/.full

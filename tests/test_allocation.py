@@ -13,6 +13,8 @@ import yaml
 from roots import allocation
 from roots.allocation import SETTINGS, TUNABLES, start_anew, tuned
 
+pytestmark = pytest.mark.heavy
+
 ALL = ":".join(SETTINGS)
 
 

@@ -27,6 +27,8 @@ from roots.corpus.duplicates import near
 from roots.corpus.noted_parts import Parts
 from roots.corpus.spool import SpoolWriter
 
+pytestmark = pytest.mark.heavy
+
 PARTS = {
     "roots.corpus.duplicates.blocks._MAX_DOCUMENTS": 8,
     "roots.corpus.duplicates.blocks.BLOCKS_PER_PART": 2,

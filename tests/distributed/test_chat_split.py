@@ -13,6 +13,8 @@ from tiny_chat import chat_config, conversations, write_chat_network
 
 from roots.fit import compose
 
+pytestmark = pytest.mark.heavy
+
 NAMES = ("train/loss", "optim/grad_norm", "val/loss", "val/bits_per_byte")
 
 

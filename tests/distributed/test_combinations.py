@@ -16,6 +16,8 @@ from roots.errors import ConfigError, MissingExtra
 from roots.fit import compose
 from roots.strategies.select import STRATEGIES as OFFERED
 
+pytestmark = pytest.mark.heavy
+
 HSDP = {"class_path": "roots.strategies.FSDP", "init_args": {"replicas": 2}}
 TOLERANCE = {"32": 1e-5, "bf16-mixed": 1e-3, "bf16-true": 3e-3, "16-mixed": 1e-3}
 SHORT = {"trainer.max_steps": 2, "trainer.val_every_steps": 0, "model.schedule.warmup_steps": 1}

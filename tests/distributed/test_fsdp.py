@@ -29,6 +29,8 @@ from roots.runs import Run
 from roots.strategies import fsdp
 from roots.strategies.sharded_files import read_file, read_whole
 
+pytestmark = pytest.mark.heavy
+
 MICRO_BATCHES = (1, 2, 4)
 STEPS = 20
 RECOMPUTED = (("full", 1), ("full", 2), ("selective", 1))

@@ -13,6 +13,8 @@ from tiny import tiny_config
 
 from roots.fit import compose
 
+pytestmark = pytest.mark.heavy
+
 LENGTHENS = {"first_seq_len": 4, "lengthening_steps": 4}  # 4, 4, 8, 8, then 16
 
 

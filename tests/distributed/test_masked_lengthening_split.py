@@ -14,6 +14,8 @@ from tiny_masked import masked_config
 
 from roots.fit import compose
 
+pytestmark = pytest.mark.heavy
+
 LENGTHENS = {"first_seq_len": 4, "lengthening_steps": 4}  # in 4, 4, 2, 2 pieces, then whole
 
 

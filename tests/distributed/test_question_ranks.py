@@ -14,6 +14,8 @@ from ranks import run_ranks
 
 from roots.fit import compose
 
+pytestmark = pytest.mark.heavy
+
 EQUAL = ("val/exact_match", "val/f1", "val/f1/HasAns", "val/f1/NoAns")
 CLOSE = ("train/loss", "optim/grad_norm", "val/loss")
 

@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from roots.optim import AdamW, Muon, OptimizerBuilder, clipped, left_out
 from roots.optim.clipping import divides_in_step
 
+pytestmark = pytest.mark.heavy
+
 BUILDERS: dict[str, OptimizerBuilder] = {
     "AdamW": AdamW(learning_rate=0.05),
     "Muon": Muon(learning_rate=0.05, adamw_learning_rate=0.02),

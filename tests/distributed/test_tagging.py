@@ -12,6 +12,8 @@ from tiny_tasks import tagged, tagging_config, words_data, write_bert
 
 from roots.fit import compose
 
+pytestmark = pytest.mark.heavy
+
 NAMES = ("train/loss", "optim/grad_norm", "val/loss", "val/f1_micro", "val/accuracy")
 
 

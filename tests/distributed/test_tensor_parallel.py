@@ -31,6 +31,8 @@ from roots.plan.target import Target
 from roots.strategies import FSDP
 from roots.strategies.sharded_files import read_file, read_whole
 
+pytestmark = pytest.mark.heavy
+
 STEPS = 20
 DROPOUT = {"hidden_dropout": 0.2, "attention_dropout": 0.2}
 NETWORKS: dict[str, dict[str, Any]] = {

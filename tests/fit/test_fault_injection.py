@@ -28,6 +28,8 @@ from roots.fit import compose
 from roots.fit.compose import resumed
 from roots.runs import Run, read_metrics
 
+pytestmark = pytest.mark.heavy
+
 STEPS, EVERY = 100, 4
 PATIENCE = 280  # seconds, on a machine that is busy with other things
 IN_SAVES = 3  # kills, at least

@@ -22,6 +22,8 @@ from roots.fit.compose import Composed, resumed
 from roots.optim.clipping import local
 from roots.runs import Run
 
+pytestmark = pytest.mark.heavy
+
 STEPS, RATE, SCALE, EVERY = 20, 3e-3, 1024.0, 6
 FP16 = {
     "class_path": "roots.precision.FP16Mixed",

@@ -19,6 +19,8 @@ from roots.callbacks import Checkpoints, Samples, stability
 from roots.fit import compose
 from roots.objectives import NextToken
 
+pytestmark = pytest.mark.heavy
+
 STEPS, EVERY = 7, 3  # logged after 1, 3, 6 and 7
 
 

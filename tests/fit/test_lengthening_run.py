@@ -18,6 +18,8 @@ from roots.data import Windows
 from roots.fit import compose
 from roots.fit.compose import resumed
 
+pytestmark = pytest.mark.heavy
+
 LENGTHENS = {"first_seq_len": 4, "lengthening_steps": 4}  # 4, 4, 8, 8, then 16
 
 

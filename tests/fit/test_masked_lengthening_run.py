@@ -18,6 +18,8 @@ from roots.data.masked_steps import MaskedSteps
 from roots.fit import compose
 from roots.fit.compose import resumed
 
+pytestmark = pytest.mark.heavy
+
 LENGTHENS = {"first_seq_len": 4, "lengthening_steps": 4}  # in 4, 4, 2, 2 pieces, then whole
 CUTS = [4, 4, 2, 2, 1, 1]
 

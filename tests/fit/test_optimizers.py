@@ -19,6 +19,8 @@ from roots.optim import MasterWeights
 from roots.plan import plan_run
 from roots.runs import Run
 
+pytestmark = pytest.mark.heavy
+
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "AdamW": {"learning_rate": 3e-3},
     "Muon": {"learning_rate": 1e-2, "adamw_learning_rate": 3e-3},

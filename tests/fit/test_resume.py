@@ -23,6 +23,8 @@ from roots.runs import Run, state_of
 from roots.runs.lock import LOCK_FILE
 from roots.shards import ShardFolder
 
+pytestmark = pytest.mark.heavy
+
 STEPS = 20
 
 

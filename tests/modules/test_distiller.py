@@ -33,6 +33,8 @@ from roots.fit.compose import resumed
 from roots.inference import generate, load
 from roots.runs import Run
 
+pytestmark = pytest.mark.heavy
+
 COMPARED = ("train/loss", "optim/grad_norm", "val/loss")
 
 

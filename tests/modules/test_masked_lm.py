@@ -281,6 +281,7 @@ def test_compiled_it_makes_the_same_steps_and_nothing_is_compiled_twice(
     assert len(set(after)) == 1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("mode", "quick"), [("none", True), ("blocks", False)])
 def test_dropout_is_quick_where_nothing_is_compiled(
     mode: str, quick: bool, masked_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -22,6 +22,8 @@ from roots.fit import compose
 from roots.modules import Distiller
 from roots.modules.matching import _as_deep
 
+pytestmark = pytest.mark.heavy
+
 NAMES = ("train/loss", "train/hidden_loss", "optim/grad_norm", "val/loss", "val/hidden_loss")
 
 

@@ -18,7 +18,7 @@ from roots.networks.blocks import blocks_of
 from roots.networks.compiling import cache_folder, check_compile, check_compiler
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+pytestmark = [pytest.mark.heavy, pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")]
 
 
 @pytest.fixture

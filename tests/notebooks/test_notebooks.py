@@ -16,6 +16,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 import roots
 
+pytestmark = pytest.mark.heavy
+
 FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
 LONGEST_FUNCTION = 10
 EACH = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -21,6 +21,8 @@ from roots.plan.target import Target
 from roots.plan.words import table_of
 from roots.strategies import DDP, FSDP
 
+pytestmark = pytest.mark.heavy
+
 DEEP = {"num_hidden_layers": 10, "hidden_size": 256, "intermediate_size": 512}
 
 

@@ -18,6 +18,8 @@ from roots.sweeps import open_sweep, read_sweep
 from roots.sweeps.places import n_cores
 from roots.sweeps.trial import FAILED, FINISHED, PRUNED
 
+pytestmark = pytest.mark.heavy
+
 
 def test_eight_trials_by_two_workers_one_of_which_is_killed_in_the_middle(
     sweep_file: Path, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,8 @@ from roots.sweeps import Sweep, open_sweep, read_definition
 from roots.sweeps.trial import FINISHED, PRUNED
 from roots.sweeps.with_wandb import wandb_file
 
+pytestmark = pytest.mark.heavy
+
 TWO = {RATE: {"values": [0.01, 0.1]}}
 
 

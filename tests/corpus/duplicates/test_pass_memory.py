@@ -22,6 +22,8 @@ from roots.corpus.duplicates import (
 from roots.corpus.stage import Pass
 from roots.records import Document, Drop
 
+pytestmark = pytest.mark.heavy
+
 
 class Generated:
     """Documents that exist only while they are read; every tenth is a near copy, and has a copy."""
