@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from roots.errors import CheckpointError, ConfigError
 from roots.inference.finding import Source, find, first_line
-from roots.networks import adapter_base, merge_adapter
+from roots.networks import adapter_base, check_causal, merge_adapter
 from roots.networks.base_weights import local_folder
 from roots.networks.quiet import without_progress_bars
 from roots.networks.reading import dtype_of_files
@@ -69,6 +70,7 @@ def load_source(source: Source, *, device: str = "auto", dtype: str = "auto") ->
     tokenizer = Tokenizer.load(source.folder)
     network = _network(source.folder, DTYPES.get(dtype)).to(target)
     _check_vocabulary(source.folder, network, tokenizer)
+    _check_does_not_look_ahead(source.folder, network)
     return Loaded(network.eval(), tokenizer, source.folder)
 
 
@@ -124,6 +126,22 @@ def _check_complete(folder: Path, network: PreTrainedModel, report: dict[str, An
             f" {type(network).__name__}, for instance {', '.join(lost[:3])}: they would be random."
             " Use a folder of a causal language model, with the config.json that belongs to it."
         )
+
+
+def _check_does_not_look_ahead(folder: Path, network: PreTrainedModel) -> None:
+    """Raises CheckpointError for BERT and its kin without a causal mask: they write noise."""
+    if network.config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return
+    tolerance = max(1e-5, 2 * torch.finfo(network.dtype).eps)
+    try:
+        check_causal(network, tolerance)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{folder} holds a {type(network).__name__} whose tokens see those behind them, so it"
+            " does not continue a text. If it was trained with a causal mask, set"
+            f' "is_decoder": true in {folder / "config.json"}; if it fills masks, open it with'
+            " transformers.AutoModelForMaskedLM."
+        ) from error
 
 
 def _check_vocabulary(folder: Path, network: PreTrainedModel, tokenizer: Tokenizer) -> None:

@@ -45,6 +45,15 @@ CONFIGS = {
         "n_positions": 48,
         "initializer_range": 0.3,
     },
+    "bert": {
+        "model_type": "bert",
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "is_decoder": True,
+        "initializer_range": 0.3,
+    },
     "mamba": {"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
     "mixtral": {
         "model_type": "mixtral",

@@ -295,6 +295,20 @@ def test_a_network_that_does_not_continue_texts_is_refused_with_what_opens_it(
         load(copy, device="cpu")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_network_that_looks_ahead_is_refused_until_it_is_told_not_to(
+    dtype: str, make: Make, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    write_folder(make("bert"), tokenizer, tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "is_decoder": False}))
+    with pytest.raises(CheckpointError, match=r"BertLMHeadModel whose tokens see those behind"):
+        load(tmp_path, device="cpu", dtype=dtype)
+    path.write_text(json.dumps({**config, "is_decoder": True}))
+    assert load(tmp_path, device="cpu", dtype=dtype).network.config.is_decoder
+
+
 @pytest.mark.parametrize("named", [None, [], ["FSDPLlamaForCausalLM"], ["LLaMAForCausalLM"]])
 def test_a_causal_network_is_known_under_its_other_names(named: object, folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
