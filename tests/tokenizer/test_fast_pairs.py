@@ -84,6 +84,28 @@ def test_the_ids_are_those_of_tokenizers(tokenizer, text) -> None:
     assert FastPairs(tokenizer).encode(text).tolist() == tokenizer.encode(text)
 
 
+ASCII = st.text(st.characters(max_codepoint=127))
+WORDS = st.sampled_from(
+    ["'s", "'S", "'LL", "'l", " ", "  ", "\n", "\r\n", "\x1c", "don't", " 1234", "_a"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.lists(st.one_of(ASCII, WORDS), max_size=12).map("".join))
+def test_the_ids_of_ascii_are_those_of_tokenizers(tokenizer, text) -> None:
+    assert FastPairs(tokenizer).encode(text).tolist() == tokenizer.encode(text)
+
+
+def test_words_are_remembered_up_to_a_number_and_a_length(tokenizer, monkeypatch) -> None:
+    monkeypatch.setattr(fast_pairs, "_REMEMBERED", 8)
+    fast = FastPairs(tokenizer)
+    text = " ".join(f"word{number % 20}" for number in range(60)) + " " + "long" * 40
+    assert fast.encode(text).tolist() == tokenizer.encode(text)
+    remembered = fast._ids_of.__self__
+    assert 0 < len(remembered) <= 8
+    assert max(map(len, remembered)) < 100
+
+
 def test_ids_that_do_not_follow_the_merges_are_kept(tokenizer) -> None:
     """As RoBERTa's do not, which are sorted by frequency."""
 
