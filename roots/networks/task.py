@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from roots.batch import Score, TaskBatch
 from roots.networks.root import Root
@@ -20,7 +20,8 @@ TaskObjective = Callable[[Any, Tensor], Score]
 class TaskTrainable(Root):
     """Runs a network's own forward, then scores it: the module that strategies wrap.
 
-    What it does not read (DistilBERT has no `token_type_ids`) is left out.
+    What it does not read is left out: DistilBERT has no `token_type_ids`, and GPT-2 takes them for
+    tokens, whose embeddings it adds.
 
     Args:
         network: A `transformers` network with a head.
@@ -34,6 +35,8 @@ class TaskTrainable(Root):
         self.network = network
         self.objective = objective
         self._reads = set(inspect.signature(network.forward).parameters)
+        if not _tells_texts_apart(network.config):
+            self._reads -= {"token_type_ids"}
         if getattr(network.config, "use_cache", False):
             network.config.use_cache = False
 
@@ -78,3 +81,8 @@ def inputs_of(batch: TaskBatch) -> Mapping[str, Tensor]:
     if "attention_mask" not in batch.inputs or bool((batch.lengths != batch.lengths[0]).any()):
         return batch.inputs
     return {name: value for name, value in batch.inputs.items() if name != "attention_mask"}
+
+
+def _tells_texts_apart(config: PretrainedConfig) -> bool:
+    """Tells whether a network has embeddings of its own for which text of a pair a token is of."""
+    return hasattr(config, "type_vocab_size") or config.model_type == "xlnet"
