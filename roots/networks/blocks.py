@@ -12,7 +12,8 @@ def blocks_of(network: PreTrainedModel) -> list[nn.Module]:
     """Finds the repeated layers of a network, in the order of its forward pass.
 
     They are the entries of its module lists that its authors say must not be split; where they say
-    nothing, those of the list with the most parameters.
+    nothing, those of the kinds that the list with the most parameters has. Of an encoder-decoder,
+    either half is looked through by itself: its layers are of other kinds.
 
     Args:
         network: Real, sharded, or on the meta device.
@@ -21,13 +22,22 @@ def blocks_of(network: PreTrainedModel) -> list[nn.Module]:
         The blocks, one that holds another before it; empty when nothing is repeated.
     """
     names = set(getattr(network, "_no_split_modules", None) or ())
-    lists: list[nn.ModuleList] = [
-        m for m in network.base_model.modules() if isinstance(m, nn.ModuleList) and len(m)
-    ]
-    named = [block for found in lists for block in found if type(block).__name__ in names]
+    halves: list[nn.Module] = [network.base_model]
+    if network.config.is_encoder_decoder:
+        halves = [network.get_encoder(), network.get_decoder()]
+    found = [block for half in halves for block in _blocks_in(half, names)]
+    return list(dict.fromkeys(found))  # a network of an encoder alone has no other half
+
+
+def _blocks_in(part: nn.Module, names: set[str]) -> list[nn.Module]:
+    lists = [m for m in part.modules() if isinstance(m, nn.ModuleList) and len(m)]
+    lists = [m for m in lists if not isinstance(m[0], nn.ModuleList)]  # Funnel's of its stages
+    entries = [block for found in lists for block in found]
+    named = [block for block in entries if type(block).__name__ in names]
     if named or not lists:
         return named
-    return list(max(lists, key=_size))
+    kinds = {type(block) for block in max(lists, key=_size)}
+    return [block for block in entries if type(block) in kinds]
 
 
 def _size(module: Any) -> int:

@@ -56,10 +56,24 @@ def compile_network(
     if mode == "blocks":
         parts = _blocks_to_compile(network)
     else:
-        parts = [network.base_model]
-        _make_rotary_angles_once(network.base_model)
+        parts = _bodies(network)
+        for part in parts:
+            _make_rotary_angles_once(part)
     for part in parts:
         part.compile(dynamic=False)
+
+
+def _bodies(network: PreTrainedModel) -> list[nn.Module]:
+    """Finds what is called of a network's body, whoever calls it.
+
+    Encoder and decoder are called apart, and the heads of OPT, and of BART as a language model,
+    call a decoder within the body. What holds all the blocks is no mere part of what is called.
+    """
+    decoder = network.get_decoder()
+    if network.config.is_encoder_decoder:
+        return [network.get_encoder(), decoder]
+    whole = isinstance(decoder, PreTrainedModel) and {*blocks_of(network)} <= {*decoder.modules()}
+    return [decoder if whole else network.base_model]
 
 
 def _allow_shapes(n_lengths: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -29,7 +31,7 @@ def freeze(network: PreTrainedModel, n_layers: int) -> str:
             f" Set network.frozen_layers from 0 to {len(blocks)}, or to -1 for the whole body."
         )
     if n_layers == -1:
-        body.requires_grad_(False)
+        _freeze_body(network)
         what = "the whole body"
     else:
         _freeze_below(network, blocks, n_layers)
@@ -47,18 +49,33 @@ def freeze(network: PreTrainedModel, n_layers: int) -> str:
     return f"network: {what} are kept as they are ({n_kept:,} parameters)"
 
 
+def _freeze_body(network: PreTrainedModel) -> None:
+    """Keeps all but the head; T5 is its own body, of which the projection is a part."""
+    network.base_model.requires_grad_(False)
+    head = network.get_output_embeddings()
+    if network.base_model is network and head is not None and not _has_tied_head(network):
+        head.requires_grad_(True)
+
+
 def _freeze_below(network: PreTrainedModel, blocks: list[nn.Module], n_layers: int) -> None:
-    """Keeps what comes before the blocks, and the lowest of them."""
+    """Keeps the embeddings and the lowest of the blocks.
+
+    Embeddings go by their kind and their names: OPT registers its last norm before its layers,
+    BART the norm of its embeddings behind them.
+    """
     inside = {id(p) for block in blocks for p in block.parameters()}
-    first = next(iter(blocks[0].parameters()))
-    for parameter in network.base_model.parameters():
-        if parameter is first:
-            break
-        if id(parameter) not in inside:
-            parameter.requires_grad_(False)
+    for name, module in network.base_model.named_modules():
+        for key, parameter in module.named_parameters(recurse=False):
+            embeds = isinstance(module, nn.Embedding) or _EMBEDS(f"{name}.{key}")
+            if embeds and id(parameter) not in inside:
+                parameter.requires_grad_(False)
     network.get_input_embeddings().requires_grad_(False)
     for block in blocks[:n_layers]:
         block.requires_grad_(False)
+
+
+_EMBEDS = re.compile(r"emb(?!edding_norm|_layer_norm_after)|project_in").search
+"""What belongs to the embeddings by its name; the two that do not are last norms, LFM2's, ESM's."""
 
 
 def _has_tied_head(network: PreTrainedModel) -> bool:

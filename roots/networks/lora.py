@@ -224,7 +224,14 @@ def _owners(names: Iterable[str]) -> Iterator[str]:
 
 
 def heads_of(network: PreTrainedModel) -> Iterator[str]:
-    """Names the modules outside the body that have parameters of their own."""
+    """Names the modules outside the body that have parameters of their own.
+
+    Of a network that is its own body (T5), it is the projection to the vocabulary.
+    """
+    if network.base_model is network:
+        head = network.get_output_embeddings()
+        yield from (name for name, module in network.named_modules() if module is head)
+        return
     for name, module in network.named_modules():
         inside = name == network.base_model_prefix or name.startswith(
             network.base_model_prefix + "."

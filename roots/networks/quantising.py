@@ -63,12 +63,24 @@ class Quantisation(ABC):
         # it would tell with each product that inputs are rounded
         logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
         whole = [*heads_of(empty), ".*pooler"]
+        if empty.base_model is empty:  # T5 and its kin, which cast to the dtype of `wo`
+            whole.append(r".*\.wo")
         place = device.index if device.index is not None else device.type
         return {"quantization_config": self.settings(whole), "device_map": {"": place}}
 
     def remark(self, network: PreTrainedModel) -> str:
-        """Says how many layers are held so, and what all weights take."""
+        """Says how many layers are held so, and what all weights take.
+
+        Raises:
+            ConfigError: There are none.
+        """
         n_layers = sum(type(module).__name__ in _LAYERS for module in network.modules())
+        if not n_layers:
+            raise ConfigError(
+                f"quantise: {type(self).__name__} found no linear layer in the body of"
+                f" {type(network).__name__}, and all its weights stay whole. Leave out"
+                " network.quantise."
+            )
         return (
             f"network: {n_layers} linear layers in {self.name}; the weights take"
             f" {weight_bytes(network) / 2**20:,.1f} MiB"

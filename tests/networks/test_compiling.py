@@ -8,14 +8,28 @@ from pathlib import Path
 import pytest
 import torch
 from lightning import Callback
+from pairs import NETWORKS
 from ranks import run_ranks
 from test_tiled import network
 
+from roots.batch import PairBatch, TokenBatch
 from roots.errors import ConfigError
 from roots.fit import compose
-from roots.networks import compile_network, compiled_so_far, is_compiled, uncompiled
+from roots.networks import (
+    CAUSAL_LM,
+    SEQ2SEQ,
+    Scratch,
+    Seq2SeqTrainable,
+    Trainable,
+    compile_network,
+    compiled_so_far,
+    is_compiled,
+    uncompiled,
+)
 from roots.networks.blocks import blocks_of
 from roots.networks.compiling import cache_folder, check_compile, check_compiler
+from roots.objectives import NextToken
+from roots.records import Vocabulary
 
 CPU = torch.device("cpu")
 pytestmark = [pytest.mark.heavy, pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")]
@@ -94,6 +108,51 @@ def test_each_of_many_lengths_is_compiled_where_they_are_announced(
         for length in range(2, 12):
             made(torch.zeros(1, length, dtype=torch.long), use_cache=False)
         assert compiled_so_far().graphs - before == compiled
+
+
+OPT = {
+    "model_type": "opt",
+    "hidden_size": 32,
+    "ffn_dim": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "word_embed_proj_dim": 32,
+}
+BART = {"decoder_layers": 1, "decoder_ffn_dim": 48, "decoder_attention_heads": 2}
+PADDED = Vocabulary(size=64, eos_id=3, bos_id=2, pad_id=1)
+
+
+@pytest.mark.parametrize(
+    ("config", "n_bodies"),
+    [
+        (OPT, 1),
+        ({"model_type": "bart", "d_model": 32, **BART}, 1),
+        (NETWORKS["bart"], 2),
+        (NETWORKS["t5"], 2),
+    ],
+    ids=["opt", "bart, as a decoder", "bart", "t5"],
+)
+def test_of_a_network_what_is_called_is_compiled(quick: None, config: dict, n_bodies: int) -> None:
+    pair = "encoder_layers" in config or config["model_type"] == "t5"
+    head = SEQ2SEQ if pair else CAUSAL_LM
+    made = Scratch(config=config).build(PADDED, seed=1, device=CPU, head=head).eval()
+    trainable = (Seq2SeqTrainable if pair else Trainable)(made, NextToken())
+    trainable.check()
+    compile_network(made, "network", CPU)
+    ids = torch.arange(16).view(2, 8) + 5
+    lengths = torch.tensor([8, 8])
+    rows = {"labels": ids, "samples": torch.arange(2), "step": 0}
+    if pair:
+        sizes = {"lengths": lengths, "target_lengths": lengths}
+        batch = PairBatch(inputs={"input_ids": ids}, **sizes, **rows)
+    else:
+        batch = TokenBatch(input_ids=ids, n_bytes=lengths, **rows)
+    before = compiled_so_far().graphs
+    with torch.no_grad():
+        compiled = trainable(batch).loss
+        assert compiled_so_far().graphs - before == n_bodies
+        with uncompiled(made):
+            torch.testing.assert_close(compiled, trainable(batch).loss)
 
 
 @pytest.mark.slow  # the C++ compiler takes a minute

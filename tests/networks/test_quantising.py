@@ -10,13 +10,14 @@ import pytest
 import torch
 from tiny_chat import chat_config, conversations, write_chat_network
 from tiny_tasks import classes, task_config, write_jsonl
+from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 import roots
 from roots.errors import ConfigError, MissingExtra
 from roots.fit import compose
 from roots.fit.compose import resumed
 from roots.inference import load
-from roots.networks import CAUSAL_LM, NF4, Int8, LoRA, Pretrained, Quantisation
+from roots.networks import CAUSAL_LM, NF4, SEQ2SEQ, Int8, LoRA, Pretrained, Quantisation
 from roots.networks.quantising import weight_bytes
 from roots.runs import Run
 from roots.strategies import SingleDevice
@@ -180,7 +181,31 @@ def test_a_new_head_stays_whole_and_is_trained(encoder: Path, tmp_path: Path) ->
     assert roots.load(run.path, "last").predict(["the cat"])
 
 
+@pytest.mark.parametrize("quantise", [NF4(compute_dtype="float32"), Int8()], ids=["nf4", "int8"])
+@pytest.mark.parametrize("kind", ["t5", "longt5"])
+def test_a_t5_whose_body_is_itself_keeps_its_projection_whole(
+    tmp_path: Path, kind: str, quantise: Quantisation
+) -> None:
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+    config = AutoConfig.for_model(kind, **sizes, vocab_size=64, pad_token_id=0)
+    torch.manual_seed(0)
+    AutoModelForSeq2SeqLM.from_config(config).save_pretrained(tmp_path)
+    builder = Pretrained(path=str(tmp_path), quantise=quantise, adapter=LoRA(rank=4))
+    found = builder.build(None, seed=0, device=torch.device("cpu"), head=SEQ2SEQ)
+    assert "28 linear layers in" in builder.remarks[0]
+    assert type(found.get_output_embeddings()) is torch.nn.Linear
+    found.train()(input_ids=IDS, decoder_input_ids=IDS).logits.sum().backward()
+    trained = [p for p in found.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in trained)
+
+
 # -- mistakes ------------------------------------------------------------------------------------
+
+
+def test_a_network_in_which_nothing_is_held_in_few_bits_is_refused() -> None:
+    plain = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    with pytest.raises(ConfigError, match=r"NF4 found no linear layer .*Sequential.*Leave out"):
+        NF4().remark(plain)
 
 
 def test_few_bits_without_an_adapter_are_refused(network: Path) -> None:
