@@ -114,12 +114,16 @@ class NetworkBuilder(ABC):
     def check_seq_len(self, config: PretrainedConfig, seq_len: int) -> None:
         """Raises ConfigError when the network has fewer positions than `seq_len`."""
         limit = n_positions(config)
-        if limit is not None and seq_len > limit:
-            raise ConfigError(
-                f"seq_len={seq_len:,} is longer than the {limit:,} positions that this network has"
-                f" (max_position_embeddings). Set data.seq_len to at most {limit:,}, or give a"
-                f" network built from a config max_position_embeddings: {seq_len}."
-            )
+        if limit is None or seq_len <= limit:
+            return
+        first, key = _first_position(config), _key_of_positions(config)
+        shorter = f"Set data.seq_len to at most {limit:,}, or give" if limit > 0 else "Give"
+        behind = f", counted from {first:,}, behind the padding token's number" if first else ""
+        raise ConfigError(
+            f"seq_len={seq_len:,} is longer than the {max(limit, 0):,} positions that this network"
+            f" has ({key}{behind}). {shorter} a network built from a config {key}:"
+            f" {seq_len + first}."
+        )
 
 
 def check_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary | None) -> None:
@@ -138,13 +142,26 @@ def n_positions(config: PretrainedConfig) -> int | None:
 
     RoBERTa and its kin count positions from behind the padding token's number.
     """
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit is None or config.model_type not in _POSITIONS_BEHIND_PADDING:
-        return limit
-    return int(limit) - (config.pad_token_id or 0) - 1
+    limit = getattr(config, _key_of_positions(config), None)
+    return limit if limit is None else int(limit) - _first_position(config)
 
 
-_POSITIONS_BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer")
+def _first_position(config: PretrainedConfig) -> int:
+    if config.model_type not in _POSITIONS_BEHIND_PADDING:
+        return 0
+    padding_id = 1 if config.model_type == "mpnet" else config.pad_token_id or 0
+    return int(padding_id) + 1
+
+
+def _key_of_positions(config: PretrainedConfig) -> str:
+    return "max_seq_len" if config.model_type == "mpt" else "max_position_embeddings"
+
+
+_POSITIONS_BEHIND_PADDING = (
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert"),
+    *("data2vec-text", "ibert", "longformer", "mpnet", "esm", "luke"),
+    *("layoutlmv3", "lilt", "markuplm"),
+)
 
 
 def check_keys(keys: Iterable[str], family: type[PretrainedConfig]) -> None:
@@ -189,7 +206,13 @@ def check_causal(network: PreTrainedModel, tolerance: float = 1e-5) -> PreTraine
     network.eval()
     before, after = (network(input_ids=t, use_cache=False).logits[0, :-1] for t in (tokens, other))
     network.train(mode)
-    if (before - after).abs().max() > tolerance * before.abs().max():
+    apart = (before - after).abs().max()
+    if before.isnan().any() or after.isnan().any():
+        raise ConfigError(
+            f"{type(network).__name__} gives logits that are no numbers (nan): some of its weights"
+            " are broken. Bring whole ones, or start from scratch."
+        )
+    if apart > tolerance * before.abs().max():
         raise ConfigError(
             f"{type(network).__name__} sees the tokens that it should predict: changing the last of"
             f" {tokens.shape[1]} changed its logits before it. Set is_decoder: true in the"
@@ -208,13 +231,17 @@ def special_ids(
 
     A causal language model has no padding token: rows are filled up behind their last label, where
     causal attention cannot see, and with one given transformers looks for it in every batch, on
-    the host. A decoder starts with the token that begins a text, and nothing is forced on it.
+    the host. Those that count positions from behind its number keep it. A decoder starts with the
+    token that begins a text, and nothing is forced on it.
     """
+    counts = family is not None and family.model_type in _POSITIONS_BEHIND_PADDING
     ids = {
         "eos_token_id": vocabulary.eos_id,
         "bos_token_id": vocabulary.bos_id,
-        "pad_token_id": None if head.is_causal else vocabulary.pad_id,
+        "pad_token_id": None if head.is_causal and not counts else vocabulary.pad_id,
     }
+    if counts and ids["pad_token_id"] is None:
+        del ids["pad_token_id"]  # its own stays
     around = {"cls_token_id": vocabulary.bos_id, "sep_token_id": vocabulary.eos_id}
     known = vars(family()) if family is not None else {}
     ids |= {key: id_ for key, id_ in around.items() if key in known}

@@ -12,7 +12,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from roots.errors import ConfigError
-from roots.networks import Scratch
+from roots.networks import MASKED_LM, Scratch
+from roots.networks.builder import check_causal
 from roots.records import Vocabulary
 
 CPU = torch.device("cpu")
@@ -233,6 +234,59 @@ def test_more_positions_than_the_network_has_are_refused(config: dict[str, Any])
     longer.check_seq_len(longer.network_config(ROOMY), 65)
 
 
+@pytest.mark.parametrize(
+    "kind", ["roberta", "data2vec-text", "ibert", "roberta-prelayernorm", "mpnet", "esm", "xmod"]
+)
+def test_positions_behind_the_paddings_number_are_those_that_can_be_run(kind: str) -> None:
+    more = {"mask_token_id": 4} if kind == "esm" else {}
+    more |= {"default_language": "en_XX"} if kind == "xmod" else {}
+    padded = Vocabulary(size=64, eos_id=2, bos_id=0, pad_id=1)
+    sizes = {k: v for k, v in LLAMA.items() if k != "num_key_value_heads"}
+    scratch = Scratch(config={**sizes, "model_type": kind, **more})
+    network = scratch.build(padded, seed=1, device=CPU, head=MASKED_LM).eval()
+    message = r"seq_len=64 .* the 62 positions .*from 2, behind.* at most 62, .* config .*: 66"
+    with pytest.raises(ConfigError, match=message):
+        scratch.check_seq_len(network.config, 64)
+    scratch.check_seq_len(network.config, 62)
+    network(input_ids=torch.arange(62)[None] % 50 + 5)
+    with pytest.raises((IndexError, RuntimeError)):
+        network(input_ids=torch.arange(63)[None] % 50 + 5)
+
+
+def test_a_padding_token_with_a_high_number_leaves_no_positions_and_the_cure_works() -> None:
+    last = Vocabulary(size=4096, eos_id=2, bos_id=0, pad_id=4095)
+    sizes = {k: v for k, v in LLAMA.items() if k != "num_key_value_heads"}
+    roberta = {**sizes, "model_type": "roberta"}
+    scratch = Scratch(config=roberta)
+    message = r"than the 0 positions .*from 4,096, .*\. Give a network .*embeddings: 4160\."
+    with pytest.raises(ConfigError, match=message):
+        scratch.check_seq_len(scratch.network_config(last, MASKED_LM), 64)
+    cured = Scratch(config={**roberta, "max_position_embeddings": 4160})
+    cured.check_seq_len(cured.network_config(last, MASKED_LM), 64)
+
+
+@pytest.mark.parametrize("pad_id", [None, 7])
+def test_a_roberta_that_predicts_what_follows_keeps_the_padding_it_counts_from(
+    pad_id: int | None,
+) -> None:
+    sizes = {k: v for k, v in LLAMA.items() if k != "num_key_value_heads"}
+    config = {**sizes, "model_type": "roberta", "is_decoder": True}
+    vocabulary = Vocabulary(size=64, eos_id=3, bos_id=2, pad_id=pad_id)
+    network = Scratch(config=config).build(vocabulary, seed=1, device=CPU)
+    assert network.config.pad_token_id == (pad_id or 1)
+
+
+def test_an_mpt_has_as_many_positions_as_its_max_seq_len() -> None:
+    config = {"model_type": "mpt", "d_model": 32, "n_heads": 2, "n_layers": 2, "max_seq_len": 16}
+    scratch = Scratch(config=config)
+    network = scratch.build(ROOMY, seed=1, device=CPU)
+    with pytest.raises(ConfigError, match=r"seq_len=17 .* 16 positions .*\(max_seq_len\).*: 17"):
+        scratch.check_seq_len(network.config, 17)
+    network(input_ids=torch.arange(16)[None])
+    with pytest.raises(RuntimeError, match="must match"):
+        network(input_ids=torch.arange(17)[None])
+
+
 BERT = {**{k: v for k, v in LLAMA.items() if k != "num_key_value_heads"}, "model_type": "bert"}
 
 
@@ -242,6 +296,14 @@ def test_a_network_that_looks_ahead_is_refused() -> None:
         built(BERT)
     built({**BERT, "is_decoder": True})
     built(LLAMA)
+
+
+def test_a_network_whose_logits_are_no_numbers_is_refused() -> None:
+    network = built(LLAMA)
+    with torch.no_grad():
+        network.model.norm.weight.fill_(torch.nan)
+    with pytest.raises(ConfigError, match=r"LlamaForCausalLM gives logits that are no numbers"):
+        check_causal(network)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
