@@ -126,6 +126,26 @@ class NetworkBuilder(ABC):
         )
 
 
+def text_part(config: PretrainedConfig, head: Head) -> PretrainedConfig:
+    """Gives the part of a configuration that its network is built from.
+
+    Of those that read images and texts (Llama 4, Qwen3.5) it is the one for texts.
+
+    Raises:
+        ConfigError: transformers builds the whole, or nothing but a whole is described.
+    """
+    if "text_config" not in config.sub_configs:
+        return config
+    part = config.get_text_config()
+    if getattr(head.network_class(config), "config_class", None) is type(part):
+        return part
+    raise ConfigError(
+        f"A {config.model_type} reads more than texts, and transformers builds the whole of it as a"
+        f" {head.kind}. Take a network of model_type {part.model_type}, which its part for texts"
+        " is."
+    )
+
+
 def check_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary | None) -> None:
     """Raises ConfigError when the network has fewer embeddings than the data has token ids."""
     if vocabulary is not None and config.vocab_size < vocabulary.size:

@@ -95,6 +95,10 @@ class Head:
         """The auto class of transformers."""
         return _KINDS[self.kind][0]
 
+    def network_class(self, config: PretrainedConfig) -> Any:
+        """Gives the class that transformers has for a configuration; None where it has none."""
+        return _KINDS[self.kind][1].get(type(config), None)
+
     def check(self, family: type[PretrainedConfig]) -> None:
         """Raises ConfigError when transformers has no such head for an architecture."""
         _, families, some = _KINDS[self.kind]

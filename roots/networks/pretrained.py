@@ -9,20 +9,20 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
-from roots.errors import ConfigError, DataError
+from roots.errors import ConfigError
 from roots.networks.base_weights import BaseWeights, adapter_base
 from roots.networks.builder import (
     NetworkBuilder,
     check_attention,
     check_causal,
-    check_keys,
     check_vocabulary,
     implementation,
     tell_padding,
 )
 from roots.networks.drawing import Give, named_tensors
+from roots.networks.folder_config import read_config, unreadable
 from roots.networks.freezing import freeze
 from roots.networks.head import CAUSAL_LM, Head
 from roots.networks.lora import LoRA, merge_adapter, whole_in
@@ -100,20 +100,14 @@ class Pretrained(NetworkBuilder):
         self, vocabulary: Vocabulary | None, head: Head = CAUSAL_LM
     ) -> PretrainedConfig:
         """Gives the network's configuration, checked against the data's vocabulary and the head."""
-        self._check_folder()
-        try:
-            config = AutoConfig.from_pretrained(
-                network_folder(self.path),
-                revision=self.revision,
-                trust_remote_code=self.trust_remote_code,
-                **self.config,
-                **head.config,
-            )
-        except (OSError, ValueError) as error:
-            raise self._unreadable(error) from error
-        if not self.trust_remote_code:
-            head.check(type(config))
-            check_keys(self.config, type(config))
+        config = read_config(
+            self.path,
+            self.config,
+            head,
+            revision=self.revision,
+            trust_remote_code=self.trust_remote_code,
+            few_bits=self.quantise is not None,
+        )
         check_vocabulary(config, vocabulary)
         return config
 
@@ -201,8 +195,8 @@ class Pretrained(NetworkBuilder):
                 output_loading_info=True,
                 **few_bits,
             )
-        except (OSError, ValueError, SafetensorError) as error:
-            raise self._unreadable(error) from error
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
+            raise unreadable(self.path, error) from error
         return network, report
 
     def _drawn(self, report: dict[str, Any]) -> set[str]:
@@ -219,8 +213,8 @@ class Pretrained(NetworkBuilder):
                 attn_implementation=implementation(self.attention),
                 dtype=torch.float32,
             )
-        except (OSError, ValueError) as error:
-            raise self._unreadable(error) from error
+        except (OSError, ValueError, ImportError) as error:
+            raise unreadable(self.path, error) from error
         tell_padding(network, vocabulary, head)
         check_attention(network, self.attention, head)
         self.remarks = (freeze(network, self.frozen_layers),) if self.frozen_layers else ()
@@ -234,7 +228,7 @@ class Pretrained(NetworkBuilder):
             folder = self._folder()
             read = read_one_by_one(self.skeleton(vocabulary, head=head), folder, give)
         except (OSError, ValueError, SafetensorError) as error:
-            raise self._unreadable(error) from error
+            raise unreadable(self.path, error) from error
         if not read:
             whole = self.build(vocabulary, head=head, seed=seed, device=torch.device("cpu"))
             for name, tensor in named_tensors(whole):
@@ -272,24 +266,6 @@ class Pretrained(NetworkBuilder):
                 f" parameters of {kind}, for instance {name}: {tuple(found)} where config.json asks"
                 f" for {tuple(expected)}. Bring the config.json that belongs to these weights."
             )
-
-    def _check_folder(self) -> None:
-        folder = Path(network_folder(self.path))
-        if folder.is_dir() and not (folder / "config.json").is_file():
-            raise DataError(
-                f"{folder} has no config.json. Give a Hugging Face folder, such as one that"
-                " `roots export` wrote."
-            )
-        looks_local = self.path.startswith((".", "/", "~")) or self.path.count("/") > 1
-        if looks_local and not folder.is_dir():
-            raise DataError(f"There is no folder {folder}. Correct network.path.")
-
-    def _unreadable(self, error: Exception) -> DataError:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        return DataError(
-            f"Cannot load a network from {self.path}: {first_line}"
-            " Check the path or hub name (network.path) and that it holds *.safetensors."
-        )
 
 
 def _absolute(name: str) -> str:

@@ -129,7 +129,14 @@ class Scratch(NetworkBuilder):
                 f"{nearest(model_type, CONFIG_MAPPING.keys())}."
                 " Correct network.config.model_type: llama, gpt2 and qwen3 are three that it knows."
             )
-        check_keys(self.config, CONFIG_MAPPING[model_type])
+        family = CONFIG_MAPPING[model_type]
+        if "text_config" in family.sub_configs:
+            raise ConfigError(
+                f"model_type {model_type} reads more than texts: its vocabulary would be that of"
+                " its text_config, which the data do not fill in. Set network.config.model_type to"
+                f" {getattr(family.sub_configs['text_config'], 'model_type', 'llama')}."
+            )
+        check_keys(self.config, family)
 
 
 @torch.no_grad()

@@ -119,8 +119,8 @@ class Trainable(Root):
         if getattr(config, "output_router_logits", False):
             router_weight(self.network)
             return "its router adds a loss of its own"
-        if self.network.get_output_embeddings() is None:
-            return "it has no output embeddings"
+        if whole := _in_one(self.network):
+            return whole
         device = self.network.get_input_embeddings().weight.device
         tokens = torch.arange(8, device=device).remainder(config.vocab_size)[None]  # 1 8
         mode = self.network.training
@@ -139,6 +139,13 @@ class Trainable(Root):
         finally:
             self.network.train(mode)
         return logits_apart(own, ours)
+
+
+def _in_one(network: PreTrainedModel) -> str:
+    """Says why a network has no body and head that could be run apart; empty where it has."""
+    if network.get_output_embeddings() is None:
+        return "it has no output embeddings"
+    return "it has no body apart from its head" if network.base_model is network else ""
 
 
 def router_weight(network: PreTrainedModel) -> float:
