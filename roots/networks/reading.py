@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from roots.errors import ConfigError
 from roots.networks.drawing import Give, forget_initialized
 
 
@@ -28,16 +29,19 @@ def read_one_by_one(skeleton: PreTrainedModel, folder: Path, give: Give) -> bool
         Whether the files have every weight, under its name in the network (or that without the
         body's prefix) and in its shape. Otherwise nothing was given: transformers has to rename,
         merge or refuse them.
+
+    Raises:
+        ConfigError: Weights that the network ties have values of their own in the files.
     """
     shapes, files = _wanted(skeleton), _files_by_name(folder)
+    _check_tied(skeleton, files)
     found = {name: _name_in_files(name, skeleton, files) for name in shapes}
     if any(there not in files for there in found.values()):
         return False
     if any(_shape(files[found[name]], found[name]) != shape for name, shape in shapes.items()):
         return False
     for name, there in found.items():
-        with safe_open(files[there], framework="pt") as file:
-            give(name, file.get_tensor(there))
+        give(name, _tensor(files[there], there))
     for name, buffer in _fresh_buffers(skeleton):
         if name not in found:
             give(name, buffer)
@@ -94,9 +98,34 @@ def _wanted(skeleton: PreTrainedModel) -> dict[str, tuple[int, ...]]:
     return wanted
 
 
+def _check_tied(skeleton: PreTrainedModel, files: dict[str, Path]) -> None:
+    """Refuses a T5 1.1, whose head transformers unties when it sees the files: too late here."""
+    names: dict[int, str] = {}
+    for name, tensor in skeleton.state_dict(keep_vars=True).items():
+        other = names.setdefault(id(tensor), name)
+        if other == name or not {name, other} <= files.keys():
+            continue
+        if not torch.equal(_tensor(files[name], name), _tensor(files[other], other)):
+            raise ConfigError(
+                f"{name} and {other} are one weight in {type(skeleton).__name__} and two in"
+                f" {files[name]}, which a network that is cut before it is filled cannot have. Set"
+                " trainer.strategy to ddp."
+            )
+
+
+def _tensor(path: Path, name: str) -> Tensor:
+    with safe_open(path, framework="pt") as file:
+        tensor: Tensor = file.get_tensor(name)
+    return tensor
+
+
 def _files_by_name(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    try:
+        paths = _weight_files(folder)
+    except (OSError, ValueError, TypeError, KeyError):
+        return files  # an adapter's folder, or whoever loads it whole tells what is wrong
+    for path in paths:
         with safe_open(path, framework="pt") as file:
             files |= dict.fromkeys(file.keys(), path)
     return files

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from roots.networks import Pretrained, Scratch
+from roots.errors import ConfigError
+from roots.networks import SEQ2SEQ, Pretrained, Scratch
 from roots.networks.drawing import draw_by_blocks, named_tensors
 from roots.networks.reading import read_one_by_one
 from roots.networks.scratch import draw_weights
@@ -135,3 +137,34 @@ def test_weights_that_transformers_must_merge_are_loaded_by_it(tmp_path: Path) -
     assert not kept.tensors
     builder.fill(None, kept, seed=0)
     assert_same(kept.tensors, builder.build(None, seed=0, device=torch.device("cpu")))
+
+
+def test_another_file_beside_the_weights_is_not_read(tmp_path: Path) -> None:
+    builder, kept = saved("llama", tmp_path), Kept()
+    other = scratch("llama", SHAPE).build(None, seed=9, device=torch.device("cpu"))
+    other.save_pretrained(tmp_path / "other")
+    (tmp_path / "other" / "model.safetensors").rename(tmp_path / "model_old.safetensors")
+    assert read_one_by_one(builder.skeleton(None), tmp_path, kept)
+    assert_same(kept.tensors, builder.build(None, seed=0, device=torch.device("cpu")))
+    (tmp_path / "model.safetensors").rename(tmp_path / "adapter_model.safetensors")
+    assert not read_one_by_one(builder.skeleton(None), tmp_path, kept)
+
+
+def test_a_head_of_its_own_where_the_network_ties_it_is_refused(tmp_path: Path) -> None:
+    """As in the folders of T5 1.1, mT5 and Flan-T5."""
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+    config = AutoConfig.for_model("t5", **sizes, vocab_size=64, decoder_start_token_id=0)
+    network = AutoModelForSeq2SeqLM.from_config(config)
+    network.lm_head.weight = torch.nn.Parameter(torch.randn(64, 32))
+    network.save_pretrained(tmp_path)
+    builder = Pretrained(path=str(tmp_path))
+    message = r"lm_head\.weight and shared\.weight are one weight .*two.*trainer\.strategy to ddp"
+    with pytest.raises(ConfigError, match=message):
+        builder.fill(None, Kept(), seed=0, head=SEQ2SEQ)
+    whole = builder.build(None, seed=0, device=torch.device("cpu"), head=SEQ2SEQ)
+    assert torch.equal(whole.lm_head.weight, network.lm_head.weight)
+    network.lm_head.weight = network.shared.weight
+    network.save_pretrained(tmp_path)
+    kept = Kept()
+    builder.fill(None, kept, seed=0, head=SEQ2SEQ)
+    assert torch.equal(kept.tensors["shared.weight"], network.shared.weight)
