@@ -33,7 +33,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 NETWORKS["t5 untied"] = {**NETWORKS["t5"], "tie_word_embeddings": False}
 NETWORKS["mt5"] = {**NETWORKS["t5"], "model_type": "mt5"}
-for _kind in ("marian", "pegasus", "mbart", "m2m_100"):
+for _kind in ("marian", "pegasus", "mbart", "plbart", "m2m_100"):
     NETWORKS[_kind] = {**NETWORKS["bart"], "model_type": _kind}
 
 

@@ -252,7 +252,8 @@ def special_ids(
     A causal language model has no padding token: rows are filled up behind their last label, where
     causal attention cannot see, and with one given transformers looks for it in every batch, on
     the host. Those that count positions from behind its number keep it. A decoder starts with the
-    token that begins a text, and nothing is forced on it.
+    token that begins a text (mBART's with the one that ends it, which it turns to the front of its
+    labels), and nothing is forced on it.
     """
     counts = family is not None and family.model_type in _POSITIONS_BEHIND_PADDING
     ids = {
@@ -265,8 +266,13 @@ def special_ids(
     around = {"cls_token_id": vocabulary.bos_id, "sep_token_id": vocabulary.eos_id}
     known = vars(family()) if family is not None else {}
     ids |= {key: id_ for key, id_ in around.items() if key in known}
-    decodes = {"decoder_start_token_id": vocabulary.bos_id, "forced_eos_token_id": None}
+    turns = family is not None and family.model_type in _TURNING_THE_END
+    start = vocabulary.eos_id if turns else vocabulary.bos_id
+    decodes = {"decoder_start_token_id": start, "forced_eos_token_id": None}
     return {**ids, **decodes} if head.decodes else ids
+
+
+_TURNING_THE_END = ("mbart", "plbart")
 
 
 def tell_padding(network: PreTrainedModel, vocabulary: Vocabulary | None, head: Head) -> None:

@@ -17,6 +17,8 @@ from roots.networks.task import inputs_of
 from roots.networks.trainable import Objective
 from roots.networks.unpacked import rows_are_unpacked
 
+_SOME = "t5, bart, marian or pegasus"
+
 
 class Seq2SeqTrainable(Root):
     """Runs encoder, decoder, head and loss inside one forward pass.
@@ -110,7 +112,7 @@ class Seq2SeqTrainable(Root):
 
         Raises:
             ConfigError: The network fills nothing up, or its decoder reads something else than
-                `shifted` makes of the labels.
+                `shifted` makes of the labels, or begins with another token when it writes.
         """
         config = self.network.config
         if config.pad_token_id is None or config.decoder_start_token_id is None:
@@ -130,18 +132,34 @@ class Seq2SeqTrainable(Root):
         self.network.eval()
         try:
             self._check_shift()
+            self._check_start()
             self.own_forward_because = self._difference()
         finally:
             self.network.train(mode)
         return self.own_forward_because
+
+    def _check_start(self) -> None:
+        """Compares what the decoder reads first in training with what it is given to write on."""
+        config = self.network.config
+        ends = config.eos_token_id
+        end = ends[0] if isinstance(ends, list) else ends
+        labels = torch.full((1, 2), end or 0, device=self.network.device)  # as labels end
+        first = int(self.shifted(labels)[0, 0])
+        if first != config.decoder_start_token_id:
+            raise ConfigError(
+                f"The decoder of {type(self.network).__name__} reads token {first} first while it"
+                " learns, and would be given decoder_start_token_id"
+                f" {config.decoder_start_token_id} to write on, which it never saw. Set"
+                f" decoder_start_token_id: {first} in network.config, or take a {_SOME}."
+            )
 
     def _check_shift(self) -> None:
         """Compares what the decoder reads with what the network's own loss lets it read."""
         labels = torch.tensor([[3, 2, 1, 4], [2, 3, IGNORE, IGNORE]], device=self.network.device)
         caught: list[Tensor] = []
 
-        def keep(_module: nn.Module, _args: Any, arguments: dict[str, Any]) -> None:
-            caught.append(arguments["input_ids"])
+        def keep(_module: nn.Module, args: tuple[Any, ...], arguments: dict[str, Any]) -> None:
+            caught.append(arguments["input_ids"] if "input_ids" in arguments else args[0])
 
         hook = self.network.get_decoder().register_forward_pre_hook(keep, with_kwargs=True)
         try:
@@ -155,7 +173,7 @@ class Seq2SeqTrainable(Root):
                 raise ConfigError(
                     f"The decoder of {type(self.network).__name__} reads {own[0].tolist()} before"
                     f" it predicts {row.tolist()}, where {ours[0].tolist()} was expected. Take a"
-                    " t5, bart, mbart, marian or pegasus."
+                    f" {_SOME}."
                 )
 
     def _difference(self) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pairs import NETWORKS
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from roots.batch import IGNORE, PairBatch
 from roots.errors import ConfigError
@@ -161,3 +161,34 @@ def test_a_decoder_that_reads_something_else_is_refused(monkeypatch: pytest.Monk
         Seq2SeqTrainable(network, NextToken()).check()
     monkeypatch.undo()
     assert Seq2SeqTrainable(network, NextToken()).check() == ""
+
+
+@pytest.mark.parametrize("name", ["mbart", "plbart"])
+def test_a_decoder_that_would_write_on_an_unknown_token_is_refused_and_the_cure_works(
+    name: str,
+) -> None:
+    network = network_of(name)
+    assert network.config.decoder_start_token_id == VOCABULARY.eos_id
+    network.config.decoder_start_token_id = 0
+    message = r"reads token 2 first .* decoder_start_token_id 0 to write on.* Set .*: 2 in network"
+    with pytest.raises(ConfigError, match=message) as why:
+        Seq2SeqTrainable(network, NextToken()).check()
+    assert "t5, bart, marian or pegasus" in str(why.value)
+    network.config.decoder_start_token_id = 2
+    trainable = Seq2SeqTrainable(network, NextToken())
+    assert trainable.check() == ""
+    written = network.generate(
+        input_ids=ragged().inputs["input_ids"][:1],
+        decoder_start_token_id=network.config.decoder_start_token_id,
+        max_new_tokens=1,
+    )
+    assert written[0, 0] == trainable.shifted(ragged().labels[:1])[0, 0]
+
+
+def test_a_decoder_that_takes_its_input_by_place_is_refused_in_words() -> None:
+    sizes = {k: v for k, v in NETWORKS["bart"].items() if k != "model_type"}
+    vocabularies = {"src_vocab_size": 50, "tgt_vocab_size": 50, "pad_token_id": 1}
+    config = AutoConfig.for_model("fsmt", **sizes, **vocabularies, decoder_start_token_id=2)
+    network = AutoModelForSeq2SeqLM.from_config(config).eval()
+    with pytest.raises(ConfigError, match=r"decoder of FSMTForConditionalGeneration reads"):
+        Seq2SeqTrainable(network, NextToken()).check()
