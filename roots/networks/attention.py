@@ -91,7 +91,12 @@ def _a_layer(network: PreTrainedModel) -> Layer | None:
     caught: list[Layer] = []
 
     def probe(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _mask: Any, **others: Any
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any,  # noqa: ARG001 - some give it by its name
+        **others: Any,
     ) -> tuple[Tensor, None]:
         heads, widths = (query.shape[1], key.shape[1]), (query.shape[3], value.shape[3])
         plain = {k: v for k, v in others.items() if not isinstance(v, Tensor)}

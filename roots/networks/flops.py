@@ -32,9 +32,9 @@ ROUTER = "routers"
 HEAD = "vocabulary projection"
 OTHER = "other linear layers"
 
-OTHER_ATTENTION = ("big_bird", "diffllama", "gpt_neo")
+OTHER_ATTENTION = ("big_bird", "deberta", "deberta-v2", "diffllama", "gpt_neo", "longformer")
 """Architectures whose attention is no product of every query with every key of its window, once:
-block-sparse, of two differences, or with windows that their configuration names otherwise."""
+block-sparse, of two differences, also with positions, or with windows under other names."""
 
 _BLOCK = re.compile(r"\D*\.(\d+)(\.|$)")
 
@@ -184,20 +184,21 @@ def _product_of(
     if isinstance(module, nn.Linear | Conv1D):
         size = _width_in(module) * _width_out(module)
         if re.search(r"\bexperts\.\d+\b", name):
-            return (size * visited / experts, EXPERTS, "") if experts else (0, "", _named(module))
+            return (
+                (size * visited / experts, EXPERTS, "")
+                if experts
+                else (0, "", type(module).__name__)
+            )
         return size, _kind(layers, name), ""
     stacked = [p for p in module.parameters(recurse=False) if p.dim() == 3]
     if "Experts" in type(module).__name__ and stacked and {len(p) for p in stacked} == {experts}:
         return sum(p.numel() for p in stacked) * visited / experts, EXPERTS, ""
     weight = getattr(module, "weight", None)
     is_router = re.search("Router|Gate", type(module).__name__) is not None
-    if (
-        is_router
-        and weight is not None
-        and tuple(weight.shape) == (experts, _value(config, "hidden_size"))
-    ):
+    shape = (experts, _value(config, "hidden_size"))
+    if is_router and weight is not None and tuple(weight.shape) == shape:
         return weight.numel(), ROUTER, ""
-    return 0, "", _named(module)
+    return 0, "", type(module).__name__
 
 
 def _routing(config: Any) -> tuple[int, int]:
@@ -233,16 +234,12 @@ def _width_out(module: nn.Module) -> int:
     return int(module.out_features if isinstance(module, nn.Linear) else module.nf)  # type: ignore[arg-type]
 
 
-def _named(module: nn.Module) -> str:
-    return type(module).__name__
-
-
 def _add_attention(sums: _Sums, layers: _Layers, name: str, keys: float | None) -> None:
     """Adds scores and values: every head multiplies a query, and a row of weights, with `keys`."""
     attention = layers.modules[name]
     widths = _head_widths(attention, layers.config)
     if keys is None or widths is None:
-        sums.not_understood.append(_named(attention))
+        sums.not_understood.append(type(attention).__name__)
         return
     by_gradient = layers.products(name, trained=False) > 1
     sums.add(ATTENTION, 2 * keys * sum(widths), 3 if by_gradient else 1)
@@ -265,9 +262,9 @@ def _head_widths(attention: nn.Module, config: Any) -> tuple[int, int] | None:
 def _keys_seen(config: Any, index: int, seq_len: int, causal: bool) -> float | None:
     """Gives how many keys a query meets on average in a layer; None where that is not known."""
     kinds = getattr(config, "layer_types", None)
-    window = getattr(config, "sliding_window", None)
+    window = _value(config, "sliding_window")
     if getattr(config, "use_sliding_window", True) is False:
-        window = None
+        window = 0
     kind = kinds[index] if kinds else "sliding_attention" if window else "full_attention"
     if kind == "full_attention":
         return seq_len / 2 if causal else seq_len

@@ -27,6 +27,8 @@ from roots.networks.unpacked import rows_are_packed
 PADDING = -1
 """The document of what fills a row up."""
 
+_NO_MASK = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, AssertionError)
+"""What networks raise that are given a mask they do not understand; XLM's asserts."""
 _TOLERANCE = 1e-5
 _TOLERANCE_OF_HALF_PRECISION = 2e-2
 _PROBED = ((7, 4, 3), (5, 9))  # lengths of the documents in two rows; the rest is padding
@@ -77,14 +79,7 @@ def check_packing(network: PreTrainedModel, asked_by: str = "") -> None:
     Raises:
         ConfigError: They differ by more than 1e-5 of the largest (float32), or cannot be made.
     """
-    mode = network.training
-    network.eval()
-    try:
-        with uncompiled(network), _short_windows(network.config):
-            reason = _why_not(network)
-    finally:
-        network.train(mode)
-    if reason:
+    if reason := _beyond_the_proof(network.config) or _proof(network):
         attention = network.config._attn_implementation
         raise ConfigError(
             f"{type(network).__name__} cannot keep the documents of a row apart"
@@ -155,6 +150,28 @@ def _is_causal(network: PreTrainedModel) -> bool:
 # -- the proof ------------------------------------------------------------------------------------
 
 
+def _beyond_the_proof(config: Any) -> str:
+    """Says what of a network two short rows would not show; nothing where they show all."""
+    try:
+        getattr(config, "sliding_window", None)
+    except RuntimeError:  # transformers refuses to give one value for layers that differ
+        return "its layers have windows of different lengths"
+    for key in ("index_topk", "index_topk_blocks"):
+        if chosen := getattr(config, key, None):
+            return f"its layers choose which tokens of a row are seen ({key}: {chosen})"
+    return ""
+
+
+def _proof(network: PreTrainedModel) -> str:
+    mode = network.training
+    network.eval()
+    try:
+        with uncompiled(network), _short_windows(network.config):
+            return _why_not(network)
+    finally:
+        network.train(mode)
+
+
 def _why_not(network: PreTrainedModel) -> str:
     """Says what keeps a network from being packed; nothing where it can be."""
     if network.config.is_encoder_decoder:
@@ -165,7 +182,7 @@ def _why_not(network: PreTrainedModel) -> str:
     try:
         with rows_are_packed():
             packed = network(**packed_arguments(network, input_ids, document_ids)).logits
-    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+    except _NO_MASK as error:
         return f"it takes no mask that keeps documents apart ({error})"
     alone = [network(input_ids=document[None]).logits[0] for document in _documents(input_ids)]
     own = torch.cat(alone)  # N V, N tokens in all documents

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from test_tiled import network
+from test_tiled import VOCABULARY, network
 
 from roots.fit import compose
-from roots.networks import Choice, Shapes, choose_attention
+from roots.networks import Choice, Scratch, Shapes, choose_attention
 from roots.networks.attention import _a_layer, candidates, fastest
 from roots.networks.timing import key_of, measure
 
@@ -39,6 +39,21 @@ def test_the_layers_shapes_are_those_that_the_network_asks_for(family, heads, wi
     assert (layer.heads, layer.widths) == (heads, widths)
     assert net.config._attn_implementation == "sdpa"
     assert net.training
+
+
+def test_a_network_that_names_its_mask_is_asked_too() -> None:
+    config = {
+        "model_type": "doge",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    net = Scratch(config=config).build(VOCABULARY, seed=1, device=torch.device("cpu"))
+    layer = _a_layer(net)
+    assert layer is not None
+    assert (layer.heads, layer.widths) == ((4, 2), (8, 8))
 
 
 def test_every_candidate_is_measured_and_the_network_is_left_as_it_was(home: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from roots.networks.flops import (
     ATTENTION,
@@ -179,8 +179,6 @@ def test_a_query_that_sees_all_keys_costs_twice_a_causal_one() -> None:
 
 def test_of_a_masked_models_head_the_share_of_hidden_positions_counts() -> None:
     """The transform and the projection; transformers' own forward runs them on all positions."""
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
     config = AutoConfig.for_model(
         "bert", hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2
     )
@@ -238,6 +236,23 @@ def test_what_is_not_understood_is_said(kind: str) -> None:
         network = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **keys))
     flops = count_flops(network, seq_len=T)
     assert named in flops.not_understood
+
+
+RELATIVE = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
+ENCODERS: dict[str, tuple[dict[str, Any], str]] = {
+    "deberta": ({**SMALL, **RELATIVE}, "DebertaAttention"),
+    "deberta-v2": ({**SMALL, **RELATIVE}, "DebertaV2Attention"),
+    "longformer": ({**SMALL, "attention_window": [8] * 3}, "LongformerAttention"),
+    "neomme": ({**SMALL, "num_key_value_heads": 2, "head_dim": 16}, "NeoMMEAttention"),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_attention_that_is_more_or_less_than_all_queries_by_all_keys_is_named(kind: str) -> None:
+    keys, named = ENCODERS[kind]
+    with torch.device("meta"):
+        network = AutoModelForMaskedLM.from_config(AutoConfig.for_model(kind, **keys))
+    assert named in count_flops(network, seq_len=T, causal=False).not_understood
 
 
 def test_a_layer_with_weights_of_its_own_is_not_passed_over() -> None:

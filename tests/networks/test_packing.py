@@ -211,7 +211,28 @@ MAMBA = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": V, "state_size
 XLNET = {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 48, "vocab_size": V}
 BLOOM = {"hidden_size": 32, "n_layer": 2, "n_head": 2, "vocab_size": V}
 T5 = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2, "vocab_size": V}
+XLM = {"emb_dim": 32, "n_layers": 2, "n_heads": 2, "vocab_size": V}
+INDEXED = {
+    **GROUPED,
+    "num_key_value_heads": 2,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "n_group": 1,
+    "topk_group": 1,
+    "kv_lora_rank": 8,
+    "q_lora_rank": 8,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 16,
+    "index_n_heads": 2,
+    "index_head_dim": 16,
+    "index_topk": 24,
+}
 CANNOT = {
+    "XLMWithLMHeadModel": ("xlm", XLM, AutoModelForMaskedLM),
+    "DeepseekV32ForCausalLM": ("deepseek_v32", INDEXED, AutoModelForCausalLM),
+    "NeoMMEForMaskedLM": ("neomme", HEADS, AutoModelForMaskedLM),
     "MambaForCausalLM": ("mamba", MAMBA, AutoModelForCausalLM),
     "XLNetLMHeadModel": ("xlnet", XLNET, AutoModelForCausalLM),
     "BloomForCausalLM": ("bloom", BLOOM, AutoModelForCausalLM),
