@@ -181,24 +181,21 @@ def _product_of(
 ) -> tuple[float, str, str]:
     """Gives multiplications per token, the kind of layer, and why they are unknown if they are."""
     visited, experts = _routing(config)
+    kind = type(module).__name__
     if isinstance(module, nn.Linear | Conv1D):
         size = _width_in(module) * _width_out(module)
         if re.search(r"\bexperts\.\d+\b", name):
-            return (
-                (size * visited / experts, EXPERTS, "")
-                if experts
-                else (0, "", type(module).__name__)
-            )
+            return (size * visited / experts, EXPERTS, "") if experts else (0, "", kind)
         return size, _kind(layers, name), ""
     stacked = [p for p in module.parameters(recurse=False) if p.dim() == 3]
-    if "Experts" in type(module).__name__ and stacked and {len(p) for p in stacked} == {experts}:
+    if "Experts" in kind and stacked and {len(p) for p in stacked} == {experts}:
         return sum(p.numel() for p in stacked) * visited / experts, EXPERTS, ""
     weight = getattr(module, "weight", None)
-    is_router = re.search("Router|Gate", type(module).__name__) is not None
+    is_router = re.search("Router|Gate", kind) is not None
     shape = (experts, _value(config, "hidden_size"))
     if is_router and weight is not None and tuple(weight.shape) == shape:
         return weight.numel(), ROUTER, ""
-    return 0, "", type(module).__name__
+    return 0, "", kind
 
 
 def _routing(config: Any) -> tuple[int, int]:
