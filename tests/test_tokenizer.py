@@ -128,15 +128,6 @@ def test_a_folder_without_a_tokenizer_says_how_to_write_one(tmp_path, tokenizer)
     Tokenizer.load(tmp_path)
 
 
-def test_a_tokenizer_without_eos_says_what_to_write(tmp_path, tokenizer) -> None:
-    rust = RustTokenizer.from_str(tokenizer.definition)
-    saved(rust, tmp_path, bos_token="<nope>")
-    with pytest.raises(DataError, match=r"no token ends a document.*\{'bos_token': '<nope>'\}"):
-        Tokenizer.load(tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
-    assert Tokenizer.load(tmp_path).eos_id == 0
-
-
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

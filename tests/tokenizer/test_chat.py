@@ -191,3 +191,17 @@ def test_a_broken_template_and_a_missing_file_are_told(tmp_path: Path) -> None:
     tokenizer = Tokenizer.load(write_chat_tokenizer(tmp_path))
     with pytest.raises(ConfigError, match=r"'none\.jinja' is neither plain nor a \.jinja file"):
         Chat(tokenizer, "none.jinja")
+
+
+def test_a_prompt_is_the_same_after_saving(tmp_path: Path) -> None:
+    made = Tokenizer.load(write_chat_tokenizer(tmp_path / "made", LLAMA2))
+    assert "bos_token" not in made.settings
+    made.save(tmp_path / "saved")
+    loaded = Tokenizer.load(tmp_path / "saved")
+    assert Chat(loaded).prompt(LONG[1:2]) == Chat(made).prompt(LONG[1:2])
+    assert loaded.vocabulary == made.vocabulary
+    named = Tokenizer(
+        definition=made.definition, settings={**made.settings, "bos_token": "<|im_start|>"}
+    )
+    named.save(tmp_path / "named")
+    assert Tokenizer.load(tmp_path / "named").bos_id == named.bos_id == 1
