@@ -16,7 +16,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from roots.corpus import BytePairs
 from roots.corpus.cutting import parts
 from roots.errors import DataError
-from roots.tokenizer import Tokenizer
+from roots.tokenizer import Tokenizer, fetch_tokenizer
 
 TEXTS = [
     "def main():\n    return 'naïve'  # ünïcode\n\n\nclass A:\n\tpass\n" * 5,
@@ -221,3 +221,11 @@ def test_where_a_cut_is_not_proven_none_is_made(tokenizer) -> None:
             definition=json.dumps(definition | change), settings={"eos_token": "<|endoftext|>"}
         )
         assert not other.cuts_at_lines, change
+
+
+def test_a_name_too_long_for_a_folder_is_one_that_is_not_there() -> None:
+    for opened in (Tokenizer.load, fetch_tokenizer):
+        with pytest.raises(DataError, match=r"x{300} holds no tokenizer\.json"):
+            opened(f"./{'x' * 300}")
+    with pytest.raises(DataError, match=r"There is no folder x{300} here"):
+        fetch_tokenizer("x" * 300)

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from roots.errors import DataError
 from roots.records import Vocabulary
-from roots.stores import located
+from roots.stores import is_file, located
 from roots.tokenizer.roles import roles_told_by, special_tokens
 from roots.tokenizer.settings import ROLES, SETTINGS, read_settings, read_text
 from roots.tokenizer.token_bytes import byte_length_of
@@ -63,7 +63,7 @@ class Tokenizer:
         """
         folder = located(folder)
         path = folder / _DEFINITION
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(
                 f"{folder} holds no {_DEFINITION}, so it is not a tokenizer that roots can open."
                 " Write one with transformers:"
