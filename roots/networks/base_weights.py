@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import CheckpointError
-from roots.networks.reading import weight_files
+from roots.networks.reading import files_read
 from roots.runs import network_folder
 from roots.shards.writer import sha256_of
 
@@ -40,7 +40,7 @@ class BaseWeights:
         name, which = network_folder(path), revision
         while name:
             folder = local_folder(name, which)
-            for file in _files(folder):
+            for file in files_read(folder):
                 found.update(f"{file.name} {sha256_of(file)}\n".encode())
             name, which = adapter_base(folder), adapter_revision(folder)
         return cls(path, revision, found.hexdigest())
@@ -135,14 +135,6 @@ def local_folder(name: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(name, revision=revision, local_files_only=True))
-
-
-def _files(folder: Path) -> list[Path]:
-    """Lists the files of weights that are read: others may lie beside them."""
-    try:
-        return weight_files(folder)
-    except (OSError, ValueError, KeyError, TypeError):  # of an adapter, or under other names
-        return sorted(folder.glob("*.safetensors"))
 
 
 def _looks_local(name: str) -> bool:

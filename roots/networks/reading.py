@@ -54,7 +54,7 @@ def dtype_of_files(folder: Path) -> torch.dtype | None:
     """
     found: set[str] = set()
     try:
-        for path in weight_files(folder):
+        for path in _weight_files(folder):
             with safe_open(path, framework="pt") as file:
                 found |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, TypeError, KeyError, SafetensorError):
@@ -65,7 +65,15 @@ def dtype_of_files(folder: Path) -> torch.dtype | None:
     return reduce(torch.promote_types, floating)
 
 
-def weight_files(folder: Path) -> list[Path]:
+def files_read(folder: Path) -> list[Path]:
+    """Lists a folder's *.safetensors that are read; others may lie beside a network's."""
+    try:
+        return _weight_files(folder)
+    except (OSError, ValueError, KeyError, TypeError):  # of an adapter, or under other names
+        return sorted(folder.glob("*.safetensors"))
+
+
+def _weight_files(folder: Path) -> list[Path]:
     """Lists the files that transformers reads: the only one, or those that the index names."""
     whole, index = folder / SAFE_WEIGHTS_NAME, folder / SAFE_WEIGHTS_INDEX_NAME
     if whole.is_file():
