@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError, DataError
-from roots.networks.base_weights import BaseWeights, adapter_base
+from roots.networks.base_weights import BaseWeights, adapter_base, adapter_revision, check_base
 from roots.networks.builder import (
     NetworkBuilder,
     check_attention,
@@ -142,8 +142,10 @@ class Pretrained(NetworkBuilder):
             )
         with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)
-            network, report = self._load(earlier or folder, config, head, device)
+            revision = adapter_revision(folder) if earlier else self.revision
+            network, report = self._load(earlier or folder, revision, config, head, device)
             if earlier:
+                check_base(folder)
                 network = merge_adapter(network, folder)
                 report["missing_keys"] = set(report["missing_keys"]) - whole_in(folder)
             tell_padding(network, vocabulary, head)
@@ -154,7 +156,7 @@ class Pretrained(NetworkBuilder):
                 self.remarks += (self.quantise.remark(network),)
             if self.adapter:
                 drawn = self._drawn(report)
-                told = self.adapter.put_on(network, head=head, drawn=drawn, base=_absolute(folder))
+                told = self.adapter.put_on(network, head=head, drawn=drawn, base=self.base)
                 self.remarks += (told,)
         check_attention(network, self.attention, head)
         if self.frozen_layers:
@@ -174,7 +176,7 @@ class Pretrained(NetworkBuilder):
         """Makes the network without memory for its weights, adapters included."""
         network = super().empty(config, head)
         if self.adapter:
-            self.adapter.put_on(network, head=head, drawn=(), base="")
+            self.adapter.put_on(network, head=head, drawn=())
         return network
 
     def other_tokens(self, tokenizer: Tokenizer) -> list[str]:
@@ -185,14 +187,14 @@ class Pretrained(NetworkBuilder):
         return [f"network: trained on other tokens than the data have: {unlike}"] if unlike else []
 
     def _load(
-        self, folder: str, config: PretrainedConfig, head: Head, device: torch.device
+        self, name: str, revision: str, config: PretrainedConfig, head: Head, device: torch.device
     ) -> tuple[PreTrainedModel, dict[str, Any]]:
         few_bits = self.quantise.arguments(head.empty(config), device) if self.quantise else {}
         try:
             network, report = head.auto.from_pretrained(
-                folder,
+                name,
                 config=config,
-                revision=self.revision,
+                revision=revision,
                 trust_remote_code=self.trust_remote_code,
                 attn_implementation=implementation(self.attention),
                 dtype=torch.float32,
@@ -290,10 +292,6 @@ class Pretrained(NetworkBuilder):
             f"Cannot load a network from {self.path}: {first_line}"
             " Check the path or hub name (network.path) and that it holds *.safetensors."
         )
-
-
-def _absolute(name: str) -> str:
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
 def _few(names: Iterable[str]) -> str:
