@@ -19,6 +19,7 @@ from roots.runs import (
     Run,
     atomic_folder,
     claim,
+    network_folder,
     newest,
     open_run,
     redact,
@@ -120,6 +121,12 @@ def test_what_is_no_run_directory_is_refused(tmp_path: Path, run: Run) -> None:
         open_run(tmp_path / "tiny")  # the folder of all runs of this name
     run.config_file.touch()
     open_run(run.path)
+
+
+def test_a_name_too_long_for_a_folder_is_no_run() -> None:
+    with pytest.raises(CheckpointError, match=r"x{300} does not exist\. Give a run's own"):
+        open_run("x" * 300)
+    assert network_folder("x" * 300) == "x" * 300
 
 
 def test_the_newest_run_is_the_one_with_the_highest_number(tmp_path: Path) -> None:

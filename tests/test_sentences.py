@@ -88,3 +88,13 @@ def test_the_definition_of_a_framing_is_not_changed(tmp_path: Path) -> None:
     before = json.loads(tokenizer.definition)
     Framing(tokenizer, max_tokens=100).frame_words(SENTENCES)
     assert json.loads(tokenizer.definition) == before
+
+
+def test_a_definition_may_leave_out_what_it_has_not() -> None:
+    definition = json.loads(trained("gpt2").definition)
+    definition["pre_tokenizer"] = None
+    made = [Tokenizer(definition=json.dumps(definition), settings={"eos_token": "<eos>"})]
+    del definition["pre_tokenizer"]
+    made.append(Tokenizer(definition=json.dumps(definition), settings={"eos_token": "<eos>"}))
+    whole, lacking = (Framing(each, max_tokens=100).frame_words(SENTENCES) for each in made)
+    assert lacking == whole

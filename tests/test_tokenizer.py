@@ -16,7 +16,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from roots.corpus import BytePairs
 from roots.corpus.cutting import parts
 from roots.errors import DataError
-from roots.tokenizer import Tokenizer
+from roots.tokenizer import Tokenizer, fetch_tokenizer
 
 TEXTS = [
     "def main():\n    return 'naïve'  # ünïcode\n\n\nclass A:\n\tpass\n" * 5,
@@ -128,15 +128,6 @@ def test_a_folder_without_a_tokenizer_says_how_to_write_one(tmp_path, tokenizer)
     Tokenizer.load(tmp_path)
 
 
-def test_a_tokenizer_without_eos_says_what_to_write(tmp_path, tokenizer) -> None:
-    rust = RustTokenizer.from_str(tokenizer.definition)
-    saved(rust, tmp_path, bos_token="<nope>")
-    with pytest.raises(DataError, match=r"no token ends a document.*\{'bos_token': '<nope>'\}"):
-        Tokenizer.load(tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
-    assert Tokenizer.load(tmp_path).eos_id == 0
-
-
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
@@ -230,3 +221,11 @@ def test_where_a_cut_is_not_proven_none_is_made(tokenizer) -> None:
             definition=json.dumps(definition | change), settings={"eos_token": "<|endoftext|>"}
         )
         assert not other.cuts_at_lines, change
+
+
+def test_a_name_too_long_for_a_folder_is_one_that_is_not_there() -> None:
+    for opened in (Tokenizer.load, fetch_tokenizer):
+        with pytest.raises(DataError, match=r"x{300} holds no tokenizer\.json"):
+            opened(f"./{'x' * 300}")
+    with pytest.raises(DataError, match=r"There is no folder x{300} here"):
+        fetch_tokenizer("x" * 300)

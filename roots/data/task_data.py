@@ -105,7 +105,7 @@ class TaskData(TaskRows, StepData):
         self._read_as = Columns(self.columns, fields=self.FIELDS, optional=self.OPTIONAL)
         self.predict_from = ""
         """The file of the rows to predict, without labels; empty takes `test`, or `val`."""
-        self._of_network = ""
+        self._of_network = "", "main"
         self._splits: dict[str, Split] = {}
         self._trained_on: KnownTexts | None = None
         self._validated_on = ""
@@ -120,7 +120,7 @@ class TaskData(TaskRows, StepData):
 
     def take_tokenizer_of(self, builder: Any) -> None:
         """Takes the tokenizer of a network that has one, where none is named."""
-        self._of_network = getattr(builder, "path", "")
+        self._of_network = getattr(builder, "path", ""), getattr(builder, "revision", "main")
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -129,13 +129,13 @@ class TaskData(TaskRows, StepData):
 
     def read_tokenizer(self) -> Tokenizer:
         """Opens the tokenizer that is named, or that of the network."""
-        path = self.tokenizer_path or self._of_network
+        path, revision = (self.tokenizer_path, "main") if self.tokenizer_path else self._of_network
         if not path:
             raise ConfigError(
                 "There is no tokenizer for the texts: the network is made from scratch and brings"
                 " none. Set data.tokenizer to a folder that holds tokenizer.json."
             )
-        return fetch_tokenizer(network_folder(path))
+        return fetch_tokenizer(network_folder(path), revision)
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from roots.deployment.manifest import ExportManifest
 from roots.inference.finding import Source
+from roots.networks.base_weights import adapter_revision
 
 _CARD = """\
 ---
@@ -37,13 +38,14 @@ def card(source: Source, manifest: ExportManifest, *, architecture: str, base: s
     return _CARD.format(
         title=manifest.source,
         facts="\n".join(facts),
-        how=how_to_load("path/to/this/folder", base=base),
+        how=how_to_load("path/to/this/folder", base, adapter_revision(source.folder)),
     )
 
 
-def how_to_load(folder: str, base: str = "") -> str:
+def how_to_load(folder: str, base: str = "", revision: str = "main") -> str:
     """Gives the lines that open an export; `base` is what an adapter lies on."""
-    network = f"network = AutoModelForCausalLM.from_pretrained({base or folder!r})\n"
+    which = f", revision={revision!r}" if revision != "main" else ""
+    network = f"network = AutoModelForCausalLM.from_pretrained({base or folder!r}{which})\n"
     if base:
         network = f"from peft import PeftModel\n{network}"
         network += f"network = PeftModel.from_pretrained(network, {folder!r})\n"

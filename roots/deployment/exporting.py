@@ -17,11 +17,12 @@ from roots.inference.finding import Source, find
 from roots.inference.folder import write_folder
 from roots.inference.loading import load_source
 from roots.networks import adapter_base
-from roots.networks.base_weights import local_folder
+from roots.networks.base_weights import adapter_revision, local_folder
 from roots.runs import atomic_folder
 
 _CARD = "README.md"
 _ADAPTER_FILES = (
+    "adapter_base.json",
     "adapter_config.json",
     "adapter_model.safetensors",
     "config.json",
@@ -102,7 +103,7 @@ def _input_sums(folder: Path, merged: str) -> dict[str, str]:
     """Sums what was read; what an adapter was merged into has `base/` before its files' names."""
     found = sums(folder, [*_network_files(folder), "tokenizer.json"])
     if merged:
-        base = local_folder(merged)
+        base = local_folder(merged, adapter_revision(folder))
         found |= {f"base/{n}": s for n, s in sums(base, _network_files(base)).items()}
     return found
 

@@ -24,6 +24,7 @@ CONFIGURATIONS = (
     "config.json",
     "generation_config.json",
     "adapter_config.json",
+    "adapter_base.json",
     "tokenizer_config.json",
 )
 C = TypeVar("C", PretrainedConfig, GenerationConfig)

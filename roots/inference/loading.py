@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from roots.errors import CheckpointError, ConfigError
 from roots.inference.finding import Source, find, first_line
 from roots.networks import adapter_base, check_causal, merge_adapter
-from roots.networks.base_weights import local_folder
+from roots.networks.base_weights import adapter_revision, check_base, local_folder
 from roots.networks.quiet import without_progress_bars
 from roots.networks.reading import dtype_of_files
 from roots.tokenizer import Tokenizer
@@ -96,12 +96,14 @@ def pick_device(name: str) -> torch.device:
 
 
 def _network(folder: Path, dtype: torch.dtype | None) -> PreTrainedModel:
-    base = adapter_base(folder)
+    base, revision = adapter_base(folder), adapter_revision(folder)
     try:
+        files = local_folder(base or str(folder), revision)
         with without_progress_bars():
             network, report = AutoModelForCausalLM.from_pretrained(
                 base or folder,
-                dtype=dtype or dtype_of_files(local_folder(base or str(folder))) or "auto",
+                revision=revision,
+                dtype=dtype or dtype_of_files(files) or "auto",
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -114,8 +116,10 @@ def _network(folder: Path, dtype: torch.dtype | None) -> PreTrainedModel:
             " again."
         ) from error
     _check_complete(folder, network, report)
-    whole: PreTrainedModel = merge_adapter(network, folder) if base else network
-    return whole
+    if not base:
+        return network
+    check_base(folder)
+    return merge_adapter(network, folder)
 
 
 def _check_complete(folder: Path, network: PreTrainedModel, report: dict[str, Any]) -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import CheckpointError
+from roots.networks.reading import files_read
 from roots.runs import network_folder
 from roots.shards.writer import sha256_of
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_BASE = "adapter_base.json"
+"""The record of the weights that an adapter was trained on; peft, which knows no sums, skips it."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,26 @@ class BaseWeights:
     def of(cls, path: str, revision: str) -> BaseWeights:
         """Reads the weights' files, those that an earlier adapter lies on as well."""
         found = hashlib.sha256()
-        name = network_folder(path)
+        name, which = network_folder(path), revision
         while name:
-            folder = local_folder(name, revision)
-            for file in sorted(folder.glob("*.safetensors")):
+            folder = local_folder(name, which)
+            for file in files_read(folder):
                 found.update(f"{file.name} {sha256_of(file)}\n".encode())
-            name = adapter_base(folder)
+            name, which = adapter_base(folder), adapter_revision(folder)
         return cls(path, revision, found.hexdigest())
 
     @property
     def record(self) -> dict[str, str]:
         """Plain values for a checkpoint."""
         return asdict(self)
+
+    @property
+    def place(self) -> tuple[str, str | None]:
+        """Where they are found again: a whole path, or a name on the hub and a commit."""
+        name = network_folder(self.path)
+        if Path(name).is_dir():
+            return str(Path(name).resolve()), None
+        return name, local_folder(name, self.revision).name
 
     def check(self, saved: Any) -> None:
         """Raises CheckpointError when a checkpoint belongs to other weights."""
@@ -82,6 +93,39 @@ def adapter_base(folder: str | Path) -> str:
             " (base_model_name_or_path)."
         )
     return str(base)
+
+
+def adapter_revision(folder: str | Path) -> str:
+    """Gives the revision of the base on the hub; `main` where the adapter names none."""
+    file = Path(folder) / ADAPTER_CONFIG
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return str(told.get("revision") or "main")
+
+
+def check_base(folder: str | Path) -> None:
+    """Raises CheckpointError when an adapter was trained on other weights than its base has now.
+
+    The base is read whole for it. An adapter without a record, of others or of an older version,
+    is taken as it is.
+    """
+    record, config = Path(folder) / ADAPTER_BASE, Path(folder) / ADAPTER_CONFIG
+    if not record.is_file():
+        return
+    base, revision = adapter_base(folder), adapter_revision(folder)
+    try:
+        saved = str(json.loads(record.read_text(encoding="utf-8"))["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{record} is damaged: {error!r}. Bring it back from a copy; without it the adapter is"
+            " taken for one of the weights that lie at its base now."
+        ) from error
+    found = BaseWeights.of(base, revision).sha256
+    if found != saved:
+        raise CheckpointError(
+            f"The adapter in {folder} was trained on other weights ({saved[:12]}) than those that"
+            f" are at {base} now ({found[:12]}): merged, they would be neither. Bring the old ones"
+            f" back, or write where they are into {config} (base_model_name_or_path, revision)."
+        )
 
 
 def local_folder(name: str, revision: str | None = None) -> Path:

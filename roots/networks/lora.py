@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from roots.errors import CheckpointError, ConfigError, MissingExtra
-from roots.networks.base_weights import ADAPTER_WEIGHTS
+from roots.networks.base_weights import ADAPTER_BASE, ADAPTER_WEIGHTS, BaseWeights
 from roots.networks.head import Head
 
 _TASKS = {
@@ -79,7 +80,12 @@ class LoRA:
         self.modules = modules
 
     def put_on(
-        self, network: PreTrainedModel, *, head: Head, drawn: Iterable[str], base: str
+        self,
+        network: PreTrainedModel,
+        *,
+        head: Head,
+        drawn: Iterable[str],
+        base: BaseWeights | None = None,
     ) -> str:
         """Puts adapters into a network, in place, and leaves nothing else to be trained.
 
@@ -87,7 +93,7 @@ class LoRA:
             network: Its class and its names for other layers stay.
             head: What is on top of its body.
             drawn: Parameters that are random, and so are trained too.
-            base: Where its weights come from, for whoever opens the adapter.
+            base: Its weights, for whoever opens the adapter.
 
         Returns:
             What was done, in words.
@@ -97,6 +103,7 @@ class LoRA:
             MissingExtra: peft is not installed.
         """
         peft = _peft()
+        name, revision = base.place if base else (None, None)
         whole = sorted({*_owners(drawn), *(heads_of(network) if head.is_new else ())})
         config = peft.LoraConfig(
             r=self.rank,
@@ -106,7 +113,8 @@ class LoRA:
             modules_to_save=whole or None,
             exclude_modules=whole or None,
             task_type=_TASKS.get(head.kind),
-            base_model_name_or_path=base,
+            base_model_name_or_path=name,
+            revision=revision,
         )
         try:
             with _quiet_peft():
@@ -114,6 +122,7 @@ class LoRA:
         except ValueError as error:
             raise ConfigError(self._not_found(network, str(error))) from error
         _check_not_tied(network)
+        network.base_record = base.record if base else {}
         n_trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
         n_layers = sum(isinstance(m, peft.tuners.lora.LoraLayer) for m in network.modules())
         also = f", {', '.join(whole)} as a whole" if whole else ""
@@ -169,12 +178,15 @@ def adapter_writer(
     state = _peft().get_peft_model_state_dict(network, save_embedding_layers=False)
     config = copy.deepcopy(network.peft_config["default"])
     config.inference_mode = True
+    base = getattr(network, "base_record", {})
 
     def write(weights: Mapping[str, Tensor], folder: Path) -> None:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
         config.save_pretrained(str(folder))
+        if base:
+            (folder / ADAPTER_BASE).write_text(json.dumps(base, indent=2) + "\n", encoding="utf-8")
 
     return write, {f"{_PREFIX}{name}": tensor.detach() for name, tensor in state.items()}
 
@@ -201,8 +213,8 @@ def merge_adapter(network: PreTrainedModel, folder: str | Path) -> PreTrainedMod
         told = peft.set_peft_model_state_dict(network, state)
     except Exception as error:  # peft, torch and safetensors raise many kinds
         raise _unfitting(folder, network, str(error).splitlines()[0]) from error
-    own = trained_names(network)
-    lost = sorted(own & set(told.missing_keys)) + sorted(told.unexpected_keys)
+    own = (name for name in told.missing_keys if ".lora_" in name or ".modules_to_save." in name)
+    lost = sorted(own) + sorted(told.unexpected_keys)
     if lost:
         raise _unfitting(folder, network, f"{len(lost)} names differ, such as {lost[0]}")
     merged: PreTrainedModel = tuner.merge_and_unload()

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError
-from roots.networks.base_weights import BaseWeights, adapter_base
+from roots.networks.base_weights import BaseWeights, adapter_base, adapter_revision, check_base
 from roots.networks.builder import (
     NetworkBuilder,
     check_attention,
@@ -136,8 +136,10 @@ class Pretrained(NetworkBuilder):
             )
         with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)
-            network, report = self._load(earlier or folder, config, head, device)
+            revision = adapter_revision(folder) if earlier else self.revision
+            network, report = self._load(earlier or folder, revision, config, head, device)
             if earlier:
+                check_base(folder)
                 network = merge_adapter(network, folder)
                 report["missing_keys"] = set(report["missing_keys"]) - whole_in(folder)
             tell_padding(network, vocabulary, head)
@@ -148,7 +150,7 @@ class Pretrained(NetworkBuilder):
                 self.remarks += (self.quantise.remark(network),)
             if self.adapter:
                 drawn = self._drawn(report)
-                told = self.adapter.put_on(network, head=head, drawn=drawn, base=_absolute(folder))
+                told = self.adapter.put_on(network, head=head, drawn=drawn, base=self.base)
                 self.remarks += (told,)
         check_attention(network, self.attention, head)
         if self.frozen_layers:
@@ -168,7 +170,7 @@ class Pretrained(NetworkBuilder):
         """Makes the network without memory for its weights, adapters included."""
         network = super().empty(config, head)
         if self.adapter:
-            self.adapter.put_on(network, head=head, drawn=(), base="")
+            self.adapter.put_on(network, head=head, drawn=())
         return network
 
     def other_tokens(self, tokenizer: Tokenizer) -> list[str]:
@@ -179,14 +181,14 @@ class Pretrained(NetworkBuilder):
         return [f"network: trained on other tokens than the data have: {unlike}"] if unlike else []
 
     def _load(
-        self, folder: str, config: PretrainedConfig, head: Head, device: torch.device
+        self, name: str, revision: str, config: PretrainedConfig, head: Head, device: torch.device
     ) -> tuple[PreTrainedModel, dict[str, Any]]:
         few_bits = self.quantise.arguments(head.empty(config), device) if self.quantise else {}
         try:
             network, report = head.auto.from_pretrained(
-                folder,
+                name,
                 config=config,
-                revision=self.revision,
+                revision=revision,
                 trust_remote_code=self.trust_remote_code,
                 attn_implementation=implementation(self.attention),
                 dtype=torch.float32,
@@ -266,10 +268,6 @@ class Pretrained(NetworkBuilder):
                 f" parameters of {kind}, for instance {name}: {tuple(found)} where config.json asks"
                 f" for {tuple(expected)}. Bring the config.json that belongs to these weights."
             )
-
-
-def _absolute(name: str) -> str:
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
 def _few(names: Iterable[str]) -> str:

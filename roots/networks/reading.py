@@ -69,6 +69,14 @@ def dtype_of_files(folder: Path) -> torch.dtype | None:
     return reduce(torch.promote_types, floating)
 
 
+def files_read(folder: Path) -> list[Path]:
+    """Lists a folder's *.safetensors that are read; others may lie beside a network's."""
+    try:
+        return _weight_files(folder)
+    except (OSError, ValueError, KeyError, TypeError):  # of an adapter, or under other names
+        return sorted(folder.glob("*.safetensors"))
+
+
 def _weight_files(folder: Path) -> list[Path]:
     """Lists the files that transformers reads: the only one, or those that the index names."""
     whole, index = folder / SAFE_WEIGHTS_NAME, folder / SAFE_WEIGHTS_INDEX_NAME

@@ -21,6 +21,7 @@ runs/<name>/<id>/
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 from operator import itemgetter
@@ -43,6 +44,11 @@ class Run:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether a run is there; a path too long for one is none, and raises nothing."""
+        return os.path.isfile(self.config_file)  # noqa: PTH113 (a path object would raise)
 
     @property
     def config_file(self) -> Path:
@@ -211,8 +217,9 @@ def open_run(path: Path | str) -> Run:
         CheckpointError: There is none at `path`.
     """
     run = Run(path)
-    if not run.config_file.is_file():
-        what = "is no run directory (no config.yaml)" if run.path.exists() else "does not exist"
+    if not run.is_one:
+        is_there = os.path.exists(run.path)  # noqa: PTH110 (a path object raises, as above)
+        what = "is no run directory (no config.yaml)" if is_there else "does not exist"
         raise CheckpointError(
             f"{run.path} {what}. Give a run's own directory, such as runs/quickstart/0001."
         )
@@ -222,7 +229,7 @@ def open_run(path: Path | str) -> Run:
 def network_folder(path: str) -> str:
     """Gives the folder of the best checkpoint where `path` is a run's directory; else `path`."""
     run = Run(path)
-    return str(run.best().path) if run.config_file.is_file() else path
+    return str(run.best().path) if run.is_one else path
 
 
 def newest(root: Path | str, name: str) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import DataError
-from roots.stores import StoredPath
+from roots.stores import StoredPath, is_file
 
 MANIFEST = "manifest.json"
 FORMAT = "roots-shards"
@@ -102,7 +103,7 @@ class Manifest:
             DataError: It is missing, damaged, foreign or of another version.
         """
         path = folder / MANIFEST
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(_missing(folder))
         content = _parse(path)
         if content.get("format") != FORMAT or content.get("format_version") != FORMAT_VERSION:
@@ -127,13 +128,13 @@ def _missing(folder: Path) -> str:
             f"{folder} holds no {MANIFEST}. Correct the URL, or upload a folder that `roots corpus`"
             " wrote, with all that is in it."
         )
-    if folder.is_file():
+    if is_file(folder):
         return (
             f"{folder} is a file, and shards are a folder: {MANIFEST}, and two files per split."
             f" Give the folder that `roots corpus` wrote; {folder.absolute().parent} is the one"
             " that this file is in."
         )
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 (a path object raises at a name too long)
         return (
             f"{folder} does not exist (looked for {folder.absolute()}). Build it with"
             " `roots corpus --config … --out …`, or correct the path."

@@ -179,6 +179,10 @@ def _told_in_words(folder: Path) -> Iterator[None]:
         raise DataError(f"out={folder} cannot be made: {error}. {cure}") from error
 
 
+class _NoLocks(Exception):
+    """The file system has no locks: its own words."""
+
+
 @contextmanager
 def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     path = folder.with_name(f".{folder.name}.roots-lock")
@@ -195,7 +199,17 @@ def _acquire(path: Path, on_wait: Callable[[], None]) -> int:
     """Waits for the lock; again when its last holder removed the file meanwhile."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        _wait_for(file, on_wait)
+        try:
+            _wait_for(file, on_wait)
+        except _NoLocks as error:
+            os.close(file)
+            path.unlink(missing_ok=True)
+            raise DataError(
+                f"{path.parent} is on a file system without locks ({error}), where two processes"
+                " could build one folder. Set out to a folder on another, such as a local disk, and"
+                " copy it here when it is built; or have this one mounted with locks (Lustre: -o"
+                " flock)."
+            ) from error
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), path.stat()):
                 return file
@@ -212,6 +226,8 @@ def _wait_for(file: int, on_wait: Callable[[], None]) -> None:
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise _NoLocks(error.strerror) from error
         on_wait()
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -5,11 +5,13 @@
 The names say that a file is ours (`eviction.py` reads them): a key has 64 hexadecimal digits.
 A key is a sum of the file's content, so a block never grows old: other content has another key.
 A block is written to a temporary name and renamed, so that any number of processes share a folder.
+The last blocks that were read are held in memory, 64 MiB for each cache and whatever the size of
+its files. They are not mapped: a map in Python keeps a descriptor, of which a process may have
+1,024 (256 on macOS), and a mixture has a cache for each of its corpora.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import sys
 import threading
@@ -30,8 +32,8 @@ BLOCK_BYTES = 2**18
 """A block holds about 128,000 tokens: rows are drawn from anywhere, so larger ones waste more."""
 
 _SUM_BYTES = 4
-_MAPPED = 256
-"""Blocks that stay mapped: they cost no memory, and a search asks for the same few again."""
+_HELD = 256
+"""Blocks that are held in memory: a search asks for the same few again."""
 _LOCKS = 64
 _SECONDS_OF_ONE_USE = 60.0
 """Within so many seconds a block that is used again is not marked again."""
@@ -93,7 +95,7 @@ class BlockCache:
         self.folder = folder
         self.limit_bytes = limit_bytes
         self.patience = patience
-        self._mapped: OrderedDict[tuple[str, int], memoryview] = OrderedDict()
+        self._held: OrderedDict[tuple[str, int], memoryview] = OrderedDict()
         self._whole: set[tuple[str, int]] = set()
         self._own = threading.Lock()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
@@ -117,40 +119,40 @@ class BlockCache:
     def _block(self, file: StoredFile, number: int) -> memoryview:
         name = file.key, number
         with self._own:
-            if name in self._mapped:
-                self._mapped.move_to_end(name)
-                return self._mapped[name]
+            if name in self._held:
+                self._held.move_to_end(name)
+                return self._held[name]
         with self._locks[hash(name) % _LOCKS]:  # who comes second finds it on the disk
             block = self._on_disk(file, number)
             if block is None:
                 block = self._fetched(file, number)
         with self._own:
-            self._mapped[name] = block
-            if len(self._mapped) > _MAPPED:
-                self._mapped.popitem(last=False)
+            self._held[name] = block
+            if len(self._held) > _HELD:
+                self._held.popitem(last=False)
         return block
 
     def _on_disk(self, file: StoredFile, number: int) -> memoryview | None:
-        """Maps a block that is there and whole."""
+        """Reads a block that is there and whole."""
         start, stop = file.bounds(number)
-        path = self._path(file, number)
+        path, size = self._path(file, number), stop - start + _SUM_BYTES
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:
-            seen = os.fstat(descriptor)
-            if seen.st_size != stop - start + _SUM_BYTES:
-                return None
-            mapped = memoryview(mmap.mmap(descriptor, seen.st_size, access=mmap.ACCESS_READ))
+            used = os.fstat(descriptor).st_mtime
+            raw = memoryview(os.read(descriptor, size + 1))
         finally:
             os.close(descriptor)
-        block = mapped[:-_SUM_BYTES]
+        if len(raw) != size:
+            return None
+        block = raw[:-_SUM_BYTES]
         if (file.key, number) not in self._whole:
-            if zlib.crc32(block) != int.from_bytes(mapped[-_SUM_BYTES:], "little"):
+            if zlib.crc32(block) != int.from_bytes(raw[-_SUM_BYTES:], "little"):
                 return None
             self._whole.add((file.key, number))
-        if time.time() - seen.st_mtime > _SECONDS_OF_ONE_USE:
+        if time.time() - used > _SECONDS_OF_ONE_USE:
             with suppress(OSError):
                 os.utime(path)
         return block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -68,13 +69,16 @@ def _blocks(folder: Path) -> Iterator[tuple[int, int, str]]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[bool]:
-    """Tells whether no other process makes room meanwhile."""
+    """Tells whether no other process is known to make room meanwhile.
+
+    Where two do, since the file system has no locks, more goes than must.
+    """
     import fcntl
 
     with (folder / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
+        except OSError as error:  # else the file system has no locks, and nobody can hold one
+            yield error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
         else:
             yield True

@@ -48,6 +48,13 @@ def located(name: str | Path) -> Path:
     return StoredPath(name)
 
 
+def is_file(path: Path) -> bool:
+    """Tells whether there is a file; a path too long for one is none, and raises nothing."""
+    if isinstance(path, StoredPath):
+        return path.is_file()
+    return os.path.isfile(path)  # noqa: PTH113 (a path object would raise)
+
+
 class StoredPath(PosixPath):
     """A URL, as a path that can be read; what needs a file on this machine's disk is refused.
 

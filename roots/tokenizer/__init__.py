@@ -3,6 +3,7 @@
 tokenizer.py         one face for every tokenizer: literal text, special ids, fingerprint
 fast_pairs.py        byte-level BPE through tiktoken, where that is proved to give the same ids
 settings.py          what the files beside tokenizer.json say
+roles.py             which special token has which role, where those files do not say it
 token_bytes.py       how many bytes of text a token stands for
 fetching.py          a tokenizer by its folder, or by a name on the Hugging Face hub
 comparing.py         whether two tokenizers give a text the same ids

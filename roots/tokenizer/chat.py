@@ -3,7 +3,10 @@
 What a template writes becomes special tokens, what people wrote never does: a written `<|im_end|>`
 in a message is text. For that, special tokens of the template go through the tokenizer under
 names that no text can hold (of noncharacters), everything else as it is, in one piece: so the
-tokens are those of `transformers`' own `apply_chat_template`.
+tokens are those of `transformers`' own `apply_chat_template`. But for special tokens that are
+looked for in the normalised text (`normalized`), where a normaliser puts a `▁` before it: there
+`transformers` finds them at the beginning of a text or behind a space alone, and spells them out
+elsewhere. Here they are special tokens wherever the template writes them.
 """
 
 from __future__ import annotations

@@ -36,6 +36,13 @@ PLAIN = """\
 {%- if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"""
 """A template for tokenizers that have none: `User: …`, `Assistant: …` and what ends a document."""
 
+_TODAY = "strftime_now"
+_NO_DATE = (
+    "The chat template writes today's date (strftime_now), so the same conversation would be other"
+    " tokens each day. Copy the template to a .jinja file, begin it with {%- macro"
+    " strftime_now(form) %}2026-01-01{% endmacro %} (any fixed date), and set data.template to it."
+)
+
 
 class TemplateRefusal(Exception):
     """A template does not take a conversation: its own words."""
@@ -99,6 +106,7 @@ class ChatTemplate:
 
         Raises:
             TemplateRefusal: The template does not take such turns.
+            ConfigError: It writes today's date, so each day would give other tokens.
         """
         try:
             return self._template.render(
@@ -109,6 +117,8 @@ class ChatTemplate:
                 **self._tokens,
             )
         except (jinja2.TemplateError, TypeError, KeyError, ValueError) as error:
+            if _TODAY in str(error) and isinstance(error, jinja2.UndefinedError):
+                raise ConfigError(_NO_DATE) from error
             raise TemplateRefusal(str(error) or type(error).__name__) from error
 
 

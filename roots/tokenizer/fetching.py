@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from roots.errors import DataError
@@ -34,7 +35,8 @@ def tokenizer_folder(path: str, revision: str = "main") -> str | Path:
         DataError: The hub has none of that name.
     """
     folder = Path(path).expanduser()
-    if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:
+    is_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+    if is_local or os.path.isdir(folder):  # noqa: PTH112 (a path object raises at a name too long)
         return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError

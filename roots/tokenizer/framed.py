@@ -74,7 +74,7 @@ class Framing:
         rust.enable_truncation(max_tokens, stride=max(stride, 0), strategy=cut)
         self._rust = rust
         self._windows = stride >= 0
-        self._spaced = _spaces_words(json.loads(tokenizer.definition)["pre_tokenizer"])
+        self._spaced = _spaces_words(json.loads(tokenizer.definition).get("pre_tokenizer"))
 
     def frame(self, texts: Sequence[str | tuple[str, str]]) -> list[Framed]:
         """Frames each text or pair as one row."""

@@ -19,7 +19,8 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from roots.errors import DataError
 from roots.records import Vocabulary
-from roots.stores import located
+from roots.stores import is_file, located
+from roots.tokenizer.roles import roles_told_by, special_tokens
 from roots.tokenizer.settings import ROLES, SETTINGS, read_settings, read_text
 from roots.tokenizer.token_bytes import byte_length_of
 
@@ -34,6 +35,7 @@ class Tokenizer:
     Args:
         definition: The text of a `tokenizer.json`.
         settings: What a `tokenizer_config.json` says: `eos_token`, `bos_token`, `pad_token`, … .
+            Where it names no token that ends a document, the definition tells the roles.
 
     Raises:
         DataError: The definition is damaged, or no token ends a document.
@@ -43,6 +45,8 @@ class Tokenizer:
         self.definition = definition
         self.settings = dict(settings)
         self._rust = _parsed(definition)
+        if not (self.settings.get("eos_token") or self.settings.get("sep_token")):
+            self.settings = roles_told_by(definition) | self.settings
         self.eos_id = self._eos()
         """Ends a document: `eos_token`, or the `sep_token` of a BERT."""
         self.bos_id = self._role("bos_token", "cls_token", default=self.eos_id)
@@ -59,7 +63,7 @@ class Tokenizer:
         """
         folder = located(folder)
         path = folder / _DEFINITION
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(
                 f"{folder} holds no {_DEFINITION}, so it is not a tokenizer that roots can open."
                 " Write one with transformers:"
@@ -79,9 +83,10 @@ class Tokenizer:
             "clean_up_tokenization_spaces": False,
             **self.settings,
             "eos_token": self._rust.id_to_token(self.eos_id),
-            "bos_token": self._rust.id_to_token(self.bos_id),
             "pad_token": self._rust.id_to_token(self.pad_id),
         }
+        if "bos_token" in self.settings:  # else a chat template would begin otherwise than here
+            settings["bos_token"] = self._rust.id_to_token(self.bos_id)
         text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         (folder / _DEFINITION).write_text(self.definition, encoding="utf-8", newline="")
         (folder / SETTINGS).write_text(text, encoding="utf-8", newline="")
@@ -221,10 +226,12 @@ class Tokenizer:
         found = self._role("eos_token", "sep_token", default=-1)
         if found < 0:
             named = {role: self.settings[role] for role in ROLES if role in self.settings}
+            special = ", ".join(special_tokens(self.definition)) or "none"
             raise DataError(
                 f"no token ends a document: {SETTINGS} names neither eos_token nor sep_token"
                 f" that the vocabulary of {self.vocab_size:,} has (it names {named or 'none'})."
-                f' Write {{"eos_token": "<|endoftext|>"}}, or whatever ends one, into {SETTINGS}.'
+                f' Write {{"eos_token": "…"}} into {SETTINGS}, with the token that ends one in its'
+                f" place; the special tokens are {special}."
             )
         return found
 

@@ -153,3 +153,8 @@ def test_a_folder_that_is_not_there_is_named_in_full(tmp_path) -> None:
 def test_a_moved_folder_opens(folder, tmp_path) -> None:
     shutil.move(folder, tmp_path / "elsewhere")
     assert ShardFolder.open(tmp_path / "elsewhere").shard("val").n_tokens == 2
+
+
+def test_a_name_too_long_for_a_folder_is_one_that_is_not_there() -> None:
+    with pytest.raises(DataError, match=r"x{300} does not exist .*Build it with `roots corpus"):
+        ShardFolder.open("x" * 300)

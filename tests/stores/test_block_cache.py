@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from range_server import RangeServer, serving
 from ranks import run_ranks
@@ -134,6 +137,53 @@ def test_the_least_recently_used_blocks_go_first(tmp_path: Path) -> None:
     assert blocks(tmp_path) == [str(n) for n in range(10)]
     assert make_room(tmp_path, 800) == 700  # an eighth below the limit
     assert blocks(tmp_path) == [str(n) for n in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("number", "left"), [(errno.ENOSYS, 700), (errno.EWOULDBLOCK, 1000), (errno.EACCES, 1000)]
+)
+def test_without_locks_room_is_made_and_where_another_makes_it_none_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, left: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, "flock")
+
+    (tmp_path / KEY).mkdir()
+    for block in range(10):
+        (tmp_path / KEY / f"{block}").write_bytes(bytes(100))
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert make_room(tmp_path, 800) == left
+    assert len(blocks(tmp_path)) == left // 100
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> StoredFile:
+    """A file of 100 MiB of which each block is on the disk; whoever fetches one fails."""
+    (tmp_path / "cache" / KEY).mkdir(parents=True)
+    raw = bytes(BLOCK_BYTES)
+    raw += zlib.crc32(raw).to_bytes(4, "little")
+    for number in range(400):
+        (tmp_path / "cache" / KEY / f"{number:x}").write_bytes(raw)
+    return StoredFile(url="http://127.0.0.1:1/none", key=KEY, size=400 * BLOCK_BYTES)
+
+
+def test_blocks_that_are_held_keep_no_descriptor(tmp_path: Path, kept: StoredFile) -> None:
+    before = psutil.Process().num_fds()
+    cache = cache_in(tmp_path / "cache", 2**30)
+    for number in range(100):
+        cache.read(kept, number * BLOCK_BYTES, number * BLOCK_BYTES + 8)
+    assert psutil.Process().num_fds() == before
+
+
+def test_memory_does_not_grow_with_the_file(
+    tmp_path: Path, kept: StoredFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roots.stores.block_cache._HELD", 16)
+    cache = cache_in(tmp_path / "cache", 2**30)
+    before = psutil.Process().memory_info().rss
+    for start in range(0, kept.size, BLOCK_BYTES):
+        cache.read(kept, start, start + BLOCK_BYTES)
+    assert psutil.Process().memory_info().rss - before < 20 * 2**20
 
 
 def test_what_we_did_not_write_is_neither_counted_nor_removed(tmp_path: Path) -> None:

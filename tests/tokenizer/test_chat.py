@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from tiny_chat import CHATML, GENERATION, turns, write_chat_tokenizer
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 
 from roots.errors import ConfigError, DataError
@@ -125,26 +126,32 @@ def test_our_own_marks_cannot_be_written_by_people(tmp_path: Path, mark: str) ->
         chat.render(turns(f"the{mark}1\ufdd1", "cat"))
 
 
-def test_words_that_begin_with_a_mark_are_those_of_transformers(tmp_path: Path) -> None:
-    """As in Llama 2, whose normaliser begins each stretch between special tokens with a space."""
-    import json
-
-    from transformers import AutoTokenizer
-
+def write_llama2(folder: Path, *, normalized: bool = False) -> Path:
+    """Writes a tokenizer that puts `▁` before a text, as that of Llama 2."""
     rust = RustTokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     rust.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
     )
     rust.pre_tokenizer = pre_tokenizers.Split(Regex("▁[^▁]*"), "isolated")
     rust.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
-    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    framing = [] if normalized else ["<s>", "</s>"]
+    special = ["<unk>", *framing, *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=330, special_tokens=special, show_progress=False)
     rust.train_from_iterator(["[INST] the cat [/INST] sat on it"] * 4, trainer)
-    rust.save(str(tmp_path / "tokenizer.json"))
+    if normalized:
+        rust.add_special_tokens([AddedToken(t, normalized=True) for t in ("<s>", "</s>")])
+    rust.save(str(folder / "tokenizer.json"))
     settings = {"eos_token": "</s>", "bos_token": "<s>", "chat_template": LLAMA2}
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
-    tokenizer = Tokenizer.load(tmp_path)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def test_words_that_begin_with_a_mark_are_those_of_transformers(tmp_path: Path) -> None:
+    """As in Llama 2, whose normaliser begins each stretch between special tokens with a space."""
+    from transformers import AutoTokenizer
+
+    tokenizer = Tokenizer.load(write_llama2(tmp_path))
     chat, messages = Chat(tokenizer), turns("the cat", "sat", "it", "on it")
     theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(
         messages, return_dict=False
@@ -154,6 +161,20 @@ def test_words_that_begin_with_a_mark_are_those_of_transformers(tmp_path: Path) 
     first = found.is_answer.index(True)
     assert found.ids[:first] == chat.prompt(messages[:1])
     assert tokenizer.decode(found.ids[first : found.ends[0]]) == " sat </s>"
+
+
+def test_special_tokens_of_the_normalised_text_stay_special_everywhere(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = Tokenizer.load(write_llama2(tmp_path, normalized=True))
+    messages = turns("the cat", "sat", "it", "on it")
+    theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(
+        messages[:2], return_dict=False
+    )
+    found = of(Chat(tokenizer), messages)
+    assert [found.ids[end - 1] for end in found.ends] == [tokenizer.eos_id] * 2
+    assert found.ids[0] == theirs[0] == tokenizer.bos_id
+    assert found.ids[: found.ends[0]] != theirs  # as the docstring of chat.py says
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused_with_the_cures(tmp_path: Path) -> None:
@@ -178,6 +199,30 @@ def test_a_templates_own_refusal_is_told(tmp_path: Path) -> None:
     chat.render(LONG[1:])
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["bare", "in a macro"])
+def test_a_template_that_writes_todays_date_says_how_to_fix_one(
+    tmp_path: Path, inside: bool
+) -> None:
+    date = "{{ strftime_now('%Y-%m-%d') }}"
+    if inside:
+        date = "{% macro today() %}" + date + "{% endmacro %}{{ today() }}"
+    tokenizer = Tokenizer.load(write_chat_tokenizer(tmp_path, date + CHATML))
+    with pytest.raises(ConfigError, match=r"today's date.*data\.template") as told:
+        Chat(tokenizer).render(LONG)
+    first_line = str(told.value).partition("begin it with ")[2].partition(" (any")[0]
+    file = tmp_path / "mine.jinja"
+    file.write_text(first_line + date + CHATML)
+    found = of(Chat(tokenizer, str(file)), LONG)
+    assert tokenizer.decode(found.ids).startswith("2026-01-01<|im_start|>system")
+
+
+def test_a_template_that_asks_whether_there_is_a_date_writes_its_own(tmp_path: Path) -> None:
+    date = "{% if strftime_now is defined %}{{ strftime_now('%Y') }}{% else %}2024{% endif %}"
+    tokenizer = Tokenizer.load(write_chat_tokenizer(tmp_path, date + CHATML))
+    found = of(Chat(tokenizer), LONG)
+    assert tokenizer.decode(found.ids).startswith("2024<|im_start|>system")
+
+
 def test_a_template_cannot_leave_its_sandbox(tmp_path: Path) -> None:
     template = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
     chat = Chat(Tokenizer.load(write_chat_tokenizer(tmp_path, template)))
@@ -191,3 +236,17 @@ def test_a_broken_template_and_a_missing_file_are_told(tmp_path: Path) -> None:
     tokenizer = Tokenizer.load(write_chat_tokenizer(tmp_path))
     with pytest.raises(ConfigError, match=r"'none\.jinja' is neither plain nor a \.jinja file"):
         Chat(tokenizer, "none.jinja")
+
+
+def test_a_prompt_is_the_same_after_saving(tmp_path: Path) -> None:
+    made = Tokenizer.load(write_chat_tokenizer(tmp_path / "made", LLAMA2))
+    assert "bos_token" not in made.settings
+    made.save(tmp_path / "saved")
+    loaded = Tokenizer.load(tmp_path / "saved")
+    assert Chat(loaded).prompt(LONG[1:2]) == Chat(made).prompt(LONG[1:2])
+    assert loaded.vocabulary == made.vocabulary
+    named = Tokenizer(
+        definition=made.definition, settings={**made.settings, "bos_token": "<|im_start|>"}
+    )
+    named.save(tmp_path / "named")
+    assert Tokenizer.load(tmp_path / "named").bos_id == named.bos_id == 1
