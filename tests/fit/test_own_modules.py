@@ -17,7 +17,7 @@ import roots
 from roots.data import TokenCorpus
 from roots.errors import CheckpointError, ConfigError
 from roots.fit import Trainer, compose
-from roots.fit.compose import Composed
+from roots.fit.compose import Composed, resumed
 from roots.networks import Scratch
 from roots.optim import AdamW, Constant
 from roots.runs import Run, load_metrics
@@ -103,6 +103,21 @@ def test_a_run_is_loaded_with_the_layers_of_its_loss(
         assert not torch.equal(expected["proj.weight"], trained["proj.weight"])
     found = roots.load(run.path, "last").trainable.state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_beside_an_adapter_they_are_saved_and_go_on(config: dict[str, Any]) -> None:
+    base = compose(config).fit()
+    adapter = {"class_path": "roots.networks.LoRA", "init_args": {"rank": 2}}
+    network = {"path": str(base.path), "adapter": adapter}
+    pretrained = {"class_path": "roots.networks.Pretrained", "init_args": network}
+    config["model"]["init_args"]["network"] = pretrained
+    composed, watches = fitted(with_module(config, "HeadInside"))
+    run, trained = composed.trainer.run, composed.model.trainable.state_dict()
+    assert not torch.equal(trained["proj.weight"], watches.first["proj.weight"])
+    found = roots.load(run.path, "last").trainable.state_dict()
+    assert all(torch.equal(found[name], trained[name]) for name in FROZEN)
+    again, _ = resumed(str(run.path), {}, ["--trainer.max_steps=8"])
+    assert len(column(again.fit(), "train/loss")) == 8
 
 
 def test_a_checkpoint_without_them_is_refused(config: dict[str, Any]) -> None:
