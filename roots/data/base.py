@@ -21,6 +21,9 @@ from roots.tokenizer import Tokenizer
 class StepData(L.LightningDataModule, ABC):
     """Yields step batches: which samples a step has is a pure function of seed and step.
 
+    One of your own returns `self.training_loader(dataset)` from `train_dataloader`, and
+    `self.evaluation_loader(dataset)` from `val_dataloader`.
+
     Args:
         seq_len: Tokens in a row: of each, or at most.
         sequences_per_step: Rows of one optimizer step over all ranks and micro-batches.
@@ -225,14 +228,29 @@ class StepData(L.LightningDataModule, ABC):
         if stage == "fit" and settle is not None:
             settle(self)
 
-    def _training(self, dataset: Dataset[Any]) -> DataLoader[Any]:
-        """Yields one item per optimizer step, from the first that is not done."""
+    def training_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        """Yields one item per optimizer step, from the first that is not done.
+
+        Args:
+            dataset: Item n is a StepBatch: this rank's `share` of the n-th step, with `step` n.
+        """
         trainer: Any = self.trainer
         sampler = StepsFrom(lambda: int(trainer.global_step), trainer.max_steps)
         return step_loader(dataset, sampler, pin=self._pin)
 
-    def _evaluation(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+    def evaluation_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        """Yields each item of a dataset once: StepBatches, as many on every rank."""
         return step_loader(dataset, None, pin=self._pin)
+
+    @property
+    def share(self) -> Share:
+        """The rows of a step that this rank reads."""
+        strategy = self._strategy
+        return share_of(
+            self.sequences_per_step,
+            rank=strategy.data_parallel_rank,
+            ranks=strategy.data_parallel_size,
+        )
 
     @property
     def _ranks(self) -> int:
@@ -248,15 +266,6 @@ class StepData(L.LightningDataModule, ABC):
                 " step a rank reads. Use roots.fit.Trainer in its place."
             )
         return strategy
-
-    @property
-    def _share(self) -> Share:
-        strategy = self._strategy
-        return share_of(
-            self.sequences_per_step,
-            rank=strategy.data_parallel_rank,
-            ranks=strategy.data_parallel_size,
-        )
 
     @property
     def _pin(self) -> bool:

@@ -208,12 +208,12 @@ class LabelledTexts(TaskData):
         steps = AugmentedSteps(
             split,
             self.order,
-            self._share,
+            self.share,
             augment=self.augment,
             framed=framed,
             seed=self.trainer.seed,  # type: ignore[union-attr]
         )
-        return self._training(steps)
+        return self.training_loader(steps)
 
     def quoted(self, split: str, sample: int, place: int) -> dict[str, Any]:  # noqa: ARG002
         """Tells where a row stands, and how its text begins: of a split that is evaluated."""

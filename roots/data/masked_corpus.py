@@ -213,16 +213,16 @@ class MaskedCorpus(ShardData):
             self._hider("train"),
             stream=self.stream,
             order=self.order,
-            share=self._share,
+            share=self.share,
             seed=seed,
             lengthening=self._lengthening,
         )
-        return self._training(steps)
+        return self.training_loader(steps)
 
     def all_of(self, split: str) -> DataLoader[MaskedBatch]:
         """Yields every row of a split once, with the same tokens hidden in every run."""
-        return self._evaluation(
-            MaskedEvaluation(self._hider(split), batches=self.batches(split), share=self._share)
+        return self.evaluation_loader(
+            MaskedEvaluation(self._hider(split), batches=self.batches(split), share=self.share)
         )
 
     def batches(self, split: str) -> Batches:

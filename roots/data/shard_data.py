@@ -222,12 +222,14 @@ class ShardData(CorpusData):
 
     # -- how -----------------------------------------------------------------------------------
 
-    def _training(self, dataset: Any) -> DataLoader[Any]:
+    def training_loader(self, dataset: Any) -> DataLoader[Any]:
+        """Yields one item per optimizer step; what is streamed is fetched ahead of it."""
         stop: int = self.trainer.max_steps  # type: ignore[union-attr]
-        return super()._training(warmed(dataset, self.corpora.streamed, stop))
+        return super().training_loader(warmed(dataset, self.corpora.streamed, stop))
 
-    def _evaluation(self, dataset: Any) -> DataLoader[Any]:
-        return super()._evaluation(warmed(dataset, self.corpora.streamed, len(dataset)))
+    def evaluation_loader(self, dataset: Any) -> DataLoader[Any]:
+        """Yields each item of a dataset once; what is streamed is fetched ahead of it."""
+        return super().evaluation_loader(warmed(dataset, self.corpora.streamed, len(dataset)))
 
     @property
     def groups(self) -> Sequence[str]:
@@ -243,7 +245,7 @@ class ShardData(CorpusData):
     def batches(self, split: str) -> Batches:
         """Cuts a split into batches of one corpus each, in the order of its rows."""
         counts = [len(rows) for rows in self.parts(split).values()]
-        return in_turn(counts, self.at_most, self._share.rows * self._ranks)
+        return in_turn(counts, self.at_most, self.share.rows * self._ranks)
 
     def at_most(self, n_rows: int) -> int:
         """Gives how many of the rows of an evaluation are read."""

@@ -253,7 +253,7 @@ class TaskData(TaskRows, StepData):
 
     def train_dataloader(self) -> DataLoader[StepBatch]:
         """Yields one batch per optimizer step, from the first that is not done."""
-        return self._training(TaskSteps(self.split("train"), self.order, self._share))
+        return self.training_loader(TaskSteps(self.split("train"), self.order, self.share))
 
     def val_dataloader(self) -> DataLoader[StepBatch] | list[DataLoader[StepBatch]]:
         """Yields every validation row once; no loader where there are none."""
@@ -274,8 +274,8 @@ class TaskData(TaskRows, StepData):
         return "predict" if self.predict_from else ("test" if self.test else "val")
 
     def _all_of(self, name: str) -> DataLoader[StepBatch]:
-        dataset = TaskEvaluation(self.split(name), share=self._share)
-        return self._evaluation(dataset)
+        dataset = TaskEvaluation(self.split(name), share=self.share)
+        return self.evaluation_loader(dataset)
 
     def _read(self, name: str) -> None:
         """Reads a split; the training rows come first where they tell the labels."""

@@ -145,10 +145,10 @@ class TokenCorpus(ShardData):
             self.token_bytes,
             stream=self.stream,
             order=self.order,
-            share=self._share,
+            share=self.share,
             lengthening=self._lengthening,
         )
-        return self._training(dataset)
+        return self.training_loader(dataset)
 
     def all_of(self, split: str) -> DataLoader[Any]:
         """Yields every sequence of a split once."""
@@ -156,6 +156,6 @@ class TokenCorpus(ShardData):
             self.sequences(split),
             self.token_bytes,
             batches=self.batches(split),
-            share=self._share,
+            share=self.share,
         )
-        return self._evaluation(dataset)
+        return self.evaluation_loader(dataset)

@@ -13,9 +13,11 @@ import torch
 from roots.errors import CheckpointError
 from roots.fit.run_files import read_run_files
 from roots.modules import StepModule
+from roots.modules.named_weights import beside_network, load_beside
 from roots.modules.question_answering import THRESHOLD
 from roots.records import Labels, Vocabulary, rebuild
 from roots.runs import open_run
+from roots.strategies.sharded_files import AVERAGE, read_file, read_whole
 from roots.tokenizer import FRAMED_BY, Tokenizer
 
 
@@ -104,7 +106,8 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
         CheckpointError: There is no such run or checkpoint, or it is damaged.
     """
     run = open_run(path)
-    folder = run.checkpoint(checkpoint).path
+    saved = run.checkpoint(checkpoint)
+    folder = saved.path
     config = read_run_files([run.config_file])
     spec = config["model"]
     network = {"class_path": "roots.networks.Pretrained", "init_args": {"path": str(folder)}}
@@ -115,7 +118,21 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
     assert isinstance(module, StepModule)
     module.learn_of(remembered(folder, config["data"]["init_args"]))
     module.build(seed=0, device=torch.device(device))
+    if beside_network(module):  # the folder to use has the network alone
+        load_beside(module, _weights(saved.trainer_file, config["trainer"]), saved.trainer_file)
     return module.to(device).eval()
+
+
+def _weights(file: Path, trainer: dict[str, Any]) -> dict[str, Any]:
+    """Reads the weights of a checkpoint as its folder to use has them: averaged, if it does."""
+    saved = read_whole(file) if file.is_dir() else read_file(file, mapped=True)
+    averages = [
+        callback["init_args"]
+        for callback in trainer.get("callbacks") or ()
+        if callback["class_path"] == "roots.callbacks.WeightAverage"
+    ]
+    used = any(arguments.get("use", True) for arguments in averages)
+    return {**saved["state_dict"], **(saved.get(AVERAGE, {}) if used else {})}
 
 
 def remembered(folder: Path, arguments: dict[str, Any]) -> Remembered:

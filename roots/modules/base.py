@@ -18,19 +18,20 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from roots.batch import Score, StepBatch
-from roots.modules.asked import check_asked
-from roots.modules.building import build_sharded, check_clip_norm, check_together, step_strategy
+from roots.modules.asked import check_asked, check_batch, check_step
+from roots.modules.building import build_trainable, check_own, check_together, step_strategy
 from roots.modules.distiller import Distiller
 from roots.modules.judged import judged
-from roots.modules.loss_parts import LossParts, over_ranks, summed
+from roots.modules.loss_parts import MISCOUNTED, LossParts, over_ranks, summed
 from roots.modules.micro_batch import USUAL_ROWS, micro_batch_rows
 from roots.modules.named_weights import check_weights, name_weights
 from roots.modules.randomness import seed_micro_batch
+from roots.modules.settings import check_clip_norm, check_rate, shared_settings, whole_settings
 from roots.modules.step_report import StepReport
 from roots.networks import Head, NetworkBuilder
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped, left_out
 from roots.precision import StepPrecision
-from roots.records import Vocabulary, plain, rebuild
+from roots.records import Vocabulary, class_path, rebuild
 from roots.runs import redact_values
 from roots.strategies import StepStrategy
 from roots.tokenizer import Tokenizer
@@ -76,6 +77,7 @@ class StepModule(L.LightningModule, ABC):
         # builders are no modules, and their names are free for what is built of them
         self.builder = rebuild(network, NetworkBuilder)  # type: ignore[type-abstract]
         self.optimizer_builder = rebuild(optimizer, OptimizerBuilder)  # type: ignore[type-abstract]
+        check_rate(self.optimizer_builder)
         self.schedule = rebuild(schedule, Schedule)  # type: ignore[type-abstract]
         self.micro_batch_size = rows or USUAL_ROWS
         self.seeks_rows = not rows
@@ -84,6 +86,7 @@ class StepModule(L.LightningModule, ABC):
         self.distiller = None if distiller is None else rebuild(distiller, Distiller)
         self.trainable: Any = None
         """The network with its loss, one forward pass: `TaskTrainable` or a kind of it."""
+        self._is_ready = False  # to be trained, as `make_ready` does it
         self.vocabulary: Vocabulary | None = None
         self.tokenizer: Tokenizer | None = None
         self.seq_len = 0
@@ -106,8 +109,13 @@ class StepModule(L.LightningModule, ABC):
     def trainable_of(self, network: PreTrainedModel) -> nn.Module:
         """Puts the loss behind the network, in one forward pass that gives a Score.
 
-        Its `check()` decides how it is run, and says why where that is not the usual way.
+        Layers of its own are trained and saved with it. Its `check()` decides how it is run, and
+        says why where that is not the usual way.
         """
+
+    def n_labels_of(self, batch: StepBatch) -> Tensor:
+        """Counts what a step's loss is divided by: as many as the Scores of its parts do, 0-d."""
+        return batch.n_labels
 
     def learn_of(self, data: Any) -> None:
         """Takes from the data module what the network is built from, if it is for such a one."""
@@ -125,19 +133,12 @@ class StepModule(L.LightningModule, ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """The plain form of the constructor's arguments."""
-        settings = {
-            "network": plain(self.builder),
-            "optimizer": plain(self.optimizer_builder),
-            "schedule": plain(self.schedule),
-            "micro_batch_size": "auto" if self.seeks_rows else self.micro_batch_size,
-            "clip_norm": self.clip_norm,
-        }
-        return settings | ({"distiller": plain(self.distiller)} if self.distiller else {})
+        return shared_settings(self)
 
     @property
     def spec(self) -> dict[str, Any]:
         """The plain form of this module."""
-        return {"class_path": f"roots.modules.{type(self).__name__}", "init_args": self.settings}
+        return {"class_path": class_path(type(self)), "init_args": whole_settings(self)}
 
     # -- building ------------------------------------------------------------------------------
 
@@ -147,6 +148,10 @@ class StepModule(L.LightningModule, ABC):
             return
         if self.trainable is None:
             self._build_for_run()
+        if self.trainer.state.fn == "fit" and not self._is_ready:  # built by a validation, perhaps
+            check_own(self)
+            self.make_ready(self.trainer.datamodule)  # type: ignore[attr-defined]
+            self._is_ready = True
         if self.distiller and self.trainer.state.fn != "predict":
             self.remarks.append(self.distiller.engage(self, self.trainer))
 
@@ -162,18 +167,12 @@ class StepModule(L.LightningModule, ABC):
         self.remarks += data.remarks
         trainable = self.build(seed=self._seed, device=strategy.root_device, strategy=strategy)
         self.builder.check_seq_len(trainable.network.config, data.seq_len)
-        if self.trainer.state.fn == "fit":
-            self.make_ready(data)
 
     def build(
         self, *, seed: int, device: torch.device, strategy: StepStrategy | None = None
     ) -> Any:
         """Builds network and loss, and finds out which forward is right."""
-        if strategy is None or strategy.builds_whole:
-            network = self.builder.build(self.vocabulary, head=self.head, seed=seed, device=device)
-            trainable: Any = self.trainable_of(network)
-        else:
-            trainable = build_sharded(self, seed=seed, strategy=strategy)
+        trainable = build_trainable(self, seed=seed, device=device, strategy=strategy)
         self.remarks += self.builder.remarks
         self.trainable = trainable
         if because := trainable.within(trainable.check):
@@ -196,25 +195,26 @@ class StepModule(L.LightningModule, ABC):
 
     def training_step(self, batch: StepBatch, _index: int) -> None:
         """Makes one optimizer step of the micro-batches of this rank's share."""
-        strategy = self._strategy
-        n_labels = strategy.sum_of_shares(batch.n_labels).clamp(min=1)
+        check_step(batch, self.trainer)
+        strategy, mine = self._strategy, self.n_labels_of(batch)
+        n_labels = strategy.sum_of_shares(mine.clone()).clamp(min=1)
         rate = self._set_learning_rate(batch.step)
-        sums = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
+        scores = self._backward(batch, scale=strategy.data_parallel_size / n_labels)
         self._precision.unscale(self.parameters())
         norm = strategy.grad_norm(self.parameters())
-        totals, stops = over_ranks(sums, self.asks_to_stop, strategy)
-        mean = totals.pop("loss") / n_labels
+        totals, stops = over_ranks(summed(scores, mine), self.asks_to_stop, strategy)
+        mean, off = totals.pop("loss") / n_labels, totals.pop(MISCOUNTED)
         skip, others = judged(self.trainer, mean, norm)
         others |= {f"train/{name}": total / n_labels for name, total in totals.items()}
-        self.last_step = StepReport(mean, norm, stops, rate, batch.samples, batch.step, others)
+        self.last_step = StepReport(mean, norm, stops, rate, batch.samples, batch.step, others, off)
         optimizer = self.optimizers()
         with clipped(self._optimizer, norm, self.clip_norm), left_out(self._optimizer, skip):
             optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
         self._precision.after_step(norm)
 
-    def _backward(self, batch: StepBatch, *, scale: Tensor) -> dict[str, Tensor]:
-        """Adds up the gradients of the share; gives the share's summed loss, and its parts."""
+    def _backward(self, batch: StepBatch, *, scale: Tensor) -> list[Score]:
+        """Adds up the gradients of the share; gives what its micro-batches say."""
         scores = []
         parts = list(batch.split(self.micro_batch_size))
         for part in parts:
@@ -222,7 +222,7 @@ class StepModule(L.LightningModule, ABC):
                 score = self._score(part)
                 self.manual_backward(score.loss * scale)
             scores.append(score._replace(loss=score.loss.detach(), outputs=None))
-        return summed(scores)
+        return scores
 
     def _score(self, part: StepBatch) -> Score:
         seed_micro_batch(self._seed, part.step, int(part.samples[0]), self.device)
@@ -239,6 +239,7 @@ class StepModule(L.LightningModule, ABC):
 
     def score_without_training(self, batch: StepBatch) -> Iterator[tuple[StepBatch, Score]]:
         """Scores a batch of a validation, micro-batch by micro-batch."""
+        check_batch(batch)
         for part in batch.split(self.micro_batch_size):
             score = self.trainable(part)
             self.loss_parts.add(score)
@@ -269,7 +270,7 @@ class StepModule(L.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to build the same module again, as plain values."""
         assert self.vocabulary is not None
-        checkpoint["hyper_parameters"] = redact_values(self.settings)
+        checkpoint["hyper_parameters"] = redact_values(whole_settings(self))
         checkpoint["vocabulary"] = asdict(self.vocabulary)
         name_weights(self, checkpoint)
 

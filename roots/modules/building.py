@@ -1,16 +1,44 @@
-"""Building a network that no rank ever holds whole, and what works together with what."""
+"""Building a network with its loss, whole or in parts, and what works together with what."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
+import torch
+
 from roots.errors import ConfigError
+from roots.modules.randomness import seed_of
+from roots.modules.settings import whole_settings
 from roots.networks import check_causal
 from roots.strategies import STRATEGIES, StepStrategy
 
 
-def build_sharded(module: Any, *, seed: int, strategy: StepStrategy) -> Any:
+def build_trainable(
+    module: Any, *, seed: int, device: torch.device, strategy: StepStrategy | None
+) -> Any:
+    """Builds a network and puts the loss behind it: whole, or for a strategy that cuts it."""
+    if strategy is not None and not strategy.builds_whole:
+        return _build_sharded(module, seed=seed, strategy=strategy)
+    network = module.builder.build(module.vocabulary, head=module.head, seed=seed, device=device)
+    if not hasattr(network, "config"):
+        raise ConfigError(
+            f"{type(module.builder).__name__} builds a {type(network).__name__}, and what is"
+            " trained is a network of transformers. Make it a transformers.PreTrainedModel, with"
+            " its settings in a PretrainedConfig."
+        )
+    return _with_loss(module, network, seed=seed)
+
+
+def _with_loss(module: Any, network: Any, *, seed: int) -> Any:
+    """Puts the loss behind a network; what that has of weights is drawn under the seed as well."""
+    on_gpu = [network.device] if network.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=on_gpu):
+        torch.manual_seed(seed_of(seed, "beside the network"))
+        return module.trainable_of(network)
+
+
+def _build_sharded(module: Any, *, seed: int, strategy: StepStrategy) -> Any:
     """Builds a network without weights, lets the strategy cut it, and then fills and checks it.
 
     Args:
@@ -23,7 +51,7 @@ def build_sharded(module: Any, *, seed: int, strategy: StepStrategy) -> Any:
     """
     builder, vocabulary, head = module.builder, module.vocabulary, module.head
     network = builder.skeleton(vocabulary, head=head)
-    trainable = module.trainable_of(network)
+    trainable = _with_loss(module, network, seed=seed)
     strategy.shard(trainable, partial(builder.fill, vocabulary, seed=seed, head=head))
     if head.is_causal:
         trainable.within(partial(check_causal, network))
@@ -41,12 +69,16 @@ def step_strategy(trainer: Any) -> StepStrategy:
     return strategy
 
 
-def check_clip_norm(clip_norm: float) -> None:
-    """Raises ConfigError when nothing would be left of a gradient."""
-    if not clip_norm > 0:
+def check_own(module: Any) -> None:
+    """Raises ConfigError when weights or settings of a module of one's own would be lost."""
+    whole_settings(module)  # now, and not when the first checkpoint is written
+    names = [name for name, p in module.named_parameters() if p.requires_grad]
+    beside = [name for name in names if not name.startswith("trainable.")]
+    if beside:
         raise ConfigError(
-            f"clip_norm={clip_norm:g} would stop all learning."
-            " Set model.clip_norm above 0; 1.0 is usual, .inf clips nothing."
+            f"{type(module).__name__} has {len(beside)} weights beside its trainable ({beside[0]}),"
+            " which no optimizer would step and no strategy cut. Put the layer into the module that"
+            " trainable_of returns, or set its requires_grad to False."
         )
 
 

@@ -8,13 +8,33 @@ import torch
 from torch import Tensor
 
 from roots.batch import Score
+from roots.errors import ConfigError
 from roots.strategies import StepStrategy
 
+MISCOUNTED = "miscounted"
+"""The name, among the sums of a step, of how far its Scores' labels are from those it counts."""
 
-def summed(scores: Sequence[Score]) -> dict[str, Tensor]:
-    """Adds up what the micro-batches of a step say: `loss`, then its parts, without gradient."""
+
+def summed(scores: Sequence[Score], n_labels: Tensor) -> dict[str, Tensor]:
+    """Adds up what the micro-batches of a step say: `loss` and its parts, without gradient.
+
+    Args:
+        scores: Of each micro-batch.
+        n_labels: How many labels they should have together, 0-d.
+
+    Raises:
+        ConfigError: A part is missing in one of them.
+    """
     each = [{"loss": score.loss.detach(), **score.parts} for score in scores]
-    return {name: torch.stack([sums[name] for sums in each]).sum() for name in each[0]}
+    for name in {name for sums in each for name in sums}:
+        if any(name not in sums for sums in each):
+            raise ConfigError(
+                f"The Score of a micro-batch has the part {name!r}, and that of another of the same"
+                f" step has none. Give it in each, as 0 where there is nothing of it."
+            )
+    sums = {name: torch.stack([sums[name] for sums in each]).sum() for name in each[0]}
+    counted = torch.stack([score.n_labels for score in scores]).sum()
+    return sums | {MISCOUNTED: (counted - n_labels).abs()}
 
 
 def over_ranks(

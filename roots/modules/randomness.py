@@ -19,10 +19,15 @@ def seed_micro_batch(seed: int, step: int, first_sample: int, device: torch.devi
         first_sample: The number of the micro-batch's first sample.
         device: Where the pass computes.
     """
-    text = f"{seed}/{step}/{first_sample}".encode()
-    number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+    number = seed_of(seed, step, first_sample)
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":
         torch.cuda.manual_seed(number)
     elif device.type == "mps":
         torch.mps.manual_seed(number)
+
+
+def seed_of(*where: object) -> int:
+    """Makes a seed that is a function of the arguments, and of nothing else."""
+    text = "/".join(map(str, where)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

@@ -3,11 +3,17 @@
 A network that is cut over many devices never exists whole, and still gets, number for number, what
 one device would have drawn from the same seed: the random numbers are taken in the same order, and
 of the host's memory only one block and what lies outside the blocks is in use at a time.
+
+Some classes draw only a part of themselves there and leave the rest to their constructor, which a
+network on the meta device has lost. So memory is made full of NaN, and what still is NaN is found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from roots.errors import ConfigError
 from roots.networks.blocks import blocks_of
 
 Give = Callable[[str, Tensor], None]
@@ -32,7 +39,7 @@ def draw_by_blocks(skeleton: PreTrainedModel, *, seed: int, give: Give) -> bool:
 
     Returns:
         Whether it worked; not where the initialisation of a module reaches into blocks below it
-        that are handed over already. What was given is wrong then.
+        that are handed over already, or leaves something undrawn. What was given is wrong then.
     """
     drawing = _Drawing(skeleton, give)
     forget_initialized(skeleton)
@@ -42,7 +49,58 @@ def draw_by_blocks(skeleton: PreTrainedModel, *, seed: int, give: Give) -> bool:
         skeleton.initialize_weights()
     skeleton.tie_weights()
     drawing.give_outside()
-    return not drawing.reached_back()
+    return not drawing.left_undrawn and not drawing.reached_back()
+
+
+def make_room(module: nn.Module, *, recurse: bool = True) -> None:
+    """Gives a module memory on the host, in which `undrawn` finds what nobody wrote into."""
+    module.to_empty(device="cpu", recurse=recurse)
+    for tensor in (*module.parameters(recurse), *module.buffers(recurse)):
+        if tensor.is_floating_point():
+            tensor.fill_(math.nan)
+
+
+def undrawn(module: nn.Module) -> list[str]:
+    """Names what has no values since `make_room`, also where only a part of it has none."""
+    return [name for name, tensor in named_tensors(module) if not _has_values(tensor)]
+
+
+def _has_values(tensor: Tensor) -> bool:
+    if tensor.is_floating_point():
+        return tensor.numel() == 0 or not tensor.amin().isnan()
+    return tensor._version > 0  # whole numbers have no NaN; what was written into has been counted
+
+
+def take_from_constructor(network: PreTrainedModel, names: Sequence[str], *, seed: int) -> None:
+    """Gives weights that `_init_weights` leaves out what the class's constructor gives them.
+
+    Raises:
+        ConfigError: It gives them nothing either.
+    """
+    with torch.random.fork_rng(devices=[]), _empty_is_nan():
+        torch.manual_seed(seed)
+        made = dict(named_tensors(type(network)(copy.deepcopy(network.config))))
+    bare = [n for n in names if n not in made or bool(made[n].isnan().any())]
+    if bare:
+        raise ConfigError(
+            f"{type(network).__name__} gives {len(bare)} of its weights no values ({bare[0]}), so"
+            " that whatever lies in memory would be trained. Draw them in the class's"
+            " _init_weights, or in its constructor."
+        )
+    tensors = dict(named_tensors(network))
+    for name in names:
+        tensors[name].copy_(made[name])
+
+
+@contextmanager
+def _empty_is_nan() -> Iterator[None]:
+    """Lets `torch.empty` fill its memory, which torch does where it shall be deterministic."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
 
 
 def forget_initialized(module: nn.Module) -> None:
@@ -71,11 +129,12 @@ class _Drawing:
                 self.block_of.setdefault(part, block)  # blocks within blocks are parts of those
         self.names = {module: name for name, module in skeleton.named_modules()}
         self.begun: set[nn.Module] = set()
+        self.left_undrawn = False
 
     def make_room_outside(self) -> None:
         for module in self.skeleton.modules():
             if module not in self.block_of:
-                module.to_empty(device="cpu", recurse=False)
+                make_room(module, recurse=False)
 
     def in_place(self) -> _Patched:
         return _Patched(self.skeleton, self.visit)
@@ -84,10 +143,11 @@ class _Drawing:
         block = self.block_of.get(module)
         if block is not None and block not in self.begun:
             self.begun.add(block)
-            block.to_empty(device="cpu")
+            make_room(block)
             forget_initialized(block)
         initialize(module, *others)
         if module is block:
+            self.left_undrawn |= bool(undrawn(block))
             for name, tensor in named_tensors(block):
                 self.give(f"{self.names[block]}.{name}", tensor)
             block.to_empty(device="meta")
@@ -95,6 +155,7 @@ class _Drawing:
     def give_outside(self) -> None:
         for name, tensor in named_tensors(self.skeleton):
             if not tensor.is_meta:
+                self.left_undrawn |= not _has_values(tensor)
                 self.give(name, tensor)
 
     def reached_back(self) -> bool:

@@ -19,7 +19,15 @@ from roots.networks.builder import (
     implementation,
     special_ids,
 )
-from roots.networks.drawing import Give, draw_by_blocks, forget_initialized, named_tensors
+from roots.networks.drawing import (
+    Give,
+    draw_by_blocks,
+    forget_initialized,
+    make_room,
+    named_tensors,
+    take_from_constructor,
+    undrawn,
+)
 from roots.networks.head import CAUSAL_LM, Head
 from roots.records import Vocabulary
 
@@ -148,11 +156,16 @@ def draw_weights(network: PreTrainedModel, *, seed: int, device: torch.device) -
         seed: The same seed gives the same weights on every device, since they are drawn on the
             host; the global random state is left as it was.
         device: Where the weights go.
+
+    Raises:
+        ConfigError: Neither its initialisation nor its constructor gives a weight values.
     """
-    network.to_empty(device="cpu")
+    make_room(network)
     forget_initialized(network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network.initialize_weights()
     network.tie_weights()
+    if left := undrawn(network):
+        take_from_constructor(network, left, seed=seed)
     return network.to(device)

@@ -22,7 +22,7 @@ from roots.optim import AdamW, OptimizerBuilder
 from roots.precision import BF16Mixed, BF16True, Float32
 from roots.strategies.ddp import DDP
 from roots.strategies.deepspeed_config import ZERO, check_places, merged, read_config, zero_block
-from roots.strategies.filling import Placing
+from roots.strategies.filling import fill_all, kept_beside
 from roots.strategies.sharded_files import replaced
 from roots.strategies.zero import check_disk, gather, package, start_engine
 from roots.strategies.zero_optimizer import ZeroOptimizer
@@ -175,11 +175,10 @@ class DeepSpeed(DDP):
     def shard(self, trainable: Trainable, fill: Callable[[Give], None]) -> None:
         """Gives the network its weights, whole; it is cut when the run is set up."""
         self.precision_plugin.convert_module(trainable)
-        trainable.to_empty(device=self.root_device)
+        with kept_beside(trainable):
+            trainable.to_empty(device=self.root_device)
         trainable.network.tie_weights()
-        placing = Placing(trainable.network)
-        fill(placing)
-        assert not placing.missing(), placing.missing()
+        fill_all(trainable.network, fill)
 
     def setup(self, trainer: L.Trainer) -> None:
         """Hands network and optimizer to DeepSpeed where they are trained."""

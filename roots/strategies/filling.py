@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, ConfigError
 from roots.strategies.sharded_files import AVERAGE
 from roots.strategies.shards import place, sharded_as
 
@@ -35,6 +36,43 @@ class Placing:
     def missing(self) -> list[str]:
         """Names the tensors that have not come; of tied ones, one is enough."""
         return [name for name, t in self.targets.items() if id(t) not in self._placed]
+
+
+@contextmanager
+def kept_beside(trainable: Any) -> Iterator[None]:
+    """Keeps what a trainable has beside its network while both are given new memory.
+
+    Every rank drew the same; what is cut already is cut alike after it.
+
+    Raises:
+        ConfigError: It is of the network, which has no values yet.
+    """
+    of_network = {id(tensor) for _, tensor in _named(trainable.network)}
+    mine = {name: t for name, t in _named(trainable) if id(t) not in of_network}
+    bare = [name for name, tensor in mine.items() if tensor.is_meta]
+    if bare:
+        raise ConfigError(
+            f"{bare[0]}, which trainable_of puts beside the network, is a copy of what that has,"
+            " and a network that is cut has no values yet. Make the layer anew"
+            " (torch.nn.Linear(…)), use the network's own, or set trainer.strategy to ddp."
+        )
+    kept = {name: tensor.detach().clone() for name, tensor in mine.items()}
+    yield
+    targets = dict(_named(trainable))
+    for name, whole in kept.items():
+        place(whole, targets[name])
+
+
+def _named(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def fill_all(network: nn.Module, fill: Callable[[Any], None]) -> None:
+    """Fills a network, each rank its part, with all that is handed over."""
+    placing = Placing(network)
+    fill(placing)
+    assert not placing.missing(), placing.missing()
 
 
 def buffers_to(device: torch.device, module: nn.Module) -> None:

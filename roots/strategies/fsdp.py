@@ -177,12 +177,11 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
             fully_shard(block, reshard_after_forward=again, **how)
         fully_shard(trainable, **how)
         register_fsdp_forward_method(trainable, "within")
-        trainable.to_empty(device="cpu" if self.cpu_offload else self.root_device)
+        with filling.kept_beside(trainable):
+            trainable.to_empty(device="cpu" if self.cpu_offload else self.root_device)
         filling.buffers_to(self.root_device, trainable)
         network.tie_weights()
-        placing = filling.Placing(network)
-        fill(placing)
-        assert not placing.missing(), placing.missing()
+        filling.fill_all(network, fill)
         self._root = trainable
 
     def model_to_device(self) -> None:

@@ -29,10 +29,12 @@ from test_fsdp import (
     train_and_sample,
     whole,
 )
+from test_own_loss_ranks import OWN, losses, of_class
 from test_split_invariance import assert_same_gradient, rows_of, series
 from tiny import without_pages
 from transformers import AutoModelForCausalLM
 
+import roots
 from roots.callbacks import recorder
 from roots.callbacks.stability import StepRule
 from roots.fit import compose
@@ -473,3 +475,19 @@ def test_validation_and_prediction_of_two_ranks_are_those_of_one(
     assert [row["sample"] for row in rows] == list(range(len(expected_rows)))
     for row, other in zip(rows, expected_rows, strict=True):
         assert row == pytest.approx(other, rel=1e-4)
+
+
+def train_own_loss(shards: Path, runs: Path, strategy: Any) -> str:
+    overrides = {"trainer.strategy": strategy, "trainer.max_steps": 4}
+    return str(compose(of_class(shards, runs, "HeadInside"), overrides).fit().path)
+
+
+def test_layers_of_an_own_loss_are_drawn_cut_trained_and_saved_with_the_rest(
+    shards: Path, folder: Path, no_pages: None
+) -> None:
+    alone = train_own_loss(shards, folder / "own", "auto")
+    path, _ = run_ranks(train_own_loss, shards, folder / "own", zero(3), timeout=LONGEST)
+    assert losses(path) == pytest.approx(losses(alone), rel=1e-4)
+    state, expected = (roots.load(each, "last").state_dict() for each in (path, alone))
+    for name in OWN:
+        torch.testing.assert_close(state[name], expected[name], rtol=1e-3, atol=1e-5)

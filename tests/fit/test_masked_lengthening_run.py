@@ -54,7 +54,7 @@ class ByDefinition(L.Callback):
 
     def _whole_rows(self, trainer: Any) -> MaskedSteps:
         data = self.data
-        stream: dict[str, Any] = {"stream": data.stream, "order": data.order, "share": data._share}
+        stream: dict[str, Any] = {"stream": data.stream, "order": data.order, "share": data.share}
         return MaskedSteps(data._hider("train"), seed=trainer.seed, **stream)
 
     def _texts(
