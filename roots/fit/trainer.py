@@ -14,6 +14,7 @@ from roots.fit.ending import EndsRuns
 from roots.fit.named import step_precision, step_strategy
 from roots.fit.quiet import quieten_lightning
 from roots.fit.run_callbacks import run_callbacks
+from roots.fit.starting import StartsRuns
 from roots.fit.trainer_settings import (
     check_counts,
     check_one_of,
@@ -27,7 +28,7 @@ from roots.runs import Run, check_name
 from roots.strategies import StepStrategy
 
 
-class Trainer(EndsRuns):
+class Trainer(StartsRuns, EndsRuns):
     """Trains, validates, tests and predicts; every `_steps` is optimizer steps.
 
     Args:
