@@ -32,7 +32,7 @@ class StartsRuns(L.Trainer):
         """
         self.check_new()
         if trainable := getattr(model, "trainable", None):
-            trainable.train()  # what came before, and perhaps broke off, may have left it evaluating
+            trainable.train()  # what broke off before may have left it evaluating
             model.training = True
         super().fit(model, *args, **kwargs)
 

@@ -113,7 +113,7 @@ def test_a_network_that_was_left_evaluating_is_trained_as_any(config: dict[str, 
     composed.model.eval()
 
     class Looks(L.Callback):
-        modes: list[bool] = []  # noqa: RUF012
+        modes: list[bool] = []
 
         def on_train_batch_start(self, _: Any, module: Any, *__: Any) -> None:
             self.modes.append(module.trainable.network.training)
