@@ -8,6 +8,7 @@ import lightning as L
 
 from roots.data import StepData
 from roots.errors import ConfigError
+from roots.fit.refused_callbacks import check_callbacks
 from roots.modules import StepModule
 from roots.records import class_path
 from roots.runs import Run
@@ -31,6 +32,7 @@ class StartsRuns(L.Trainer):
             ConfigError: This trainer has trained already, or was given what it cannot train.
         """
         self.check_new()
+        check_callbacks(self.callbacks)  # type: ignore[attr-defined]
         if trainable := getattr(model, "trainable", None):
             trainable.train()  # what broke off before may have left it evaluating
             model.training = True
