@@ -25,7 +25,7 @@ from roots.fit.unchanged import (
 )
 from roots.inference import generate
 from roots.modules import StepModule
-from roots.records import plain
+from roots.records import expanded, plain
 from roots.runs import TRAINER_FILE, Run, newest, open_run
 from roots.runs.checkpoint import read_checkpoint
 
@@ -183,7 +183,7 @@ def resume(run: str | Path, overrides: Mapping[str, Any] | None = None) -> Compo
         CheckpointError: There is no such run or checkpoint, or a changed setting changes shapes.
         ConfigError: What is said cannot be run.
     """
-    composed, changes = resumed(str(run), {}, _flags(overrides))
+    composed, changes = resumed(expanded(str(run)), {}, _flags(overrides))
     for change in changes:
         sys.stderr.write(f"changed at resume: {change}\n")
     for folder, wrong in composed.trainer.passed_over.items():

@@ -25,6 +25,7 @@ from roots.fit.trainer_settings import (
     refuses_lightnings_own,
 )
 from roots.precision import StepPrecision
+from roots.records import expanded
 from roots.runs import Run, check_name
 from roots.strategies import StepStrategy
 
@@ -58,7 +59,7 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
         devices: How many devices of this machine, or which; `auto` takes all GPUs, or one CPU.
         num_nodes: Machines.
         name: Names the run's directory.
-        runs_dir: The folder of all runs.
+        runs_dir: The folder of all runs; `~` and `${VARIABLE}` are expanded.
         seed: Decides weights, order and dropout; the same seed gives the same run.
         wandb: Track with Weights & Biases: online when a key is set, else offline.
         wandb_checkpoints: Send the newest and the best checkpoint there too, when a fit ends: as
@@ -137,7 +138,7 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
         self.val_every_steps = val_every_steps
         self.log_every_steps = log_every_steps
         self.name = name
-        self.runs_dir = runs_dir
+        self.runs_dir = expanded(runs_dir)
         self.seed = seed
         self.wandb = wandb
         self.wandb_checkpoints = wandb_checkpoints
@@ -187,7 +188,7 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
             enable_model_summary=False,
             use_distributed_sampler=False,
             deterministic=deterministic,
-            default_root_dir=runs_dir,
+            default_root_dir=self.runs_dir,
             enable_autolog_hparams=False,
         )
         self._logger_connector = StepLogs(self)

@@ -29,7 +29,7 @@ from roots.networks.lora import LoRA, merge_adapter, whole_in
 from roots.networks.quantising import Quantisation, keep_as_they_are
 from roots.networks.quiet import quiet_transformers
 from roots.networks.reading import read_one_by_one
-from roots.records import Vocabulary
+from roots.records import Vocabulary, expanded
 from roots.runs import network_folder
 from roots.tokenizer import Tokenizer, other_tokens
 
@@ -274,13 +274,13 @@ class Pretrained(NetworkBuilder):
             )
 
     def _check_folder(self) -> None:
-        folder = Path(network_folder(self.path))
+        folder, name = Path(network_folder(self.path)), expanded(self.path)
         if folder.is_dir() and not (folder / "config.json").is_file():
             raise DataError(
                 f"{folder} has no config.json. Give a Hugging Face folder, such as one that"
                 " `roots export` wrote."
             )
-        looks_local = self.path.startswith((".", "/", "~")) or self.path.count("/") > 1
+        looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
         if looks_local and not folder.is_dir():
             raise DataError(f"There is no folder {folder}. Correct network.path.")
 
