@@ -103,7 +103,7 @@ class CommandLine(LightningCLI):
             _refuse_misplaced(self.given.get(part), part)
         files = ["--config", yaml.safe_dump(self.given, sort_keys=False)] if self.given else []
         try:
-            self.config: Namespace = parser.parse_args([*files, *args])
+            self.config: Namespace = parser.parse_args([*files, *_usual(self.given, args), *args])
         except ArgumentError as error:
             known = [name for action in parser._actions for name in action.option_strings]
             raise ConfigError(readable(str(error), known)) from error
@@ -145,6 +145,16 @@ def _take_paths_as_they_are(parser: LightningArgumentParser) -> None:
     for action in parser._actions:
         if getattr(action, "sub_add_kwargs", None):
             action.sub_add_kwargs["sub_configs"] = False
+
+
+def _usual(given: dict[str, Any], flags: Sequence[str]) -> list[str]:
+    """Names the usual class where help is asked of what is inside one, and none is named."""
+    found = []
+    for part, usual in (("model", "roots.modules.CausalLM"), ("data", "roots.data.TokenCorpus")):
+        asks = any(re.match(rf"--{part}\.[\w.]+\.help(=|$)", flag) for flag in flags)
+        if asks and part not in given and not any(re.match(f"--{part}(=|$)", f) for f in flags):
+            found.append(f"--{part}={usual}")
+    return found
 
 
 def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None:

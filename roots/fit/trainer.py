@@ -33,6 +33,12 @@ from roots.strategies import StepStrategy
 class Trainer(StartsRuns, EndsRuns, HasSpec):
     """Trains, validates, tests and predicts; every `_steps` is optimizer steps.
 
+    To callbacks of Lightning a run is one endless epoch: `current_epoch` is 0 and `max_epochs` -1,
+    the hooks of a training epoch come once, and `global_step` counts the steps that are done.
+    `outputs` of `on_train_batch_end` is empty: a step's numbers are `pl_module.last_step`, and what
+    was reported last, of steps and validations, is in `trainer.latest` from `on_validation_end` on.
+    What is logged by `self.log` goes to every logger after each `log_every_steps` steps.
+
     Args:
         max_steps: Optimizer steps of the run; 0 takes them from `max_epochs`.
         max_epochs: Passes over the training data, instead of `max_steps`; a part of one is fine.
