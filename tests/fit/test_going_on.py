@@ -107,7 +107,6 @@ def test_a_trainer_forgets_a_signal_of_before(config: dict[str, Any]) -> None:
 
 
 def test_a_network_that_was_left_evaluating_is_trained_as_any(config: dict[str, Any]) -> None:
-    config["model"]["init_args"]["network"]["init_args"]["config"]["attention_dropout"] = 0.5
     composed = compose(config)
     composed.evaluate("validate")
     composed.model.eval()
