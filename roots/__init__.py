@@ -24,12 +24,13 @@ _OFFERED = {
     "Trainer": "roots.quick",
     "compose": "roots.fit",
     "load": "roots.fit",
+    "resume": "roots.fit",
 }
 
-__all__ = ["DataLoader", "Model", "Trainer", "compose", "load"]
+__all__ = ["DataLoader", "Model", "Trainer", "compose", "load", "resume"]
 
 if TYPE_CHECKING:
-    from roots.fit import compose, load
+    from roots.fit import compose, load, resume
     from roots.quick import DataLoader, Model, Trainer
 
 

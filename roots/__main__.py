@@ -17,6 +17,7 @@ _NOBODY_READS = 141
 def main() -> None:
     """Runs the command line and exits with its code."""
     start_anew(sys.argv[1:])
+    find_classes_here()
     try:
         try:
             code = _run()
@@ -43,6 +44,17 @@ def _run() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+def find_classes_here() -> None:
+    """Lets a run name a class of a file in the present folder, as under `python -m roots`.
+
+    The command `roots` would look beside itself instead. What is installed comes first, so that no
+    file that lies here takes its place. Ranks come here themselves, and workers inherit it.
+    """
+    here = os.getcwd()  # noqa: PTH109 (as a string, as the path has it)
+    if not sys.flags.safe_path and not {here, ""} & {*sys.path}:
+        sys.path.append(here)
 
 
 def _output_is_closed() -> bool:

@@ -13,6 +13,7 @@ Each class holds a part of a run file; `Trainer` puts them together and calls `r
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,7 +246,7 @@ class Trainer:
         }
 
     def train(self) -> Run:
-        """Trains; the model can then generate. Gives the run's directory.
+        """Trains from the beginning; the model can then generate. Gives the run's directory.
 
         Raises:
             ConfigError: A pretrained model knows other tokens than the text is made of.
@@ -254,6 +255,9 @@ class Trainer:
 
         if self.model.pretrained:
             self.data_loader.check_tokens_of(self.model.pretrained)
+        if self.model.composed and (before := self.model.composed.trainer.run):
+            on = f"roots.resume({str(before.path)!r}, {{'trainer.max_steps': …}}).fit()"
+            sys.stderr.write(f"This model was trained before, and starts anew. To go on: {on}\n")
         self.model.composed = compose(self.config, self.overrides)
         return self.model.composed.fit()
 

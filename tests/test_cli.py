@@ -45,6 +45,30 @@ def test_help_lists_every_verb(args: list[str], capsys: pytest.CaptureFixture) -
     assert "roots --version" in said
 
 
+def test_the_command_finds_a_class_of_the_present_folder_and_hides_nothing_by_it(
+    tmp_path: Path,
+) -> None:
+    """As the script that an installation makes: Python then looks beside it, and not here."""
+    script, here = tmp_path / "bin" / "roots", tmp_path / "here"
+    script.parent.mkdir()
+    here.mkdir()
+    script.write_text(
+        "import sys, roots.cli; from roots.__main__ import main\n"
+        "def looks(args):\n    import own_classes, yaml; print(own_classes.FOUND, yaml.__file__)\n"
+        "roots.cli.run = looks; main()\n"
+    )
+    (here / "own_classes.py").write_text("FOUND = 'found'\n")
+    (here / "yaml.py").write_text("raise SystemExit('it hides what is installed')\n")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    for safe, code in (([], 0), (["-P"], 1)):
+        command = [sys.executable, *safe, str(script), "--version"]
+        done = subprocess.run(
+            command, cwd=here, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        assert done.stdout.startswith("found ") == (code == 0)
+
+
 def test_help_imports_nothing_heavy_and_the_module_is_the_command() -> None:
     """Another process, because this one has torch already."""
     code = (

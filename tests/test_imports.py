@@ -12,8 +12,8 @@ import roots
 from roots.errors import MissingExtra
 
 OFFERED = {
-    "roots": {"DataLoader", "Model", "Trainer", "compose", "load"},
-    "roots.fit": {"Trainer", "compose", "load", "merge", "read_run_files"},
+    "roots": {"DataLoader", "Model", "Trainer", "compose", "load", "resume"},
+    "roots.fit": {"Trainer", "compose", "load", "merge", "read_run_files", "resume"},
     "roots.callbacks": {
         "Checkpoints",
         "Compilation",

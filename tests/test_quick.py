@@ -51,6 +51,18 @@ def test_the_start_as_it_is_printed_trains_and_generates(
     assert text != names["model"].generate("the cat", max_tokens=6, seed=2)
 
 
+def test_a_second_training_says_that_it_starts_anew_and_how_to_go_on(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    model, text = Model(size="tiny"), DataLoader(write_text(), seq_len=16)
+    trainer = Trainer(model, text, steps=2, overrides=SMALL)
+    run = trainer.train()
+    assert "trained before" not in capsys.readouterr().err
+    assert trainer.train().path != run.path
+    assert f"To go on: roots.resume('{run.path}', {{" in capsys.readouterr().err
+    assert roots.resume(run.path, {"trainer.max_steps": 3}).fit().last().step == 3
+
+
 def test_both_docstrings_print_the_same_start() -> None:
     from roots import quick
 

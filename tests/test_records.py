@@ -15,7 +15,7 @@ import yaml
 from roots.callbacks import LossSpikes, Samples, WeightAverage
 from roots.corpus import BytePairs, Corpus, Existing, TokenizerPlan
 from roots.data import Mixture, TokenCorpus
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, ConfigError
 from roots.modules import CausalLM
 from roots.networks import NetworkBuilder, Pretrained, Scratch
 from roots.optim import AdamW, Constant, OptimizerBuilder, Schedule, WarmupCosine, WarmupLinear
@@ -211,7 +211,7 @@ class _Mindful(_Forgetful):
 
 def test_an_argument_that_is_not_kept_is_told() -> None:
     with pytest.raises(
-        TypeError, match=r"_Forgetful does not keep its argument 'size'.* same name"
+        ConfigError, match=r"_Forgetful does not keep its argument 'size'.* same name"
     ):
         plain(_Forgetful(size=3))
     assert plain(_Mindful(size=3))["init_args"] == {"size": 3}

@@ -44,6 +44,7 @@ class Recorder(L.Callback):
         self._came_at = 0.0
         self._is_open = False
         self._decided: dict[str, Any] = {}
+        self._logged: set[str] = set()  # names that only Lightning's `self.log` has told
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Claims the directory on the first rank, and tells the others."""
@@ -59,6 +60,7 @@ class Recorder(L.Callback):
         self._came_at, self._is_open, self._decided = time.time(), False, {}
         if trainer.is_global_zero:
             draw_corpora(ours)
+        ours.loggers = self._loggers(ours)
         if not ours.resumed_from:
             self._open(ours)
 
@@ -103,10 +105,15 @@ class Recorder(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes the validation out of the training's time."""
         ours: Any = trainer
+        self._take_logged(ours, "val")
         if trainer.is_global_zero and self.run is not None and ours.details:
             with told_if_it_fails(ours, "the details of the validation were not kept"):
                 write_details(self.run, "val", {"step": trainer.global_step, **ours.details})
         ours.throughput.leave_out(time.perf_counter() - self._validating_since)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes what the module or a callback logged."""
+        self._take_logged(trainer, "test")
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draws the run, and writes its page; what cannot be drawn leaves the run as it is."""
@@ -136,6 +143,17 @@ class Recorder(L.Callback):
         if self.run is not None and self._is_open and self._lock.is_held:
             run_state.end(self.run, state, step=trainer.global_step, why=why)
         self._lock.release()
+
+    def _take_logged(self, trainer: Any, stage: str) -> None:
+        """Takes what was logged of an evaluation by `self.log`, beside what is reported to us.
+
+        All ranks take what the first has, since they stop and save by it.
+        """
+        theirs = {k: v for k, v in trainer.callback_metrics.items() if k.startswith(f"{stage}/")}
+        new = {k: float(v) for k, v in theirs.items() if k not in {*trainer.latest} - self._logged}
+        new = trainer.strategy.broadcast(new)
+        self._logged |= new.keys()
+        trainer.latest.update(new)
 
     def _lock_out_others(self, trainer: Any) -> None:
         """Takes the run for this process; all ranks learn when it is not free."""
@@ -170,7 +188,7 @@ class Recorder(L.Callback):
         }
 
     def _open(self, trainer: Any) -> None:
-        """Writes down what is run on what, and opens the loggers."""
+        """Writes down what is run on what, and opens the file of the metrics."""
         assert self.run is not None
         if trainer.is_global_zero:
             self.run.sweep()
@@ -180,7 +198,7 @@ class Recorder(L.Callback):
                 self.run.set_aside(after=start)
             self._keep_former(_config(trainer), start)
         self._write_down(trainer)
-        trainer.loggers = self._loggers(trainer)
+        trainer.loggers[-1].open()
         self._is_open = True
 
     def _write_down(self, trainer: Any) -> None:
@@ -204,11 +222,9 @@ class Recorder(L.Callback):
             write_atomically(self.run.path / f"config-until-{step:06d}.yaml", former)
 
     def _loggers(self, trainer: Any) -> list[Logger]:
+        """Makes the loggers, none of which writes yet; what tracks the run is `trainer.logger`."""
         assert self.run is not None
         loggers: list[Logger] = []
-        if trainer.is_global_zero:
-            start = trainer.resumed_from
-            loggers.append(MetricsCSV(path=self.run.metrics_file, from_step=start))
         if trainer.wandb:
             first = trainer.is_global_zero
             loggers.append(wandb_logger(self.run, trainer.name, trainer.spec, is_first=first))
@@ -218,7 +234,8 @@ class Recorder(L.Callback):
             loggers.append(TrackioLog(**named, goes_on=goes_on))
         if trainer.tensorboard:
             loggers.append(tensorboard_logger(self.run))
-        return loggers
+        file = self.run.metrics_file
+        return [*loggers, MetricsCSV(path=file, from_step=trainer.resumed_from)]
 
 
 def draw_corpora(trainer: Any) -> None:

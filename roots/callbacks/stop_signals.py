@@ -14,6 +14,7 @@ from torch import Tensor
 
 from roots.callbacks import stability
 from roots.errors import RootsError
+from roots.strategies.launching import is_interactive
 
 NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # Windows has no SIGUSR1
 LISTENED = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
@@ -47,6 +48,7 @@ class StopSignals(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Notes who listens, before Lightning puts its own listener there."""
+        self._received, self._answers, self._is_saved = "", [], False
         if stage == "fit" and threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in LISTENED}
 
@@ -115,7 +117,7 @@ class StopSignals(L.Callback):
     def _interrupted(self, trainer: Any) -> Interrupted:
         return Interrupted(
             f"Stopped at step {trainer.global_step:,} by {self._received or 'another rank'}."
-            f" Go on with: roots fit --resume {trainer.run.path}"
+            f" Go on with: {how_to_go_on(trainer.run)}"
         )
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
@@ -126,6 +128,14 @@ class StopSignals(L.Callback):
             f"\n{self._received}: stopping after this step with a checkpoint"
             " (Ctrl-C again to stop at once)\n"
         )
+
+
+def how_to_go_on(run: Any) -> str:
+    """Words what goes on with a run: a command, and at a prompt or in a notebook a line beside."""
+    command = f"roots fit --resume {run.path}"
+    return (
+        f"{command} (here: roots.resume({str(run.path)!r}).fit())" if is_interactive() else command
+    )
 
 
 def on_its_way_to_the_host(number: Tensor) -> tuple[Tensor, Any]:

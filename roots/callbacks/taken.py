@@ -13,6 +13,7 @@ from roots.callbacks.weight_average import weights_to_use
 from roots.inference.folder import draft_folder
 from roots.runs import TRAINER_FILE
 from roots.strategies.host_copy import HostCopy, gathered_by
+from roots.strategies.plain_state import plain_state
 from roots.strategies.protocol import as_is
 
 
@@ -20,7 +21,7 @@ def take_state(trainer: Any, folder: Path, host: HostCopy | None) -> Callable[[]
     """Takes what to resume from, by all ranks, or a copy of it; gives what writes it."""
     strategy = trainer.strategy
     with gathered_by(strategy, host):
-        state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        state = plain_state(trainer._checkpoint_connector.dump_checkpoint(weights_only=False))
     copied = host.of if host else as_is
     write: Callable[[], None] = strategy.writer(state, folder / TRAINER_FILE, copied)
     return write

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from roots.data.windows import TokenSpan
 from roots.errors import DataError
+from roots.records import expanded
 from roots.shards import Shard, ShardFolder, ShardMaker, Streamed
 from roots.stores import is_url, located
 from roots.tokenizer import Tokenizer
@@ -41,7 +42,7 @@ class OpenedCorpus:
         self.streamed = shards if isinstance(shards, Streamed) else None
         """How the shards are read from an object store; None where they are on this machine."""
         if isinstance(self.shards, str) and is_url(self.shards):
-            self.streamed = Streamed(url=self.shards)
+            self.streamed = Streamed(url=expanded(self.shards))
         self.val_fraction = val_fraction
 
     @property
@@ -52,7 +53,9 @@ class OpenedCorpus:
     @property
     def path(self) -> Path:
         """The folder of shards."""
-        return located(self.shards) if isinstance(self.shards, str) else self.shards.folder
+        return (
+            located(expanded(self.shards)) if isinstance(self.shards, str) else self.shards.folder
+        )
 
     @property
     def is_ready(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import yaml
 from roots.callbacks.notebook import LINES_KEPT, Place, in_notebook
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import ConfigError, TrainingError
+from roots.fit.unchanged import differences
 from roots.runs import Run
 from roots.strategies.launching import is_interactive
 
@@ -41,29 +44,72 @@ def fit_apart(composed: Any) -> Run:
 
     Raises:
         Interrupted: It was asked to stop.
-        ConfigError: It was refused.
+        ConfigError: It was refused, was trained already, or has what the processes cannot have.
         TrainingError: It went wrong.
     """
     trainer = composed.trainer
-    if composed.checkpoint is not None:
-        raise ConfigError(
-            "A notebook does not go on with a run over several devices. Use the command line:"
-            f" roots fit --resume {trainer.run.path}"
-        )
+    trainer.check_new()
+    refuse_changes(composed)
+    goes_on = [f"--resume={trainer.run.path}"] if composed.checkpoint else []
     folder = Path(trainer.runs_dir) / trainer.name
     before = set(_runs(folder))
     with tempfile.TemporaryDirectory(prefix="roots-fit-") as place:
         file = Path(place) / "run.yaml"
         file.write_text(yaml.safe_dump(composed.config, allow_unicode=True), encoding="utf-8")
-        code, said = _followed([sys.executable, "-m", "roots", "fit", f"--config={file}"])
+        command = [sys.executable, "-m", "roots", "fit", f"--config={file}", *goes_on]
+        code, said = _followed(command)
     made = sorted(set(_runs(folder)) - before)
-    if made:
-        trainer.run = Run(made[-1])
-        if trainer.run.checkpoints():
-            _take_weights(composed, trainer.run)
-    if code or not made:
+    run = trainer.run if goes_on else Run(made[-1]) if made else None
+    if run is not None:
+        trainer.run, trainer.has_begun = run, True
+        if run.checkpoints():
+            _take_weights(composed, run)
+    if code or run is None:
         _raise(code, said)
-    return Run(made[-1])
+    assert run is not None
+    return run
+
+
+def settings_of(composed: Any) -> dict[str, Any]:
+    """Takes down what a run was put together with, to see later what Python has changed in it."""
+    trainer = composed.trainer
+    there = {name: getattr(trainer, name, None) for name in trainer.arguments}
+    simple = {name: value for name, value in there.items() if isinstance(value, (int, float, str))}
+    return {
+        "model": composed.model.settings,
+        "data": composed.data.spec,
+        "trainer": simple,
+        "callbacks": list(trainer.callbacks),
+    }
+
+
+def refuse_changes(composed: Any) -> None:
+    """Refuses what processes of their own do not learn: they have the configuration alone.
+
+    Raises:
+        ConfigError: Something was changed in Python since, or a class is of the notebook itself.
+    """
+    devices = f"{composed.trainer.world_size} devices are trained on in processes of their own"
+    if own := re.search(r"__main__\.\w+", json.dumps(composed.config)):
+        raise ConfigError(
+            f"{devices}, which cannot import {own[0]}: it is defined here. Define it in a file"
+            " beside the notebook and import it from there, or set trainer.devices to 1."
+        )
+    was, now = composed.as_made, settings_of(composed)
+    theirs, ours = was.pop("callbacks"), now.pop("callbacks")
+    changes = differences(was, now)
+    changes += [
+        f"{type(c).__name__} was added to trainer.callbacks" for c in ours if c not in theirs
+    ]
+    changes += [
+        f"{type(c).__name__} was taken from trainer.callbacks" for c in theirs if c not in ours
+    ]
+    if changes:
+        raise ConfigError(
+            f"{devices}, which learn nothing of what was changed in Python: {'; '.join(changes)}."
+            " Say it to roots.compose or roots.resume, as {'model.micro_batch_size': 1} or"
+            " {'trainer.callbacks': [MyCallback()]}, or set trainer.devices to 1."
+        )
 
 
 def _take_weights(composed: Any, run: Run) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
+from enum import Enum
+from functools import partial
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import ArgumentError, Namespace, set_dumper
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from roots.data import StepData
@@ -18,6 +21,19 @@ from roots.fit.trainer import Trainer
 from roots.fit.trainer_settings import REFUSED
 from roots.modules import StepModule
 from roots.modules.building import check_together
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a default that is an Enum as its value, where no type says what it is."""
+
+
+_Plain.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))
+set_dumper(
+    "yaml",
+    partial(
+        yaml.dump, Dumper=_Plain, default_flow_style=False, allow_unicode=True, sort_keys=False
+    ),
+)
 
 DESCRIPTION = "Trains, validates, tests and predicts with a trainer, a model and data."
 
@@ -87,7 +103,7 @@ class CommandLine(LightningCLI):
             _refuse_misplaced(self.given.get(part), part)
         files = ["--config", yaml.safe_dump(self.given, sort_keys=False)] if self.given else []
         try:
-            self.config: Namespace = parser.parse_args([*files, *args])
+            self.config: Namespace = parser.parse_args([*files, *_usual(self.given, args), *args])
         except ArgumentError as error:
             known = [name for action in parser._actions for name in action.option_strings]
             raise ConfigError(readable(str(error), known)) from error
@@ -131,10 +147,20 @@ def _take_paths_as_they_are(parser: LightningArgumentParser) -> None:
             action.sub_add_kwargs["sub_configs"] = False
 
 
+def _usual(given: dict[str, Any], flags: Sequence[str]) -> list[str]:
+    """Names the usual class where help is asked of what is inside one, and none is named."""
+    found = []
+    for part, usual in (("model", "roots.modules.CausalLM"), ("data", "roots.data.TokenCorpus")):
+        asks = any(re.match(rf"--{part}\.[\w.]+\.help(=|$)", flag) for flag in flags)
+        if asks and part not in given and not any(re.match(f"--{part}(=|$)", f) for f in flags):
+            found.append(f"--{part}={usual}")
+    return found
+
+
 def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None:
     in_files = config.get("trainer", {})
     for name, instead in REFUSED.items():
-        flagged = any(re.match(rf"--trainer\.{name}(=|$)", flag) for flag in flags)
+        flagged = any(re.match(rf"--(trainer\.)?{name}(=|$)", flag) for flag in flags)
         if name in in_files or flagged:
             raise ConfigError(f"trainer.{name} is not used: {instead}.")
 
@@ -163,7 +189,7 @@ def readable(message: str, flags: Sequence[str] = ()) -> str:
             " configs/run/quickstart.yaml), or set it by flags."
         )
     if unknown := re.match(r"unrecognized arguments: (--[^ =]+)", text):
-        text = f"There is no {unknown[1]}{nearest(unknown[1], flags)}"
+        text = f"There is no {unknown[1]}{_meant(unknown[1], flags)}"
     text = re.sub(r'Parser key "([^"]+)":', r"\1:", text)
     text = re.sub(r"Problem with given class_path '([^']+)':", r"\1:", text)
     text = re.sub(r"<class '([^']+)'>", r"\1", text)
@@ -171,6 +197,15 @@ def readable(message: str, flags: Sequence[str] = ()) -> str:
         f"{text}. Run `roots fit --help`, or `roots fit --model.help CLASS`, for the names, and"
         " add --print_config to see what was read."
     )
+
+
+def _meant(flag: str, flags: Sequence[str]) -> str:
+    """Words the flag that was meant: all of one part look alike, so their last words are asked."""
+    words = {known: known.rpartition(".")[2].lstrip("-") for known in flags}
+    word = flag.rpartition(".")[2].lstrip("-")
+    close = get_close_matches(word, sorted({*words.values()}), n=1)
+    found = sorted(known for known in words if words[known] in close)
+    return nearest(flag, found) or (f" (did you mean {found[0]!r}?)" if found else "")
 
 
 def refusal_of_a_class(message: str) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from roots.callbacks.stop_signals import Interrupted
+from roots.callbacks.stop_signals import Interrupted, how_to_go_on
 from roots.errors import CheckpointError, ConfigError
-from roots.fit.apart import fit_apart, needs_processes
+from roots.fit.apart import fit_apart, needs_processes, settings_of
 from roots.fit.command_line import CommandLine
 from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
@@ -25,7 +25,7 @@ from roots.fit.unchanged import (
 )
 from roots.inference import generate
 from roots.modules import StepModule
-from roots.records import plain
+from roots.records import expanded, plain
 from roots.runs import TRAINER_FILE, Run, newest, open_run
 from roots.runs.checkpoint import read_checkpoint
 
@@ -48,9 +48,14 @@ class Composed:
     model: StepModule
     data: Any
     checkpoint: Path | None = None
+    as_made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if needs_processes(self.trainer):  # they learn of no later change
+            self.as_made = settings_of(self)
 
     def fit(self) -> Run:
-        """Trains; gives the run's directory.
+        """Trains, once; gives the run's directory. `roots.resume` goes on with it.
 
         A fit that is interrupted leaves the module with its weights, ready to be used. In a
         notebook, several devices are trained on in processes of their own, and `model` then has the
@@ -59,6 +64,7 @@ class Composed:
         Raises:
             Interrupted: It was asked to stop, by Ctrl-C or a notebook's stop button: after the step
                 and with a checkpoint; asked twice, at once and without one.
+            ConfigError: It was trained already.
         """
         if needs_processes(self.trainer):
             return fit_apart(self)
@@ -130,7 +136,7 @@ class Composed:
         if run is None or not steps:
             return f"{words}. There is no checkpoint to go on from: fit anew."
         newest_one = f"the newest checkpoint, step {max(steps):,}"
-        return f"{words}. Go on from {newest_one}, with: roots fit --resume {run.path}"
+        return f"{words}. Go on from {newest_one}, with: {how_to_go_on(run)}"
 
     def evaluate(self, verb: str) -> Any:
         """Runs Lightning's `validate`, `test` or `predict` on the checkpoint's weights."""
@@ -161,8 +167,28 @@ def compose(
         config = read_run_files([run_files])
     else:
         config = read_run_files(run_files)
-    flags = [f"--{name}={_flag(value)}" for name, value in (overrides or {}).items()]
-    return put_together(config, flags)
+    return put_together(config, _flags(overrides))
+
+
+def resume(run: str | Path, overrides: Mapping[str, Any] | None = None) -> Composed:
+    """Puts together a run that goes on from its newest checkpoint, as `roots fit --resume` does.
+
+    Says what is changed in it, and which damaged checkpoint was passed over.
+
+    Args:
+        run: The run's directory.
+        overrides: Dotted names and values, `{"trainer.max_steps": 200}`; they win over its own.
+
+    Raises:
+        CheckpointError: There is no such run or checkpoint, or a changed setting changes shapes.
+        ConfigError: What is said cannot be run.
+    """
+    composed, changes = resumed(expanded(str(run)), {}, _flags(overrides))
+    for change in changes:
+        sys.stderr.write(f"changed at resume: {change}\n")
+    for folder, wrong in composed.trainer.passed_over.items():
+        sys.stderr.write(f"passed over: {folder}: {wrong}\n")
+    return composed
 
 
 def put_together(config: dict[str, Any], flags: Sequence[str]) -> Composed:
@@ -201,6 +227,7 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     refuse_other_data(run, composed.data)
     refuse_other_teacher(run, composed.model)
     composed.trainer.settle(composed.data)
+    composed.__post_init__()  # what was settled is no change
     if composed.data.is_ready:
         noted = read_checkpoint(run.checkpoint_folder(composed.trainer.resumed_from))
         composed.data.check_past(noted.data, composed.trainer.max_steps)
@@ -225,6 +252,10 @@ def from_run(path: str, which: str, flags: Sequence[str]) -> Composed:
         )
     composed.checkpoint = checkpoint.trainer_file
     return composed
+
+
+def _flags(overrides: Mapping[str, Any] | None) -> list[str]:
+    return [f"--{name}={_flag(value)}" for name, value in (overrides or {}).items()]
 
 
 def _flag(value: Any) -> str:

@@ -20,6 +20,7 @@ from roots.callbacks import (
 )
 from roots.callbacks.notebook import in_notebook
 from roots.fit.micro_batch_size import MicroBatchSize
+from roots.fit.refused_callbacks import check_callbacks
 
 
 def run_callbacks(
@@ -41,7 +42,11 @@ def run_callbacks(
         recorder: Keeps the books of the run.
         patience: Validations without a better one after which the run ends; 0 for no end.
         progress: Whether progress is shown; in a notebook the curves as well.
+
+    Raises:
+        ConfigError: One that was given would do something else here.
     """
+    check_callbacks(given)
     before: list[L.Callback] = [
         MicroBatchSize(),
         recorder,

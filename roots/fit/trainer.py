@@ -14,6 +14,9 @@ from roots.fit.ending import EndsRuns
 from roots.fit.named import step_precision, step_strategy
 from roots.fit.quiet import quieten_lightning
 from roots.fit.run_callbacks import run_callbacks
+from roots.fit.spec import HasSpec
+from roots.fit.starting import StartsRuns
+from roots.fit.step_logs import StepLogs
 from roots.fit.trainer_settings import (
     check_counts,
     check_one_of,
@@ -22,13 +25,19 @@ from roots.fit.trainer_settings import (
     refuses_lightnings_own,
 )
 from roots.precision import StepPrecision
-from roots.records import plain
+from roots.records import expanded
 from roots.runs import Run, check_name
 from roots.strategies import StepStrategy
 
 
-class Trainer(EndsRuns):
+class Trainer(StartsRuns, EndsRuns, HasSpec):
     """Trains, validates, tests and predicts; every `_steps` is optimizer steps.
+
+    To callbacks of Lightning a run is one endless epoch: `current_epoch` is 0 and `max_epochs` -1,
+    the hooks of a training epoch come once, and `global_step` counts the steps that are done.
+    `outputs` of `on_train_batch_end` is empty: a step's numbers are `pl_module.last_step`, and what
+    was reported last, of steps and validations, is in `trainer.latest` from `on_validation_end` on.
+    What is logged by `self.log` goes to every logger after each `log_every_steps` steps.
 
     Args:
         max_steps: Optimizer steps of the run; 0 takes them from `max_epochs`.
@@ -56,7 +65,7 @@ class Trainer(EndsRuns):
         devices: How many devices of this machine, or which; `auto` takes all GPUs, or one CPU.
         num_nodes: Machines.
         name: Names the run's directory.
-        runs_dir: The folder of all runs.
+        runs_dir: The folder of all runs; `~` and `${VARIABLE}` are expanded.
         seed: Decides weights, order and dropout; the same seed gives the same run.
         wandb: Track with Weights & Biases: online when a key is set, else offline.
         wandb_checkpoints: Send the newest and the best checkpoint there too, when a fit ends: as
@@ -135,7 +144,7 @@ class Trainer(EndsRuns):
         self.val_every_steps = val_every_steps
         self.log_every_steps = log_every_steps
         self.name = name
-        self.runs_dir = runs_dir
+        self.runs_dir = expanded(runs_dir)
         self.seed = seed
         self.wandb = wandb
         self.wandb_checkpoints = wandb_checkpoints
@@ -151,7 +160,6 @@ class Trainer(EndsRuns):
         self.throughput = Throughput()
         self.on_non_finite = on_non_finite
         self.skipped_steps = SkippedSteps()
-        self._spec: dict[str, Any] | None = None
         device, n_local, num_nodes = resolve_devices(accelerator, devices, num_nodes)
         self.checkpoints = Checkpoints(
             every_steps=checkpoint_every_steps,
@@ -180,14 +188,16 @@ class Trainer(EndsRuns):
                 progress=progress,
             ),
             logger=False,
+            log_every_n_steps=log_every_steps,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
             deterministic=deterministic,
-            default_root_dir=runs_dir,
+            default_root_dir=self.runs_dir,
             enable_autolog_hparams=False,
         )
+        self._logger_connector = StepLogs(self)
 
     # -- the run -----------------------------------------------------------------------------
 
@@ -223,46 +233,6 @@ class Trainer(EndsRuns):
         self.resumed_from = last.step
         self.remember(run, last)
         return last.trainer_file
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What this trainer was made with, before names became objects."""
-        return self._arguments
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The plain form of the whole run: what config.yaml holds."""
-        if self._spec is not None:
-            return self._spec
-        trainer = {k: v for k, v in self._arguments.items() if k not in ("name", "seed")}
-        return {
-            "name": self.name,
-            "seed": self.seed,
-            "model": self.lightning_module.spec,
-            "data": self.datamodule.spec,  # type: ignore[attr-defined]
-            "trainer": plain(trainer),
-        }
-
-    def set_spec(self, spec: dict[str, Any]) -> None:
-        """Takes the resolved configuration that this trainer was made from.
-
-        A precision that was chosen for this device is written down by its name, so that the run
-        goes on with it elsewhere.
-        """
-        self._spec = spec
-        if spec["trainer"]["precision"] == "auto":
-            spec["trainer"]["precision"] = str(self.precision).removesuffix("-true")
-
-    def write_down(self, attention: str) -> None:
-        """Takes the attention that was chosen for this run into its configuration."""
-        if self._spec is not None:
-            network = self._spec["model"]["init_args"]["network"]
-            network["init_args"]["attention"] = attention
-
-    def write_down_rows(self, rows: int) -> None:
-        """Takes the size of micro-batches that was found for this run into its configuration."""
-        if self._spec is not None:
-            self._spec["model"]["init_args"]["micro_batch_size"] = rows
 
     def logs_after(self, step: int) -> bool:
         """Tells whether the step that completes `step` steps is reported."""

@@ -16,6 +16,25 @@ REFUSED = {
     "gradient_clip_algorithm": "it is clipped by norm; set model.clip_norm",
     "val_check_interval": "set trainer.val_every_steps, in optimizer steps",
     "log_every_n_steps": "set trainer.log_every_steps",
+    "fast_dev_run": "`roots fit --dry-run` checks everything and trains nothing; for a few steps"
+    " set trainer.max_steps",
+    "overfit_batches": "set trainer.max_steps, and data on few sequences",
+    "limit_train_batches": "set trainer.max_steps",
+    "limit_val_batches": "set data.max_val_sequences",
+    "profiler": "`roots profile` tells where a step's time and memory go",
+    "default_root_dir": "set trainer.runs_dir",
+    "logger": "metrics.csv has every number; set trainer.wandb, trainer.trackio or"
+    " trainer.tensorboard for more",
+    "enable_progress_bar": "set trainer.progress",
+    "enable_checkpointing": "set trainer.checkpoint_every_steps and trainer.keep_best",
+    "check_val_every_n_epoch": "set trainer.val_every_epochs",
+    "min_epochs": "set trainer.max_epochs, and trainer.early_stopping to end before",
+    "min_steps": "set trainer.max_steps, and trainer.early_stopping to end before",
+    "max_time": "the learning rate falls with the steps; set trainer.max_steps, or add"
+    " lightning.pytorch.callbacks.Timer to trainer.callbacks to end before",
+    "detect_anomaly": "a step that is not finite stops the run and names its documents; for the"
+    " operation call torch.autograd.set_detect_anomaly(True) before",
+    "ckpt_path": "`roots fit --resume RUN`, or roots.resume(RUN), goes on with a run",
 }
 """Lightning's arguments that would count something else here, and what to set instead."""
 

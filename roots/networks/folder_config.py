@@ -12,6 +12,7 @@ from roots.errors import ConfigError, DataError
 from roots.networks.base_weights import adapter_base
 from roots.networks.builder import check_keys, text_part
 from roots.networks.head import Head
+from roots.records import expanded
 from roots.runs import network_folder
 
 
@@ -86,12 +87,12 @@ def unreadable(path: str, error: Exception) -> ConfigError | DataError:
 
 
 def _check_folder(path: str) -> None:
-    folder = Path(network_folder(path))
+    folder, name = Path(network_folder(path)), expanded(path)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise DataError(
             f"{folder} has no config.json. Give a Hugging Face folder, such as one that"
             " `roots export` wrote."
         )
-    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_local and not folder.is_dir():
         raise DataError(f"There is no folder {folder}. Correct network.path.")

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, ConfigError
 
 T = TypeVar("T")
 
@@ -22,6 +22,9 @@ def plain(value: Any) -> Any:
 
     Returns:
         `{"class_path": …, "init_args": …}` for an object; values and containers item by item.
+
+    Raises:
+        ConfigError: An object does not say what it was made with.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -37,9 +40,10 @@ def plain(value: Any) -> Any:
     names = [] if kind.__init__ is object.__init__ else list(inspect.signature(kind).parameters)
     missing = [name for name in names if not hasattr(value, name)]
     if missing:
-        raise TypeError(
+        raise ConfigError(
             f"{class_path(kind)} does not keep its argument {missing[0]!r} as an attribute,"
-            " so its configuration cannot be saved. Assign it in __init__ under the same name."
+            " so its configuration cannot be saved. Assign it in __init__ under the same name, or"
+            " give {'class_path': …, 'init_args': {…}} in place of the object."
         )
     arguments = {name: plain(getattr(value, name)) for name in names}
     return {"class_path": class_path(kind), "init_args": arguments}

@@ -30,6 +30,7 @@ from typing import Any
 
 import yaml
 
+from roots.records import expanded
 from roots.errors import CheckpointError, ConfigError
 from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, rank, read_checkpoint
 from roots.runs.writing import replace_folder
@@ -227,7 +228,11 @@ def open_run(path: Path | str) -> Run:
 
 
 def network_folder(path: str) -> str:
-    """Gives the folder of the best checkpoint where `path` is a run's directory; else `path`."""
+    """Gives the folder of the best checkpoint where `path` is a run's directory; else `path`.
+
+    `~` and `${VARIABLE}` are expanded.
+    """
+    path = expanded(path)
     run = Run(path)
     return str(run.best().path) if run.is_one else path
 

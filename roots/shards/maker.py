@@ -6,6 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from roots.records import expanded
 from roots.shards.publishing import check_ours, publish
 
 
@@ -13,7 +14,7 @@ class ShardMaker(ABC):
     """Makes a folder of shards when it is not there or no longer fits.
 
     Args:
-        out: The folder.
+        out: The folder; `~` and `${VARIABLE}` are expanded.
     """
 
     out: str
@@ -21,7 +22,7 @@ class ShardMaker(ABC):
     @property
     def folder(self) -> Path:
         """The folder of shards, as a path."""
-        return Path(self.out).expanduser()
+        return Path(expanded(self.out))
 
     @abstractmethod
     def stale_because(self) -> str | None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from roots.errors import ConfigError, DataError
+from roots.records import expanded
 from roots.sources.stored import stored_files
 from roots.stores import is_url, located
 
 _GLOB_SIGNS = frozenset("*?[")
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def find_files(paths: str | Sequence[str], suffixes: Sequence[str]) -> list[Path]:
@@ -61,21 +60,6 @@ def walk(folder: Path, suffixes: Sequence[str], exclude: Sequence[str] = ()) -> 
 
 def _left_out(name: str, exclude: Sequence[str]) -> bool:
     return name.startswith(".") or any(fnmatch.fnmatch(name, pattern) for pattern in exclude)
-
-
-def expanded(name: str) -> str:
-    """Puts the values of `${VARIABLE}` and `~` into a path.
-
-    Raises:
-        ConfigError: A variable is not set.
-    """
-    name = os.path.expandvars(name)
-    if unset := _VARIABLE.search(name):
-        raise ConfigError(
-            f"The path {name} needs the variable {unset[1]}, which is not set. Set it to a folder"
-            f" (export {unset[1]}=…), or write the path out."
-        )
-    return os.path.expanduser(name)  # noqa: PTH111 (a path object would lose a leading './')
 
 
 def is_folder(path: Path) -> bool:

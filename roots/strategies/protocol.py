@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from roots.networks import Give, Trainable
 from roots.optim import OptimizerBuilder
+from roots.strategies.plain_state import plain_state
 from roots.strategies.sharded_files import read_file, read_whole, write_file
 
 Write = Callable[[], None]
@@ -104,8 +105,10 @@ class StepStrategy(Strategy, ABC):
         filepath: Any,
         storage_options: Any | None = None,  # noqa: ARG002
     ) -> None:
-        """Writes what a checkpoint has; all ranks come here at once."""
-        self.writer(checkpoint, Path(filepath))()
+        """Writes what a checkpoint has, and makes its folder; all ranks come here at once."""
+        path = Path(filepath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.writer(plain_state(checkpoint), path)()
 
     def writer(self, checkpoint: dict[str, Any], path: Path, copied: Copied = as_is) -> Write:
         """Gives what writes this rank's part of a checkpoint; all ranks come here at once.

@@ -188,11 +188,13 @@ def no_metric(name: str, logged: set[str]) -> str:
 def logged_metrics(composed: Composed) -> set[str]:
     """Names what a run will log; empty where that is known only once it does.
 
-    Which metrics a task has may depend on the labels in its data, and a callback may add any.
+    Which metrics a task has may depend on the labels in its data, and a callback or a module of the
+    user's own may add any.
     """
     callbacks = composed.config["trainer"].get("callbacks") or []
     others = [c for c in callbacks if c.get("class_path") not in SILENT]
-    if others or not isinstance(composed.model, LanguageModule):
+    is_ours = type(composed.model).__module__.startswith("roots.")
+    if others or not (is_ours and isinstance(composed.model, LanguageModule)):
         return set()
     measured = composed.model.validation_metrics(PerLabel(1.0, 1.0, 1.0, 1.0))
     return {*RECORDED, *(f"val/{name}" for name in measured)}

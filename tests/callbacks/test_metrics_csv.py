@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roots.callbacks import MetricsCSV
 from roots.callbacks.metrics_csv import read_metrics
+from roots.runs import load_metrics
 
 
 @pytest.fixture
@@ -61,6 +65,8 @@ def test_a_resumed_run_drops_the_rows_that_it_makes_again(path: Path) -> None:
     for step in range(1, 6):
         logger.log_metrics({"a": step, "b": -step}, step=step)
     resumed = MetricsCSV(path=path, from_step=3)
+    assert len(read_metrics(path)) == 5  # untouched before it is known that the run goes on
+    resumed.open()
     assert [row["step"] for row in read_metrics(path)] == ["1", "2", "3"]
     resumed.log_metrics({"a": 40.0}, step=4)
     assert path.read_text().splitlines()[-2:] == ["3,3.0,-3.0", "4,40.0,"]
@@ -94,3 +100,34 @@ def test_the_logger_has_the_names_that_lightning_asks_for(path: Path) -> None:
     logger.log_hyperparams({"x": 1})
     assert (logger.name, logger.version) == ("csv", "0001")
     assert not path.exists()
+
+
+def test_a_late_row_goes_to_its_place_and_the_file_stays_readable(path: Path) -> None:
+    logger = MetricsCSV(path=path)
+    for step in range(10, 60, 10):
+        logger.log_metrics({"a": float(step)}, step=step)
+        logger.log_metrics({"late": step - 1.0}, step=step - 1)
+        logger.log_metrics({"late": step - 10.0}, step=step - 10)
+    logger.log_metrics({"a": 7.0}, step=7)  # far behind what is written in place
+    logger.log_metrics({"a": 51.0})  # of no step: of the newest
+    rows = load_metrics(path).rows
+    assert list(rows) == [0, 7, 9, 10, 19, 20, 29, 30, 39, 40, 49, 50]
+    assert rows[49] == {"late": 49.0}
+    assert rows[20] == {"a": 20.0, "late": 20.0}
+    assert rows[50] == {"a": 51.0}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"), st.integers(0, 99)), max_size=30)
+)
+def test_reports_in_any_order_make_the_table_of_what_was_said_last(
+    reports: list[tuple[int, str, int]],
+) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "metrics.csv"
+        logger = MetricsCSV(path=path)
+        told: dict[int, dict[str, float]] = {}
+        for step, name, value in reports:
+            logger.log_metrics({name: float(value)}, step=step)
+            told.setdefault(step, {})[name] = float(value)
+        assert load_metrics(path).rows == told

@@ -20,7 +20,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from roots.callbacks.stop_signals import Interrupted
 from roots.errors import ConfigError
-from roots.fit import compose
+from roots.fit import compose, resume
 from roots.strategies.launching import ScriptLauncher
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +101,10 @@ def test_ctrl_c_stops_both_ranks_after_their_step_and_leaves_their_network(
     assert re.search(rf"step {run.last().step:,} by", str(stopped.value))
     assert json.loads((run.path / "environment.json").read_text())["hardware"]["ranks"] == 2
     assert composed.generate("the cat", max_tokens=8)
+    with pytest.raises(ConfigError, match="trained already, into"):
+        composed.fit()
+    done = run.last().step
+    on = resume(run.path, {"trainer.max_steps": done + 2, "trainer.val_every_steps": 0})
+    assert on.fit().path == run.path
+    assert run.last().step == done + 2
+    assert on.generate("the cat", max_tokens=8)

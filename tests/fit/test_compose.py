@@ -8,8 +8,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import yaml
+from lightning.pytorch import callbacks as lightnings
 
 from roots.cli import run as roots
 from roots.errors import ConfigError
@@ -204,6 +206,21 @@ LIGHTNINGS_OWN = {
     "gradient_clip_algorithm": r"set model\.clip_norm",
     "val_check_interval": r"set trainer\.val_every_steps, in optimizer steps",
     "log_every_n_steps": r"set trainer\.log_every_steps",
+    "fast_dev_run": r"roots fit --dry-run",
+    "overfit_batches": r"set trainer\.max_steps, and data on few",
+    "limit_train_batches": r"set trainer\.max_steps",
+    "limit_val_batches": r"set data\.max_val_sequences",
+    "profiler": r"roots profile",
+    "default_root_dir": r"set trainer\.runs_dir",
+    "logger": r"metrics\.csv has every number; set trainer\.wandb",
+    "enable_progress_bar": r"set trainer\.progress",
+    "enable_checkpointing": r"set trainer\.checkpoint_every_steps",
+    "check_val_every_n_epoch": r"set trainer\.val_every_epochs",
+    "min_epochs": r"trainer\.early_stopping",
+    "min_steps": r"trainer\.early_stopping",
+    "max_time": r"lightning\.pytorch\.callbacks\.Timer",
+    "detect_anomaly": r"torch\.autograd\.set_detect_anomaly",
+    "ckpt_path": r"roots fit --resume RUN",
 }
 
 
@@ -221,6 +238,84 @@ def test_what_lightning_would_count_otherwise_is_refused_with_what_to_set(
             roots(["fit", "--config", str(run_file), *flags])
     with pytest.raises(ConfigError, match=expected):
         Trainer(max_steps=1, **{name: 1})
+
+
+def test_what_lightning_would_take_beside_the_trainer_is_refused_as_well(run_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ckpt_path is not used: `roots fit --resume RUN`"):
+        roots(["fit", "--config", str(run_file), "--ckpt_path", "last"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("trainer.max_step", "(did you mean '--trainer.max_steps'?)"),
+        ("max_steps", "(did you mean '--trainer.max_steps'?)"),
+        ("trainer.log_evry_steps", "(did you mean '--trainer.log_every_steps'?)"),
+        ("trainer.fast_dev", "--trainer.fast_dev. Run"),
+        ("optimizer", "--optimizer. Run"),
+    ],
+)
+def test_a_flag_that_is_not_there_is_told_by_its_own_word(
+    config: dict, flag: str, meant: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        compose(config, {flag: 1})
+    assert meant in str(refused.value)
+
+
+CALLBACKS = {
+    "EMAWeightAveraging": ({"decay": 0.9}, r"take roots\.callbacks\.WeightAverage"),
+    "StochasticWeightAveraging": ({"swa_lrs": 0.1}, r"take roots\.callbacks\.WeightAverage"),
+    "TQDMProgressBar": ({}, r"set trainer\.progress"),
+    "ModelCheckpoint": ({"monitor": "val/loss"}, r"set trainer\.checkpoint_every_steps"),
+    "OnExceptionCheckpoint": ({"dirpath": "x"}, r"set trainer\.checkpoint_every_steps"),
+    "GradientAccumulationScheduler": (
+        {"scheduling": {0: 2}},
+        r"data\.first_sequences_per_step.*model\.micro_batch_size",
+    ),
+    "BatchSizeFinder": ({}, r"set model\.micro_batch_size to auto"),
+    "LearningRateFinder": ({}, r"roots sweep"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*Unable to serialize instance.*")
+@pytest.mark.parametrize(("name", "case"), CALLBACKS.items())
+def test_a_callback_that_would_do_something_else_here_is_refused_with_what_to_take(
+    config: dict, name: str, case: tuple[dict, str]
+) -> None:
+    arguments, instead = case
+    named = {"class_path": f"lightning.pytorch.callbacks.{name}", "init_args": arguments}
+    expected = rf"^trainer\.callbacks: {name} is not used: .*{instead}"
+    with pytest.raises(ConfigError, match=expected):
+        compose(config, {"trainer.callbacks": [named]})
+    composed = compose(config)
+    composed.trainer.callbacks.append(getattr(lightnings, name)(**arguments))
+    with pytest.raises(ConfigError, match=expected):
+        composed.fit()
+
+
+def test_a_default_that_is_an_enum_is_written_by_its_value_and_read_again(config: dict) -> None:
+    timer = {"class_path": "lightning.pytorch.callbacks.Timer"}
+    timer["init_args"] = {"duration": "00:00:00:00"}
+    config["trainer"]["callbacks"] = [timer]
+    composed = compose(config)
+    (written,) = composed.config["trainer"]["callbacks"]
+    assert written["init_args"]["interval"] == "step"
+    run = composed.fit()
+    assert composed.trainer.global_step < 6  # its time was over
+    assert compose(run.config_file).config == composed.config
+
+
+def test_an_object_that_does_not_keep_its_arguments_is_refused_with_its_cure(config: dict) -> None:
+    class Renames(L.Callback):
+        def __init__(self, every: int = 5) -> None:
+            self.n = every
+
+    with pytest.raises(ConfigError, match=r"Renames does not keep its argument 'every'.*__init__"):
+        compose(config, {"trainer.callbacks": [Renames()]})
+    config["trainer"]["callbacks"] = [Renames()]
+    with pytest.raises(ConfigError, match=r"'every'.*class_path"):
+        compose(config)
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,25 @@ def test_help_tells_the_settings_in_the_words_of_the_docstrings(
         assert words in said
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--model.optimizer.help", "roots.optim.Muon"], "adamw_learning_rate"),
+        (["--model.network.help=roots.networks.Scratch"], "network.attention"),
+        (["--data.shards.help", "roots.data.Mixture"], "shards.corpora"),
+        (["--model", "roots.modules.MaskedLM", "--model.optimizer.help", "roots.optim.AdamW"],
+         "optimizer.layer_decay"),
+    ],
+)  # fmt: skip
+def test_help_of_a_class_within_another_needs_no_run_file(
+    capsys: pytest.CaptureFixture, flags: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        roots(["fit", *flags])
+    assert ended.value.code == 0
+    assert said in capsys.readouterr().out
+
+
 def test_help_of_a_class_tells_its_arguments(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as ended:
         roots(["fit", "--model.help", "roots.modules.CausalLM"])

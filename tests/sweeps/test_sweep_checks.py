@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from pathlib import Path
@@ -13,12 +14,17 @@ import yaml
 from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError, DataError
 from roots.fit.compose import put_together
+from roots.modules import CausalLM
 from roots.sweeps import Sweep, open_sweep, read_definition, read_sweep
 from roots.sweeps.checks import flag, logged_metrics
 from roots.sweeps.places import environment_of, n_cores
 
 RATE = "model.optimizer.init_args.learning_rate"
 GOOD = {RATE: {"min": 1e-4, "max": 1e-2}}
+
+
+class OwnParts(CausalLM):
+    """A module of somebody's own, whose loss may have parts."""
 
 
 def sweep_of(config: dict[str, Any], **changes: Any) -> Sweep:
@@ -109,6 +115,10 @@ def test_the_names_of_the_metrics_are_those_of_a_real_run(config: dict[str, Any]
     logged = {name for row in read_metrics(run.metrics_file) for name in row} - {"step"}
     assert names <= logged
     assert {name for name in logged if name.startswith("val/")} <= names
+    own = copy.deepcopy(config)
+    own["model"]["class_path"] = f"{__name__}.OwnParts"
+    assert logged_metrics(put_together(own, [])) == set(), "so may a module of one's own"
+    sweep_of(own, metric={"name": "val/aux", "goal": "minimize"}).check()
     config["trainer"]["callbacks"] = [{"class_path": "roots.callbacks.LossSpikes"}]
     assert logged_metrics(put_together(config, [])) == set(), "a callback may log any"
 

@@ -19,7 +19,7 @@ from roots.fit.reproduce.surroundings import differences, doubts, recorded
 from roots.fit.reproduce.verdict import Verdict, judge
 from roots.fit.run_files import read_run_files
 from roots.fit.unchanged import differences as settings_differences
-from roots.records import plain
+from roots.records import expanded, plain
 from roots.runs import (
     Run,
     hidden_names,
@@ -206,7 +206,7 @@ def _above(run: Run, config: dict[str, Any]) -> Path:
     path = run.path.resolve()
     is_in_place = path.parent.name == config.get("name") and path.name.isdecimal()
     configured = (config.get("trainer") or {}).get("runs_dir", "runs")
-    return path.parent.parent if is_in_place else Path(configured)
+    return path.parent.parent if is_in_place else Path(expanded(configured))
 
 
 def _settle(composed: Composed) -> None:

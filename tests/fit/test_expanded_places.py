@@ -1,0 +1,61 @@
+"""A run file names no machine: `~` and `${VARIABLE}` in the places of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import roots
+from roots.errors import ConfigError, DataError
+from roots.fit import compose
+from roots.shards import ShardFolder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> Path:
+    """A home folder with the shards of the tiny run, and the variable SCRATCH for it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SCRATCH", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "shards").symlink_to(config["data"]["init_args"]["shards"])
+    config["trainer"]["max_steps"] = 1
+    config["model"]["init_args"]["schedule"] = {"class_path": "roots.optim.Constant"}
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("root", ["~", "${SCRATCH}", "$SCRATCH"])
+def test_runs_shards_and_networks_are_found_where_the_variable_says(
+    config: dict[str, Any], home: Path, root: str
+) -> None:
+    config["data"]["init_args"]["shards"] = f"{root}/shards"
+    run = compose(config, {"trainer.runs_dir": f"{root}/runs"}).fit()
+    assert run.path == home / "runs/tiny/0001"
+    assert [path.name for path in home.parent.iterdir()] == ["home"]
+    assert f"shards: {root}/shards" in run.config_file.read_text()
+    network = {"class_path": "roots.networks.Pretrained"}
+    network["init_args"] = {"path": f"{root}/runs/tiny/0001"}
+    config["model"]["init_args"]["network"] = network
+    second = compose(config, {"trainer.runs_dir": f"{root}/runs"}).fit()
+    assert second.path == home / "runs/tiny/0002"
+    again = roots.resume(f"{root}/runs/tiny/0002", {"trainer.max_steps": 2})
+    assert again.fit().last().step == 2
+
+
+def test_a_variable_that_is_not_set_is_refused_by_name(config: dict[str, Any], home: Path) -> None:
+    for name in ("trainer.runs_dir", "data.shards"):
+        with pytest.raises(ConfigError, match=r"needs the variable NOT_SET.*export NOT_SET="):
+            compose(config, {name: "${NOT_SET}/x"}).fit()
+    ShardFolder.open(home / "shards")
+
+
+def test_a_network_that_is_not_there_is_told_by_its_whole_path(
+    config: dict[str, Any], home: Path
+) -> None:
+    network = {"class_path": "roots.networks.Pretrained"}
+    network["init_args"] = {"path": "${SCRATCH}/none"}
+    config["model"]["init_args"]["network"] = network
+    with pytest.raises(DataError, match=f"There is no folder {home}/none"):
+        compose(config).fit()
