@@ -14,6 +14,7 @@ from roots.errors import CheckpointError
 from roots.fit.run_files import read_run_files
 from roots.modules import StepModule
 from roots.modules.question_answering import THRESHOLD
+from roots.networks.registered import import_classes_of
 from roots.records import Labels, Vocabulary, rebuild
 from roots.runs import open_run
 from roots.tokenizer import FRAMED_BY, Tokenizer
@@ -101,10 +102,12 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
         The module in evaluation mode.
 
     Raises:
-        CheckpointError: There is no such run or checkpoint, or it is damaged.
+        CheckpointError: There is no such run or checkpoint, it is damaged, or its classes cannot
+            be imported.
     """
     run = open_run(path)
     folder = run.checkpoint(checkpoint).path
+    import_classes_of(run, folder)
     config = read_run_files([run.config_file])
     spec = config["model"]
     network = {"class_path": "roots.networks.Pretrained", "init_args": {"path": str(folder)}}

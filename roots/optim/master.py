@@ -41,7 +41,7 @@ class MasterWeights(Optimizer):
             group["params"] = [self._copy(parameter) for parameter in group["params"]]
         kept = dict(inner.state)  # Adagrad's, which are there before the first step
         for parameter, copy in self._pairs if kept else ():
-            own = inner.state.pop(parameter)
+            own = inner.state.pop(parameter, {})
             inner.state[copy] = {name: _in_float32(value) for name, value in own.items()}
         # one list for both, so that a rate set on this optimizer is the inner one's rate
         self.param_groups = inner.param_groups
