@@ -107,13 +107,13 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
     """
     run = open_run(path)
     folder = run.checkpoint(checkpoint).path
-    import_classes_of(run, folder)
     config = read_run_files([run.config_file])
     spec = config["model"]
     network = {"class_path": "roots.networks.Pretrained", "init_args": {"path": str(folder)}}
     arguments = {**spec["init_args"], "network": network}
     if "compile" in arguments:
         arguments["compile"] = "none"  # each text of another length would be compiled anew
+    import_classes_of(run, folder)
     module = rebuild({**spec, "init_args": arguments}, StepModule)  # type: ignore[type-abstract]
     assert isinstance(module, StepModule)
     module.learn_of(remembered(folder, config["data"]["init_args"]))

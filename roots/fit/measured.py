@@ -81,30 +81,28 @@ class MeasuredOn:
 
 def measured_on(run: Run, composed: Any, verb: str) -> MeasuredOn:
     """Says what `validate` or `test` has measured, and how it is other data than the run's own."""
-    data = composed.data
-    before, now = (
-        _deciding(config["data"], verb) for config in (run.config(), redact_values(composed.config))
-    )
-    unlike = [
-        line.replace("data.init_args.", "data.") for line in differences(before, now, ".data")
-    ]
-    known = environment_of(run).get("data", {})
-    if isinstance(data, TaskData):
-        split = "test" if verb == "test" else "val"
-        files = rows_from(getattr(data, split) or data.train).files()
-        path, found = str(files[0]), hashlib.sha256(data.split(split).digest).hexdigest()
-        was, is_now = known.get("validated_on"), data.validated_on if split == "val" else None
-    else:
-        path, found = str(data.path), data.fingerprint
-        was, is_now = known.get("fingerprint"), found
-    if verb == "test" and not before["init_args"].get("test") and _is_first(run, found):
+    specs = (config["data"] for config in (run.config(), redact_values(composed.config)))
+    before, now = (_deciding(spec, verb) for spec in specs)
+    path, found, rows = _rows(composed.data, verb)
+    if verb == "test" and not before["init_args"].get("test") and _is_its_only_test(run, found):
         before["init_args"]["test"] = now["init_args"].get("test")
-    unlike = [
-        line.replace("data.init_args.", "data.") for line in differences(before, now, ".data")
-    ]
-    if not unlike and was and is_now and was != is_now:
-        unlike = [f"its rows: {was[:12]} → {is_now[:12]}"]
+    lines = differences(before, now, ".data")
+    unlike = [line.replace("data.init_args.", "data.") for line in lines]
+    for name, value in rows.items():
+        was = environment_of(run).get("data", {}).get(name)
+        if was and was != value and not unlike:
+            unlike.append(f"its rows: {was[:12]} → {value[:12]}")
     return MeasuredOn(path, found, unlike, now)
+
+
+def _rows(data: Any, verb: str) -> tuple[str, str, dict[str, str]]:
+    """Gives path and fingerprint of what was measured, and what environment.json knows of it."""
+    if not isinstance(data, TaskData):
+        return str(data.path), data.fingerprint, {"fingerprint": data.fingerprint}
+    split = "test" if verb == "test" else "val"
+    (path, *_) = rows_from(getattr(data, split) or data.train).files()
+    fingerprint = hashlib.sha256(data.split(split).digest).hexdigest()
+    return str(path), fingerprint, {"validated_on": data.validated_on} if split == "val" else {}
 
 
 def keep(
@@ -128,7 +126,7 @@ def keep(
     return file
 
 
-def _is_first(run: Run, fingerprint: str) -> bool:
+def _is_its_only_test(run: Run, fingerprint: str) -> bool:
     """Tells whether no other test data were measured: the first of a run without are its own."""
     try:
         told = json.loads((run.path / "test.json").read_text(encoding="utf-8"))

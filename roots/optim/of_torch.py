@@ -76,7 +76,9 @@ class TorchOptimizer(OptimizerBuilder):
         self._class = _class_named(name)
         self._check_arguments()
         self.works_sharded = self._class in ON_SHARDS
-        self._stepped((3, 2), (3,))
+        optimizer, _ = self._stepped((3, 2), (3,))
+        self._decays = "weight_decay" in optimizer.param_groups[0]
+        self._check_group(optimizer.param_groups[0])
 
     @property
     def label(self) -> str:
@@ -92,7 +94,7 @@ class TorchOptimizer(OptimizerBuilder):
         groups = parameter_groups(network, weight_decay=self.weight_decay)
         for group in groups:
             group["name"] = f"{group['name']}_{self._class.__name__.lower()}"
-            if "weight_decay" not in self._parameters:
+            if not self._decays:
                 del group["weight_decay"]
         arguments = dict(self.arguments)
         cut = any(hasattr(p, "to_local") for group in groups for p in group["params"])
@@ -107,7 +109,7 @@ class TorchOptimizer(OptimizerBuilder):
         defaults = {name: p.default for name, p in self._parameters.items() if name != "lr"}
         given = {name: v for name, v in {**defaults, **self.arguments}.items() if name in group}
         given.pop("foreach", None)  # how it computes is this device's, not the checkpoint's
-        if "weight_decay" in given:
+        if self._decays:
             decayed = kind_of(group).startswith("decayed")
             given["weight_decay"] = self.weight_decay if decayed else 0.0
         return given
@@ -172,21 +174,28 @@ class TorchOptimizer(OptimizerBuilder):
         for name in self.arguments:
             self._check_argument(name)
         if "lr" not in self._parameters and not self._takes_any:
-            raise ConfigError(
-                f"{self.name} has no argument lr, and a schedule sets the rate of each step by it."
-                " Take another optimizer, or write a roots.optim.OptimizerBuilder of your own."
-            )
-        if self.weight_decay and "weight_decay" not in self._parameters:
-            raise ConfigError(
-                f"{self.name} decays no weights, and weight_decay={self.weight_decay:g}. Set"
-                " model.optimizer.weight_decay to 0."
-            )
+            raise self._without_rate()
         if _asks_for_a_closure(self._class):
             raise ConfigError(
                 f"{self.name} runs the network several times in each step (its step takes a"
                 " closure), and a step of roots gives it the gradients of one pass. Take another"
                 " optimizer, such as SGD with momentum."
             )
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        if "lr" not in group:
+            raise self._without_rate()
+        if self.weight_decay and not self._decays:
+            raise ConfigError(
+                f"{self.name} decays no weights, and weight_decay={self.weight_decay:g}. Set"
+                " model.optimizer.weight_decay to 0."
+            )
+
+    def _without_rate(self) -> ConfigError:
+        return ConfigError(
+            f"{self.name} has no rate lr, by which a schedule sets that of each step."
+            " Take another optimizer, or write a roots.optim.OptimizerBuilder of your own."
+        )
 
     def _check_argument(self, name: str) -> None:
         if name in OURS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -120,6 +121,8 @@ def check_data(folder: Path) -> None:
     assert half == whole
     assert len(set(whole)) == 12
     assert numbers("windows")[12]["train/loss"] < numbers("windows")[1]["train/loss"]
+    (measured,) = (folder / "runs/base/0001").glob("validate-*.json")
+    assert json.loads(measured.read_text())["data"]["path"] == "corpora/dataset"
     config = yaml.safe_load((folder / "runs/ids/0001/config.yaml").read_text())
     assert config["data"]["init_args"]["shards"] == "corpora/ids"
 

@@ -120,6 +120,19 @@ def test_its_state_has_as_many_bytes_as_it_says(name: str) -> None:
         assert builder.works_sharded == (name not in ("Adafactor", "Rprop"))
 
 
+def test_a_class_of_ones_own_that_hands_its_arguments_on_is_decayed_and_set_as_torchs() -> None:
+    """Its signature has no weight decay, and its groups have one."""
+    given = {"speed": 2.0, "momentum": 0.9}
+    builder = TorchOptimizer(name=MINE, learning_rate=0.1, weight_decay=0.3, arguments=given)
+    optimizer = builder.build(a_network())
+    for group in optimizer.param_groups:
+        assert builder.settings(group) == {
+            "momentum": 0.9,
+            "weight_decay": 0.3 if group["name"] == "decayed_ofmine" else 0.0,
+        }
+        assert group["weight_decay"] == builder.settings(group)["weight_decay"]
+
+
 def test_another_optimizers_state_is_refused() -> None:
     module = a_network()
     sgd = TorchOptimizer(name="SGD", arguments={"momentum": 0.9}).build(module)
@@ -149,6 +162,15 @@ class OfMine(torch.optim.SGD):
         super().__init__(params, lr * speed, **others)
 
 
+class Rateless(Bare):
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params)
+        self.rate = lr
+
+    def step(self, closure: Any = None) -> None:
+        """Steps by a rate that no schedule can set."""
+
+
 MINE = f"{__name__}.OfMine"
 
 
@@ -172,7 +194,8 @@ MINE = f"{__name__}.OfMine"
         ({"name": "LBFGS"}, r"takes a closure.*SGD", {"name": "SGD"}),
         ({"name": "SparseAdam"}, r"does not support dense gradients", {"name": "Adam"}),
         ({"name": "torch.optim.Muon"}, r"only supports 2D.*roots\.optim has", {"name": "Adam"}),
-        ({"name": f"{__name__}.Bare"}, r"has no argument lr", {"name": MINE}),
+        ({"name": f"{__name__}.Bare"}, r"Bare has no rate lr", {"name": MINE}),
+        ({"name": f"{__name__}.Rateless"}, r"Rateless has no rate lr", {"name": MINE}),
         ({"name": MINE, "arguments": {}}, r"missing .*'speed'", {"arguments": {"speed": 2.0}}),
         ({"learning_rate": -1.0}, r"learning_rate=-1", {"learning_rate": 1.0}),
         ({"weight_decay": math.nan}, r"weight_decay=nan", {"weight_decay": 1.0}),
