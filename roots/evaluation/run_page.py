@@ -134,12 +134,12 @@ def _numbers(page: Page, record: RunRecord) -> None:
     """Adds a table of what was measured, as a whole and of each group: newest, lowest, highest."""
     names = [n for n in record.names if _is_of_many(n, record.names)]
     shown = [n for n in names if n.startswith("val/")] or [n for n in names if n == "train/loss"]
-    tested = [[n, v] for n, v in record.test.items() if _is_of_many(n, record.test)]
-    if shown or tested:
+    told = (record.validated, record.test, *record.elsewhere.values())
+    measured = [table for each in told for table in _table(each)]
+    if shown or measured:
         page.heading("Numbers")
-    if tested:
-        of = record.test.get("checkpoint", "?")
-        page.table(["quantity", "value"], tested, f"On test data, of the checkpoint {of}")
+    for rows, caption in measured:
+        page.table(["quantity", "value"], rows, caption)
     if not shown:
         return
     rows = []
@@ -150,6 +150,23 @@ def _numbers(page: Page, record: RunRecord) -> None:
             [name, values[-1], low, _at(steps, values, low), high, _at(steps, values, high)]
         )
     page.table(["quantity", "last", "lowest", "at step", "highest", "at step"], rows)
+
+
+def _table(told: Mapping[str, Any]) -> Iterator[tuple[list[list[Any]], str]]:
+    """Gives what was measured outside the fit, with words for what it is of; none where nothing."""
+    rows = [[name, value] for name, value in told.items() if _is_of_many(name, told)]
+    if not rows:
+        return
+    found = told.get("data")
+    data: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    kind = "test" if any(str(name).startswith("test/") for name in told) else "validation"
+    words = f"On {kind} data"
+    if data.get("path"):
+        words += f" of {data['path']} (fingerprint {str(data.get('fingerprint'))[:12]})"
+    words += f", of the checkpoint {told.get('checkpoint', '?')}"
+    if unlike := data.get("unlike"):
+        words += f"; not the run's own data: {'; '.join(map(str, unlike))}"
+    yield rows, words
 
 
 def _is_of_many(name: str, names: Container[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,6 +20,7 @@ Curve = tuple[list[float], list[float]]
 """Where the points are (steps, tokens, seconds) and how high."""
 
 STAGES = ("val", "test")
+_ELSEWHERE = re.compile(r"(validate|test)-[0-9a-f]{8}\.json")
 _TOKEN_MODULES = ("CausalLM", "MaskedLM", "Seq2Seq")
 
 
@@ -32,8 +34,9 @@ class RunRecord:
         environment: Versions, hardware, command.
         data: The card of the data, as the data module wrote it.
         details: By stage (`val`, `test`): what its evaluation found beside numbers.
-        test: What `roots test` measured, by name, and of which checkpoint.
-        validated: What `roots validate` measured, by name, and of which checkpoint.
+        test: What `roots test` measured, by name, of which checkpoint and data.
+        validated: What `roots validate` measured, by name, of which checkpoint and data.
+        elsewhere: What either measured on other data than the run's own, by its file.
         samples: Texts that the network wrote, oldest first.
         rows: The finite numbers of each logged row, by name.
         troubles: What could not be read, in sentences.
@@ -46,6 +49,7 @@ class RunRecord:
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
     test: dict[str, Any] = field(default_factory=dict)
     validated: dict[str, Any] = field(default_factory=dict)
+    elsewhere: dict[str, dict[str, Any]] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -147,6 +151,9 @@ def read_record(run: Run) -> RunRecord:
     record.data = take("data.json", json.loads, {}, dict)
     record.test = take("test.json", json.loads, {}, dict)
     record.validated = take("validate.json", json.loads, {}, dict)
+    names = sorted(file.name for file in folder.glob("*-*.json"))
+    elsewhere = filter(_ELSEWHERE.fullmatch, names)
+    record.elsewhere = {name: take(name, json.loads, {}, dict) for name in elsewhere}
     for stage in STAGES:
         found: dict[str, Any] = take(run.details_file(stage).name, json.loads, {}, dict)
         if found:

@@ -9,18 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from roots.callbacks.recorder import write_details
 from roots.callbacks.utilization import share_in_words
 from roots.data import Conversations, TaskData
 from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.loading import remembered
+from roots.fit.measured import check_tokens, keep, measured_on
 from roots.fit.own_arguments import given_word, own_parser, parse_own
 from roots.fit.predictions import check_file, gathered, refuse_what_is_read, write_rows
 from roots.fit.run_files import read_run_files
 from roots.fit.trainer import Trainer
 from roots.plan import plan_run
-from roots.records import as_json
 from roots.runs import Run, check_place, write_atomically
 
 
@@ -133,8 +132,7 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
     composed = from_run(own.run, own.checkpoint, flags) if own.run else put_together(config, flags)
     if verb == "predict" and not (own.run or own.to):
         raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
-    if verb == "predict" or not _measures_by_training_rows(verb, composed):
-        _recall(composed)
+    _make_ready(verb, composed, own)
     if verb == "predict":
         if own.asked:
             _ask(composed.data, own.asked)
@@ -142,21 +140,34 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
         return 0
     composed.evaluate(verb)
     if composed.trainer.is_global_zero:
-        _tell(composed.trainer, verb, own)
+        _tell(composed, verb, own)
     return 0
 
 
-def _tell(trainer: Any, verb: str, own: argparse.Namespace) -> None:
+def _tell(composed: Composed, verb: str, own: argparse.Namespace) -> None:
     """Prints what was measured, and keeps it with the run that it was measured of."""
+    trainer = composed.trainer
     for name, value in trainer.latest.items():
         print(f"{name:<24} {value:.6g}")
     if not own.run:
         return
-    record = {"checkpoint": own.checkpoint, **trainer.latest}
-    write_atomically(Path(own.run) / f"{verb}.json", as_json(record, indent=2) + "\n")
-    if details := trainer.details:
-        stage = "test" if verb == "test" else "val"
-        write_details(Run(own.run), stage, {"checkpoint": own.checkpoint, **details})
+    run = Run(own.run)
+    on = measured_on(run, composed, verb)
+    numbers = {"checkpoint": own.checkpoint, **trainer.latest}
+    file = keep(run, verb, on, numbers, trainer.details)
+    if on.unlike:
+        print(f"kept in {file}, because these are not the run's own data: {'; '.join(on.unlike)}")
+
+
+def _make_ready(verb: str, composed: Composed, own: argparse.Namespace) -> None:
+    """Refuses data in other tokens than the run's, and lets rows be read by what it knows."""
+    if own.run:
+        if not composed.data.is_ready and _is_first():
+            composed.data.prepare_data()
+        assert composed.checkpoint is not None
+        check_tokens(Run(own.run), composed.checkpoint.parent, composed.data)
+    if verb == "predict" or not _measures_by_training_rows(verb, composed):
+        _recall(composed)
 
 
 def _recall(composed: Composed) -> None:

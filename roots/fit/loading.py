@@ -15,6 +15,7 @@ from roots.fit.run_files import read_run_files
 from roots.modules import StepModule
 from roots.modules.named_weights import beside_network, load_beside
 from roots.modules.question_answering import THRESHOLD
+from roots.networks.registered import import_classes_of
 from roots.records import Labels, Vocabulary, rebuild
 from roots.runs import open_run
 from roots.strategies.sharded_files import AVERAGE, read_file, read_whole
@@ -103,7 +104,8 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
         The module in evaluation mode.
 
     Raises:
-        CheckpointError: There is no such run or checkpoint, or it is damaged.
+        CheckpointError: There is no such run or checkpoint, it is damaged, or its classes cannot
+            be imported.
     """
     run = open_run(path)
     saved = run.checkpoint(checkpoint)
@@ -114,6 +116,7 @@ def load(path: str | Path, checkpoint: str = "best", *, device: str = "cpu") -> 
     arguments = {**spec["init_args"], "network": network}
     if "compile" in arguments:
         arguments["compile"] = "none"  # each text of another length would be compiled anew
+    import_classes_of(run, folder)
     module = rebuild({**spec, "init_args": arguments}, StepModule)  # type: ignore[type-abstract]
     assert isinstance(module, StepModule)
     module.learn_of(remembered(folder, config["data"]["init_args"]))

@@ -27,6 +27,7 @@ FIXED = (
     "model.class_path",
     "model.init_args.network",
     "model.init_args.optimizer.class_path",
+    "model.init_args.optimizer.init_args.name",
     "data.class_path",
     "data.init_args.seq_len",
     "data.init_args.sequences_per_step",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roots.errors import CheckpointError
+from roots.networks.registered import import_classes_of, registered_causal
 from roots.runs import CHECKPOINT_FILE, Checkpoint, Run, read_checkpoint
 
 _FILES = ["*.safetensors", "*.json", "*.jinja"]
@@ -52,7 +54,8 @@ def find(path: str | Path, *, checkpoint: str = "best") -> Source:
         checkpoint: Of a run: `best`, `last`, or a step.
 
     Raises:
-        CheckpointError: There is nothing, or something else, or a network that writes no texts.
+        CheckpointError: There is nothing, or something else, or a network that writes no texts,
+            or one whose class cannot be imported.
     """
     folder = Path(path).expanduser()
     if (folder / "config.yaml").is_file():
@@ -66,6 +69,8 @@ def find(path: str | Path, *, checkpoint: str = "best") -> Source:
     else:
         source = _of_hub(str(path))
     _check(source.folder)
+    if source.run is not None:
+        import_classes_of(source.run, source.folder)
     _check_writes(source)
     return source
 
@@ -135,7 +140,7 @@ def _check_writes(source: Source) -> None:
         raise CheckpointError(
             f"{source.folder / 'config.json'} is damaged: {error!r}. Fetch or export it again."
         ) from error
-    if not named or {name.lower() for name in named} & {name.lower() for name in CAUSAL.values()}:
+    if not named or _share(named, CAUSAL.values()) or _share(named, registered_causal()):
         return
     cure = "Open it with the class of transformers that its config.json names."
     if source.run is not None:
@@ -148,6 +153,11 @@ def _check_writes(source: Source) -> None:
         f"{source.folder} holds no causal language model but {', '.join(named)}, which does not"
         f" continue a text. {cure}"
     )
+
+
+def _share(names: Iterable[str], others: Iterable[str]) -> bool:
+    """Tells whether two lists of classes have a name in common."""
+    return not {n.lower() for n in names}.isdisjoint(n.lower() for n in others)
 
 
 def _no_network(folder: Path) -> str:

@@ -8,6 +8,7 @@ from roots.optim.combined import Combined
 from roots.optim.groups import decays, hidden_matrices, parameter_groups
 from roots.optim.master import MasterWeights
 from roots.optim.muon import Muon
+from roots.optim.of_torch import TorchOptimizer
 from roots.optim.schedules import (
     Constant,
     Schedule,
@@ -26,6 +27,7 @@ __all__ = [
     "Muon",
     "OptimizerBuilder",
     "Schedule",
+    "TorchOptimizer",
     "WarmupCosine",
     "WarmupLinear",
     "WarmupStableDecay",

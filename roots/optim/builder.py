@@ -22,6 +22,11 @@ class OptimizerBuilder(ABC):
     works_sharded: bool = True
     """Whether it steps parameters that are cut over several ranks."""
 
+    @property
+    def label(self) -> str:
+        """What it is called in a message."""
+        return type(self).__name__
+
     @abstractmethod
     def build(self, network: nn.Module) -> Optimizer:
         """Builds the optimizer for the trainable parameters of `network`."""

@@ -39,6 +39,10 @@ class MasterWeights(Optimizer):
         super().__init__([p for g in inner.param_groups for p in g["params"]], inner.defaults)
         for group in inner.param_groups:
             group["params"] = [self._copy(parameter) for parameter in group["params"]]
+        kept = dict(inner.state)  # Adagrad's, which are there before the first step
+        for parameter, copy in self._pairs if kept else ():
+            own = inner.state.pop(parameter, {})
+            inner.state[copy] = {name: _in_float32(value) for name, value in own.items()}
         # one list for both, so that a rate set on this optimizer is the inner one's rate
         self.param_groups = inner.param_groups
 
@@ -102,6 +106,11 @@ class MasterWeights(Optimizer):
             parameter.copy_(copy)
         self.inner.load_state_dict({**state_dict, "state": {k: v for k, v in states.items() if v}})
         self.param_groups = self.inner.param_groups
+
+
+def _in_float32(value: Any) -> Any:
+    low = isinstance(value, torch.Tensor) and value.is_floating_point() and value.itemsize < 4
+    return value.float() if low else value
 
 
 @torch.no_grad()

@@ -130,7 +130,7 @@ class DeepSpeed(DDP):
             )
         if type(optimizer) is not AdamW:
             raise ConfigError(
-                f"{type(optimizer).__name__} does not step parts of flattened parameters, which is"
+                f"{optimizer.label} does not step parts of flattened parameters, which is"
                 " all that a rank has under DeepSpeed. Set model.optimizer to roots.optim.AdamW, or"
                 " trainer.strategy to fsdp or ddp."
             )

@@ -38,7 +38,7 @@ def check_run(optimizer: OptimizerBuilder, precision: Precision, compiled: str) 
         )
     if not optimizer.works_sharded:
         raise ConfigError(
-            f"{type(optimizer).__name__} does not work on sharded weights. Set model.optimizer"
+            f"{optimizer.label} does not work on sharded weights. Set model.optimizer"
             " to roots.optim.AdamW (its state is sharded too), or trainer.strategy to ddp."
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,21 @@ def test_an_existing_tokenizer_is_taken_as_it_is(tmp_path) -> None:
     taken = Existing(path=str(first / "tokenizer"))
     second = made(tmp_path, "second", tokenizer=taken)
     assert second.planned_vocab_size() == 300
+    second.prepare(progress=False)
+    assert (first / "train.bin").read_bytes() == (tmp_path / "second" / "train.bin").read_bytes()
+
+
+def test_the_tokenizer_of_a_runs_network_is_taken_by_the_runs_directory(tmp_path) -> None:
+    put_text(tmp_path)
+    first = made(tmp_path).prepare(progress=False)
+    run = tmp_path / "runs" / "0001"
+    checkpoint = run / "checkpoints" / "step-000003"
+    shutil.copytree(first / "tokenizer", checkpoint)
+    (checkpoint / "checkpoint.json").write_text('{"step": 3, "metrics": {}, "files": {}}')
+    (run / "config.yaml").write_text("name: tiny\n")
+    with pytest.raises(DataError, match=r"holds no tokenizer\.json"):
+        Existing(path=str(run.parent)).planned_vocab_size()
+    second = made(tmp_path, "second", tokenizer=Existing(path=str(run)))
     second.prepare(progress=False)
     assert (first / "train.bin").read_bytes() == (tmp_path / "second" / "train.bin").read_bytes()
 

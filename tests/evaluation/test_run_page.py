@@ -378,7 +378,9 @@ def test_a_fit_of_a_classifier_writes_the_page_with_its_parts(
     assert command(["report", str(run.path)]) == 0
     html = (run.path / "report.html").read_text()
     assert "Classes, on test data" in headings(html)
-    assert "On test data, of the checkpoint last" in html
+    assert re.search(
+        r"On test data of .*val\.jsonl \(fingerprint \w{12}\), of the checkpoint last", html
+    )
     assert (run.path / "classes-test.png").is_file()
 
     def broken(*_: Any) -> None:

@@ -214,13 +214,15 @@ def test_validate_gives_the_numbers_of_the_runs_own_validation(
     assert {name: float(value) for name, value in said.items()} == pytest.approx(expected, rel=1e-5)
     record = json.loads((trained / "validate.json").read_text())
     assert record.pop("checkpoint") == which
+    assert record.pop("data")["fingerprint"]
     assert record == expected
 
 
 def test_validate_takes_flags_too(trained: Path, capsys: pytest.CaptureFixture) -> None:
     flags = ["--model.micro_batch_size=1", "--data.max_val_sequences=3"]
     assert roots(["validate", "--run", str(trained), *flags]) == 0
-    record = json.loads((trained / "validate.json").read_text())
+    (file,) = trained.glob("validate-*.json")
+    record = json.loads(file.read_text())
     assert record["val/loss"] != pytest.approx(validated(trained)[6]["val/loss"], rel=1e-5)
 
 
@@ -253,14 +255,15 @@ def test_test_without_test_text_is_refused_with_the_cure(
     with pytest.raises(DataError, match=r"no test split.*test_fraction above 0"):
         roots(["test", "--run", str(trained)])
     corpus = ["--source=roots.sources.Text", f"--source.paths=[{text_folder}]", "--workers=1"]
-    corpus += ["--tokenizer=roots.corpus.BytePairs", "--tokenizer.vocab_size=300"]
+    corpus += ["--tokenizer=roots.corpus.Existing", f"--tokenizer.path={trained}"]
     out = tmp_path / "with-test"
     split = ["--test_fraction=0.2", "--val_fraction=0.2"]
     assert roots(["corpus", *corpus, f"--out={out}", *split]) == 0
     capsys.readouterr()
     assert roots(["test", "--run", str(trained), f"--data.shards={out}"]) == 0
     assert "test/bits_per_byte" in capsys.readouterr().out
-    assert json.loads((trained / "test.json").read_text())["test/loss"] > 0
+    (file,) = trained.glob("test-*.json")  # these are not the run's own data
+    assert json.loads(file.read_text())["test/loss"] > 0
 
 
 def test_predictions_add_up_to_the_validation(trained: Path, tmp_path: Path) -> None:

@@ -25,6 +25,12 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "AdamW": {"learning_rate": 3e-3},
     "Muon": {"learning_rate": 1e-2, "adamw_learning_rate": 3e-3},
     "AdamW8bit": {"learning_rate": 3e-3},
+    "TorchOptimizer": {
+        "name": "SGD",
+        "learning_rate": 0.3,
+        "weight_decay": 0.01,
+        "arguments": {"momentum": 0.9, "nesterov": True},
+    },
 }
 STEPS = 20
 
@@ -117,7 +123,7 @@ def test_two_ranks_and_other_micro_batches_make_the_same_steps(
         ours = torch.tensor([float(row[column]) for row in first], dtype=torch.float64)
         theirs = torch.tensor([float(row[column]) for row in alone], dtype=torch.float64)
         # sums in another order: last bits, which the rounding to 8 bits or bfloat16 may enlarge
-        rtol = 1e-5 if name == "AdamW" else 2e-3
+        rtol = 1e-5 if name in ("AdamW", "TorchOptimizer") else 2e-3
         torch.testing.assert_close(ours, theirs, rtol=rtol, atol=0)
 
 
@@ -131,6 +137,8 @@ def test_flags_win_over_the_checkpoint_in_every_group(
         "--model.optimizer.beta2=0.9",
         "--model.optimizer.learning_rate=0.001",
     ]
+    if name == "TorchOptimizer":
+        flags[1] = "--model.optimizer.arguments.momentum=0.5"
     if name == "Muon":
         flags += ["--model.optimizer.momentum=0.5", "--model.optimizer.adamw_learning_rate=0.002"]
     composed, _ = resumed(str(run.path), {}, flags)
@@ -146,10 +154,10 @@ def test_flags_win_over_the_checkpoint_in_every_group(
     composed.fit()
     groups = {group["name"]: group for group in seen[0]}
     for kind, group in groups.items():
-        assert group["weight_decay"] == (0.0 if kind == "undecayed" else 0.3)
+        assert group["weight_decay"] == (0.0 if kind.startswith("undecayed") else 0.3)
         assert group["lr"] == (0.002 if name == "Muon" and kind != "matrices" else 0.001)
-        if kind == "matrices":
-            assert group["momentum"] == 0.5
+        if kind == "matrices" or name == "TorchOptimizer":
+            assert (group["momentum"], group["nesterov"]) == (0.5, True)
         else:
             assert group["betas"] == (0.9, 0.9)
 
@@ -162,6 +170,14 @@ def test_another_optimizer_cannot_take_over_and_the_first_goes_on(
     with pytest.raises(CheckpointError, match=named):
         resumed(str(run.path), {}, ["--model.optimizer=roots.optim.Muon"])
     resumed(str(run.path), {}, [])[0].fit()
+
+
+def test_another_class_of_torch_cannot_take_over(shards: Path, tmp_path: Path) -> None:
+    run = interrupted(config_of("TorchOptimizer", shards, tmp_path), 12)
+    with pytest.raises(CheckpointError, match=r"cannot change .*\.name: .SGD. → .Adamax."):
+        resumed(
+            str(run.path), {}, ["--model.optimizer.name=Adamax", "--model.optimizer.arguments={}"]
+        )
 
 
 def test_a_norm_that_is_not_finite_stops_the_run_before_any_weight_changes(

@@ -14,7 +14,8 @@ from roots.networks import blocks_of, separable
 from roots.optim import MasterWeights
 from roots.plan.held import groups_of, held_by
 
-OPTIMIZERS = ["AdamW", "Muon", "AdamW8bit"]
+OPTIMIZERS = ["AdamW", "Muon", "AdamW8bit", "TorchOptimizer"]
+ADAFACTOR = {"name": "Adafactor"}
 
 
 def real(composed: Any, precision: str) -> tuple[Any, Any]:
@@ -51,7 +52,8 @@ def test_what_is_held_is_exactly_what_a_real_run_holds(
 ) -> None:
     if optimizer == "AdamW8bit" and precision == "bf16-true":
         pytest.skip("its 8-bit state is tested with the other precisions")
-    overrides = {"model.optimizer": {"class_path": f"roots.optim.{optimizer}"}}
+    arguments = {"init_args": ADAFACTOR} if optimizer == "TorchOptimizer" else {}
+    overrides = {"model.optimizer": {"class_path": f"roots.optim.{optimizer}", **arguments}}
     composed = composed_of(family, shards, masked_shards, tmp_path, **overrides)
     held = held_by(empty(composed.model), composed.model.optimizer_builder, plugin(precision))
     trainable, built = real(composed, precision)

@@ -156,6 +156,21 @@ def test_one_device_for_several_processes_is_refused() -> None:
             {"model.compile": "blocks"},
         ),
         (
+            {
+                "model.optimizer": {
+                    "class_path": "roots.optim.TorchOptimizer",
+                    "init_args": {"name": "Adafactor"},
+                }
+            },
+            r"TorchOptimizer of Adafactor does not work on sharded weights.*optim\.AdamW",
+            {
+                "model.optimizer": {
+                    "class_path": "roots.optim.TorchOptimizer",
+                    "init_args": {"name": "SGD"},
+                }
+            },
+        ),
+        (
             {"model.optimizer": {"class_path": "roots.optim.AdamW8bit"}},
             r"AdamW8bit does not work on sharded weights.*optim\.AdamW .*or trainer\.strategy",
             {"model.optimizer": {"class_path": "roots.optim.AdamW"}},
