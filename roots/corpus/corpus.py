@@ -103,6 +103,8 @@ class Corpus(ShardMaker):
     def recipe(self) -> dict[str, Any]:
         """Writes down what decides which bytes come out: not `out`, not `workers`."""
         stages = {"stages": plain(self.stages)} if self.stages else {}  # older recipes have none
+        if versions := {part.name: part.version for part in self.stages if part.version > 1}:
+            stages["stage_versions"] = versions
         return stages | {
             "recipe_version": RECIPE_VERSION,
             "source": plain(self.source),

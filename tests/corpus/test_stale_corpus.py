@@ -7,7 +7,15 @@ import os
 import pytest
 from text_corpus import N, contents, made, put_text
 
-from roots.corpus import BytePairs, Corpus, Existing
+from roots.corpus import (
+    BytePairs,
+    Corpus,
+    ExactDuplicates,
+    Existing,
+    GopherQuality,
+    NearDuplicates,
+    splitters,
+)
 from roots.corpus import corpus as corpus_module
 from roots.errors import DataError
 from roots.shards import ShardFolder
@@ -99,3 +107,19 @@ def test_the_recipe_version_makes_old_folders_stale(tmp_path, monkeypatch) -> No
     made(tmp_path).prepare(progress=False)
     monkeypatch.setattr(corpus_module, "RECIPE_VERSION", 99)
     assert str(made(tmp_path).stale_because()).endswith("recipe_version: 1 → 99")
+
+
+def test_a_changed_way_to_split_makes_those_folders_stale_that_split_so(
+    tmp_path, monkeypatch
+) -> None:
+    put_text(tmp_path)
+    by_spaces = [GopherQuality(min_words=1, min_stop_words=0), ExactDuplicates()]
+    by_words = [*by_spaces, NearDuplicates()]
+    with monkeypatch.context() as before:
+        before.setattr(splitters, "_VERSIONS", {})
+        made(tmp_path, "spaces", stages=by_spaces).prepare(progress=False)
+        made(tmp_path, "words", stages=by_words).prepare(progress=False)
+        assert made(tmp_path, "words", stages=by_words).is_ready()
+    assert made(tmp_path, "spaces", stages=by_spaces).is_ready()
+    why = made(tmp_path, "words", stages=by_words).stale_because()
+    assert why == "its recipe changed: stage_versions.NearDuplicates: None → 2"
