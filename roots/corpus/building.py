@@ -88,7 +88,10 @@ class Build:
         taken, found = self._take_in(journal, files)
         manifest = replace(self, source=taken.source)._write(journal, taken, found)
         remember(folder, all_files)
-        (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8", newline="")
+        text = manifest.to_json()  # with the paths of the source, which may be no UTF-8
+        (folder / MANIFEST).write_text(
+            text, encoding="utf-8", errors="backslashreplace", newline=""
+        )
         write_markdown(folder)
 
     def _take_in(self, journal: Journal, files: list[FileState]) -> tuple[Intake, Survey]:

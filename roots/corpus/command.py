@@ -15,6 +15,7 @@ from roots.corpus.intake import DROPPED, REJECTS
 from roots.corpus.progress import megabytes
 from roots.corpus.sample import sample
 from roots.corpus.stage import Part
+from roots.corpus.survey import readable
 from roots.errors import ConfigError
 from roots.records import class_path, plain, read_yaml
 from roots.shards import Manifest, ShardFolder
@@ -142,7 +143,7 @@ def _preview(corpus: Corpus) -> str:
         f"write   {corpus.folder}: " + ("nothing, it is ready" if why is None else f"all, {why}"),
         "nothing was written (--dry-run)",
     ]
-    return "\n".join(lines)
+    return readable("\n".join(lines))
 
 
 def _worded(part: Part) -> str:

@@ -146,7 +146,9 @@ class RejectFile:
     def add(self, reject: Reject) -> None:
         """Writes a record down: where it is, what is wrong, and how it reads."""
         if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8", newline="")
+            self._file = self.path.open(
+                "w", encoding="utf-8", errors="backslashreplace", newline=""
+            )
         self.counts[reject.reason] += 1
         text = reject.raw[:_LARGEST_REJECT].decode("utf-8", "backslashreplace")
         content = asdict(reject) | {"raw": self.redact(text), "n_bytes": len(reject.raw)}
@@ -158,7 +160,7 @@ def write_examples(path: Path, examples: list[Example], names: list[str]) -> Non
     """Writes a JSON line per example of a drop; no file where nothing was dropped."""
     if not examples:
         return
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         for example in examples:
             content = asdict(example) | {"part": names[example.part]}
             file.write(_line(content))

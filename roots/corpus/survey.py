@@ -9,7 +9,7 @@ import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from roots.corpus.books import EMPTY, READ, Books
 from roots.corpus.progress import Progress
@@ -92,6 +92,11 @@ class Survey:
         return [text for _, text in sorted(self.drawn)]
 
 
+def readable(text: str) -> str:
+    r"""Writes what UTF-8 cannot as `\udce9`: bytes of file names, halves of surrogate pairs."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def drop_reason(document: Document) -> str | None:
     """Decides whether a document is left out, and why."""
     return None if document.text and not document.text.isspace() else EMPTY.reason
@@ -100,7 +105,7 @@ def drop_reason(document: Document) -> str | None:
 def documents_and_bytes(
     source: Source, on_reject: Callable[[Reject], None] | None = None
 ) -> Iterator[tuple[Document, bytes]]:
-    """Streams the documents, each with its text in UTF-8.
+    """Streams the documents, each with its text in UTF-8, by names that can be written.
 
     Args:
         source: Where they come from.
@@ -114,6 +119,9 @@ def documents_and_bytes(
             if on_reject is not None:
                 on_reject(document)
             continue
+        name = readable(str(document.id))
+        if name != document.id:
+            document = replace(document, id=name)  # noqa: PLW2901 - only its name is another
         try:
             yield document, document.text.encode()
         except UnicodeEncodeError as error:
