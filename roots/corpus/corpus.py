@@ -67,6 +67,8 @@ class Corpus(ShardMaker):
                 f"workers={workers} and max_training_bytes={max_training_bytes:,}: the first must"
                 " be 0 (one per core) or more, the second 1 or more. Leave them out."
             )
+        if not -(2**63) <= seed < 2**63:
+            raise ConfigError(f"seed={seed} has more than 64 bits. Take a shorter number.")
         Pipeline(stages)
         self.source = source
         self.out = out
@@ -182,7 +184,7 @@ class Corpus(ShardMaker):
 
 
 def _check_fractions(val_fraction: float, test_fraction: float) -> None:
-    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+    if not (min(val_fraction, test_fraction) >= 0 and val_fraction + test_fraction < 1):  # or NaN
         raise ConfigError(
             f"val_fraction={val_fraction} and test_fraction={test_fraction} must be 0 or more and"
             " leave something for train. Set them to small shares such as 0.01."
