@@ -12,7 +12,7 @@ from typing import Any
 from roots.corpus.card_markdown import write_markdown
 from roots.corpus.cutting import parts
 from roots.corpus.encoding import EncodeTexts, encode_documents
-from roots.corpus.identity import identity_of
+from roots.corpus.identity import deciding_code, identity_of
 from roots.corpus.inputs import FileState, remember, states, with_files
 from roots.corpus.intake import REJECTS, Intake, RejectFile, take_in
 from roots.corpus.journal import TOKENIZER as TRAINED
@@ -87,7 +87,7 @@ class Build:
         )
         taken, found = self._take_in(journal, files)
         manifest = replace(self, source=taken.source)._write(journal, taken, found)
-        remember(folder, all_files)
+        remember(folder, all_files, deciding_code(self.recipe))
         text = manifest.to_json()  # with the paths of the source, which may be no UTF-8
         (folder / MANIFEST).write_text(
             text, encoding="utf-8", errors="backslashreplace", newline=""

@@ -8,7 +8,14 @@ from typing import Any
 
 from roots.corpus.building import Build
 from roots.corpus.byte_pairs import BytePairs
-from roots.corpus.inputs import remember_if_writable, remembered, states, with_files
+from roots.corpus.identity import deciding_code
+from roots.corpus.inputs import (
+    changed_code,
+    remember_if_writable,
+    remembered,
+    states,
+    with_files,
+)
 from roots.corpus.pipeline import Pipeline
 from roots.corpus.progress import megabytes
 from roots.corpus.recipe import differences
@@ -162,7 +169,10 @@ class Corpus(ShardMaker):
         return {"train": train} | {name: share for name, share in asked.items() if share > 0}
 
     def _input_changed(self, manifest: Manifest) -> str | None:
-        """Looks at sizes and times; only when they differ, reads the text again."""
+        """Looks at code, sizes and times; only when the latter differ, reads the text again."""
+        code = deciding_code(manifest.recipe)
+        if changed := changed_code(self.folder, code):
+            return f"the code of its stages changed: {', '.join(changed)}"
         try:
             others = self.pipeline.files()
             found = states([*self.source.files(), *others])
@@ -173,12 +183,12 @@ class Corpus(ShardMaker):
             return None
         fingerprint = survey(self.source, self.divide).fingerprint
         if with_files(fingerprint, others) == manifest.input_fingerprint:
-            remember_if_writable(self.folder, found)
+            remember_if_writable(self.folder, found, code)
             return None
-        changed = sorted({path for path, _, _ in set(found) ^ set(before or [])})
+        files = sorted({path for path, _, _ in set(found) ^ set(before or [])})
         return (
-            f"its input changed: {changed[0]}, in all {len(changed):,} files"
-            if changed
+            f"its input changed: {files[0]}, in all {len(files):,} files"
+            if files
             else ("its source gives other documents than before")
         )
 

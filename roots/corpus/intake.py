@@ -86,7 +86,7 @@ class _Watched(Source):
 
     Args:
         source: The real one.
-        fingerprint: Takes every text.
+        fingerprint: Takes every document.
         progress: Told of every document.
     """
 
@@ -106,7 +106,7 @@ class _Watched(Source):
         for document, raw in documents_and_bytes(self.source, rejects.append):
             yield from rejects
             rejects.clear()
-            self.fingerprint.read(raw)
+            self.fingerprint.read(document, raw)
             self.progress.add(len(raw))
             yield document
         yield from rejects

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,18 +21,25 @@ from roots.sources import Source
 
 N_DRAWN = 64
 DRAWN_CHARACTERS = 2**14
+_ABOUT = b"\xff" * 8  # no text is so long
 
 
 class Fingerprint:
-    """The sha256 over all texts in order, each behind its length; no path or time is in it."""
+    """The sha256 over all texts in order, each behind its length; no path or time is in it.
+
+    Behind a text stands its metadata, if it has any: stages may look at them, and the card does.
+    """
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
 
-    def read(self, raw: bytes) -> None:
-        """Takes in a text."""
+    def read(self, document: Document, raw: bytes) -> None:
+        """Takes in a document, with its text in UTF-8."""
         self._sha256.update(len(raw).to_bytes(8, "little"))
         self._sha256.update(raw)
+        if document.metadata:
+            about = json.dumps(dict(document.metadata), skipkeys=True, default=_kind)
+            self._sha256.update(_ABOUT + len(about).to_bytes(8, "little") + about.encode())
 
     def hexdigest(self) -> str:
         """Tells the sum."""
@@ -66,12 +74,12 @@ class Survey:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 over all texts."""
+        """The sha256 over all texts and their metadata."""
         return self._fingerprint.hexdigest()
 
-    def read(self, raw: bytes) -> None:
-        """Takes a text into the fingerprint."""
-        self._fingerprint.read(raw)
+    def read(self, document: Document, raw: bytes) -> None:
+        """Takes a document into the fingerprint."""
+        self._fingerprint.read(document, raw)
 
     def keep(self, split: str, raw: bytes) -> None:
         """Counts a document of `split`."""
@@ -90,6 +98,11 @@ class Survey:
     def sample(self) -> list[str]:
         """The same few texts for the same documents in any order."""
         return [text for _, text in sorted(self.drawn)]
+
+
+def _kind(value: object) -> str:
+    """Stands for a value that JSON has not; how it is shown may change from run to run."""
+    return type(value).__name__
 
 
 def readable(text: str) -> str:
@@ -148,7 +161,7 @@ def survey(
     """
     found = Survey(books=Books([READ], source=type(source).__name__))
     for document, raw in documents_and_bytes(source, on_reject):
-        found.read(raw)
+        found.read(document, raw)
         reason = drop_reason(document)
         found.books.enter(0, document, KEEP if reason is None else EMPTY)
         if reason is None:
