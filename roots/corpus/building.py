@@ -148,7 +148,7 @@ class Build:
         return None
 
     def _enough(self, split: str) -> float | None:
-        """Finds the smallest fraction, in hundredths, that gives `split` one and leaves train one."""
+        """Finds the least fraction, in hundredths, that fills `split` and leaves some for train."""
         below = 0.0 if split == "test" else self.fractions.get("test", 0.0)
         above = self.fractions.get("val", 0.0) if split == "test" else 0.0
         nearest, highest = 1.0, 0.0
