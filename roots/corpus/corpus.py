@@ -26,6 +26,7 @@ from roots.errors import ConfigError, DataError
 from roots.records import class_path, plain
 from roots.shards import Manifest, ShardFolder, ShardMaker
 from roots.sources import Source
+from roots.sources.finding import expanded
 from roots.tokenizer import TokenizerPlan
 
 RECIPE_VERSION = 1
@@ -40,7 +41,7 @@ class Corpus(ShardMaker):
 
     Args:
         source: Where the documents come from.
-        out: The folder to make; it holds nothing else.
+        out: The folder to make; it holds nothing else. `~` and `${VARIABLE}` are expanded.
         stages: What decides about each document first, in this order: keep, edit or drop it. The
             manifest counts every drop by stage, reason and source.
         tokenizer: How to get the tokenizer: `BytePairs`, `Unigram` and `WordPiece` train one,
@@ -86,6 +87,11 @@ class Corpus(ShardMaker):
         self.seed = seed
         self.workers = workers
         self.max_training_bytes = max_training_bytes
+
+    @property
+    def folder(self) -> Path:
+        """The folder of shards, as a path."""
+        return Path(expanded(self.out))
 
     @property
     def pipeline(self) -> Pipeline:

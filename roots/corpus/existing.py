@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from roots.records import class_path
+from roots.sources.finding import expanded
 from roots.tokenizer import Tokenizer, TokenizerPlan
 
 
@@ -14,7 +15,7 @@ class Existing(TokenizerPlan):
     """Takes a tokenizer from a folder, as a Hugging Face model has one.
 
     Args:
-        path: A folder with `tokenizer.json`.
+        path: A folder with `tokenizer.json`; `~` and `${VARIABLE}` are expanded.
     """
 
     needs_texts = False
@@ -38,4 +39,4 @@ class Existing(TokenizerPlan):
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer.load(self.path)
+        return Tokenizer.load(expanded(self.path))
