@@ -19,6 +19,7 @@ from roots.corpus.survey import readable
 from roots.errors import ConfigError
 from roots.records import class_path, plain, read_yaml
 from roots.shards import Manifest, ShardFolder
+from roots.shards.publishing import check_movable, check_ours
 
 _LARGEST_SHOWN = 5
 _ROW = "{:<6} {:>12} {:>16} {:>18} {:>12}"
@@ -129,9 +130,12 @@ def _instantiated(parser: ArgumentParser, settings: Namespace) -> Corpus:
 
 
 def _preview(corpus: Corpus) -> str:
+    check_ours(corpus.folder)
     files = states(corpus.source.files())
     largest = sorted(files, key=lambda file: -file[1])[:_LARGEST_SHOWN]
     why = corpus.stale_because()
+    if why is not None:
+        check_movable(corpus.folder)
     plan = corpus.tokenizer
     corpus.pipeline.check()
     lines = [
