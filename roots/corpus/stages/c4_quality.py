@@ -27,6 +27,10 @@ _LINE_ENDS = (".", "?", "!", '"', "'")
 class C4Quality(Stage):
     """Drops lines that are no sentences, then pages that have too few of them left.
 
+    The defaults are datatrove's, and those of an early version of the paper. Its last one and C4's
+    own code have the numbers the other way round (min_sentences: 3, min_words_per_line: 5), and the
+    code takes no `'` for the end of a line.
+
     A page is dropped as `lorem_ipsum`, `curly_bracket` or `too_few_sentences`, in datatrove's
     names; the books count the lines that were taken out by rule. Curly brackets stand in nearly all
     source code: set `curly_brackets` to false where code is wanted.
