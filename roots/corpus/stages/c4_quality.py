@@ -152,11 +152,11 @@ class _Page:
             return ""
         lowered = self.line.lower()
         if self._lorem and "lorem ipsum" in lowered:
-            self.drop = Drop("lorem_ipsum", self.line[:80])
+            self.drop = Drop("lorem_ipsum", self.line)
         elif self._javascript and "javascript" in lowered:
             return "lines with javascript"
         elif self._curly and "{" in self.line:
-            self.drop = Drop("curly_bracket", self.line[:80])
+            self.drop = Drop("curly_bracket", self.line)
         elif any(each in lowered for each in self._phrases):
             return "lines with a policy"
         return ""
