@@ -12,7 +12,7 @@ from typing import Any
 from roots.corpus.card_markdown import write_markdown
 from roots.corpus.cutting import parts
 from roots.corpus.encoding import EncodeTexts, encode_documents
-from roots.corpus.identity import identity_of
+from roots.corpus.identity import deciding_code, identity_of
 from roots.corpus.inputs import FileState, remember, states, with_files
 from roots.corpus.intake import REJECTS, Intake, RejectFile, take_in
 from roots.corpus.journal import TOKENIZER as TRAINED
@@ -87,8 +87,11 @@ class Build:
         )
         taken, found = self._take_in(journal, files)
         manifest = replace(self, source=taken.source)._write(journal, taken, found)
-        remember(folder, all_files)
-        (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8", newline="")
+        remember(folder, all_files, deciding_code(self.recipe))
+        text = manifest.to_json()  # with the paths of the source, which may be no UTF-8
+        (folder / MANIFEST).write_text(
+            text, encoding="utf-8", errors="backslashreplace", newline=""
+        )
         write_markdown(folder)
 
     def _take_in(self, journal: Journal, files: list[FileState]) -> tuple[Intake, Survey]:
@@ -144,12 +147,17 @@ class Build:
                 return _empty_split(split, fraction, found, self._enough(split))
         return None
 
-    def _enough(self, split: str) -> float:
-        """Finds the smallest fraction, in hundredths, that gives `split` a document."""
+    def _enough(self, split: str) -> float | None:
+        """Finds the least fraction, in hundredths, that fills `split` and leaves some for train."""
         below = 0.0 if split == "test" else self.fractions.get("test", 0.0)
-        drawn = (fraction_of(raw, self.seed, "split") for _, raw in self._kept())
-        nearest = min((each for each in drawn if each >= below), default=1.0)
-        return (math.floor(100 * (nearest - below)) + 1) / 100
+        above = self.fractions.get("val", 0.0) if split == "test" else 0.0
+        nearest, highest = 1.0, 0.0
+        for _, raw in self._kept():
+            drawn = fraction_of(raw, self.seed, "split")
+            highest = max(highest, drawn)
+            nearest = min(nearest, drawn) if drawn >= below else nearest
+        enough = (math.floor(100 * (nearest - below)) + 1) / 100
+        return enough if highest >= below + enough + above else None
 
     def _make_tokenizer(self, found: Survey) -> Tokenizer:
         if not self.plan.needs_texts:
@@ -160,14 +168,24 @@ class Build:
         return tokenizer
 
     def _training_texts(self, found: Survey, progress: Progress) -> Iterator[str]:
-        """Streams the documents of the train split, or an even sample of them, in parts."""
+        """Streams the documents of the train split, or an even sample of them, in parts.
+
+        Of few large documents none may be drawn: then the one with the least draw is taken, cut.
+        """
         share = self.max_training_bytes / max(found.n_bytes["train"], 1)
+        least, text = 1.0, ""
         for document, raw in self._kept():
             if self.divide(raw) != "train":
                 continue
-            if share >= 1 or fraction_of(raw, self.seed, "training") < share:
+            drawn = fraction_of(raw, self.seed, "training")
+            if share >= 1 or drawn < share:
+                least = -1.0
                 yield from parts(document.text)
                 progress.add(len(raw))
+            elif drawn < least:
+                least, text = drawn, document.text
+        if least >= 0:
+            yield from parts(text[: self.max_training_bytes])
 
     def _kept(self) -> Iterator[tuple[Document, bytes]]:
         pairs = documents_and_bytes(self.source)
@@ -251,7 +269,7 @@ def _changed(first: Survey, second: Survey) -> str:
     )
 
 
-def _empty_split(split: str, fraction: float, found: Survey, enough: float) -> str:
+def _empty_split(split: str, fraction: float, found: Survey, enough: float | None) -> str:
     kept = found.documents.total()
     by_document = (
         "A corpus is divided by whole documents; cut the text into smaller ones (in"
@@ -259,9 +277,10 @@ def _empty_split(split: str, fraction: float, found: Survey, enough: float) -> s
     )
     if split == "train":
         return f"None of the {kept:,} documents fell into train. {by_document}."
+    larger = "" if enough is None else f" or set {split}_fraction to {enough:.2f} or more,"
     return (
         f"{split}_fraction={fraction} of {kept:,} documents gave none to {split}. {by_document},"
-        f" or set {split}_fraction to {enough:.2f} or more, or to 0 for no such split."
+        f"{larger} or set {split}_fraction to 0 for no such split."
     )
 
 

@@ -19,7 +19,7 @@ from roots.shards import Manifest, ShardFolder
 
 LARGEST_CLUSTERS = 5
 _LANGUAGE = "language "
-_PII = "Pii"
+_PERSONAL = ("Pii", "PersonNames")
 
 
 def data_card(path: str | Path) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _personal(parts: list[dict[str, Any]]) -> dict[str, int]:
     """Gives the places that were replaced by placeholders, by kind."""
     total: Counter[str] = Counter()
     for part in parts:
-        if part["name"] == _PII:
+        if part["name"] in _PERSONAL:
             total.update(part["counted"])
     return dict(total.most_common())
 

@@ -46,9 +46,9 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 def _front_matter(card: Mapping[str, Any]) -> str:
     found: dict[str, Any] = {}
-    licences = [name for name in card["licences"] if name != OTHERS]
-    if len(licences) == 1:
-        found["license"] = licences[0]
+    for licence, n_documents in card["licences"].items():
+        if n_documents == card["documents_kept"] and licence != OTHERS:  # it is that of them all
+            found["license"] = licence
     if card["languages"]:
         found["language"] = list(card["languages"])
     size = next((words for most, words in _SIZES if card["documents_kept"] < most), "n>1B")

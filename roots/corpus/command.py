@@ -15,9 +15,11 @@ from roots.corpus.intake import DROPPED, REJECTS
 from roots.corpus.progress import megabytes
 from roots.corpus.sample import sample
 from roots.corpus.stage import Part
+from roots.corpus.survey import readable
 from roots.errors import ConfigError
 from roots.records import class_path, plain, read_yaml
 from roots.shards import Manifest, ShardFolder
+from roots.shards.publishing import check_movable, check_ours
 
 _LARGEST_SHOWN = 5
 _ROW = "{:<6} {:>12} {:>16} {:>18} {:>12}"
@@ -128,9 +130,12 @@ def _instantiated(parser: ArgumentParser, settings: Namespace) -> Corpus:
 
 
 def _preview(corpus: Corpus) -> str:
+    check_ours(corpus.folder)
     files = states(corpus.source.files())
     largest = sorted(files, key=lambda file: -file[1])[:_LARGEST_SHOWN]
     why = corpus.stale_because()
+    if why is not None:
+        check_movable(corpus.folder)
     plan = corpus.tokenizer
     corpus.pipeline.check()
     lines = [
@@ -142,7 +147,7 @@ def _preview(corpus: Corpus) -> str:
         f"write   {corpus.folder}: " + ("nothing, it is ready" if why is None else f"all, {why}"),
         "nothing was written (--dry-run)",
     ]
-    return "\n".join(lines)
+    return readable("\n".join(lines))
 
 
 def _worded(part: Part) -> str:

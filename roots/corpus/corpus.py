@@ -8,7 +8,14 @@ from typing import Any
 
 from roots.corpus.building import Build
 from roots.corpus.byte_pairs import BytePairs
-from roots.corpus.inputs import remember_if_writable, remembered, states, with_files
+from roots.corpus.identity import deciding_code
+from roots.corpus.inputs import (
+    changed_code,
+    remember_if_writable,
+    remembered,
+    states,
+    with_files,
+)
 from roots.corpus.pipeline import Pipeline
 from roots.corpus.progress import megabytes
 from roots.corpus.recipe import differences
@@ -33,7 +40,7 @@ class Corpus(ShardMaker):
 
     Args:
         source: Where the documents come from.
-        out: The folder to make; it holds nothing else.
+        out: The folder to make; it holds nothing else. `~` and `${VARIABLE}` are expanded.
         stages: What decides about each document first, in this order: keep, edit or drop it. The
             manifest counts every drop by stage, reason and source.
         tokenizer: How to get the tokenizer: `BytePairs`, `Unigram` and `WordPiece` train one,
@@ -67,6 +74,8 @@ class Corpus(ShardMaker):
                 f"workers={workers} and max_training_bytes={max_training_bytes:,}: the first must"
                 " be 0 (one per core) or more, the second 1 or more. Leave them out."
             )
+        if not -(2**63) <= seed < 2**63:
+            raise ConfigError(f"seed={seed} has more than 64 bits. Take a shorter number.")
         Pipeline(stages)
         self.source = source
         self.out = out
@@ -103,6 +112,8 @@ class Corpus(ShardMaker):
     def recipe(self) -> dict[str, Any]:
         """Writes down what decides which bytes come out: not `out`, not `workers`."""
         stages = {"stages": plain(self.stages)} if self.stages else {}  # older recipes have none
+        if versions := {part.name: part.version for part in self.stages if part.version > 1}:
+            stages["stage_versions"] = versions
         return stages | {
             "recipe_version": RECIPE_VERSION,
             "source": plain(self.source),
@@ -158,7 +169,10 @@ class Corpus(ShardMaker):
         return {"train": train} | {name: share for name, share in asked.items() if share > 0}
 
     def _input_changed(self, manifest: Manifest) -> str | None:
-        """Looks at sizes and times; only when they differ, reads the text again."""
+        """Looks at code, sizes and times; only when the latter differ, reads the text again."""
+        code = deciding_code(manifest.recipe)
+        if changed := changed_code(self.folder, code):
+            return f"the code of its stages changed: {', '.join(changed)}"
         try:
             others = self.pipeline.files()
             found = states([*self.source.files(), *others])
@@ -169,18 +183,18 @@ class Corpus(ShardMaker):
             return None
         fingerprint = survey(self.source, self.divide).fingerprint
         if with_files(fingerprint, others) == manifest.input_fingerprint:
-            remember_if_writable(self.folder, found)
+            remember_if_writable(self.folder, found, code)
             return None
-        changed = sorted({path for path, _, _ in set(found) ^ set(before or [])})
+        files = sorted({path for path, _, _ in set(found) ^ set(before or [])})
         return (
-            f"its input changed: {changed[0]}, in all {len(changed):,} files"
-            if changed
+            f"its input changed: {files[0]}, in all {len(files):,} files"
+            if files
             else ("its source gives other documents than before")
         )
 
 
 def _check_fractions(val_fraction: float, test_fraction: float) -> None:
-    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+    if not (min(val_fraction, test_fraction) >= 0 and val_fraction + test_fraction < 1):  # or NaN
         raise ConfigError(
             f"val_fraction={val_fraction} and test_fraction={test_fraction} must be 0 or more and"
             " leave something for train. Set them to small shares such as 0.01."

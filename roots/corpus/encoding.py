@@ -165,7 +165,7 @@ def _batches(
 ) -> Iterator[_Batch]:
     batch = _Batch()
     for document, raw in documents_and_bytes(source):
-        found.read(raw)
+        found.read(document, raw)
         progress.add(len(raw))
         if reason := drop_reason(document):
             found.dropped[reason] += 1

@@ -16,6 +16,7 @@ class Existing(TokenizerPlan):
 
     Args:
         path: A folder with `tokenizer.json`, or a run's directory: the tokenizer of its network.
+            `~` and `${VARIABLE}` are expanded.
     """
 
     needs_texts = False

@@ -31,16 +31,25 @@ def identity_of(recipe: Mapping[str, Any], files: Sequence[FileState]) -> dict[s
         Plain values; None when a part is written in the script or notebook itself, so that nobody
         can tell whether it changed.
     """
-    modules = sorted(set(_modules(recipe)))
-    if "__main__" in modules:
+    if "__main__" in _modules(recipe):
         return None
-    others = {name: _sum_of_module(name) for name in modules if name.split(".")[0] != "roots"}
     return {
         "recipe": recipe,
         "files": {path: f"{size:,} bytes, changed at {time}" for path, size, time in files},
-        "code": {"roots": _sum_of_roots(), **others},
+        "code": {"roots": _sum_of_roots(), **code_of_others(recipe)},
         "versions": {"python": sys.version, **{name: _version(name) for name in _PACKAGES}},
     }
+
+
+def deciding_code(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """Sums the modules of others that define stages and tokenizer; a source shows in its texts."""
+    return code_of_others({name: recipe.get(name) for name in ("stages", "tokenizer")})
+
+
+def code_of_others(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """Sums the modules that plain values name, but for those of roots and the script itself."""
+    modules = sorted(set(_modules(recipe)) - {"__main__"})
+    return {name: _sum_of_module(name) for name in modules if name.split(".")[0] != "roots"}
 
 
 def _modules(value: Any) -> Iterator[str]:

@@ -1,10 +1,10 @@
-"""Which files a folder of shards was made from, and whether they changed since."""
+"""Which files and code of others a folder of shards was made from, and whether they changed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,17 +31,27 @@ def with_files(fingerprint: str, files: Sequence[Path]) -> str:
     return sha256.hexdigest()
 
 
-def remember(folder: Path, found: Sequence[FileState]) -> None:
-    """Writes the states beside the shards, whole or not at all."""
+def remember(folder: Path, found: Sequence[FileState], code: Mapping[str, str]) -> None:
+    """Writes the states, and the sums of modules, beside the shards, whole or not at all."""
     temporary = folder / f"{INPUTS}.tmp"
-    temporary.write_text(json.dumps({"files": list(found)}, indent=0) + "\n", encoding="utf-8")
+    content = {"files": list(found)} | ({"code": dict(code)} if code else {})
+    temporary.write_text(json.dumps(content, indent=0) + "\n", encoding="utf-8")
     temporary.replace(folder / INPUTS)
 
 
-def remember_if_writable(folder: Path, found: Sequence[FileState]) -> None:
-    """Writes the states, or leaves it on a read-only disk."""
+def remember_if_writable(folder: Path, found: Sequence[FileState], code: Mapping[str, str]) -> None:
+    """Writes the same, or leaves it on a read-only disk."""
     with suppress(OSError):
-        remember(folder, found)
+        remember(folder, found, code)
+
+
+def changed_code(folder: Path, code: Mapping[str, str]) -> list[str]:
+    """Names the modules whose sums are others than when the folder was made, if that is known."""
+    try:
+        before = json.loads((folder / INPUTS).read_text(encoding="utf-8")).get("code", {})
+        return [name for name in code if before.get(name, code[name]) != code[name]]
+    except (OSError, ValueError, AttributeError):
+        return []
 
 
 def remembered(folder: Path) -> list[FileState] | None:

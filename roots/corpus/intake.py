@@ -86,7 +86,7 @@ class _Watched(Source):
 
     Args:
         source: The real one.
-        fingerprint: Takes every text.
+        fingerprint: Takes every document.
         progress: Told of every document.
     """
 
@@ -106,7 +106,7 @@ class _Watched(Source):
         for document, raw in documents_and_bytes(self.source, rejects.append):
             yield from rejects
             rejects.clear()
-            self.fingerprint.read(raw)
+            self.fingerprint.read(document, raw)
             self.progress.add(len(raw))
             yield document
         yield from rejects
@@ -146,7 +146,9 @@ class RejectFile:
     def add(self, reject: Reject) -> None:
         """Writes a record down: where it is, what is wrong, and how it reads."""
         if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8", newline="")
+            self._file = self.path.open(
+                "w", encoding="utf-8", errors="backslashreplace", newline=""
+            )
         self.counts[reject.reason] += 1
         text = reject.raw[:_LARGEST_REJECT].decode("utf-8", "backslashreplace")
         content = asdict(reject) | {"raw": self.redact(text), "n_bytes": len(reject.raw)}
@@ -158,7 +160,7 @@ def write_examples(path: Path, examples: list[Example], names: list[str]) -> Non
     """Writes a JSON line per example of a drop; no file where nothing was dropped."""
     if not examples:
         return
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         for example in examples:
             content = asdict(example) | {"part": names[example.part]}
             file.write(_line(content))

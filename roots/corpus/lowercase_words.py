@@ -10,12 +10,27 @@ _UNSPACED = (
     "\u1000-\u109f\u1780-\u17ff"  # Myanmar, Khmer
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana, Han
 )
-_WORD = re.compile(rf"[^\W{_UNSPACED}]+|[\w{_UNSPACED}]")
+# vowel signs, points, accents: they belong to the letter before them, and `\w` has none of them
+_MARKS = "".join(
+    sign for sign in map(chr, range(0x300, 0x20000)) if unicodedata.category(sign)[0] == "M"
+)
+
+
+def _ranges(signs: str) -> str:
+    """Writes sorted signs for a character class; hundreds of single ones would be slow there."""
+    edges = [i for i in range(1, len(signs)) if ord(signs[i]) - ord(signs[i - 1]) > 1]
+    runs = zip([0, *edges], [*edges, len(signs)], strict=True)
+    return "".join(f"{signs[first]}-{signs[last - 1]}" for first, last in runs)
+
+
+MARK = rf"(?![\0-\u02ff])[{_ranges(_MARKS)}]"  # most letters are told fast
+_LETTER = rf"[^\W{_UNSPACED}]"
+_WORD = re.compile(rf"{_LETTER}++(?:(?![{_UNSPACED}]){MARK}{_LETTER}*+)*+|[\w{_UNSPACED}]")
 _ASCII = bytes(i if i > 127 or chr(i).isalnum() or chr(i) == "_" else 32 for i in range(256))
 
 
 def lowercase_words(text: str) -> list[str]:
-    """Takes the runs of letters, digits and `_`, in lower case; all else parts them.
+    """Takes the runs of letters with their marks, digits and `_`, in lower case; all else parts.
 
     In scripts that put no space between words, each character is a word.
     """

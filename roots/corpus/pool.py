@@ -95,9 +95,14 @@ class _Pool:
             _close(process)
 
     def _answer(self, payload: Any) -> Any:
+        try:
+            message = pickle.dumps(payload, protocol=pickle.HIGHEST_PROTOCOL)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            why = f"it cannot be sent to a worker process ({error}); keep plain values as metadata"
+            raise DataError(self._job.failed(payload, why)) from error
         process = self._idle.get()
         try:
-            answer = _ask(process, payload)
+            answer = _ask(process, message)
         finally:
             self._idle.put(process)
         if isinstance(answer, Failure):
@@ -142,11 +147,11 @@ def _start(message: bytes) -> subprocess.Popen[bytes]:
     return process
 
 
-def _ask(process: subprocess.Popen[bytes], payload: Any) -> Any:
+def _ask(process: subprocess.Popen[bytes], message: bytes) -> Any:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        pickle.dump(payload, process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+        process.stdin.write(message)
         process.stdin.flush()
         return pickle.load(process.stdout)  # noqa: S301
     except (EOFError, OSError, pickle.UnpicklingError) as error:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from roots.corpus.corpus import Corpus
 from roots.corpus.pipeline import Run
 from roots.corpus.staging import Example
+from roots.corpus.survey import readable
 from roots.records import Reject
 
 _WIDTH = 200
@@ -33,7 +34,7 @@ def sample(corpus: Corpus, n_documents: int) -> str:
         pass
     lines = [f"the first {run.books.documents_in:,} documents", str(run.books), *_examples(run)]
     lines += [f"rejected: {n:,} records, {why}" for why, n in sorted(rejected.items())]
-    return "\n".join([*lines, "nothing was written (--sample)"])
+    return readable("\n".join([*lines, "nothing was written (--sample)"]))
 
 
 def _examples(run: Run) -> Iterator[str]:

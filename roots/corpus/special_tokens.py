@@ -1,4 +1,7 @@
-"""The special tokens of byte-level tokenizers: which ones, what for, and around what."""
+"""The special tokens of byte-level tokenizers: which ones, what for, and around what.
+
+Beside them a check of the other setting that all trained tokenizers have.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ def special_tokens_of(kind: str, extra_tokens: Sequence[str], vocab_size: int) -
         vocab_size: Must have room for them and for 256 bytes.
 
     Raises:
-        ConfigError: There is no such kind, no room, or an extra token is the sign of a byte.
+        ConfigError: There is no such kind, no room, or an extra token is empty or the sign of a
+            byte.
     """
     if kind not in _SPECIAL:
         raise ConfigError(
@@ -47,7 +51,9 @@ def special_tokens_of(kind: str, extra_tokens: Sequence[str], vocab_size: int) -
             f"extra_tokens holds {signs[0]!r}, which a byte-level vocabulary has already, for a"
             f" byte. Write it otherwise, such as '<{signs[0]}>'."
         )
-    tokens = [*_SPECIAL[kind], *extra_tokens]
+    if "" in extra_tokens:
+        raise ConfigError("extra_tokens holds an empty one, which no text has. Leave it out.")
+    tokens = list(dict.fromkeys([*_SPECIAL[kind], *extra_tokens]))
     needed = N_BYTES + len(tokens)
     if vocab_size < needed:
         raise ConfigError(
@@ -55,6 +61,19 @@ def special_tokens_of(kind: str, extra_tokens: Sequence[str], vocab_size: int) -
             f" special tokens. Set vocab_size to at least {needed:,}."
         )
     return tokens
+
+
+def check_frequency(min_frequency: int) -> None:
+    """Refuses a number of times that there is not.
+
+    Raises:
+        ConfigError: It is below 0.
+    """
+    if min_frequency < 0:
+        raise ConfigError(
+            f"min_frequency={min_frequency} is below 0. Set it to how often a piece must stand in"
+            " the text, such as 2."
+        )
 
 
 def roles_of(kind: str, extra_tokens: Sequence[str]) -> dict[str, str]:

@@ -36,7 +36,9 @@ class Spool(Source):
         with self.path.open("rb") as file:
             while head := file.read(_HEAD.size):
                 lengths = _HEAD.unpack(head)
-                name, source, extra, text = (file.read(length).decode() for length in lengths)
+                name, source, extra, text = (
+                    file.read(length).decode("utf-8", "surrogatepass") for length in lengths
+                )
                 yield Document(text, name, json.loads(extra) if extra else {}, source)
 
     def writer(self) -> SpoolWriter:
@@ -79,5 +81,7 @@ class SpoolWriter:
                 f" {error.start:,}, which UTF-8 cannot write. Have it write U+FFFD instead."
             ) from error
         extra = json.dumps(dict(document.metadata), default=str) if document.metadata else ""
-        parts = (document.id.encode(), document.source.encode(), extra.encode(), raw)
+        names = (str(document.id), document.source)  # of a path that is no UTF-8, or from JSON
+        named = (name.encode("utf-8", "surrogatepass") for name in names)
+        parts = (*named, extra.encode(), raw)
         self.file.write(_HEAD.pack(*map(len, parts)) + b"".join(parts))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
+from roots.corpus.splitters import splitter_version
 from roots.records import Document, Verdict
 
 A = TypeVar("A")
@@ -24,6 +25,14 @@ class Part(ABC):  # noqa: B024 - whoever looks for parts needs not know the two 
     def name(self) -> str:
         """What the books call it."""
         return type(self).__name__
+
+    @property
+    def version(self) -> int:
+        """Goes up when the same settings would decide otherwise: folders are then built anew.
+
+        Of a part that takes `words` it is the version of that splitter, if not said otherwise.
+        """
+        return splitter_version(getattr(self, "words", None))
 
     def check(self) -> None:
         """Looks whether all that it needs is there, before anything is read.

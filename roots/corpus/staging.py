@@ -13,6 +13,7 @@ from roots.records import Document, Drop, Edit, Verdict, class_path
 
 EXAMPLES_PER_REASON = 3
 EXAMPLE_CHARACTERS = 400
+_LOOKED_AT = 2**13  # characters of which that much is shown: what is cut in half has no form
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,15 @@ class Examples:
         """Takes a dropped document, unless there are enough of its kind."""
         if self._counts[part, drop.reason] >= EXAMPLES_PER_REASON:
             return
-        text = self._redacted(document.text[: 4 * EXAMPLE_CHARACTERS])[:EXAMPLE_CHARACTERS]
-        detail = self._redacted(drop.detail)
+        text, detail = self._shown(document.text), self._shown(drop.detail)
         self.take(Example(part, drop.reason, detail, document.id, document.source, text))
 
-    def _redacted(self, text: str) -> str:
+    def _shown(self, text: str) -> str:
+        """Takes out what must not be written, and cuts the rest."""
+        text = text[:_LOOKED_AT]
         for stage in self.redact:
             text = stage.redact(text)
-        return text
+        return text[:EXAMPLE_CHARACTERS]
 
     def take(self, example: Example) -> None:
         """Takes an example, unless there are enough of its kind."""

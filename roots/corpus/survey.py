@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from roots.corpus.books import EMPTY, READ, Books
 from roots.corpus.progress import Progress
@@ -20,18 +21,25 @@ from roots.sources import Source
 
 N_DRAWN = 64
 DRAWN_CHARACTERS = 2**14
+_ABOUT = b"\xff" * 8  # no text is so long
 
 
 class Fingerprint:
-    """The sha256 over all texts in order, each behind its length; no path or time is in it."""
+    """The sha256 over all texts in order, each behind its length; no path or time is in it.
+
+    Behind a text stands its metadata, if it has any: stages may look at them, and the card does.
+    """
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
 
-    def read(self, raw: bytes) -> None:
-        """Takes in a text."""
+    def read(self, document: Document, raw: bytes) -> None:
+        """Takes in a document, with its text in UTF-8."""
         self._sha256.update(len(raw).to_bytes(8, "little"))
         self._sha256.update(raw)
+        if document.metadata:
+            about = json.dumps(dict(document.metadata), skipkeys=True, default=_kind)
+            self._sha256.update(_ABOUT + len(about).to_bytes(8, "little") + about.encode())
 
     def hexdigest(self) -> str:
         """Tells the sum."""
@@ -66,12 +74,12 @@ class Survey:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 over all texts."""
+        """The sha256 over all texts and their metadata."""
         return self._fingerprint.hexdigest()
 
-    def read(self, raw: bytes) -> None:
-        """Takes a text into the fingerprint."""
-        self._fingerprint.read(raw)
+    def read(self, document: Document, raw: bytes) -> None:
+        """Takes a document into the fingerprint."""
+        self._fingerprint.read(document, raw)
 
     def keep(self, split: str, raw: bytes) -> None:
         """Counts a document of `split`."""
@@ -92,6 +100,16 @@ class Survey:
         return [text for _, text in sorted(self.drawn)]
 
 
+def _kind(value: object) -> str:
+    """Stands for a value that JSON has not; how it is shown may change from run to run."""
+    return type(value).__name__
+
+
+def readable(text: str) -> str:
+    r"""Writes what UTF-8 cannot as `\udce9`: bytes of file names, halves of surrogate pairs."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def drop_reason(document: Document) -> str | None:
     """Decides whether a document is left out, and why."""
     return None if document.text and not document.text.isspace() else EMPTY.reason
@@ -100,7 +118,7 @@ def drop_reason(document: Document) -> str | None:
 def documents_and_bytes(
     source: Source, on_reject: Callable[[Reject], None] | None = None
 ) -> Iterator[tuple[Document, bytes]]:
-    """Streams the documents, each with its text in UTF-8.
+    """Streams the documents, each with its text in UTF-8, by names that can be written.
 
     Args:
         source: Where they come from.
@@ -114,6 +132,9 @@ def documents_and_bytes(
             if on_reject is not None:
                 on_reject(document)
             continue
+        name = readable(str(document.id))
+        if name != document.id:
+            document = replace(document, id=name)  # noqa: PLW2901 - only its name is another
         try:
             yield document, document.text.encode()
         except UnicodeEncodeError as error:
@@ -140,7 +161,7 @@ def survey(
     """
     found = Survey(books=Books([READ], source=type(source).__name__))
     for document, raw in documents_and_bytes(source, on_reject):
-        found.read(raw)
+        found.read(document, raw)
         reason = drop_reason(document)
         found.books.enter(0, document, KEEP if reason is None else EMPTY)
         if reason is None:

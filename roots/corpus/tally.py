@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from roots.corpus.splitting import fraction_of
+from roots.corpus.survey import readable
 from roots.records import Document
 
 KEPT = "kept.json"
@@ -102,7 +103,8 @@ def domain_of(address: str) -> str:
 
 def _said(metadata: Mapping[str, object], keys: tuple[str, ...]) -> str:
     found = (metadata.get(key) for key in keys)
-    return next((value.strip() for value in found if isinstance(value, str) and value.strip()), "")
+    said = (value.strip() for value in found if isinstance(value, str))
+    return readable(next(filter(None, said), ""))
 
 
 def _count(counts: Counter[str], name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as RustTokenizer
 
-from roots.corpus.special_tokens import frame_texts, roles_of, special_tokens_of
+from roots.corpus.special_tokens import check_frequency, frame_texts, roles_of, special_tokens_of
 from roots.corpus.unigram_fit import fit_unigram
 from roots.errors import DataError
 from roots.tokenizer import Tokenizer, TokenizerPlan
@@ -41,7 +41,7 @@ class Unigram(TokenizerPlan):
 
     Raises:
         ConfigError: `vocab_size` has no room for the bytes and special tokens, `special_tokens`
-            names none, or an extra token is the sign of a byte.
+            names none, or an extra token is empty or the sign of a byte.
 
     Source:
         Kudo, arXiv:1804.10959, section 3.2; see `roots.corpus.unigram_fit`. Encoding takes the best
@@ -56,6 +56,7 @@ class Unigram(TokenizerPlan):
         extra_tokens: tuple[str, ...] = (),
         special_tokens: Literal["gpt2", "roberta"] = "gpt2",
     ) -> None:
+        check_frequency(min_frequency)
         self._special = special_tokens_of(special_tokens, extra_tokens, vocab_size)
         self.vocab_size = vocab_size
         self.min_frequency = min_frequency

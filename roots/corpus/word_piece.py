@@ -17,6 +17,7 @@ from tokenizers import (
 )
 from tokenizers import Tokenizer as RustTokenizer
 
+from roots.corpus.special_tokens import check_frequency
 from roots.errors import ConfigError, DataError
 from roots.tokenizer import Tokenizer, TokenizerPlan
 
@@ -43,7 +44,8 @@ class WordPiece(TokenizerPlan):
             0 takes all of the text.
 
     Raises:
-        ConfigError: `vocab_size` has no room for a character beside the special tokens.
+        ConfigError: `vocab_size` has no room for a character beside the special tokens, or a number
+            is below 0.
 
     Source:
         Wu et al., arXiv:1609.08144, section 4.1, as BERT has it: pieces are joined by frequency,
@@ -65,6 +67,7 @@ class WordPiece(TokenizerPlan):
                 f"vocab_size={vocab_size:,} has no room for a character beside the {len(SPECIAL)}"
                 f" special tokens. Set vocab_size to at least {len(SPECIAL) + 1}."
             )
+        check_frequency(min_frequency)
         if max_characters < 0:
             raise ConfigError(
                 f"max_characters={max_characters} is no number of characters. Set it to 0 for all,"

@@ -71,7 +71,8 @@ class Reject:
     Args:
         id: Where it is (`path:line`).
         reason: The kind of trouble, under which it is counted: `not_json`.
-        cause: What is wrong and how to mend it, in a sentence.
+        cause: What is wrong and how to mend it, in a sentence. It quotes no part of the record:
+            what is cut in half cannot be taken out.
         raw: The record itself, or its beginning.
         source: The part of a corpus that it belongs to, as in `Document`.
     """

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from roots.records import expanded
-from roots.shards.publishing import check_ours, publish
+from roots.shards.publishing import check_ours, publish, remove_rest
 
 
 class ShardMaker(ABC):
@@ -65,10 +65,13 @@ class ShardMaker(ABC):
             The folder.
 
         Raises:
-            DataError: `out` is there and is not a folder of shards, or the input cannot be read.
+            DataError: `out` is there and is not a folder of shards, or cannot be replaced, or the
+                input cannot be read.
         """
         check_ours(self.folder)
-        if not self.is_ready():
+        if self.is_ready():
+            remove_rest(self.folder)
+        else:
             publish(
                 self.folder,
                 reason=self.stale_because,

@@ -57,6 +57,42 @@ def check_ours(folder: Path) -> None:
         )
 
 
+def check_movable(folder: Path) -> None:
+    """Refuses a place that no folder can be renamed to when it is complete.
+
+    Raises:
+        DataError: It is where a disk is mounted, or is named by `.` or `..`.
+    """
+    if folder.name in ("", ".."):
+        raise DataError(
+            f"out={folder} has no name of its own, by which it could be replaced. Write one out,"
+            f" such as {folder / 'corpus'}."
+        )
+    if folder.is_mount():
+        raise DataError(
+            f"out={folder} is where a disk is mounted, which cannot be replaced. Set out to a"
+            f" folder on it, such as {folder / 'corpus'}."
+        )
+
+
+def remove_rest(folder: Path) -> None:
+    """Removes what a build left that was killed after its folder was in place."""
+    folder = Path(os.path.realpath(folder))
+    if _is_rest(folder):
+        with suppress(OSError), _locked(folder, lambda _: None):
+            if _is_rest(folder):
+                shutil.rmtree(_place_of(folder), ignore_errors=True)
+
+
+def _is_rest(folder: Path) -> bool:
+    place = _place_of(folder)
+    return (place / _MARK).is_file() and not (place / _SHARDS).exists()
+
+
+def _place_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.building")
+
+
 def publish(
     folder: Path,
     *,
@@ -77,6 +113,7 @@ def publish(
     """
     if folder.is_symlink():  # to another disk, perhaps: there it is built, and the link stays
         folder = Path(os.path.realpath(folder))
+    check_movable(folder)
     with _told_in_words(folder), _locked(folder, say):
         why = reason()
         if why is None:
@@ -94,7 +131,7 @@ def publish(
 
 def _place(folder: Path) -> Path:
     """Makes where it is built, with what a killed build left there to go on with."""
-    place = folder.with_name(f"{folder.name}.building")
+    place = _place_of(folder)
     if place.exists() and not (place / _MARK).is_file():
         raise DataError(
             f"{place} is there, and no build of roots made it, so it is left as it is. Move it"

@@ -209,7 +209,7 @@ class _Columns:
 
 def _broken(path: Path, number: int, line: str, error: csv.Error) -> Reject:
     cause = (
-        f"{path}:{number} is no row of a table: {error}. It begins {line[:60]!r}. Close its quotes,"
-        ' and double those inside of a field ("").'
+        f"{path}:{number} is no row of a table: {error}. Close its quotes, and double those inside"
+        ' of a field ("").'
     )
     return Reject(f"{path}:{number}", "not_csv", cause, line.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ _GLOB_SIGNS = frozenset("*?[")
 
 
 def find_files(paths: str | Sequence[str], suffixes: Sequence[str]) -> list[Path]:
-    """Lists what `paths` names: each file once, by the first of its names, sorted.
+    """Lists what `paths` names: each file once, by the first of its names and links, sorted.
 
     Args:
         paths: Files, globs (`**` crosses folders) and folders (searched for `suffixes`), here or
@@ -27,19 +27,24 @@ def find_files(paths: str | Sequence[str], suffixes: Sequence[str]) -> list[Path
 
     Raises:
         ConfigError: `paths` is empty, or names a variable that is not set.
-        DataError: A path names nothing, or an empty file.
+        DataError: A path names nothing or an empty file, or a folder cannot be searched whole.
     """
     names = [paths] if isinstance(paths, str) else list(paths)
     if not names:
         raise ConfigError(
             "paths is empty, so there is nothing to read. Give at least one file, folder or glob."
         )
+    return once(path for name in names for path in _named_by(name, suffixes))
+
+
+def once(paths: Iterable[Path]) -> list[Path]:
+    """Lists each file once, by the first of its names, sorted."""
     resolved = cache(Path.resolve)  # a folder has many files
     found: dict[Path, Path] = {}
-    for path in (path for name in names for path in _named_by(name, suffixes)):
-        # a file may be named from here, from `/`, and by way of `..`
+    for path in paths:
+        # a file may be named from here, from `/`, by way of `..`, and by a link
         place = path if is_url(path) else resolved(path.parent) / path.name
-        found.setdefault(place, path)
+        found.setdefault(place.resolve() if place.is_symlink() else place, path)
     return sorted(found.values(), key=lambda path: path.as_posix())
 
 
@@ -50,12 +55,31 @@ def walk(folder: Path, suffixes: Sequence[str], exclude: Sequence[str] = ()) -> 
         folder: Where to start.
         suffixes: The endings that count.
         exclude: Patterns of file or folder names to leave out, at any depth.
+
+    Raises:
+        DataError: A folder may not be read, or a name leads to no file.
     """
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not _left_out(name, exclude))
         for name in sorted(files):
             if name.endswith(tuple(suffixes)) and not _left_out(name, exclude):
-                yield Path(parent) / name
+                yield _there(Path(parent) / name)
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(
+        f"The folder {error.filename} cannot be read ({error.strerror}), so its files would be left"
+        " out. Ask for the right to read it, or name the files of the others by a glob."
+    ) from error
+
+
+def _there(path: Path) -> Path:
+    if not is_file(path):
+        raise DataError(
+            f"{path} is no file to be read: a link to nothing or in a circle, or a device. Fetch"
+            " what it should lead to, or remove it."
+        )
+    return path
 
 
 def _left_out(name: str, exclude: Sequence[str]) -> bool:

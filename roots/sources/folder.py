@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roots.errors import DataError
-from roots.records import Document
+from roots.records import Document, expanded
 from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, check_head, too_large
-from roots.sources.finding import is_folder, walk
+from roots.sources.finding import is_folder, once, walk
 from roots.sources.source import Source
 
 _NOT_SOURCES = ("__pycache__", "node_modules", "site-packages", "build", "dist")
@@ -22,7 +22,7 @@ class Folder(Source):
     Python files are decoded as their first two lines declare (PEP 263), all others as UTF-8.
 
     Args:
-        path: The folder.
+        path: The folder; `~` and `${VARIABLE}` are expanded.
         suffixes: The endings of the files to read.
         exclude: Patterns of file or folder names to leave out, at any depth.
     """
@@ -40,13 +40,13 @@ class Folder(Source):
 
     def files(self) -> list[Path]:
         """Lists the source files below the folder."""
-        root = Path(self.path).expanduser()
+        root = self._root()
         if not is_folder(root):
             raise DataError(
                 f"{self.path} is not a folder (looked for {root.absolute()}). Correct path,"
                 " or run the command from the folder that it is relative to."
             )
-        found = sorted(walk(root, self.suffixes, self.exclude), key=lambda path: path.as_posix())
+        found = once(walk(root, self.suffixes, self.exclude))
         if not found:
             raise DataError(
                 f"The folder {root} holds no file that ends in {', '.join(self.suffixes)}, without"
@@ -57,10 +57,13 @@ class Folder(Source):
     def documents(self) -> Iterator[Document]:
         """Streams one document per file."""
         self.n_replaced = 0
-        root = Path(self.path).expanduser()
+        root = self._root()
         for path in self.files():
             text = self._read(path)
             yield Document(text=text, id=path.relative_to(root).as_posix())
+
+    def _root(self) -> Path:
+        return Path(expanded(self.path))
 
     def _read(self, path: Path) -> str:
         n_bytes = path.stat().st_size

@@ -23,11 +23,12 @@ class _BadRecord(DataError):
 
     Args:
         reason: The kind of trouble.
-        cause: What is wrong, and how to mend it.
+        cause: What is wrong, and how to mend it; it quotes no text.
+        line: What its beginning is quoted of, where the whole is not written beside it.
     """
 
-    def __init__(self, reason: str, cause: str) -> None:
-        super().__init__(cause)
+    def __init__(self, reason: str, cause: str, line: str = "") -> None:
+        super().__init__(f"{cause} It begins {line[:60]!r}." if line else cause)
         self.reason = reason
         self.cause = cause
 
@@ -119,8 +120,9 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a plain ValueError
         raise _BadRecord(
             "not_json",
-            f"{where} is not JSON: {error}. It begins {line[:60]!r}."
-            " Mend or delete this line; every line must be one whole JSON object.",
+            f"{where} is not JSON: {error}. Mend or delete this line; every line must be one whole"
+            " JSON object.",
+            line,
         ) from error
     if not isinstance(record, dict):
         raise _BadRecord(

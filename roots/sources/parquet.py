@@ -86,7 +86,9 @@ class Parquet(RecordSource):
         try:
             for batch in table.iter_batches(_ROWS, row_groups=[group], columns=names):
                 texts = batch.column(self.text_field).cast(pa.large_binary()).to_pylist()
-                yield from zip(texts, batch.select(others).to_pylist(), strict=True)
+                values = [_values(batch.column(name)) for name in others]
+                about = (dict(zip(others, row, strict=True)) for row in zip(*values, strict=True))
+                yield from zip(texts, about if others else ({} for _ in texts), strict=True)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise OSError(str(error)) from error
 
@@ -112,12 +114,28 @@ class Parquet(RecordSource):
                     f"{path} has no column '{name}'; its columns are: {', '.join(schema.names)}."
                     f" Set {setting} to the right one."
                 )
+        for name in (self.text_field, self.id_field, *self.metadata_fields):
+            if schema.names.count(name) > 1:
+                raise DataError(
+                    f"{path} has {schema.names.count(name)} columns '{name}', so none is meant."
+                    " Give all but one of them another name, or another one here."
+                )
         kind = str(schema.field(self.text_field).type)
         if kind not in ("string", "large_string", "binary", "large_binary"):
             raise DataError(
                 f"{path}: the column '{self.text_field}' holds {kind}, no texts."
                 " Set text_field to one that does."
             )
+
+
+def _values(column: Any) -> list[Any]:
+    r"""Gives the values of a column; a string that is no UTF-8 has its bad bytes as `\xe9`."""
+    import pyarrow as pa
+
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return list(column.to_pylist())
+    raws = column.cast(pa.large_binary()).to_pylist()
+    return [raw if raw is None else raw.decode("utf-8", "backslashreplace") for raw in raws]
 
 
 def _open(path: Path) -> Any:

@@ -66,9 +66,11 @@ class RecordSource(Source):
             n_records += 1
             if isinstance(record, Reject):
                 if self.on_bad_record == "error":
+                    head = record.raw[:60].decode("utf-8", "backslashreplace")
+                    begins = f" It begins {head!r}." if head else ""
                     raise DataError(
-                        f"{record.cause} (Or leave such records out: on_bad_record: skip, with a"
-                        " max_bad_fraction.)"
+                        f"{record.cause}{begins} (Or leave such records out: on_bad_record: skip,"
+                        " with a max_bad_fraction.)"
                     )
                 first = first or record.cause
                 bad[record.reason] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from functools import cache
@@ -23,6 +24,8 @@ ARCHIVES = (".warc", ".warc.gz", ".warc.zst")
 PAGES = (".html", ".htm", ".html.gz", ".htm.gz")
 END = b"\r\n\r\n"
 HTML = ("text/html", "application/xhtml+xml")
+BOMS = (b"\xff\xfe", b"\xfe\xff")
+_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # \x1b is of ISO-2022
 
 
 class WebPages(RecordSource):
@@ -92,8 +95,7 @@ class WebPages(RecordSource):
         for number, record in _records(path):
             if not _is_page(record):
                 continue
-            raw = record.content_stream().read(MAX_DOCUMENT_BYTES + 1)
-            _check_whole(path, number, record)
+            raw, broken = _body(path, number, record)
             headers = record.rec_headers
             address = str(headers.get_header("WARC-Target-URI") or "").strip("<>")
             about = {"url": address, "date": headers.get_header("WARC-Date") or ""}
@@ -101,6 +103,9 @@ class WebPages(RecordSource):
             if len(raw) > MAX_DOCUMENT_BYTES:
                 cause = str(too_large(path, len(raw), f"It is record {number:,}."))
                 yield Reject(where, "too_large", cause, raw[:1024])
+            elif broken:
+                cause = f"The body of {where} cannot be read: {broken}. Leave it out."
+                yield Reject(where, "broken_body", cause, raw[:1024])
             else:
                 kind = record.http_headers.get_header("Content-Type") or ""
                 yield self._page(raw, _charset(kind), where, about)
@@ -109,7 +114,7 @@ class WebPages(RecordSource):
         self, raw: bytes, charset: str, where: str, about: dict[str, object]
     ) -> Document | Reject:
         """Finds the text of a page; `charset` is what its server said of its bytes, if anything."""
-        if b"\0" in raw[:1024] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if b"\0" in raw[:1024] and not raw.startswith(BOMS):
             cause = f"{where} holds NUL bytes, so it is no HTML. Leave it out, or fetch it again."
             return Reject(where, "binary", cause, raw[:1024])
         text = self._main_text(_decoded(raw, charset), about.get("url"))
@@ -137,6 +142,7 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
         DataError: The archive is cut short or damaged.
     """
     from warcio.archiveiterator import ArchiveIterator
+    from warcio.bufferedreaders import BufferedReader
     from warcio.exceptions import ArchiveLoadFailed
     from warcio.statusandheaders import StatusAndHeadersParserException
 
@@ -148,6 +154,8 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
         TypeError,
         ValueError,
     )
+    if find_spec("brotli"):
+        BufferedReader.DECOMPRESSORS["br"] = _Brotli
     number = 0
     with open_bytes(path) as file, unpacking(path, lambda: f" after record {number:,}"):
         watched = _Watched(file)
@@ -216,6 +224,40 @@ def _is_page(record: Any) -> bool:
         return False
     kind = (record.http_headers.get_header("Content-Type") or "").split(";")[0]
     return record.http_headers.get_statuscode() == "200" and kind.strip().lower() in HTML
+
+
+def _body(path: Path, number: int, record: Any) -> tuple[bytes, str]:
+    """Reads the body of a page, unpacked, and tells why that fails where it does.
+
+    What breaks on the way is told by warcio on stderr. What does not even begin as its server says
+    it hands over as it is: some archives unpacked the pages and left what the servers said.
+
+    Raises:
+        DataError: The archive is cut short or damaged.
+    """
+    said = StringIO()
+    with unpacking(path, lambda: f" after record {number - 1:,}"), redirect_stderr(said):
+        stream = record.content_stream()
+        raw = stream.read(MAX_DOCUMENT_BYTES + 1)
+        _check_whole(path, number, record)
+    if said.getvalue():
+        return raw, said.getvalue().strip()
+    encoding = record.http_headers.get_header("Content-Encoding")
+    as_it_was = getattr(stream, "decompressor", None) is None
+    if encoding and as_it_was and _CONTROLS.search(raw[:1024]) and not raw.startswith(BOMS):
+        return raw, f"its server says that it is packed as '{encoding}', and it does not unpack"
+    return raw, ""
+
+
+class _Brotli:
+    """What warcio asks of a decompressor: its own wrapper needs a brotli before 1.2."""
+
+    unused_data = b""
+
+    def __init__(self) -> None:
+        import brotli  # type: ignore[import-untyped,unused-ignore]
+
+        self.decompress = brotli.Decompressor().process
 
 
 def _charset(kind: str) -> str:

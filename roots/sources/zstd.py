@@ -9,6 +9,8 @@ from typing import Any
 
 from roots.errors import MissingExtra
 
+_LARGEST_WINDOW = 2**31  # of `zstd --long=31`; by itself zstandard takes 2**27
+
 
 def open_zst(path: Path) -> io.BufferedReader:
     """Opens a `.zst` file for reading.
@@ -45,7 +47,7 @@ class _Zstd(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         import zstandard
 
-        self._frame = zstandard.ZstdDecompressor().decompressobj
+        self._frame = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj
         self._file = path.open("rb")
         self._now: Any = None
         self._ready = memoryview(b"")

@@ -19,7 +19,7 @@ from evaluation.test_page import Tags
 
 from roots.cli import run as command
 from roots.corpus import BytePairs, Corpus, ExactDuplicates, Normalise, Pii, Stage
-from roots.corpus.card import data_card, lengths_of
+from roots.corpus.card import _personal, data_card, lengths_of
 from roots.corpus.card_markdown import escaped, markdown
 from roots.corpus.tally import MOST_NAMES, OTHERS, Tally, domain_of
 from roots.errors import ConfigError, DataError
@@ -139,9 +139,25 @@ def test_markdown_has_front_matter_for_the_hub_and_no_markup_of_documents(built:
         if line.startswith("| books:"):
             assert len(re.findall(r"(?<!\\)\|", line)) == 3
     assert "| train |" in text
-    only = {**data_card(built), "licences": {"mit": 3}, "languages": {"en": 2, "de": 1}}
+    only = {**data_card(built), "licences": {"mit": 41}, "languages": {"en": 2, "de": 1}}
     front = yaml.safe_load(markdown(only).split("---\n")[1])
     assert (front["license"], front["language"]) == ("mit", ["en", "de"])
+
+
+def test_a_licence_of_some_documents_is_not_claimed_for_the_set(built: Path) -> None:
+    card = data_card(built)
+    for licences in ({"mit": 1}, {"mit": 40, "cc0-1.0": 1}, {OTHERS: 41}):
+        front = yaml.safe_load(markdown({**card, "licences": licences}).split("---\n")[1])
+        assert "license" not in front
+
+
+def test_names_of_persons_are_counted_among_personal_data() -> None:
+    parts = [
+        {"name": "PersonNames", "counted": {"person": 7}},
+        {"name": "Pii", "counted": {"email": 2, "phone": 9}},
+        {"name": "LanguageFilter", "counted": {"language en": 3}},
+    ]
+    assert _personal(parts) == {"phone": 9, "person": 7, "email": 2}
 
 
 def test_secrets_stand_neither_in_the_markdown_nor_in_the_page(
@@ -154,7 +170,7 @@ def test_secrets_stand_neither_in_the_markdown_nor_in_the_page(
         **data_card(built),
         "recipe": {"source": secret},
         "samples": [{"id": secret, "text": text}],
-        "licences": {secret: 3},
+        "licences": {secret: 41},
     }
     words = markdown(card)
     assert yaml.safe_load(words.split("---\n")[1])["license"] == "<MY_PASSWORD>"

@@ -36,6 +36,20 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(config, tmp_path, ca
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_dry_run_refuses_what_the_run_would_refuse(config, tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.tex").write_text("years of work")
+    for how in ([], ["--dry-run"]):
+        with pytest.raises(DataError, match=r"out=theirs holds 1 entries \(thesis\.tex"):
+            main(["--config", config, "--out", "theirs", *how])
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "disk")
+    for how in ([], ["--dry-run"]):
+        with pytest.raises(DataError, match=r"out=disk is where a disk is mounted"):
+            main(["--config", config, "--out", "disk", *how])
+    assert capsys.readouterr().out == ""
+
+
 def test_the_summary_is_what_is_in_the_folder(config, capsys) -> None:
     assert main(["--config", config, "--out", "here", "--tokenizer.vocab_size", "300"]) == 0
     said = capsys.readouterr()

@@ -17,6 +17,7 @@ import pytest
 from text_corpus import Listed, N, contents, documents_of, line, made, put_text
 
 from roots.corpus import BytePairs, Existing, adopt, pool, split_of
+from roots.corpus.splitting import fraction_of
 from roots.errors import DataError
 from roots.records import plain
 from roots.shards import ShardFolder, ShardWriter
@@ -157,6 +158,24 @@ def test_a_large_text_trains_the_tokenizer_on_a_sample(tmp_path) -> None:
         ).prepare(progress=False)
     assert seen[0] == seen[1]
     assert 3_500 < sum(map(len, seen[0])) < 6_500
+
+
+def test_of_few_large_documents_of_which_none_is_drawn_one_trains_the_tokenizer(tmp_path) -> None:
+    texts = [f"{n}th tale: " + "the roots hold the ground. " * 100 for n in range(4)]
+    seen: list[str] = []
+
+    class Spy(BytePairs):
+        def make(self, texts):
+            seen[:] = texts
+            return super().make(seen)
+
+    settings = {"source": Listed(texts=texts), "val_fraction": 0.0, "max_training_bytes": 500}
+    corpus = made(tmp_path, tokenizer=Spy(vocab_size=300), **settings)
+    draws = {fraction_of(text.encode(), 1, "training"): text for text in texts}
+    assert min(draws) > 500 / sum(map(len, texts))
+    folder = ShardFolder.open(corpus.prepare(progress=False))
+    assert "".join(seen) == draws[min(draws)][:500]
+    assert folder.manifest.vocab_size > 257
 
 
 def test_an_existing_tokenizer_is_taken_as_it_is(tmp_path) -> None:

@@ -36,6 +36,15 @@ def test_an_empty_split_says_what_would_fill_it_and_the_cure_works(tmp_path) -> 
     made(tmp_path, source=whole, val_fraction=0.0).prepare(progress=False)
 
 
+def test_no_fraction_is_a_cure_that_would_leave_none_for_train(tmp_path) -> None:
+    source = Listed(texts=["one document"])
+    for fraction in ("val_fraction", "test_fraction"):
+        settings = {"val_fraction": 0, fraction: 0.001}
+        with pytest.raises(DataError, match=f"set {fraction} to 0 for no such split") as caught:
+            made(tmp_path, source=source, **settings).prepare(progress=False)
+        assert "or more" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "others"),
     [
@@ -83,6 +92,9 @@ def test_a_folder_of_somebody_else_is_not_touched(tmp_path) -> None:
     [
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "val_fraction=0.6 and test_fraction=0.4"),
         ({"val_fraction": -0.1}, "val_fraction=-0.1"),
+        ({"val_fraction": float("nan")}, "val_fraction=nan"),
+        ({"test_fraction": float("nan")}, "test_fraction=nan"),
+        ({"seed": 10**70}, "has more than 64 bits"),
         ({"workers": -1}, "workers=-1"),
         ({"max_training_bytes": 0}, "max_training_bytes=0"),
     ],

@@ -163,6 +163,49 @@ def test_an_address_in_a_sentence_without_spaces_is_found_alone() -> None:
     assert replaced("请联系john@firma.com谢谢") == "请联系<EMAIL>谢谢"
 
 
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("4111111111111111,123,12/27", "<CARD>,123,12/27"),
+        ("7,4111111111111111,x", "7,<CARD>,x"),
+        ("[4111111111111111,5555555555554444]", "[<CARD>,<CARD>]"),
+        ("8.8.8.8,8.8.4.4", "<IPV4>,<IPV4>"),
+        ("2024-01-02,8.8.8.8,200", "2024-01-02,<IPV4>,200"),
+        ("203.1.114.5-203.1.114.9", "<IPV4>-<IPV4>"),
+        ("212-555-0123,415-555-0199", "<PHONE>,<PHONE>"),
+        ("7,+442071838750,9", "7,<PHONE>,9"),
+        ("2606:4700:4700::1111,8080", "<IPV6>,8080"),
+        ("7,DE89 3704 0044 0532 0130 00,9", "7,<IBAN>,9"),
+    ],
+)
+def test_what_stands_in_a_column_of_a_table_is_found(text, after) -> None:
+    assert replaced(text) == after
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("In 2023 4111 1111 1111 1111 was used", "In 2023 <CARD> was used"),
+        ("4000 3782 822463 10005", "4000 <CARD>"),
+        ("4111 1111 1111 1111 5555 5555 5555 4444", "<CARD> <CARD>"),
+        ("No12 DE89 3704 0044 0532 0130 00", "No12 <IBAN>"),
+    ],
+)
+def test_what_begins_within_a_form_that_failed_is_found(text, after) -> None:
+    assert replaced(text) == after
+
+
+def test_a_row_of_numbers_is_no_row_of_cards() -> None:
+    row = "2023 2024 4111 1111 1111 1111 7700 7701 7702 7703 7704 7705 7706"
+    assert replaced(row) == row
+    assert replaced(row.removesuffix(" 7706")) == row.replace("4111 1111 1111 1111", "<CARD>")[:-5]
+
+
+@pytest.mark.parametrize("text", ["fd12:3456:789a:1::1", "fe80:2345::1", "x:12:2345:6789::1"])
+def test_a_part_of_a_local_address_is_no_public_one(text) -> None:
+    assert replaced(text) == text
+
+
 def test_of_two_kinds_in_one_place_the_more_telling_wins() -> None:
     assert replaced(f"password: ghp_{B62}") == "password: <TOKEN>"
     assert replaced(f"key = '{PRIVATE}'") == "key = '<PRIVATE_KEY>'"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,6 +146,14 @@ def test_what_cannot_be_sent_to_a_worker_is_told() -> None:
     part = Even(words=lambda: None)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"RunStages cannot be sent .*lambda.* workers to 1"):
         list(Pipeline([part]).run(documents("a"), workers=2))
+
+
+def test_a_document_that_cannot_be_sent_to_a_worker_is_told_and_the_cure_works() -> None:
+    given = [Document("even", "first", {"lock": threading.Lock()})]
+    with pytest.raises(DataError, match=r"from first on .* pickle '_thread\.lock'.* plain values"):
+        list(Pipeline([Even()]).run(given, workers=2))
+    plain = [Document("even", "first", {"lock": "none"})]
+    assert len(list(Pipeline([Even()]).run(plain, workers=2))) == 1
 
 
 def test_examples_are_the_first_of_each_reason_without_what_is_taken_out() -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
+from importlib import import_module
 
 import pytest
-from text_corpus import N, contents, made, put_text
+from text_corpus import N, contents, line, made, put_text
 
-from roots.corpus import BytePairs, Corpus, Existing
+from roots.corpus import (
+    BytePairs,
+    Corpus,
+    ExactDuplicates,
+    Existing,
+    GopherQuality,
+    NearDuplicates,
+    splitters,
+)
 from roots.corpus import corpus as corpus_module
 from roots.errors import DataError
 from roots.shards import ShardFolder
-from roots.sources import Text
+from roots.sources import Jsonl, Text
 
 
 def test_a_second_prepare_reads_nothing(tmp_path, monkeypatch) -> None:
@@ -99,3 +109,63 @@ def test_the_recipe_version_makes_old_folders_stale(tmp_path, monkeypatch) -> No
     made(tmp_path).prepare(progress=False)
     monkeypatch.setattr(corpus_module, "RECIPE_VERSION", 99)
     assert str(made(tmp_path).stale_because()).endswith("recipe_version: 1 → 99")
+
+
+def test_a_changed_way_to_split_makes_those_folders_stale_that_split_so(
+    tmp_path, monkeypatch
+) -> None:
+    put_text(tmp_path)
+    by_spaces = [GopherQuality(min_words=1, min_stop_words=0), ExactDuplicates()]
+    by_words = [*by_spaces, NearDuplicates()]
+    with monkeypatch.context() as before:
+        before.setattr(splitters, "_VERSIONS", {})
+        made(tmp_path, "spaces", stages=by_spaces).prepare(progress=False)
+        made(tmp_path, "words", stages=by_words).prepare(progress=False)
+        assert made(tmp_path, "words", stages=by_words).is_ready()
+    assert made(tmp_path, "spaces", stages=by_spaces).is_ready()
+    why = made(tmp_path, "words", stages=by_words).stale_because()
+    assert why == "its recipe changed: stage_versions.NearDuplicates: None → 2"
+
+
+@pytest.mark.parametrize("stages", [(), (ExactDuplicates(),)])
+def test_a_changed_licence_is_a_changed_input(tmp_path, stages) -> None:
+    def put(licence: str) -> None:
+        record = {"id": "a", "license": licence, "text": line(3) * 9}
+        (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n")
+
+    source = Jsonl(paths=str(tmp_path / "a.jsonl"), id_field="id", metadata_fields=["license"])
+    settings = {"source": source, "stages": stages, "val_fraction": 0.0}
+    put("mit")
+    made(tmp_path, **settings).prepare(progress=False)
+    os.utime(tmp_path / "a.jsonl", (1, 1))
+    assert made(tmp_path, **settings).is_ready()
+    put("proprietary")
+    why = made(tmp_path, **settings).stale_because()
+    assert why == f"its input changed: {tmp_path}/a.jsonl, in all 1 files"
+    made(tmp_path, **settings).prepare(progress=False)
+    assert '"proprietary": 1' in (tmp_path / "out" / "kept.json").read_text()
+
+
+OWN_STAGE = """
+from roots.corpus import Stage
+from roots.records import KEEP, Drop
+
+class Long(Stage):
+    def __call__(self, document):
+        return KEEP if len(document.text) > {least} else Drop("short")
+"""
+
+
+def test_the_changed_code_of_an_own_stage_makes_its_folders_stale(tmp_path, monkeypatch) -> None:
+    path = put_text(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_stage_of_a_test.py").write_text(OWN_STAGE.format(least=5))
+    stages = [import_module("own_stage_of_a_test").Long()]
+    made(tmp_path, stages=stages).prepare(progress=False)
+    os.utime(path, (1, 1))
+    assert made(tmp_path, stages=stages).is_ready()
+    (tmp_path / "own_stage_of_a_test.py").write_text(OWN_STAGE.format(least=50))
+    why = "the code of its stages changed: own_stage_of_a_test"
+    assert made(tmp_path, stages=stages).stale_because() == why
+    made(tmp_path, stages=stages).prepare(progress=False)
+    assert made(tmp_path, stages=stages).is_ready()

@@ -251,3 +251,47 @@ def test_of_several_processes_one_builds(tmp_path) -> None:
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     built = [int(process.communicate()[0]) for process in started]
     assert sorted(built) == [0, 1]
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_folder_without_a_name_is_refused_and_the_cure_works(tmp_path, monkeypatch, name) -> None:
+    (tmp_path / "empty" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "empty" / "here")
+    monkeypatch.setattr("roots.shards.maker.check_ours", lambda _: None)
+    monkeypatch.setattr(Trivial, "stale_because", lambda _: "it is not there yet")
+    with pytest.raises(
+        DataError, match=rf"out={name} has no name of its own.* such as (\S+)\.$"
+    ) as e:
+        Trivial(out=name).prepare(progress=False)
+    cure = str(e.value).removesuffix(".").rpartition(" ")[2]
+    assert Trivial(out=cure).prepare(progress=False).resolve() == Path(name, "corpus").resolve()
+
+
+def test_a_mounted_disk_is_refused_before_it_is_built_and_the_cure_works(
+    tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "disk")
+    maker = Trivial(out=str(tmp_path / "disk"))
+    monkeypatch.setattr(maker, "stale_because", lambda: "it is not there yet")
+    with pytest.raises(DataError, match=r"disk is where a disk is mounted.* such as .*disk/corpus"):
+        maker.prepare(progress=False)
+    assert maker.built == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["disk"]
+    Trivial(out=str(tmp_path / "disk" / "corpus")).prepare(progress=False)
+
+
+def test_what_a_build_left_that_was_killed_at_its_end_is_removed(tmp_path, monkeypatch) -> None:
+    maker = Trivial(out=str(tmp_path / "c"))
+    with monkeypatch.context() as killed:
+        killed.setattr("roots.shards.publishing.shutil.rmtree", lambda *_, **__: None)
+        maker.prepare(progress=False)
+    (tmp_path / "c.building" / "work" / "spool").write_text("much")
+    (tmp_path / "d.building").mkdir()
+    maker.prepare(progress=False)
+    assert maker.built == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "d.building"]
+    (tmp_path / "c.building" / "shards").mkdir(parents=True)  # another build is at it
+    (tmp_path / "c.building" / ".roots-building").touch()
+    maker.prepare(progress=False)
+    assert (tmp_path / "c.building" / "shards").is_dir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import string
 from pathlib import Path
 
@@ -102,6 +103,49 @@ def test_a_page_whose_server_names_a_charset_that_decodes_nothing_is_read_all_th
     )
     texts = [document.text for document in WebPages(paths=str(path)).documents()]
     assert texts == [f"Roots\n{SECOND}\n{TAIL}", f"Roots\n{FIRST}\n{TAIL}"]
+
+
+def packed(*bodies: tuple[str, bytes]) -> list[tuple[str, str, str, bytes]]:
+    """Answers whose servers say how their bodies are packed."""
+    return [
+        (f"http://roots.example/{n}", "200 OK", f"text/html\r\nContent-Encoding: {said}", body)
+        for n, (said, body) in enumerate(bodies)
+    ]
+
+
+def test_a_body_is_unpacked_as_its_server_says(tmp_path: Path) -> None:
+    brotli = pytest.importorskip("brotli", reason="needs brotli")
+    raw = page(FIRST).encode()
+    bodies = ("br", brotli.compress(raw)), ("gzip", gzip.compress(raw)), ("br", raw), ("gzip", raw)
+    path = warc(tmp_path / "a.warc", *packed(*bodies))
+    documents = list(WebPages(paths=str(path)).documents())
+    assert [each.text for each in documents] == [f"Roots\n{FIRST}\n{TAIL}"] * 4
+
+
+def test_a_body_that_does_not_unpack_costs_its_own_page(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard", reason="needs zstandard")
+    raw = page(FIRST).encode()
+    torn = bytearray(gzip.compress(random.Random(1).randbytes(2**17)))
+    torn[2**16 : 2**16 + 64] = bytes(64)
+    bodies = ("zstd", zstandard.compress(raw)), ("gzip", bytes(torn)), ("zstd", raw)
+    path = warc(tmp_path / "a.warc", *packed(*bodies))
+    with pytest.raises(DataError, match=r"a\.warc:2 http.*/0 cannot be read: .* as 'zstd'"):
+        list(WebPages(paths=str(path)).documents())
+    source = WebPages(paths=str(path), on_bad_record="skip", max_bad_fraction=0.7)
+    one, two, three = source.records()
+    assert isinstance(one, Reject)
+    assert isinstance(two, Reject)
+    assert (one.reason, two.reason) == ("broken_body", "broken_body")
+    assert "Error -3 while decompressing data" in two.cause
+    assert not isinstance(three, Reject)
+
+
+def test_an_archive_cut_within_a_large_page_is_told_of(tmp_path: Path) -> None:
+    much = random.Random(1).randbytes(2**19).hex()
+    path = warc(tmp_path / "a.warc.gz", *packed(("", page(much).encode())), members=True)
+    path.write_bytes(path.read_bytes()[: 2**18])
+    with pytest.raises(DataError, match=r"the gzip data break after record 1 .*fetch it again"):
+        list(WebPages(paths=str(path)).documents())
 
 
 def test_archives_of_one_gzip_member_for_each_record_are_read_as_well(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ _LINE_ENDS = (".", "?", "!", '"', "'")
 class C4Quality(Stage):
     """Drops lines that are no sentences, then pages that have too few of them left.
 
+    The defaults are datatrove's, and those of an early version of the paper. Its last one and C4's
+    own code have the numbers the other way round (min_sentences: 3, min_words_per_line: 5), and the
+    code takes no `'` for the end of a line.
+
     A page is dropped as `lorem_ipsum`, `curly_bracket` or `too_few_sentences`, in datatrove's
     names; the books count the lines that were taken out by rule. Curly brackets stand in nearly all
     source code: set `curly_brackets` to false where code is wanted.
@@ -148,11 +152,11 @@ class _Page:
             return ""
         lowered = self.line.lower()
         if self._lorem and "lorem ipsum" in lowered:
-            self.drop = Drop("lorem_ipsum", self.line[:80])
+            self.drop = Drop("lorem_ipsum", self.line)
         elif self._javascript and "javascript" in lowered:
             return "lines with javascript"
         elif self._curly and "{" in self.line:
-            self.drop = Drop("curly_bracket", self.line[:80])
+            self.drop = Drop("curly_bracket", self.line)
         elif any(each in lowered for each in self._phrases):
             return "lines with a policy"
         return ""

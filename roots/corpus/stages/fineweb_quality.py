@@ -22,6 +22,9 @@ class FineWebQuality(Stage):
     The reasons are named as datatrove names them, and come in its order: `line_punct_ratio`,
     `short_line_ratio`, `char_dup_ratio`, `list_ratio`. Blank lines do not count as lines.
 
+    The defaults are datatrove's. The paper names 0.1 for `max_repeated_characters`, ten times as
+    much, and no `max_newlines_per_word`.
+
     Args:
         min_ended_lines: Least fraction of lines that end in one of `line_ends`; 0 switches it off.
         without_any_end: Whether a page without one such line is kept (by this rule).

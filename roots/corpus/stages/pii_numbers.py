@@ -14,13 +14,13 @@ Span = tuple[int, int]
 
 _RUN = re.compile(r"[0-9][0-9 .()/\-]{5,}[0-9]")
 _IPV4 = re.compile(r"(?<![0-9])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9])")
-_CARD_FORMS = tuple(
-    re.compile(rf"(?<![0-9]){form}(?![0-9])")
+_CARD_FORMS = tuple(  # looked at from each number, also from one within a form that was no card
+    re.compile(rf"(?<![0-9])(?=({form})(?![0-9]))[2-6]")
     for form in (
         "[2-6][0-9]{12,18}",
-        "[2-6][0-9]{3}([ -])[0-9]{4}\\1[0-9]{4}\\1[0-9]{4}",
-        "[2-6][0-9]{3}([ -])[0-9]{4}\\1[0-9]{4}\\1[0-9]{4}\\1[0-9]{3}",
-        "[2-6][0-9]{3}([ -])[0-9]{6}\\1[0-9]{4,5}",
+        "[2-6][0-9]{3}([ -])[0-9]{4}\\2[0-9]{4}\\2[0-9]{4}",
+        "[2-6][0-9]{3}([ -])[0-9]{4}\\2[0-9]{4}\\2[0-9]{4}\\2[0-9]{3}",
+        "[2-6][0-9]{3}([ -])[0-9]{6}\\2[0-9]{4,5}",
     )
 )
 _INTERNATIONAL = re.compile(
@@ -29,8 +29,8 @@ _INTERNATIONAL = re.compile(
 _NORTH_AMERICAN = re.compile(
     r"(?<![0-9])(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
 )
-_IPV6 = re.compile(r"[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,35}")
-_IBAN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}")
+_IPV6 = re.compile(r"[23](?<![0-9A-Fa-f:].)[0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,35}")
+_IBAN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]{2}[0-9]{2}(?=[ -]?[A-Za-z0-9]{4})")
 _VERSION = re.compile(
     r"(?:\b(?:version|ver|release|python|firmware|sections?|chapter)\W{0,3}|[=<>~!]=\s?|\^)$", re.I
 )
@@ -52,17 +52,24 @@ SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
 """
 _IBANS = {each[:2]: int(each[2:]) for each in _IBAN_LENGTHS.split()}
 _CONTEXT = 16
+_MOST_GROUPS = 12  # of digits, with spaces between: three cards; more are the row of a table
 
 
 def cards(text: str) -> Iterator[Span]:
-    """Finds numbers of payment cards: an issuer's beginning and length, a right last digit."""
+    """Finds numbers of payment cards: an issuer's beginning and length, a right last digit.
+
+    Of the numbers in the row of a table one in ten groups of four would have a right last digit.
+    """
     for run in _RUN.finditer(text):
         if run.end() - run.start() < 13:
             continue
+        table = len(run.group().split()) > _MOST_GROUPS
         for form in _CARD_FORMS:
             for found in form.finditer(text, *run.span()):
-                if _alone(text, *found.span()) and is_card(found.group()):
-                    yield found.span()
+                if table and " " in found[1]:
+                    continue
+                if is_card(found[1]) and _alone(text, *found.span(1)):
+                    yield found.span(1)
 
 
 def is_card(written: str) -> bool:
@@ -86,12 +93,12 @@ def phones(text: str) -> Iterator[Span]:
     for run in _RUN.finditer(text):
         start, end = run.span()
         if text[start - 1 : start] == "+" and (found := _INTERNATIONAL.match(text, start, end)):
-            if _alone(text, start - 1, found.end()) and is_international(found.group()):
+            if _alone(text, start - 1, found.end(), ".-") and is_international(found.group()):
                 yield start - 1, found.end()
             start = found.end()
         start -= text[start - 1 : start] == "("
         for found in _NORTH_AMERICAN.finditer(text, start, end):
-            if _alone(text, *found.span()):
+            if _alone(text, *found.span(), ".-"):
                 yield found.span()
 
 
@@ -169,14 +176,21 @@ def mod_97(iban: str) -> bool:
     return iban.isupper() and int("".join(str(int(c, 36)) for c in iban[4:] + iban[:4])) % 97 == 1
 
 
-def _alone(text: str, start: int, end: int) -> bool:
-    """Tells whether a number is not a part of a longer number or of a word."""
+def _alone(text: str, start: int, end: int, joints: str = ".") -> bool:
+    """Tells whether a number is not a part of a longer number or of a word.
+
+    Args:
+        text: Holds it.
+        start: Where it begins.
+        end: Where it ends.
+        joints: What joins it to a digit beyond; a comma does not, because tables have it between
+            their columns.
+    """
     before, after = text[start - 1 : start] if start else "", text[end : end + 1]
     if not _free(before) or not _free(after):
         return False
-    longer_before = before in (".", ",", "-") and text[start - 2 : start - 1].isdigit()
-    longer_after = after in (".", ",", "-") and text[end + 1 : end + 2].isdigit()
-    return not (longer_before and start > 1) and not longer_after
+    longer_before = start > 1 and before in joints and text[start - 2].isdigit()
+    return not longer_before and not (after in joints and text[end + 1 : end + 2].isdigit())
 
 
 def _free(neighbour: str) -> bool:

@@ -100,18 +100,23 @@ class Conll(RowSource):
                 return undecodable(path, line)
             if len(values) != n_columns:
                 return _unequal(path, line, len(values), n_columns, sentence)
-            try:
-                words.append(values[self.word_column])
-                tags.append(values[self.tag_column])
-            except IndexError:
+            if not self._are_two(n_columns):
                 return self._too_few(path, line, n_columns, sentence)
+            words.append(values[self.word_column])
+            tags.append(values[self.tag_column])
         return Row({"words": words, "tags": tags}, f"{path}:{sentence[0].number}")
+
+    def _are_two(self, n_columns: int) -> bool:
+        """Tells whether word and tag are columns, and not the same one counted from both ends."""
+        there = all(-n_columns <= each < n_columns for each in (self.word_column, self.tag_column))
+        return there and (self.word_column - self.tag_column) % n_columns != 0
 
     def _too_few(self, path: Path, line: Line, n_columns: int, sentence: list[Line]) -> BadRow:
         where = f"{path}:{line.number}"
         message = (
-            f"{where} has {n_columns} columns, so there is no word_column={self.word_column} or no"
-            f" tag_column={self.tag_column}. Columns count from 0: set these two to what there is."
+            f"{where} has {n_columns} columns, so word_column={self.word_column} and"
+            f" tag_column={self.tag_column} are not two of them. Columns are divided by tabs or"
+            " spaces and count from 0: set these two to what there is."
         )
         return BadRow(where, UNEQUAL, message, _content(sentence))
 
