@@ -47,11 +47,10 @@ def run_line(line: str) -> None:
     """Runs a line of a console block as its shell would, in this process."""
     assert line.startswith("$ "), line
     program, *words = shlex.split(line[2:])
-    assert program == "python"
-    if words[0] == "-m":
-        assert words[1] == "roots"
-        assert command(words[2:]) == 0, line
+    if program == "roots":
+        assert command(words) == 0, line
     else:
+        assert program == "python", line
         runpy.run_path(words[0])
 
 
@@ -114,7 +113,7 @@ def check_data(folder: Path) -> None:
     steady = {"model.schedule": {"class_path": "roots.optim.Constant"}}
     for name, steps in (("whole", 12), ("half", 8)):
         roots.compose("windows.yaml", {**steady, "name": name, "trainer.max_steps": steps}).fit()
-    run_line("$ python -m roots fit --resume runs/half/0001 --trainer.max_steps 12")
+    run_line("$ roots fit --resume runs/half/0001 --trainer.max_steps 12")
     whole, half = (
         [row["train/loss"] for row in numbers(name).values()] for name in ("whole", "half")
     )
