@@ -39,7 +39,7 @@ def choose_strategy(settings: Mapping[str, Any], model: Any, data: Any) -> StepS
     precision = settings["precision"]
     kind = precision
     if not isinstance(precision, StepPrecision):
-        kind = precision_named(precision, torch.device(target.kind))
+        kind = precision_named(str(precision), torch.device(target.kind))
     on_host = type(kind)()
     on_host.use_device(torch.device("cpu"))
     planner = Planner(

@@ -27,14 +27,14 @@ def step_strategy(
     return strategy_named(strategy, device, n_processes)
 
 
-def step_precision(precision: str | StepPrecision, device: torch.device) -> StepPrecision:
+def step_precision(precision: str | int | StepPrecision, device: torch.device) -> StepPrecision:
     """Makes the precision of a name, or readies the one that was made for a device.
 
     Raises:
         ConfigError: It is none of roots, or the device has no units for it.
     """
-    if isinstance(precision, str):
-        return precision_named(precision, device)
+    if isinstance(precision, (str, int)):  # 32 without quotes is a number in YAML
+        return precision_named(str(precision), device)
     if not isinstance(precision, StepPrecision):
         raise ConfigError(
             f"{type(precision).__name__} is a precision of Lightning, which the step by hand"

@@ -104,7 +104,7 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
         monitor: str = "val/loss",
         monitor_mode: str = "min",
         early_stopping: int = 0,
-        precision: str | StepPrecision = "auto",
+        precision: str | int | StepPrecision = "auto",
         strategy: str | StepStrategy = "auto",
         accelerator: str = "auto",
         devices: int | str | list[int] = "auto",

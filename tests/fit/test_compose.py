@@ -49,6 +49,16 @@ def test_a_file_and_what_it_says_compose_to_the_same(config: dict, run_file: Pat
     assert compose(run_file).config == compose(str(run_file)).config == compose(config).config
 
 
+def test_a_precision_may_be_written_as_a_number(config: dict) -> None:
+    """Of `precision: 32` YAML makes a number, where nobody thinks of quotes."""
+    composed = compose(changed(config, "trainer.precision", 32))
+    assert type(composed.trainer.precision_plugin) is type(
+        compose(changed(config, "trainer.precision", "32")).trainer.precision_plugin
+    )
+    with pytest.raises(ConfigError, match="There is no precision '31'"):
+        compose(changed(config, "trainer.precision", 31))
+
+
 def test_several_files_merge_and_overrides_win(run_file: Path, tmp_path: Path) -> None:
     more = tmp_path / "more.yaml"
     more.write_text("trainer: {max_steps: 9, keep_best: 3}")
