@@ -77,7 +77,9 @@ class RowLoss(CausalLM):
         return OfRows(network, self.objective())
 
     def n_labels_of(self, batch: StepBatch) -> Tensor:
-        return torch.full((), len(batch)) if self.by_rows else super().n_labels_of(batch)
+        if not self.by_rows:
+            return super().n_labels_of(batch)
+        return torch.full((), len(batch), device=batch.labels.device)
 
 
 class SomeParts(CausalLM):

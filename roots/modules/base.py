@@ -114,7 +114,7 @@ class StepModule(L.LightningModule, ABC):
         """
 
     def n_labels_of(self, batch: StepBatch) -> Tensor:
-        """Counts what a step's loss is divided by: as many as the Scores of its parts do, 0-d."""
+        """Counts what a step is divided by, as its Scores do: 0-d, on the batch's device."""
         return batch.n_labels
 
     def learn_of(self, data: Any) -> None:
