@@ -43,8 +43,11 @@ def once(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in paths:
         # a file may be named from here, from `/`, by way of `..`, and by a link
-        place = path if is_url(path) else resolved(path.parent) / path.name
-        found.setdefault(place.resolve() if place.is_symlink() else place, path)
+        place = path
+        if not is_url(path):
+            place = resolved(path.parent) / path.name
+            place = place.resolve() if place.is_symlink() else place
+        found.setdefault(place, path)
     return sorted(found.values(), key=lambda path: path.as_posix())
 
 

@@ -21,6 +21,8 @@ from range_server import RangeServer, serving
 from roots.corpus import BytePairs, Corpus
 from roots.errors import DataError
 from roots.sources import Csv, Jsonl, Parquet, Source, Text
+from roots.sources.finding import once
+from roots.stores import located
 
 TEXTS = [f"Document {n}: Grüße, 熊. " + "word " * (n % 50) for n in range(300)]
 
@@ -156,3 +158,11 @@ def test_a_corpus_of_a_store_is_built_once_and_again_when_it_changed(
     os.utime(folder / "plain.jsonl", ns=(1, 1))  # of the same size
     why = corpus(f"{server.url}/plain.jsonl", "there").stale_because()
     assert why is not None
+
+
+def test_files_of_a_store_are_told_apart_without_asking_it(
+    memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [located(f"{memory}/in/{name}.txt") for name in "bab"]
+    monkeypatch.setattr(type(paths[0]), "stat", lambda *_, **__: pytest.fail("the store was asked"))
+    assert once(paths) == [paths[1], paths[0]]
