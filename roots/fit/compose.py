@@ -134,7 +134,7 @@ class Composed:
         steps = [c.step for c in run.checkpoints()] if run else []
         words = f"Stopped at once, in the step after {self.trainer.global_step:,}"
         if run is None or not steps:
-            return f"{words}. There is no checkpoint to go on from: fit anew."
+            return f"{words}. There is no checkpoint to go on from: compose it anew."
         newest_one = f"the newest checkpoint, step {max(steps):,}"
         return f"{words}. Go on from {newest_one}, with: {how_to_go_on(run)}"
 
