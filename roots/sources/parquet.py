@@ -144,9 +144,13 @@ def _open(path: Path) -> Any:
 
     try:
         if isinstance(path, StoredPath):
-            return pq.ParquetFile(path.open("rb"), page_checksum_verification=True, pre_buffer=True)
-        return pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+            opened = path.open("rb")
+            table = pq.ParquetFile(opened, page_checksum_verification=True, pre_buffer=True)
+        else:
+            table = pq.ParquetFile(path, page_checksum_verification=True)
+        _ = table.schema_arrow.names  # which may be no UTF-8
+        return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} is no parquet file, or its end, which lists what is where, is damaged:"
             f" {error}. Fetch it again."

@@ -85,7 +85,7 @@ def _batches(path: Path) -> Iterator[Any]:
                     " Write the file with a name of its own for each column."
                 )
             yield from file.iter_batches(batch_size=_BATCH)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         cause = " ".join(str(error).split()).removesuffix(".")
         raise DataError(
             f"{path} cannot be read as Parquet: {cause}."

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roots import sources
 from roots.errors import DataError
 from roots.records import BadRow, Row
 from roots.sources.rows import Parquet, parquet
@@ -96,3 +97,14 @@ def test_a_changed_byte_never_crashes_it(tmp_path_factory, at, value) -> None:
     path.write_bytes(raw)
     with contextlib.suppress(DataError):
         list(Parquet(paths=str(path)).read())
+
+
+def test_a_name_that_is_no_utf8_is_told(tmp_path) -> None:
+    path = tmp_path / "a.parquet"
+    put(path, text=["a"], n=[1])
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"text", b"te\xfft", 1))
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        list(Parquet(paths=str(path)).read())
+    with pytest.raises(DataError, match="no parquet file"):
+        list(sources.Parquet(paths=str(path)).read())
