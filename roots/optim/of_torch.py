@@ -17,19 +17,17 @@ from roots.optim.builder import OptimizerBuilder, check_not_negative
 from roots.optim.groups import check_group_names, kind_of, owned, parameter_groups
 from roots.optim.master import without_masters
 
-ON_SHARDS = frozenset(
-    {
-        torch.optim.ASGD,
-        torch.optim.Adadelta,
-        torch.optim.Adagrad,
-        torch.optim.Adam,
-        torch.optim.AdamW,
-        torch.optim.Adamax,
-        torch.optim.NAdam,
-        torch.optim.RAdam,
-        torch.optim.RMSprop,
-        torch.optim.SGD,
-    }
+ON_SHARDS = (
+    torch.optim.ASGD,
+    torch.optim.Adadelta,
+    torch.optim.Adagrad,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.SGD,
 )
 """Those that step each value by itself, and were tested on parameters that are cut over ranks; so
 was Rprop, whose step torch cannot make there."""
