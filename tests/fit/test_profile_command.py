@@ -95,7 +95,7 @@ def test_the_parts_add_up_to_the_step(report: dict[str, Any]) -> None:
     assert report["unattributed_seconds"] == pytest.approx(0, abs=1e-3 * report["step_seconds"])
     assert sum(part["share"] for part in parts.values()) == pytest.approx(1, abs=1e-3)
     by_clock = report["tokens_per_step"] / report["tokens_per_second_profiled"]
-    assert report["step_seconds"] == pytest.approx(by_clock, rel=0.02)  # another clock
+    assert report["step_seconds"] == pytest.approx(by_clock, rel=0.1)  # another clock
     in_use = sum(part["bytes_at_peak"] for part in parts.values())
     assert in_use + report["held_bytes"] == report["peak_bytes"]
 

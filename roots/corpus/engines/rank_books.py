@@ -10,7 +10,7 @@ from typing import Any
 
 from roots.corpus.books import Books
 from roots.corpus.engines.engine_folder import EngineFolder
-from roots.errors import DataError
+from roots.errors import ConfigError, DataError
 from roots.records import class_path, plain
 
 
@@ -46,7 +46,7 @@ def _hash_of(parts: Sequence[Any]) -> str:
 def _described(part: Any) -> Any:
     try:
         return plain(part)
-    except (TypeError, ValueError):
+    except (ConfigError, TypeError, ValueError):
         return class_path(type(part))
 
 

@@ -25,7 +25,8 @@ class Conll(RowSource):
     """Reads word-level tags in columns, as the CoNLL shared tasks wrote them.
 
     A row is a sentence with the fields `words` and `tags`, two lists of strings; it is named by its
-    first line. Columns are divided by tabs if the first line with a word has one, else by spaces.
+    first line. Columns are divided by tabs if the first line with a word has one, else by spaces; a
+    file of one column has words alone.
     `-DOCSTART-` lines are passed over.
 
     Args:
@@ -100,11 +101,12 @@ class Conll(RowSource):
                 return undecodable(path, line)
             if len(values) != n_columns:
                 return _unequal(path, line, len(values), n_columns, sentence)
-            if not self._are_two(n_columns):
+            if n_columns > 1 and not self._are_two(n_columns):
                 return self._too_few(path, line, n_columns, sentence)
-            words.append(values[self.word_column])
-            tags.append(values[self.tag_column])
-        return Row({"words": words, "tags": tags}, f"{path}:{sentence[0].number}")
+            words.append(values[self.word_column if n_columns > 1 else 0])
+            tags += [values[self.tag_column]] if n_columns > 1 else []
+        fields = {"words": words, "tags": tags} if tags else {"words": words}
+        return Row(fields, f"{path}:{sentence[0].number}")
 
     def _are_two(self, n_columns: int) -> bool:
         """Tells whether word and tag are columns, and not the same one counted from both ends."""

@@ -64,11 +64,6 @@ def test_a_column_that_is_not_there_is_refused_with_how_many_there_are(tmp_path)
     with pytest.raises(DataError, match=r"a\.conll:1 has 2 columns, so .*tag_column=3"):
         list(Conll(paths=path, tag_column=3).rows())
     assert sentences(Conll(paths=path, tag_column=1)) == [(["a"], ["O"])]
-    (tmp_path / "b.conll").write_text("EU,B-ORG\nrejects,O\n")
-    one = Conll(paths=str(tmp_path / "b.conll"))
-    (row,) = one.read()
-    assert isinstance(row, BadRow)
-    assert "has 1 columns, so word_column=0 and tag_column=-1 are not two of them" in row.message
     with pytest.raises(ConfigError, match="word_column and tag_column are both 1"):
         Conll(paths=path, word_column=1, tag_column=1)
 
@@ -93,3 +88,10 @@ def test_no_bytes_crash_it(tmp_path_factory, raw) -> None:
     path = put(tmp_path_factory.mktemp("t") / "a.conll", b"a\tO\n\n" + raw)
     assert next(iter(Conll(paths=path).read())).fields == {"words": ["a"], "tags": ["O"]}
     list(Conll(paths=path).read())
+
+
+def test_a_file_of_one_column_has_words_alone(tmp_path) -> None:
+    """Its last column is not taken for the tags: every word would be its own."""
+    (tmp_path / "a.conll").write_text("EU\nrejects\n\ncall\n")
+    rows = list(Conll(paths=str(tmp_path / "a.conll")).rows())
+    assert [row.fields for row in rows] == [{"words": ["EU", "rejects"]}, {"words": ["call"]}]
