@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import lightning as L
+import torch
 import yaml
 from lightning.pytorch.loggers import Logger
 
@@ -57,6 +58,7 @@ class Recorder(L.Callback):
         assert self.run is not None
         ours.run = self.run
         self._lock_out_others(ours)
+        self._check_all_begin_at_one_step(ours)
         self._came_at, self._is_open, self._decided = time.time(), False, {}
         if trainer.is_global_zero:
             draw_corpora(ours)
@@ -164,6 +166,21 @@ class Recorder(L.Callback):
             raise CheckpointError(
                 f"{self.run.path} is in use by {held}: two at once would spoil each other's"
                 " checkpoints. Wait until it ends, or stop it (it then writes a checkpoint)."
+            )
+
+    def _check_all_begin_at_one_step(self, trainer: Any) -> None:
+        """Refuses ranks that found different checkpoints: the disk of one machine may lag behind.
+
+        They would exchange numbers of different steps, or wait for each other for ever.
+        """
+        step, strategy = trainer.resumed_from, trainer.strategy
+        ends = torch.tensor([step, -step], device=strategy.root_device)
+        latest, earliest = strategy.reduce(ends, reduce_op="max").tolist()
+        if latest != -earliest:
+            raise CheckpointError(
+                f"The newest whole checkpoint of {trainer.run.path} is that of step {latest:,} for"
+                f" one process and that of step {-earliest:,} for another: its disk shows them"
+                " different files. Wait until all machines see the same, and go on again."
             )
 
     def _row(self, trainer: Any, module: Any) -> dict[str, float]:

@@ -18,7 +18,7 @@ from tiny import tiny_config
 
 from roots.callbacks.background import Flight
 from roots.callbacks.stop_signals import Interrupted
-from roots.errors import TrainingError
+from roots.errors import CheckpointError, TrainingError
 from roots.fit import compose
 from roots.fit.compose import resumed
 from roots.plan.memory import planner_of, way_of
@@ -213,3 +213,20 @@ def test_a_mistake_on_one_rank_ends_all_of_them(
     assert first == ("a mistake of the program", 4)
     assert second[0].startswith("The checkpoint of step 3 could not be written: another rank")
     assert second[1] == 4
+
+
+def goes_on_apart(shards: Path, runs: Path, strategy: Any) -> bool:
+    """Goes on where the second rank's disk shows an older checkpoint than the first one's."""
+    run = a_run(shards, runs, strategy).fit()
+    composed, _ = resumed(str(run.path), {}, ["--trainer.max_steps=9"])
+    composed.trainer.resumed_from -= not composed.trainer.is_global_zero
+    with pytest.raises(CheckpointError, match="step 7 for one process and that of step 6 for"):
+        composed.fit()
+    return True
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_ranks_that_see_different_checkpoints_are_refused(
+    strategy: str, shards: Path, tmp_path: Path
+) -> None:
+    assert run_ranks(goes_on_apart, shards, tmp_path, STRATEGIES[strategy]) == [True, True]
