@@ -6,14 +6,14 @@ vocabulary.py  what a network must know of its tokens and labels
 plain_form.py  plain, rebuild: objects as plain values, and back
 durations.py   duration, clock: times in words
 json_text.py   as_json: plain values as JSON that every reader takes
-paths.py       expanded: `~` and `${VARIABLE}` in the name of a place
+paths.py       expanded, is_file, is_folder: the name of a place, and what is there
 yaml_file.py   read_yaml: a file that a person wrote, with each key once
 """
 
 from roots.records.documents import KEEP, Document, Drop, Edit, Keep, Reject, Verdict
 from roots.records.durations import clock, duration
 from roots.records.json_text import as_json
-from roots.records.paths import expanded
+from roots.records.paths import expanded, is_file, is_folder
 from roots.records.plain_form import class_path, plain, rebuild
 from roots.records.rows import BadRow, Question, QuestionWindow, Row
 from roots.records.vocabulary import Labels, Vocabulary
@@ -38,6 +38,8 @@ __all__ = [
     "clock",
     "duration",
     "expanded",
+    "is_file",
+    "is_folder",
     "plain",
     "read_yaml",
     "rebuild",

@@ -1,9 +1,10 @@
-"""Names of places that a configuration may leave to the machine."""
+"""Names of places: those that a configuration leaves to the machine, and what is there."""
 
 from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 from roots.errors import ConfigError
 
@@ -23,3 +24,13 @@ def expanded(name: str) -> str:
             f" (export {unset[1]}=…), or write the path out."
         )
     return os.path.expanduser(name)  # noqa: PTH111 (a path object would lose a leading './')
+
+
+def is_folder(path: Path) -> bool:
+    """Tells whether there is a folder; a path too long for one is none, and raises nothing."""
+    return os.path.isdir(path)  # noqa: PTH112 (a path object would raise)
+
+
+def is_file(path: Path) -> bool:
+    """Tells whether there is a file; a path too long for one is none, and raises nothing."""
+    return os.path.isfile(path)  # noqa: PTH113 (a path object would raise)

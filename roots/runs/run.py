@@ -30,8 +30,8 @@ from typing import Any
 
 import yaml
 
-from roots.records import expanded
 from roots.errors import CheckpointError, ConfigError
+from roots.records import expanded, is_file
 from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, rank, read_checkpoint
 from roots.runs.writing import replace_folder
 
@@ -49,7 +49,7 @@ class Run:
     @property
     def is_one(self) -> bool:
         """Whether a run is there; a path too long for one is none, and raises nothing."""
-        return os.path.isfile(self.config_file)  # noqa: PTH113 (a path object would raise)
+        return is_file(self.config_file)
 
     @property
     def config_file(self) -> Path:
@@ -219,7 +219,7 @@ def open_run(path: Path | str) -> Run:
     """
     run = Run(path)
     if not run.is_one:
-        is_there = os.path.exists(run.path)  # noqa: PTH110 (a path object raises, as above)
+        is_there = os.path.exists(run.path)  # noqa: PTH110 (a path object would raise)
         what = "is no run directory (no config.yaml)" if is_there else "does not exist"
         raise CheckpointError(
             f"{run.path} {what}. Give a run's own directory, such as runs/quickstart/0001."

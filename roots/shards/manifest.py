@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import DataError
+from roots.records import is_folder
 from roots.stores import StoredPath, is_file
 
 MANIFEST = "manifest.json"
@@ -134,7 +134,7 @@ def _missing(folder: Path) -> str:
             f" Give the folder that `roots corpus` wrote; {folder.absolute().parent} is the one"
             " that this file is in."
         )
-    if not os.path.isdir(folder):  # noqa: PTH112 (a path object raises at a name too long)
+    if not is_folder(folder):
         return (
             f"{folder} does not exist (looked for {folder.absolute()}). Build it with"
             " `roots corpus --config … --out …`, or correct the path."

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from roots.errors import ConfigError, DataError
-from roots.records import expanded
+from roots.records import expanded, is_file, is_folder
 from roots.sources.stored import stored_files
 from roots.stores import is_url, located
 
@@ -87,16 +87,6 @@ def _there(path: Path) -> Path:
 
 def _left_out(name: str, exclude: Sequence[str]) -> bool:
     return name.startswith(".") or any(fnmatch.fnmatch(name, pattern) for pattern in exclude)
-
-
-def is_folder(path: Path) -> bool:
-    """Tells whether there is a folder; a path too long for one is none, and raises nothing."""
-    return os.path.isdir(path)  # noqa: PTH112 (a path object would raise)
-
-
-def is_file(path: Path) -> bool:
-    """Tells whether there is a file; a path too long for one is none, and raises nothing."""
-    return os.path.isfile(path)  # noqa: PTH113 (a path object would raise)
 
 
 def missing(name: str) -> DataError:

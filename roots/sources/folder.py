@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roots.errors import DataError
-from roots.records import Document, expanded
+from roots.records import Document, expanded, is_folder
 from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, check_head, too_large
-from roots.sources.finding import is_folder, once, walk
+from roots.sources.finding import once, walk
 from roots.sources.source import Source
 
 _NOT_SOURCES = ("__pycache__", "node_modules", "site-packages", "build", "dist")

@@ -11,6 +11,7 @@ from pathlib import Path, PosixPath
 from typing import Any, ClassVar, NoReturn
 
 from roots.errors import ConfigError, DataError
+from roots.records import is_file as is_file_here
 from roots.stores.asking import find, look_at
 from roots.stores.patience import Patience
 from roots.stores.range_file import READ_BYTES, RangeFile
@@ -52,7 +53,7 @@ def is_file(path: Path) -> bool:
     """Tells whether there is a file; a path too long for one is none, and raises nothing."""
     if isinstance(path, StoredPath):
         return path.is_file()
-    return os.path.isfile(path)  # noqa: PTH113 (a path object would raise)
+    return is_file_here(path)
 
 
 class StoredPath(PosixPath):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from roots.errors import DataError
+from roots.records import is_folder
 from roots.tokenizer.tokenizer import Tokenizer
 
 _FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "*.jinja"]
@@ -36,7 +36,7 @@ def tokenizer_folder(path: str, revision: str = "main") -> str | Path:
     """
     folder = Path(path).expanduser()
     is_local = path.startswith((".", "/", "~")) or path.count("/") > 1
-    if is_local or os.path.isdir(folder):  # noqa: PTH112 (a path object raises at a name too long)
+    if is_local or is_folder(folder):
         return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roots.errors import ConfigError
-from roots.records import expanded
-from roots.sources.finding import find_files, is_file
+from roots.records import expanded, is_file
+from roots.sources.finding import find_files
 from roots.sources.rows import conll, delimited, json_rows
 from roots.sources.rows.hugging_face import SAVED, HuggingFaceRows
 from roots.sources.rows.parquet import Parquet

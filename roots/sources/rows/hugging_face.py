@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import ConfigError, DataError, nearest
-from roots.records import BadRow, Row, expanded
-from roots.sources.finding import find_files, is_file, is_folder, missing
+from roots.records import BadRow, Row, expanded, is_file, is_folder
+from roots.sources.finding import find_files, missing
 from roots.sources.rows.parquet import rows_of
 from roots.sources.rows.row_source import RowSource
 

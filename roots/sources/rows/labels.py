@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from roots.errors import ConfigError, DataError, nearest
-from roots.records import expanded
+from roots.records import expanded, is_file
 from roots.runs import write_atomically
 from roots.sources.decoding import Decoder
-from roots.sources.finding import is_file, missing
+from roots.sources.finding import missing
 
 _SHOWN = 12
 _MANY = 100  # fewer names than these are believed to be classes, however few the rows
