@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
 from roots.deployment.manifest import ExportManifest
 from roots.inference.finding import Source
 from roots.networks.base_weights import adapter_revision
 
+CARD = "README.md"
+_THIS = "path/to/this/folder"
 _CARD = """\
 ---
 library_name: transformers
@@ -26,8 +32,11 @@ on your own task before you rely on it. It says what its training text made like
 """
 
 
-def card(source: Source, manifest: ExportManifest, *, architecture: str, base: str = "") -> str:
+def card(
+    source: Source, manifest: ExportManifest, network: PreTrainedModel, *, base: str = ""
+) -> str:
     """Writes the card; it names no path of this machine, but for an adapter's base."""
+    architecture = type(network).__name__
     facts = [
         f"- Architecture: {architecture}, {manifest.parameters:,} parameters, {manifest.dtype}",
         f"- Exported from: `{manifest.source}`, with roots {manifest.roots_version}",
@@ -38,20 +47,30 @@ def card(source: Source, manifest: ExportManifest, *, architecture: str, base: s
     return _CARD.format(
         title=manifest.source,
         facts="\n".join(facts),
-        how=how_to_load("path/to/this/folder", base, adapter_revision(source.folder)),
+        how=_how_to_load(network, base, adapter_revision(source.folder)),
     )
 
 
-def how_to_load(folder: str, base: str = "", revision: str = "main") -> str:
-    """Gives the lines that open an export; `base` is what an adapter lies on."""
+def how_to_load(folder: Path) -> str:
+    """Gives the lines of the card that open an export, with its path in them."""
+    text = (folder / CARD).read_text(encoding="utf-8")
+    lines = text.split("```python\n")[1].split("\n```")[0]
+    return lines.replace(repr(_THIS), repr(str(folder)))
+
+
+def _how_to_load(network: PreTrainedModel, base: str, revision: str) -> str:
+    """Words the lines that open an export; `base` is what an adapter lies on."""
     which = f", revision={revision!r}" if revision != "main" else ""
-    network = f"network = AutoModelForCausalLM.from_pretrained({base or folder!r}{which})\n"
+    opened = f"network = AutoModelForCausalLM.from_pretrained({base or _THIS!r}{which})\n"
     if base:
-        network = f"from peft import PeftModel\n{network}"
-        network += f"network = PeftModel.from_pretrained(network, {folder!r})\n"
+        opened = f"from peft import PeftModel\n{opened}"
+        opened += f"network = PeftModel.from_pretrained(network, {_THIS!r})\n"
+    module = type(network).__module__
+    if not module.startswith("transformers"):
+        opened = f"import {module}  # defines and registers the network's class\n{opened}"
     return (
-        f"from transformers import AutoModelForCausalLM, AutoTokenizer\n{network}"
-        f"tokenizer = AutoTokenizer.from_pretrained({folder!r})"
+        f"from transformers import AutoModelForCausalLM, AutoTokenizer\n{opened}"
+        f"tokenizer = AutoTokenizer.from_pretrained({_THIS!r})"
     )
 
 

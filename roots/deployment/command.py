@@ -76,13 +76,11 @@ def _tell_plan(given: argparse.Namespace, path: str, checkpoint: str) -> None:
 
 def _tell(folder: Path) -> None:
     from roots.deployment.card import how_to_load
-    from roots.networks import adapter_base
-    from roots.networks.base_weights import adapter_revision
 
     print(f"wrote {folder}")
     for path in sorted(folder.iterdir()):
         print(f"  {path.name:<24} {_size(path.stat().st_size):>12}")
-    print(f"\nload it:\n{how_to_load(str(folder), adapter_base(folder), adapter_revision(folder))}")
+    print(f"\nload it:\n{how_to_load(folder)}")
 
 
 def _size(n_bytes: int) -> str:

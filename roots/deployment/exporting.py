@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from roots.deployment.card import card
+from roots.deployment.card import CARD, card
 from roots.deployment.manifest import MANIFEST, ExportManifest, sums
 from roots.deployment.target import check_merge, check_target
 from roots.inference.finding import Source, find
@@ -20,7 +20,6 @@ from roots.networks import adapter_base
 from roots.networks.base_weights import adapter_revision, local_folder
 from roots.runs import atomic_folder
 
-_CARD = "README.md"
 _ADAPTER_FILES = (
     "adapter_base.json",
     "adapter_config.json",
@@ -77,8 +76,8 @@ def export(
             write_folder(loaded.network, loaded.tokenizer, folder)
         merged = adapter_base(source.folder) if merge else ""
         manifest = _describe(source, loaded.network, merged)
-        text = card(source, manifest, architecture=type(loaded.network).__name__, base=base)
-        (folder / _CARD).write_text(text, encoding="utf-8")
+        text = card(source, manifest, loaded.network, base=base)
+        (folder / CARD).write_text(text, encoding="utf-8")
         written = sums(folder, [file.name for file in folder.iterdir()])
         text = replace(manifest, sha256=written).to_json()
         (folder / MANIFEST).write_text(text, encoding="utf-8")

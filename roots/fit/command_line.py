@@ -193,6 +193,12 @@ def readable(message: str, flags: Sequence[str] = ()) -> str:
     text = re.sub(r'Parser key "([^"]+)":', r"\1:", text)
     text = re.sub(r"Problem with given class_path '([^']+)':", r"\1:", text)
     text = re.sub(r"<class '([^']+)'>", r"\1", text)
+    text = re.sub(r"Import path (\S+) does not correspond to a subclass of", r"\1 is no", text)
+    if other := re.search(r"(\S+) is no OptimizerBuilder$", text):
+        text = (
+            f"{text}, but every optimizer of torch's form is run by one: set class_path to"
+            f" roots.optim.TorchOptimizer and init_args.name to {other[1]}"
+        )
     return (
         f"{text}. Run `roots fit --help`, or `roots fit --model.help CLASS`, for the names, and"
         " add --print_config to see what was read."

@@ -12,8 +12,9 @@ from roots.errors import ConfigError, DataError
 from roots.networks.base_weights import adapter_base
 from roots.networks.builder import check_keys, text_part
 from roots.networks.head import Head
+from roots.networks.registered import import_classes_of
 from roots.records import expanded
-from roots.runs import network_folder
+from roots.runs import Run, network_folder
 
 
 def read_config(
@@ -39,8 +40,13 @@ def read_config(
         ConfigError: Keys that the architecture lacks or that the head decides, another head, or
             weights of few bits that were not asked for.
         DataError: There is no configuration that can be read.
+        CheckpointError: It is a run's, of a class of somebody's own that cannot be imported.
     """
     _check_folder(path)
+    folder = Path(network_folder(path))
+    run = Run(folder.resolve().parent.parent)
+    if run.is_one:
+        import_classes_of(run, folder)
     if decided := sorted({*keys} & {*head.config}):
         raise ConfigError(
             f"network.config.{decided[0]} is what the task decides: the labels of the data say it"

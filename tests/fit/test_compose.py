@@ -273,6 +273,12 @@ def test_a_flag_that_is_not_there_is_told_by_its_own_word(
     assert meant in str(refused.value)
 
 
+def test_an_optimizer_of_torch_in_the_place_of_a_builder_is_told_who_runs_it(config: dict) -> None:
+    told = r"torch\.optim\.SGD is no OptimizerBuilder.*TorchOptimizer and init_args\.name to torch"
+    with pytest.raises(ConfigError, match=told):
+        compose(config, {"model.optimizer": {"class_path": "torch.optim.SGD"}})
+
+
 CALLBACKS = {
     "EMAWeightAveraging": ({"decay": 0.9}, r"take roots\.callbacks\.WeightAverage"),
     "StochasticWeightAveraging": ({"swa_lrs": 0.1}, r"take roots\.callbacks\.WeightAverage"),

@@ -15,6 +15,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 import roots
 from roots.cli import run as command
 from roots.deployment import export
+from roots.deployment.card import how_to_load
 from roots.errors import CheckpointError
 from roots.fit import compose
 from roots.inference.finding import find
@@ -123,6 +124,32 @@ def test_it_writes_is_exported_and_opened(
     ids = torch.arange(10)[None]
     assert type(other).__name__ == "BagLM"
     assert torch.equal(module.trainable.logits(ids), other(input_ids=ids).logits)
+
+
+def test_its_card_says_what_to_import(fitted: Run, tmp_path: Path) -> None:
+    code = how_to_load(export(fitted.path, tmp_path / "exported"))
+    forget()
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert type(names["network"]).__name__ == "BagLM"
+
+
+@pytest.mark.parametrize("which", ["run", "checkpoint"])
+def test_its_weights_are_trained_further(
+    fitted: Run, config: dict[str, Any], tmp_path: Path, which: str
+) -> None:
+    last = fitted.last()
+    path = str(fitted.path if which == "run" else last.path)
+    init_args = {"path": path, "attention": "eager"}
+    config["model"]["init_args"]["network"] = {
+        "class_path": "roots.networks.Pretrained",
+        "init_args": init_args,
+    }
+    assert compose(config).fit().last().step == last.step
+    forget()
+    (tmp_path / "code" / "own_nets.py").unlink()
+    with pytest.raises(CheckpointError, match=r"own_nets\.Bag cannot be imported"):
+        compose(config).fit()
 
 
 def test_a_class_that_cannot_be_imported_is_told(fitted: Run, tmp_path: Path) -> None:
