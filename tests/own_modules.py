@@ -85,19 +85,20 @@ class RowLoss(CausalLM):
 class SomeParts(CausalLM):
     """A part in every other micro-batch, or in each."""
 
-    def __init__(self, *, always: bool = False, **others: Any) -> None:
+    def __init__(self, *, always: bool = False, part: str = "rare", **others: Any) -> None:
         super().__init__(**others)
         self.always = always
+        self.part = part
 
     def trainable_of(self, network: Any) -> Trainable:
-        always, seen = self.always, []
+        always, part, seen = self.always, self.part, []
 
         class Sometimes(Trainable):
             def forward(self, batch: TokenBatch) -> Score:
                 score = super().forward(batch)
                 seen.append(batch)
                 has = always or len(seen) % 2
-                return score._replace(parts={"rare": score.nats} if has else {})
+                return score._replace(parts={part: score.nats} if has else {})
 
         return Sometimes(network, self.objective())
 

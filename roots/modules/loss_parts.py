@@ -23,8 +23,14 @@ def summed(scores: Sequence[Score], n_labels: Tensor) -> dict[str, Tensor]:
         n_labels: How many labels they should have together, 0-d.
 
     Raises:
-        ConfigError: A part is missing in one of them.
+        ConfigError: A part is missing in one of them, or called what the loss itself is.
     """
+    for name in ("loss", MISCOUNTED):
+        if any(name in score.parts for score in scores):
+            raise ConfigError(
+                f"A Score has a part {name!r}, which is the name of a number of every step. Call"
+                " the part otherwise."
+            )
     each = [{"loss": score.loss.detach(), **score.parts} for score in scores]
     for name in {name for sums in each for name in sums}:
         if any(name not in sums for sums in each):

@@ -171,6 +171,11 @@ def test_a_part_that_is_missing_in_a_micro_batch_is_refused(config: dict[str, An
     assert rare == pytest.approx(loss)
 
 
+def test_a_part_with_the_name_of_the_loss_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"a part 'loss', which is the name of"):
+        compose(with_module(config, "SomeParts", always=True, part="loss")).fit()
+
+
 # -- which rows -------------------------------------------------------------------------------
 
 
