@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from roots.errors import ConfigError, DataError
 
@@ -60,13 +61,28 @@ class Decoder:
         return text
 
 
+def open_raw(path: Path) -> BinaryIO:
+    """Opens a file for its bytes as they lie there.
+
+    Raises:
+        DataError: It belongs to others.
+    """
+    try:
+        return cast("BinaryIO", path.open("rb"))
+    except PermissionError as error:
+        raise DataError(
+            f"{path} may not be read by you ({error.strerror}). Ask for the right to read it, or"
+            " take it off the list of paths."
+        ) from error
+
+
 def check_head(path: Path, encoding: str) -> None:
     """Refuses a file whose first MiB is not text, before any of its documents is streamed.
 
     Raises:
         DataError: A NUL byte, or more than a tenth of the head is undecodable.
     """
-    with path.open("rb") as file:
+    with open_raw(path) as file:
         head = file.read(_HEAD_BYTES)
     decoder = Decoder(encoding=encoding)
     text = decoder.decode(head, path)

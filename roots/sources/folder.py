@@ -9,7 +9,7 @@ from pathlib import Path
 
 from roots.errors import DataError
 from roots.records import Document, expanded, is_folder
-from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, check_head, too_large
+from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, check_head, open_raw, too_large
 from roots.sources.finding import once, walk
 from roots.sources.source import Source
 
@@ -69,7 +69,8 @@ class Folder(Source):
         n_bytes = path.stat().st_size
         if n_bytes > MAX_DOCUMENT_BYTES:
             raise too_large(path, n_bytes, f"Add '{path.name}' to exclude.")
-        raw = path.read_bytes()
+        with open_raw(path) as file:
+            raw = file.read()
         encoding = _declared(raw) if path.suffix == ".py" else "utf-8"
         check_head(path, encoding)
         decoder = Decoder(encoding=encoding)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from roots.errors import DataError
-from roots.sources.decoding import MAX_DOCUMENT_BYTES, too_large
+from roots.sources.decoding import MAX_DOCUMENT_BYTES, open_raw, too_large
 from roots.sources.zstd import open_zst, zst_errors
 
 COMPRESSED = ("", ".gz", ".zst")
@@ -86,17 +86,11 @@ def open_bytes(path: Path) -> BinaryIO:
             f"{path}: files that end in {path.suffix} are not read."
             f" Unpack it first: {_PACKED[path.suffix]} {path}."
         )
-    try:
-        if path.suffix == ".gz":
-            return cast("BinaryIO", Gunzipped(path.open("rb")))
-        if path.suffix == ".zst":
-            return cast("BinaryIO", open_zst(path))
-        return path.open("rb")
-    except PermissionError as error:
-        raise DataError(
-            f"{path} may not be read by you ({error.strerror}). Ask for the right to read it, or"
-            " take it off the list of paths."
-        ) from error
+    if path.suffix == ".gz":
+        return cast("BinaryIO", Gunzipped(open_raw(path)))
+    if path.suffix == ".zst":
+        return cast("BinaryIO", open_zst(path))
+    return open_raw(path)
 
 
 class Gunzipped(gzip.GzipFile):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from roots.errors import ConfigError
 from roots.records import Document
-from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, check_head, too_large
+from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, check_head, open_raw, too_large
 from roots.sources.finding import find_files
 from roots.sources.source import Source
 
@@ -82,7 +82,7 @@ def _whole(path: Path, decoder: Decoder) -> Document:
 
 def _lines(path: Path, decoder: Decoder) -> Iterator[tuple[int, int, str]]:
     offset = 0
-    with path.open("rb") as file:
+    with open_raw(path) as file:
         for number, raw in enumerate(iter(lambda: file.readline(MAX_DOCUMENT_BYTES + 1), b""), 1):
             if len(raw) > MAX_DOCUMENT_BYTES:
                 raise too_large(path, len(raw), f"Break line {number:,} into shorter ones.")

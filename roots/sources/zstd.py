@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import MissingExtra
+from roots.sources.decoding import open_raw
 
 _LARGEST_WINDOW = 2**31  # of `zstd --long=31`; by itself zstandard takes 2**27
 
@@ -48,7 +49,7 @@ class _Zstd(io.RawIOBase):
         import zstandard
 
         self._frame = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj
-        self._file = path.open("rb")
+        self._file = open_raw(path)
         self._now: Any = None
         self._ready = memoryview(b"")
 

@@ -48,8 +48,12 @@ def test_a_file_of_others_is_told_by_name(
     path = tmp_path / f"a.txt{ending}"
     path.write_text("the cat")
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(DataError, match=r"a\.txt.* may not be read by you .*take it off the list"):
+    told = r"a\.txt.* may not be read by you .*take it off the list"
+    with pytest.raises(DataError, match=told):
         open_bytes(path)
+    for source in (Text(paths=str(path)), Folder(path=str(tmp_path), suffixes=(path.suffix,))):
+        with pytest.raises(DataError, match=told):
+            list(source.documents())
 
 
 @pytest.mark.parametrize(

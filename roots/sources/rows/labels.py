@@ -10,7 +10,7 @@ from pathlib import Path
 from roots.errors import ConfigError, DataError, nearest
 from roots.records import expanded, is_file
 from roots.runs import write_atomically
-from roots.sources.decoding import Decoder
+from roots.sources.decoding import Decoder, open_raw
 from roots.sources.finding import missing
 
 _SHOWN = 12
@@ -184,7 +184,8 @@ def _sorted(names: Collection[str]) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    text = Decoder(strict=True).decode(path.read_bytes(), path)
+    with open_raw(path) as file:
+        text = Decoder(strict=True).decode(file.read(), path)
     names = [line.strip() for line in text.rstrip().split("\n")]
     _check(names, f"{path}, one label a line,")
     return names
