@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning as L
 import torch
@@ -36,9 +36,6 @@ class GeneratedTexts(L.Callback):
     Raises:
         ConfigError: A negative number, or a choice that there is not.
     """
-
-    writes_with_whole_network: ClassVar[bool] = True
-    """It is refused beside a strategy that cuts the weights: see `check_together` of modules."""
 
     def __init__(
         self,
@@ -85,10 +82,16 @@ class GeneratedTexts(L.Callback):
     ) -> None:
         """Lets the rows of a batch that are asked for be written, and adds them up."""
         limit = self._limit(trainer)
+        if not limit:
+            return
+        strategy: Any = trainer.strategy
         for part in batch.split(pl_module.micro_batch_size):
             chosen = (part.samples >= 0) & (part.samples < limit)
-            if bool(chosen.any()):
-                self._add(trainer, pl_module, part.only(chosen))
+            mine = bool(chosen.any())
+            together = not strategy.builds_whole  # then a rank without rows is needed all the same
+            if strategy.sum_of_shares(chosen.sum()) if together else mine:
+                rows = chosen if mine else part.samples == part.samples[0]
+                self._add(trainer, pl_module, part.only(rows), keep=mine)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Adds the ranks up and reports; all ranks come here."""
@@ -119,9 +122,11 @@ class GeneratedTexts(L.Callback):
         is_last = trainer.state.fn != "fit" or trainer.global_step >= trainer.max_steps
         return float("inf") if is_last else self.rows
 
-    def _add(self, trainer: Any, module: Any, batch: PairBatch) -> None:
+    def _add(self, trainer: Any, module: Any, batch: PairBatch, *, keep: bool) -> None:
         with trainer.precision_plugin.forward_context(), torch.no_grad():
             outputs = module.write(batch)
+        if not keep:
+            return
         pairs = trainer.datamodule.pairs(module.stage)
         numbers = batch.samples.tolist()
         self._measure.update(outputs, [pairs[number][1] for number in numbers])

@@ -126,15 +126,6 @@ def _check_cut_weights(module: Any, trainer: Any) -> None:
     """Raises ConfigError when something needs a network that is whole on some rank."""
     strategy = trainer.strategy
     _check_cut_layers(module, strategy)
-    for callback in trainer.callbacks:
-        if getattr(callback, "writes_with_whole_network", False):
-            raise ConfigError(
-                f"{type(callback).__name__} lets every rank write targets of its own rows, and"
-                f" {type(strategy).__name__} cuts the weights over the devices: none has a network"
-                " that could. Leave it out of trainer.callbacks and write when the run is done"
-                " (roots predict --run RUN --trainer.strategy auto), or set trainer.strategy to"
-                " ddp or single_device."
-            )
     for name in ("quantise", "adapter"):  # they are put on a network that is whole
         if setting := getattr(module.builder, name):
             raise ConfigError(

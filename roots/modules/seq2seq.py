@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -116,6 +117,7 @@ class Seq2Seq(StepModule):
         self.length_penalty = length_penalty
         self.format: PairFormat | None = None
         self._sums: Tensor | None = None
+        self._together = False
         self.objective()  # raises for settings that cannot work
         Search(beams=beams, length_penalty=length_penalty)
 
@@ -199,29 +201,27 @@ class Seq2Seq(StepModule):
     # -- targets -------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Refuses to predict where no device has the whole network.
-
-        Raises:
-            ConfigError: The strategy cuts the weights.
-        """
-        if stage == "predict" and not self._strategy.builds_whole:
-            raise ConfigError(
-                f"{type(self._strategy).__name__} cuts the weights over the devices, and a target"
-                " is written by one that has them all. Set trainer.strategy to ddp, or to auto with"
-                " trainer.devices 1: a checkpoint fits any."
-            )
+        """Learns whether all ranks are needed to run the network."""
+        del stage
+        self._together = not self._strategy.builds_whole
 
     def write(self, batch: PairBatch) -> list[str]:
-        """Generates a target for each row of a batch, fillers included."""
+        """Generates a target for each row of a batch, fillers included.
+
+        Where the weights are cut over the ranks, all ranks come here at once, each with rows of its
+        own, of which there are as many micro-batches.
+        """
         assert self.format is not None
         search = Search(
             beams=self.beams,
             length_penalty=self.length_penalty,
             max_tokens=self.format.max_target_tokens,
         )
+        network, together = self.trainable.network, self._together
         found: list[list[int]] = []
         for part in batch.split(self.micro_batch_size):
-            found += search(self.trainable.network, inputs_of(part))
+            written = partial(search, network, inputs_of(part), together=together)
+            found += self.trainable.within(written)
         tokenizer = self.format.tokenizer
         shown = [[id_ for id_ in ids if id_ not in tokenizer.special_ids] for ids in found]
         return [tokenizer.decode(ids) for ids in shown]

@@ -32,6 +32,7 @@ from roots.networks.packing import check_packing, packed_arguments
 from roots.networks.pretrained import Pretrained
 from roots.networks.quantising import NF4, Int8, Quantisation, is_quantised
 from roots.networks.recomputing import RECOMPUTE, check_recompute, recompute
+from roots.networks.root import Root
 from roots.networks.scratch import Scratch
 from roots.networks.search import Search
 from roots.networks.seq2seq import Seq2SeqTrainable
@@ -59,6 +60,7 @@ __all__ = [
     "NetworkBuilder",
     "Pretrained",
     "Quantisation",
+    "Root",
     "Scratch",
     "Search",
     "Seq2SeqTrainable",

@@ -19,6 +19,9 @@ class Root(nn.Module):
         super().__init__()
         let_experts_follow_autocast()
 
+    network: Any
+    """A `PreTrainedModel`."""
+
     objective: Any
     """Scores what the network makes of a batch."""
 

@@ -56,15 +56,22 @@ class Search:
 
     @torch.no_grad()
     def __call__(
-        self, network: PreTrainedModel, inputs: Mapping[str, Int[Tensor, "B T"]]
+        self,
+        network: PreTrainedModel,
+        inputs: Mapping[str, Int[Tensor, "B T"]],
+        *,
+        together: bool = False,
     ) -> list[list[int]]:
         """Gives the tokens of each target, without the one that ends it.
 
         Args:
             network: An encoder-decoder in evaluation mode.
             inputs: What the encoder reads; rows of like length waste little.
+            together: Whether all ranks are needed to run the network: all of them come here, each
+                with rows of its own, and go on until the last one is done.
         """
-        found = network.generate(**inputs, generation_config=self._settings(network))  # B 1+U
+        settings = self._settings(network)
+        found = network.generate(**inputs, generation_config=settings, synced_gpus=together)
         ends = network.generation_config.eos_token_id
         ends = {ends} if isinstance(ends, int) else set(ends or ())
         return [_until(row, ends) for row in found[:, 1:].tolist()]

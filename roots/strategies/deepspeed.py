@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from roots.errors import ConfigError
-from roots.networks import Give, Trainable
+from roots.networks import Give, Root
 from roots.optim import AdamW, OptimizerBuilder
 from roots.precision import BF16Mixed, BF16True, Float32
 from roots.strategies.ddp import DDP
@@ -172,7 +172,7 @@ class DeepSpeed(DDP):
     def _package(self) -> Any:
         return package(self.root_device.type)
 
-    def shard(self, trainable: Trainable, fill: Callable[[Give], None]) -> None:
+    def shard(self, trainable: Root, fill: Callable[[Give], None]) -> None:
         """Gives the network its weights, whole; it is cut when the run is set up."""
         self.precision_plugin.convert_module(trainable)
         with kept_beside(trainable):

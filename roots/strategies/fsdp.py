@@ -26,7 +26,7 @@ from torch.distributed.fsdp import (
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from roots.networks import Give, Trainable, blocks_of, check_recompute, recompute, separable
+from roots.networks import Give, Root, blocks_of, check_recompute, recompute, separable
 from roots.optim import OptimizerBuilder
 from roots.strategies import filling
 from roots.strategies.launching import FromNotebooks
@@ -158,7 +158,7 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
     def _n_replicas(self) -> int:
         return self.replicas or self.num_nodes
 
-    def shard(self, trainable: Trainable, fill: Callable[[Give], None]) -> None:
+    def shard(self, trainable: Root, fill: Callable[[Give], None]) -> None:
         """Cuts the blocks and then the rest, makes room for the parts, and fills them."""
         network, mesh = trainable.network, self.mesh
         self.precision_plugin.convert_module(trainable)

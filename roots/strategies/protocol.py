@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from roots.networks import Give, Trainable
+from roots.networks import Give, Root
 from roots.optim import OptimizerBuilder
 from roots.strategies.plain_state import plain_state
 from roots.strategies.sharded_files import read_file, read_whole, write_file
@@ -71,7 +71,7 @@ class StepStrategy(Strategy, ABC):
     hides_weights: bool = False
     """Whether parameters are empty between their uses, as under DeepSpeed's stage 3."""
 
-    def shard(self, trainable: Trainable, fill: Callable[[Give], None]) -> None:
+    def shard(self, trainable: Root, fill: Callable[[Give], None]) -> None:
         """Cuts a network on the meta device over the devices, and gives it its weights.
 
         Args:

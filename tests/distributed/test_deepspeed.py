@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+from every_objective import OBJECTIVES, assert_same_steps, every_objective
+from every_objective import steps as steps_of
 from held_saves import Held, before_writing
 from ranks import run_ranks
 from test_fsdp import (
@@ -292,6 +294,27 @@ def continued(shards: Path, folder: Path, alone: dict[str, Any]) -> dict[str, An
     return first
 
 
+def of_every_objective(configs: dict[str, dict[str, Any]]) -> dict[Any, Any]:
+    started()
+    return {
+        (name, stage): steps_of(config, gradient_of, zero(stage))
+        for name, config in configs.items()
+        for stage in STAGES
+    }
+
+
+@pytest.fixture(scope="module")
+def objectives(masked_shards: Path, folder: Path, no_pages: None) -> dict[str, Any]:
+    """What one device and what two ranks make of every objective."""
+    configs = every_objective(folder / "objectives", masked_shards)
+
+    def plain(parameter: Any) -> Any:
+        return whole(parameter.grad)
+
+    alone = {name: steps_of(config, plain) for name, config in configs.items()}
+    return {**alone, **run_ranks(of_every_objective, configs, timeout=LONGEST)[0]}
+
+
 # -- the step -------------------------------------------------------------------------------------
 
 
@@ -316,6 +339,14 @@ def test_other_architectures_make_the_gradient_of_one_device(
     ours, theirs = cut["first", family], alone["first", family]
     assert all((ours["weights"][name] == value).all() for name, value in theirs["weights"].items())
     assert_same_gradient(ours["gradient"], theirs["gradient"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_makes_the_gradient_and_the_steps_of_one_device(
+    objectives: dict, name: str, stage: int
+) -> None:
+    assert_same_steps(objectives[name, stage], objectives[name])
 
 
 def test_stage_3_holds_its_part_only(cut: dict, alone: dict) -> None:

@@ -13,12 +13,17 @@ from pairs import pairs_config, write_pairs
 from ranks import run_ranks
 
 from roots.fit import compose
+from roots.fit.compose import from_run
+from roots.fit.predictions import gathered
 
 NAMES = ("train/loss", "optim/grad_norm", "val/loss", "val/nats_per_token", "val/chrf")
 
 
-def train(folder: Path, runs: Path, micro_batch_size: int) -> tuple[list[dict[str, str]], list]:
-    run = compose(pairs_config(folder, runs), {"model.micro_batch_size": micro_batch_size}).fit()
+def train(
+    folder: Path, runs: Path, micro_batch_size: int, strategy: str = "auto"
+) -> tuple[list[dict[str, str]], list]:
+    told = {"model.micro_batch_size": micro_batch_size, "trainer.strategy": strategy}
+    run = compose(pairs_config(folder, runs), told).fit()
     with run.metrics_file.open() as file:
         rows = list(csv.DictReader(file))
     samples = (run.path / "samples.jsonl").read_text().splitlines()
@@ -29,6 +34,14 @@ def train(folder: Path, runs: Path, micro_batch_size: int) -> tuple[list[dict[st
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = write_pairs(tmp_path_factory.mktemp("pairs"), val=11)  # no multiple of the ranks
     return folder, train(folder, tmp_path_factory.mktemp("alone"), 8)
+
+
+@pytest.fixture(scope="module")
+def learned(alone: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned how long a target is."""
+    config = pairs_config(alone[0], tmp_path_factory.mktemp("learned"), callbacks=[])
+    steps = {"trainer.max_steps": 500, "trainer.val_every_steps": 0}
+    return compose(config, steps).fit().path
 
 
 def assert_same(found: tuple, expected: tuple) -> None:
@@ -49,8 +62,27 @@ def test_every_micro_batch_size_makes_the_same_steps_and_texts(
     assert_same(train(folder, tmp_path, micro_batch_size), expected)
 
 
-def test_two_ranks_make_the_same_steps_and_texts_as_one(alone: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_ranks_make_the_same_steps_and_texts_as_one(
+    alone: Any, tmp_path: Path, strategy: str
+) -> None:
+    """Of 11 rows in micro-batches of 3, a rank has none of the first 5 in some of them."""
     folder, expected = alone
-    first, second = run_ranks(train, folder, tmp_path, 3)
+    first, second = run_ranks(train, folder, tmp_path, 3, strategy)
     assert first == second
     assert_same(first, expected)
+
+
+def predict(run: str, strategy: str) -> list[dict[str, Any]]:
+    """Writes a target for each row with the last checkpoint of a run."""
+    predicting = from_run(run, "last", [f"--trainer.strategy={strategy}"])
+    return gathered(predicting.trainer, predicting.evaluate("predict"))
+
+
+def test_two_ranks_that_share_the_weights_write_what_one_does(
+    learned: Path, tmp_path: Path
+) -> None:
+    told = predict(str(learned), "auto")
+    assert [row["sample"] for row in told] == list(range(11))
+    assert len({len(row["text"]) for row in told}) > 2  # some end long before others
+    assert run_ranks(predict, str(learned), "fsdp") == [told, told]

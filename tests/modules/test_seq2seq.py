@@ -20,7 +20,6 @@ from roots.fit import compose
 from roots.fit.compose import resumed
 from roots.modules import Seq2Seq
 from roots.runs import Run
-from roots.strategies import SingleDevice
 
 CONFIG = "model.network.config"
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "2026-11-multi30k"
@@ -113,38 +112,6 @@ def test_one_batch_is_learned_and_written_back_exactly(tmp_path: Path, name: str
     assert float(rows_of(run)[-1]["train/loss"]) < 0.05
     sources, targets = ((tmp_path / f"train.{e}").read_text().splitlines() for e in ("en", "de"))
     assert composed.model.predict(sources) == targets
-
-
-def test_writing_targets_is_refused_where_the_weights_are_cut(
-    fitted: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, cut = pairs_config(folder, tmp_path), {"trainer.strategy": "fsdp"}
-    words = r"GeneratedTexts lets every rank.*FSDP cuts the weights.*Leave it out of .*to ddp or"
-    with pytest.raises(ConfigError, match=words):
-        compose(config, cut)
-    compose(config, {"trainer.strategy": "ddp"})
-    compose(pairs_config(folder, tmp_path, callbacks=[]), cut)
-    predict = ["predict", "--run", str(fitted.trainer.run.path), "--to", str(tmp_path / "p.jsonl")]
-    without = ["--trainer.callbacks", "[]"]
-    with monkeypatch.context() as patch:  # FSDP itself would leave its process group behind
-        patch.setattr(SingleDevice, "builds_whole", False)
-        words = r"SingleDevice cuts the weights.*Set trainer\.strategy to ddp"
-        with pytest.raises(ConfigError, match=words):
-            roots([*predict, *without])
-    assert roots([*predict, *without, "--trainer.strategy", "auto"]) == 0
-    assert len(jsonl(tmp_path / "p.jsonl")) == 12
-
-
-def test_a_plan_of_several_gpus_leaves_cuts_out_where_targets_are_written(fitted: Any) -> None:
-    from roots.plan.footprint import Way
-    from roots.plan.memory import planner_of
-    from roots.plan.options import refusal
-    from roots.plan.target import Target
-
-    target = Target("cuda", "a device", None, 4, 1)
-    planner = planner_of(fitted.trainer, fitted.model, fitted.data, target)
-    assert "GeneratedTexts lets every rank" in refusal(planner, Way("fsdp", 4, 4))
-    assert not refusal(planner, Way("ddp", 4))
 
 
 def test_a_resumed_run_is_bitwise_the_one_that_was_not_interrupted(

@@ -1,0 +1,43 @@
+"""Every objective on weights that are cut over two ranks makes the steps of one device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from every_objective import OBJECTIVES, assert_same_steps, every_objective, steps
+from ranks import run_ranks
+from test_fsdp import whole
+
+pytestmark = pytest.mark.heavy
+
+
+def gradient_of(parameter: Any) -> Any:
+    return whole(parameter.grad)
+
+
+def on_ranks(configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {name: steps(config, gradient_of, "fsdp") for name, config in configs.items()}
+
+
+@pytest.fixture(scope="module")
+def configs(masked_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return every_objective(tmp_path_factory.mktemp("objectives"), masked_shards)
+
+
+@pytest.fixture(scope="module")
+def given(configs: dict[str, Any]) -> dict[str, Any]:
+    return run_ranks(on_ranks, configs, timeout=300)[0]
+
+
+@pytest.fixture(scope="module")
+def alone(configs: dict[str, Any]) -> dict[str, Any]:
+    return {name: steps(config, gradient_of) for name, config in configs.items()}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_two_ranks_make_the_gradient_and_the_steps_of_one(
+    given: dict[str, Any], alone: dict[str, Any], name: str
+) -> None:
+    assert_same_steps(given[name], alone[name])

@@ -1,0 +1,105 @@
+"""A tiny run of every objective, ragged, and its steps: to hold strategies to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pairs import pairs_config, write_pairs
+from quizzes import quiz_config, quiz_files
+from tiny_chat import chat_config, conversations, write_chat_network
+from tiny_masked import masked_config
+from tiny_tasks import (
+    classes,
+    tagged,
+    tagging_config,
+    task_config,
+    words_data,
+    write_bert,
+    write_encoder,
+    write_jsonl,
+)
+
+from roots.fit import compose
+from roots.runs import load_metrics
+
+OBJECTIVES = (
+    "masked",
+    "masked, packed",
+    "classes",
+    "tags",
+    "questions",
+    "pairs",
+    "conversations",
+)
+FIGURES = ("train/loss", "optim/grad_norm", "val/loss")
+
+
+def every_objective(folder: Path, masked_shards: Path) -> dict[str, dict[str, Any]]:
+    """Writes the data of each objective; gives its run file."""
+    for name in ("pairs", "quiz", "words", "chat"):
+        (folder / name).mkdir(parents=True)
+    runs = folder / "runs"
+    rows = classes(71, 3)  # no multiple of anything
+    labelled = {
+        "train": str(write_jsonl(folder / "train.jsonl", rows[:54])),
+        "val": str(write_jsonl(folder / "val.jsonl", rows[54:])),
+        "sequences_per_step": 8,
+        "seq_len": 48,
+    }
+    texts = {"class_path": "roots.data.LabelledTexts", "init_args": labelled}
+    words = words_data(folder / "words", tagged(54, 2))
+    chat = write_chat_network(folder / "chat" / "network")
+    configs = {
+        "masked": masked_config(masked_shards, runs),
+        "masked, packed": masked_config(masked_shards, runs, "modernbert", "packed"),
+        "classes": task_config(
+            "SequenceClassifier", texts, write_encoder(folder / "encoder"), runs
+        ),
+        "tags": tagging_config(write_bert(folder / "bert"), runs, words),
+        "questions": quiz_config(quiz_files(folder / "quiz"), runs),
+        "pairs": pairs_config(write_pairs(folder / "pairs", val=11), runs),
+        "conversations": chat_config(chat, folder / "chat", conversations(50, 3)),
+    }
+    assert tuple(configs) == OBJECTIVES
+    return configs
+
+
+def steps(
+    config: dict[str, Any], gradient_of: Callable[[Any], Any], strategy: Any = "auto"
+) -> dict[str, Any]:
+    """Trains four steps; gives the first one's gradient, unclipped, and the figures of all."""
+    gradient: dict[str, Any] = {}
+    told = {
+        "model.clip_norm": ".inf",
+        "model.micro_batch_size": 3,
+        "trainer.strategy": strategy,
+        "trainer.max_steps": 4,
+        "trainer.val_every_steps": 2,
+        "trainer.log_every_steps": 1,
+    }
+    composed = compose(config, told)
+
+    def keep(*_: Any) -> None:
+        if not gradient:
+            named = composed.model.trainable.named_parameters()
+            gradient.update((name, gradient_of(parameter)) for name, parameter in named)
+
+    composed.model.on_before_optimizer_step = keep
+    rows = load_metrics(composed.fit().metrics_file).rows.values()
+    figures = {name: [row[name] for row in rows if name in row] for name in FIGURES}
+    return {"gradient": gradient, "figures": figures}
+
+
+def assert_same_steps(made: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Holds what `steps` gave to what one device made."""
+    assert made["gradient"].keys() == expected["gradient"].keys()
+    for name, value in expected["gradient"].items():
+        ours, theirs = (torch.from_numpy(v) for v in (made["gradient"][name], value))
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6, msg=name)
+    assert [len(made["figures"][name]) for name in FIGURES] == [4, 4, 2]
+    for name in FIGURES:
+        assert made["figures"][name] == pytest.approx(expected["figures"][name], rel=1e-5)
