@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
@@ -190,12 +193,25 @@ def check_keys(keys: Iterable[str], family: type[PretrainedConfig]) -> None:
     known |= set(family.attribute_map)
     if "rope_parameters" in known:  # transformers still reads the two that it made one of
         known |= {"rope_theta", "rope_scaling"}
-    for key in keys:
-        if key not in known and key != "model_type":
+    unknown = [key for key in keys if key not in known and key != "model_type"]
+    if unknown:
+        known |= _asked_for(family)
+    for key in unknown:
+        if key not in known:
             raise ConfigError(
                 f"{key!r} is no key of {family.__name__}{nearest(key, known)}."
                 f" Correct network.config.{key} or leave it out."
             )
+
+
+def _asked_for(family: type[PretrainedConfig]) -> set[str]:
+    """Lists keys that a family's code reads where they are, such as `head_dim` of Qwen3-MoE."""
+    name = family.__module__.replace(".configuration_", ".modeling_")
+    try:
+        code = inspect.getsource(importlib.import_module(name))
+    except (ImportError, OSError, TypeError):
+        return set()
+    return set(re.findall(r'getattr\((?:self\.)?config, "(\w+)"', code))
 
 
 def check_attention(network: PreTrainedModel, name: str, head: Head = CAUSAL_LM) -> None:

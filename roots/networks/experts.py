@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
 from transformers.integrations import moe
 
 _PRODUCT = "_grouped_mm"
@@ -22,10 +23,13 @@ def let_experts_follow_autocast() -> None:
     setattr(moe, _PRODUCT, _followed)
 
 
-def _followed(input: Tensor, weight: Tensor, offs: Any) -> Tensor:  # noqa: A002: their names
+def _followed(input: Tensor, weight: Tensor, offs: Any) -> Tensor:
     kind = weight.device.type
     if torch.is_autocast_enabled(kind):
         dtype = torch.get_autocast_dtype(kind)
         input, weight = input.to(dtype), weight.to(dtype)
-    product: Tensor = _theirs(input, weight, offs)
-    return product
+    product = _theirs
+    if is_fake(input) and weight.dtype is not torch.bfloat16:  # torch's shapes know no other there
+        product, input = torch.ops.transformers.grouped_mm_fallback, input.to(weight.dtype)
+    made: Tensor = product(input, weight, offs)
+    return made

@@ -12,13 +12,23 @@ from test_fsdp import whole
 
 pytestmark = pytest.mark.heavy
 
+SPECS: dict[str, Any] = {
+    "ddp": "ddp",
+    "fsdp": "fsdp",
+    "hsdp": {"class_path": "roots.strategies.FSDP", "init_args": {"replicas": 2}},
+}
+
 
 def gradient_of(parameter: Any) -> Any:
     return whole(parameter.grad)
 
 
-def on_ranks(configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {name: steps(config, gradient_of, "fsdp") for name, config in configs.items()}
+def on_ranks(configs: dict[str, dict[str, Any]], *strategies: str) -> dict[Any, Any]:
+    return {
+        (name, strategy): steps(config, gradient_of, SPECS[strategy])
+        for name, config in configs.items()
+        for strategy in strategies
+    }
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +37,14 @@ def configs(masked_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 @pytest.fixture(scope="module")
-def given(configs: dict[str, Any]) -> dict[str, Any]:
-    return run_ranks(on_ranks, configs, timeout=300)[0]
+def given(configs: dict[str, Any]) -> dict[Any, Any]:
+    return run_ranks(on_ranks, configs, "fsdp", timeout=300)[0]
+
+
+@pytest.fixture(scope="module")
+def by_four(configs: dict[str, Any]) -> dict[Any, Any]:
+    """In micro-batches of 3, no rank has more than one: a step has two rows for each."""
+    return run_ranks(on_ranks, configs, *SPECS, ranks=4, timeout=900)[0]
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +54,15 @@ def alone(configs: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_two_ranks_make_the_gradient_and_the_steps_of_one(
-    given: dict[str, Any], alone: dict[str, Any], name: str
+    given: dict[Any, Any], alone: dict[str, Any], name: str
 ) -> None:
-    assert_same_steps(given[name], alone[name])
+    assert_same_steps(given[name, "fsdp"], alone[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", SPECS)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_four_ranks_make_the_gradient_and_the_steps_of_one(
+    by_four: dict[Any, Any], alone: dict[str, Any], name: str, strategy: str
+) -> None:
+    assert_same_steps(by_four[name, strategy], alone[name])

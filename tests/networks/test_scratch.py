@@ -202,6 +202,15 @@ def test_the_older_names_of_the_rotary_settings_are_known_and_heeded() -> None:
         Scratch(config={**GPT2, "rope_theta": 5e5})
 
 
+def test_a_key_that_only_the_networks_own_code_reads_is_taken() -> None:
+    """Qwen3-MoE's published configurations have `head_dim`, and its class does not declare it."""
+    config = {**LLAMA, "model_type": "qwen3_moe", "head_dim": 24}
+    attention = built(config).model.layers[0].self_attn
+    assert attention.q_proj.out_features == 24 * LLAMA["num_attention_heads"]
+    with pytest.raises(ConfigError, match=r"no key of Qwen3MoeConfig \(did you mean 'head_dim'"):
+        Scratch(config={**config, "head_dims": 24})
+
+
 @pytest.mark.parametrize(("key", "value"), [("hidden_size", 65), ("hidden_size", "64k")])
 def test_a_value_that_the_architecture_refuses_is_told_as_a_mistake(key: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"refuses network\.config: .*{value}.* Correct"):

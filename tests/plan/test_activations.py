@@ -24,6 +24,14 @@ NETWORKS = {
     "llama": {**LLAMA, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3},
     "gpt2": GPT2,
     "bert": encoder("bert") | {"hidden_size": 64, "intermediate_size": 128},
+    "qwen3_moe": {
+        **LLAMA,
+        "model_type": "qwen3_moe",
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "head_dim": 16,
+    }
+    | {"moe_intermediate_size": 32, "num_key_value_heads": 1},
 }
 ROWS = 4
 

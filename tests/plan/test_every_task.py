@@ -22,6 +22,7 @@ from tiny_tasks import (
 )
 from torch import Tensor
 from torch.distributed._tools.mem_tracker import MemTracker
+from transformers.models.llama.modeling_llama import LlamaModel
 
 from roots.fit import compose
 from roots.networks import CAUSAL_LM, Scratch, Trainable
@@ -95,15 +96,17 @@ def test_the_presumed_forward_is_the_one_that_is_proved_right(family: str) -> No
 
 
 def test_a_network_that_looks_at_numbers_is_said_to_be_unknown(
-    shards: Path, tmp_path: Path
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which experts a token visits depends on numbers."""
-    config = tiny_config(shards, tmp_path)
-    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
-    network = {**LLAMA, **experts, "model_type": "qwen3_moe", "num_key_value_heads": 1}
-    config["model"]["init_args"]["network"]["init_args"]["config"] = network
-    composed = compose(config)
+    theirs = LlamaModel.forward
+
+    def looks(self: Any, input_ids: Any, **others: Any) -> Any:
+        assert int(input_ids.max()) >= 0
+        return theirs(self, input_ids, **others)
+
+    monkeypatch.setattr(LlamaModel, "forward", looks)
+    composed = compose(tiny_config(shards, tmp_path))
     composed.model.learn_of(composed.data)
     how = Conditions("cpu", plugin("32"))
-    with pytest.raises(Unknown, match=r"Qwen3MoeForCausalLM cannot be run without numbers"):
+    with pytest.raises(Unknown, match=r"LlamaForCausalLM cannot be run without numbers"):
         passage(composed.model, composed.data, empty(composed.model), ROWS, how)
