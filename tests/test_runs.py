@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from roots.errors import CheckpointError, ConfigError
+from roots.records import exchange
 from roots.runs import (
     Run,
     atomic_folder,
@@ -25,6 +26,7 @@ from roots.runs import (
     redact,
     replace_folder,
     write_atomically,
+    writing,
 )
 
 
@@ -271,12 +273,37 @@ def test_an_error_leaves_nothing_behind_and_the_old_folder_as_it_was(
     assert everything_in(tmp_path) == ["folder", "folder/old"]
 
 
-def test_replacing_leaves_no_trace_of_the_old(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_replacing_leaves_no_trace_of_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    if not at_once:  # as on NFS
+        monkeypatch.setattr(writing, "exchange", lambda *_: False)
     for name in ("temporary", "folder"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
     replace_folder(tmp_path / "temporary", tmp_path / "folder")
     assert everything_in(tmp_path) == ["folder", "folder/temporary"]
+
+
+def test_a_folder_is_there_at_every_moment_of_its_replacement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("temporary", "folder"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    if not exchange(tmp_path / "temporary", tmp_path / "folder"):
+        pytest.skip("this file system cannot exchange two names")
+    monkeypatch.setattr(Path, "rename", None)  # which would leave a moment without it
+    replace_folder(tmp_path / "temporary", tmp_path / "folder")
+    assert everything_in(tmp_path) == ["folder", "folder/folder"]
+
+
+def test_names_that_cannot_be_exchanged_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("1")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        exchange(tmp_path / "one", tmp_path / "nowhere")
+    assert everything_in(tmp_path) == ["one"]
 
 
 def test_a_file_is_written_with_its_folder(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ vocabulary.py  what a network must know of its tokens and labels
 plain_form.py  plain, rebuild: objects as plain values, and back
 durations.py   duration, clock: times in words
 json_text.py   as_json: plain values as JSON that every reader takes
+exchanging.py  exchange: two names that change places at once
 paths.py       expanded, is_file, is_folder: the name of a place, and what is there
 yaml_file.py   read_yaml: a file that a person wrote, with each key once
 """
 
 from roots.records.documents import KEEP, Document, Drop, Edit, Keep, Reject, Verdict
 from roots.records.durations import clock, duration
+from roots.records.exchanging import exchange
 from roots.records.json_text import as_json
 from roots.records.paths import expanded, is_file, is_folder
 from roots.records.plain_form import class_path, plain, rebuild
@@ -37,6 +39,7 @@ __all__ = [
     "class_path",
     "clock",
     "duration",
+    "exchange",
     "expanded",
     "is_file",
     "is_folder",

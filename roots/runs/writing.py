@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from roots.records import exchange
+
 CANNOT = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP}
 """How systems say that they bring no folders to the disk (Windows) or decide on it themselves."""
 
@@ -28,17 +30,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(temporary: Path, path: Path) -> None:
-    """Puts a finished folder in the place of `path`, which is there whole at every moment but one.
+    """Puts a finished folder in the place of `path`, which is there whole at every moment.
 
-    A folder cannot be exchanged in one call; an old one is moved aside before and removed after.
-    What is in the new one is found on the disk before that, once its files are there.
+    Where the file system cannot exchange two folders (NFS, say), there is one moment without it: an
+    old one is moved aside before and removed after. What is in the new one is found on the disk
+    before that, once its files are there.
     """
     for folder in (*filter(Path.is_dir, temporary.rglob("*")), temporary):
         _names_to_disk(folder)
-    old = temporary.with_name(temporary.name + ".old")
-    if path.exists():
-        path.rename(old)
-    temporary.rename(path)
+    old = temporary
+    if not (path.exists() and exchange(temporary, path)):
+        old = temporary.with_name(temporary.name + ".old")
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
     _names_to_disk(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from roots.errors import DataError
+from roots.records import exchange
 from roots.shards.manifest import MANIFEST, Manifest
 from roots.shards.sums import sums_of
 
@@ -171,11 +172,15 @@ def _has_manifest(folder: Path) -> bool:
 def _swap(temporary: Path, folder: Path, say: Callable[[str], None]) -> None:
     """Puts the new folder in the place of the old; of the old, removes only what roots wrote."""
     old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
-    if not old.exists():
+    if not folder.exists():
+        temporary.rename(folder)
         return
+    temporary = temporary.rename(folder.with_name(f".{folder.name}.new-{os.getpid()}"))
+    if exchange(temporary, folder):
+        temporary.rename(old)
+    else:
+        folder.rename(old)
+        temporary.rename(folder)
     for name in _written_by_roots(old):
         (old / name).unlink(missing_ok=True)
     with suppress(OSError):
