@@ -19,7 +19,7 @@ from roots.errors import ConfigError
 from roots.inference.sampling import Sampling, check_amount, check_seed, next_token
 from roots.inference.streaming import TextStream
 from roots.networks import uncompiled
-from roots.networks.builder import n_positions
+from roots.networks.builder import first_position, n_positions
 from roots.tokenizer import Tokenizer
 
 
@@ -197,26 +197,45 @@ class _Context:
         self.device = network.get_input_embeddings().weight.device
         self.ids: list[int] = []
         takes = inspect.signature(network.forward).parameters
-        has_cache = "past_key_values" in takes
-        self.cache = DynamicCache(config=network.config) if has_cache else None
+        self.has_cache = "past_key_values" in takes
+        # of a class with a cache of its own (MiniMax), the first output brings it
+        makes_its_own = network.can_generate() and not network._supports_default_dynamic_cache()
+        ours = self.has_cache and not makes_its_own
+        self.cache = DynamicCache(config=network.config) if ours else None
+        # not all see from the cache how many were read (Bamba counts from 0 in each forward); those
+        # that count from behind their padding token (RoBERTa) do, and would be told other numbers
+        self.told_positions = "position_ids" in takes and not first_position(network.config)
         self.only_last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     @torch.no_grad()  # not inference_mode: buffers made under it would break a later backward
     def feed(self, ids: list[int]) -> Float[Tensor, " V"]:
         """Reads further ids; gives the logits of what follows them."""
         self.ids += ids
-        fed = self.ids if self.cache is None else ids
+        fed = ids if self.has_cache else self.ids
         input_ids = torch.tensor([fed], device=self.device)  # 1 T
         mask = torch.ones(1, len(self.ids), dtype=torch.long, device=self.device)
         with evaluating(self.network):
             output = self.network(
-                input_ids=input_ids, attention_mask=mask, **self._cached(), **self.only_last
+                input_ids=input_ids,
+                attention_mask=mask,
+                **self._positions(len(fed)),
+                **self._cached(),
+                **self.only_last,
             )
+        if self.has_cache and self.cache is None:
+            self.cache = output.past_key_values
+            self.has_cache = self.cache is not None
         logits: Tensor = output.logits[0, -1]  # V
         return logits
 
+    def _positions(self, n_fed: int) -> dict[str, Tensor]:
+        if not self.told_positions:
+            return {}
+        n = len(self.ids)
+        return {"position_ids": torch.arange(n - n_fed, n, device=self.device)[None]}  # 1 T
+
     def _cached(self) -> dict[str, Any]:
-        if self.cache is None:
+        if not self.has_cache:
             return {"use_cache": False}
         return {"past_key_values": self.cache, "use_cache": True}
 

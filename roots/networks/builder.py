@@ -119,7 +119,7 @@ class NetworkBuilder(ABC):
         limit = n_positions(config)
         if limit is None or seq_len <= limit:
             return
-        first, key = _first_position(config), _key_of_positions(config)
+        first, key = first_position(config), _key_of_positions(config)
         shorter = f"Set data.seq_len to at most {limit:,}, or give" if limit > 0 else "Give"
         behind = f", counted from {first:,}, behind the padding token's number" if first else ""
         raise ConfigError(
@@ -161,15 +161,13 @@ def check_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary | None) ->
 
 
 def n_positions(config: PretrainedConfig) -> int | None:
-    """Gives how many positions a network has; None where nothing limits them.
-
-    RoBERTa and its kin count positions from behind the padding token's number.
-    """
+    """Gives how many positions a network has; None where nothing limits them (-1 of XLNet)."""
     limit = getattr(config, _key_of_positions(config), None)
-    return limit if limit is None else int(limit) - _first_position(config)
+    return None if limit is None or limit < 0 else int(limit) - first_position(config)
 
 
-def _first_position(config: PretrainedConfig) -> int:
+def first_position(config: PretrainedConfig) -> int:
+    """Gives the number of the first position: RoBERTa and its kin count from behind padding's."""
     if config.model_type not in _POSITIONS_BEHIND_PADDING:
         return 0
     padding_id = 1 if config.model_type == "mpnet" else config.pad_token_id or 0

@@ -26,6 +26,11 @@ TEXTS = [
     "naïve café, e\u0301te\u0301, 👩‍👩‍👧 and 🇩🇪 😀",
 ] * 4
 
+_HEADS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+_STATES = {
+    **{"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1},
+    **{"mamba_d_state": 8, "mamba_chunk_size": 8},
+}
 CONFIGS = {
     "llama": {
         "model_type": "llama",
@@ -53,6 +58,20 @@ CONFIGS = {
         "intermediate_size": 64,
         "is_decoder": True,
         "initializer_range": 0.3,
+    },
+    "bamba": {
+        **{"model_type": "bamba", **_HEADS, "num_key_value_heads": 2, **_STATES},
+        **{"intermediate_size": 64, "attn_layer_indices": [1], "initializer_range": 0.3},
+    },
+    "falcon": {"model_type": "falcon", **_HEADS, "initializer_range": 0.3},
+    "minimax": {
+        **{"model_type": "minimax", **_HEADS, "num_key_value_heads": 2, "head_dim": 8},
+        **{"layer_types": ["linear_attention", "full_attention"], "block_size": 8},
+        **{"intermediate_size": 64, "num_local_experts": 2, "initializer_range": 0.3},
+    },
+    "roberta": {
+        **{"model_type": "roberta", **_HEADS, "intermediate_size": 64, "is_decoder": True},
+        **{"pad_token_id": 1, "initializer_range": 0.3},
     },
     "mamba": {"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
     "mixtral": {

@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, XLNetConfig, XLNetLMHeadModel
 
 from roots.errors import ConfigError
 from roots.inference import Sampling, generate, stream, tokens
-from roots.inference.generation import eos_ids, most_positions, prompt_ids
+from roots.inference.generation import _Context, eos_ids, most_positions, prompt_ids
 from roots.networks import Trainable
 from roots.objectives import NextToken
 from roots.tokenizer import Tokenizer
 
 Make = Callable[..., PreTrainedModel]
 GREEDY = Sampling(temperature=0)
-KINDS = pytest.mark.parametrize("kind", ["llama", "gpt2", "mixtral"])
+KINDS = pytest.mark.parametrize("kind", ["llama", "gpt2", "mixtral", "bamba", "minimax"])
 PROMPT = [5, 60, 7, 200]
 
 
@@ -29,6 +29,10 @@ def uncached(network: PreTrainedModel, prompt: list[int], max_tokens: int) -> li
             logits = network(input_ids=torch.tensor([ids]), use_cache=False).logits
             ids.append(int(logits[0, -1].argmax()))
     return ids[len(prompt) :]
+
+
+def greedy(network: PreTrainedModel, prompt: list[int], max_tokens: int) -> list[int]:
+    return list(tokens(network, prompt, max_tokens=max_tokens, sampling=GREEDY, seed=1))
 
 
 @KINDS
@@ -53,8 +57,31 @@ def test_greedy_tokens_equal_those_of_transformers_and_those_without_a_cache(
 
 def test_a_network_without_a_key_value_cache_is_fed_all_its_tokens(make: Make) -> None:
     network = make("mamba").eval()
-    ours = list(tokens(network, PROMPT, max_tokens=8, sampling=GREEDY, seed=1))
-    assert ours == uncached(network, PROMPT, 8)
+    assert greedy(network, PROMPT, 8) == uncached(network, PROMPT, 8)
+
+
+@pytest.mark.parametrize("kind", ["bamba", "minimax"])
+def test_each_cached_step_has_the_logits_of_the_whole_text(kind: str, make: Make) -> None:
+    network = make(kind).eval()
+    ids, context = [*PROMPT, 9, 77, 13], _Context(network)
+    context.feed(PROMPT)
+    cached = torch.stack([context.feed([id_]) for id_ in ids[len(PROMPT) :]])
+    with torch.no_grad():
+        whole = network(input_ids=torch.tensor([ids]), use_cache=False).logits[0, len(PROMPT) :]
+    torch.testing.assert_close(cached, whole, atol=1e-3, rtol=0)
+
+
+def test_positions_that_begin_behind_the_padding_token_stay_so_with_a_cache(make: Make) -> None:
+    """transformers' own generate counts them from 0 there."""
+    network = make("roberta").eval()
+    assert greedy(network, PROMPT, 8) == uncached(network, PROMPT, 8)
+
+
+def test_minus_one_positions_are_no_limit() -> None:
+    network = XLNetLMHeadModel(XLNetConfig(vocab_size=300, d_model=8, n_layer=1, n_head=1))
+    assert network.config.max_position_embeddings == -1
+    assert most_positions(network) is None
+    assert len(greedy(network, PROMPT, 3)) == 3
 
 
 def test_a_network_in_training_gives_the_same_tokens_as_one_at_rest(make: Make) -> None:
