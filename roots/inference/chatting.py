@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from transformers import PreTrainedModel
 
-from roots.errors import ConfigError
+from roots.errors import ConfigError, UserError
 from roots.inference.generation import eos_ids, tokens
 from roots.inference.sampling import Sampling
 from roots.tokenizer import Chat, Message, TemplateRefusal, Tokenizer
@@ -66,3 +67,14 @@ def asked(
         return maker.prompt(messages), maker.ends
     except TemplateRefusal as error:
         raise ConfigError(f"The chat template does not take these turns: {error}.") from error
+
+
+@lru_cache(maxsize=1)  # each checkpoint of a run asks, and a large vocabulary is read for a second
+def ends_of_answers(tokenizer: Tokenizer) -> frozenset[int]:
+    """Gives the special tokens that end an answer; none without a template that roots can read."""
+    if not tokenizer.settings.get("chat_template"):
+        return frozenset()
+    try:
+        return Chat(tokenizer).ends
+    except (UserError, TemplateRefusal):  # roots does not chat by it either
+        return frozenset()

@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 
 from roots.errors import CheckpointError
+from roots.inference.chatting import ends_of_answers
+from roots.inference.generation import eos_ids
 from roots.networks import is_adapted
 from roots.networks.lora import adapter_writer
 from roots.networks.quiet import without_progress_bars
@@ -41,7 +43,8 @@ def write_folder(
     Of a network with adapters, those alone are written, in peft's form, without its weights.
 
     The network is read only: a run that goes on with it finds its configuration as it was. What is
-    written uses the key-value cache and names the tokenizer's eos and bos, whatever the run used.
+    written uses the key-value cache and names the tokenizer's eos and bos, whatever the run used;
+    generation ends at the tokens that end an answer of the chat template as well.
 
     Args:
         network: Of any kind; it may be sharded when `state_dict` is given.
@@ -156,10 +159,15 @@ def _view(
 
 
 def _generation(network: PreTrainedModel, tokenizer: Tokenizer) -> GenerationConfig | None:
-    """Gives the settings of transformers' own `generate`, in a form that can be saved."""
+    """Gives the settings of transformers' own `generate`, in a form that can be saved.
+
+    It ends where roots does: at an answer's end too, and where the network's own settings say.
+    """
     if not network.can_generate():
         return None
     generation = _told_of_tokens(copy.deepcopy(network.generation_config), tokenizer)
+    ends = sorted(eos_ids(network, tokenizer) | ends_of_answers(tokenizer))
+    generation.eos_token_id = ends if len(ends) > 1 else ends[0]
     try:
         generation.validate(strict=True)
     except ValueError:  # published folders name a temperature and forget to say that they sample
