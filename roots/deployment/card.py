@@ -7,11 +7,16 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from roots.deployment.manifest import ExportManifest
+from roots.deployment.opening import AUTO
 from roots.inference.finding import Source
 from roots.networks.base_weights import adapter_revision
 
 CARD = "README.md"
 _THIS = "path/to/this/folder"
+_NOT_AUTO = (
+    "# not AutoTokenizer: it cuts texts by the rules of {family} in place of those of\n"
+    "# tokenizer.json, into other tokens than the network was trained on\n"
+)
 _CARD = """\
 ---
 library_name: transformers
@@ -33,9 +38,22 @@ on your own task before you rely on it. It says what its training text made like
 
 
 def card(
-    source: Source, manifest: ExportManifest, network: PreTrainedModel, *, base: str = ""
+    source: Source,
+    manifest: ExportManifest,
+    network: PreTrainedModel,
+    *,
+    opens: str = AUTO,
+    base: str = "",
 ) -> str:
-    """Writes the card; it names no path of this machine, but for an adapter's base."""
+    """Writes the card; it names no path of this machine, but for an adapter's base.
+
+    Args:
+        source: What was exported.
+        manifest: What is known of it.
+        network: What is described.
+        opens: The class of transformers that opens the tokenizer.
+        base: What an adapter lies on.
+    """
     architecture = type(network).__name__
     facts = [
         f"- Architecture: {architecture}, {manifest.parameters:,} parameters, {manifest.dtype}",
@@ -47,7 +65,7 @@ def card(
     return _CARD.format(
         title=manifest.source,
         facts="\n".join(facts),
-        how=_how_to_load(network, base, adapter_revision(source.folder)),
+        how=_how_to_load(network, opens, base, adapter_revision(source.folder)),
     )
 
 
@@ -58,7 +76,7 @@ def how_to_load(folder: Path) -> str:
     return lines.replace(repr(_THIS), repr(str(folder)))
 
 
-def _how_to_load(network: PreTrainedModel, base: str, revision: str) -> str:
+def _how_to_load(network: PreTrainedModel, opens: str, base: str, revision: str) -> str:
     """Words the lines that open an export; `base` is what an adapter lies on."""
     which = f", revision={revision!r}" if revision != "main" else ""
     opened = f"network = AutoModelForCausalLM.from_pretrained({base or _THIS!r}{which})\n"
@@ -68,9 +86,10 @@ def _how_to_load(network: PreTrainedModel, base: str, revision: str) -> str:
     module = type(network).__module__
     if not module.startswith("transformers"):
         opened = f"import {module}  # defines and registers the network's class\n{opened}"
+    why = "" if opens == AUTO else _NOT_AUTO.format(family=network.config.model_type)
     return (
-        f"from transformers import AutoModelForCausalLM, AutoTokenizer\n{opened}"
-        f"tokenizer = AutoTokenizer.from_pretrained({_THIS!r})"
+        f"from transformers import AutoModelForCausalLM, {opens}\n{opened}"
+        f"{why}tokenizer = {opens}.from_pretrained({_THIS!r})"
     )
 
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from roots.deployment.card import CARD, card
 from roots.deployment.manifest import MANIFEST, ExportManifest, sums
+from roots.deployment.opening import tokenizer_class
 from roots.deployment.target import check_merge, check_target
 from roots.inference.finding import Source, find
 from roots.inference.folder import write_folder
@@ -40,7 +41,8 @@ def export(
 ) -> Path:
     """Writes a folder that transformers' `AutoModelForCausalLM` and `AutoTokenizer` open.
 
-    It appears whole or not at all.
+    It appears whole or not at all. Where `AutoTokenizer` would give other ids, the card names the
+    class that gives the right ones.
 
     Args:
         path: A run's directory, a checkpoint, any Hugging Face folder, or a name on the hub.
@@ -76,7 +78,8 @@ def export(
             write_folder(loaded.network, loaded.tokenizer, folder)
         merged = adapter_base(source.folder) if merge else ""
         manifest = _describe(source, loaded.network, merged)
-        text = card(source, manifest, loaded.network, base=base)
+        opens = tokenizer_class(folder, loaded.tokenizer)
+        text = card(source, manifest, loaded.network, opens=opens, base=base)
         (folder / CARD).write_text(text, encoding="utf-8")
         written = sums(folder, [file.name for file in folder.iterdir()])
         text = replace(manifest, sha256=written).to_json()

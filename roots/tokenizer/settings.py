@@ -20,6 +20,27 @@ ROLES = (
     "sep_token",
     "cls_token",
 )
+BY_DEFINITION = "PreTrainedTokenizerFast"
+"""The class of transformers that takes all rules from `tokenizer.json`."""
+_REPEATING = (
+    *("AlbertTokenizer", "BartTokenizer", "CamembertTokenizer", "CodeGenTokenizer"),
+    *("DistilBertTokenizer", "GPT2Tokenizer", "GPTNeoXTokenizer", "Qwen2Tokenizer"),
+    *("Qwen3_5Tokenizer", "RobertaTokenizer", "XGLMTokenizer", "XLMRobertaTokenizer"),
+)
+_PADDING_LEFT = ("GemmaTokenizer", "LlamaTokenizer")
+_TYPING = (
+    *("BertTokenizer", "ConvBertTokenizer", "DebertaTokenizer", "DebertaV2Tokenizer"),
+    *("ElectraTokenizer", "MobileBertTokenizer"),
+)
+_BESIDE: dict[str, dict[str, Any]] = {
+    **{name: {} for name in _REPEATING},
+    **{name: {"padding_side": "left"} for name in _PADDING_LEFT},
+    **{
+        name: {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+        for name in _TYPING
+    },
+}
+"""What classes that do nothing else but repeat their family's rules set beside them."""
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -40,6 +61,21 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if (folder / _CHAT_TEMPLATE).is_file():
         merged["chat_template"] = read_text(folder / _CHAT_TEMPLATE)
     return merged
+
+
+def by_definition(settings: dict[str, Any]) -> dict[str, Any]:
+    """Gives settings under which transformers takes the rules from the definition.
+
+    A class of its own puts those of its family (how digits, spaces and accents are cut) in their
+    place, so other ids come out of a definition that is not quite like its family's. Classes that
+    do more, such as those for translation, are kept; code that is not written along is not named.
+    """
+    settings = {key: value for key, value in settings.items() if key != "auto_map"}
+    name = str(settings.get("tokenizer_class", BY_DEFINITION))
+    added = _BESIDE.get(name.removesuffix("Fast"))
+    if added is None:
+        return {"tokenizer_class": BY_DEFINITION, **settings}
+    return {**added, **settings, "tokenizer_class": BY_DEFINITION}
 
 
 def read_text(path: Path) -> str:

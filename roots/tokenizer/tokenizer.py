@@ -21,7 +21,13 @@ from roots.errors import DataError
 from roots.records import Vocabulary
 from roots.stores import is_file, located
 from roots.tokenizer.roles import roles_told_by, special_tokens
-from roots.tokenizer.settings import ROLES, SETTINGS, read_settings, read_text
+from roots.tokenizer.settings import (
+    ROLES,
+    SETTINGS,
+    by_definition,
+    read_settings,
+    read_text,
+)
 from roots.tokenizer.token_bytes import byte_length_of
 
 _DEFINITION = "tokenizer.json"
@@ -75,13 +81,16 @@ class Tokenizer:
             raise DataError(f"{folder}: {error}") from error
 
     def save(self, folder: str | Path) -> None:
-        """Writes files that `load` and transformers' `AutoTokenizer.from_pretrained` open."""
+        """Writes files that `load` and transformers' `AutoTokenizer.from_pretrained` open.
+
+        Beside the config.json of a Qwen2, Qwen3.5 and few others, AutoTokenizer takes their own
+        rules whatever these files say; `PreTrainedTokenizerFast.from_pretrained` takes these.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
-            **self.settings,
+            **by_definition(self.settings),
             "eos_token": self._rust.id_to_token(self.eos_id),
             "pad_token": self._rust.id_to_token(self.pad_id),
         }
