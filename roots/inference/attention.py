@@ -17,6 +17,8 @@ from transformers import PreTrainedModel
 from roots.errors import ConfigError
 from roots.inference.generation import evaluating, most_positions
 from roots.inference.streaming import pieces_of
+from roots.networks.builder import check_causal
+from roots.networks.quiet import quiet_transformers
 from roots.tokenizer import Tokenizer
 
 
@@ -55,7 +57,8 @@ def attention_maps(network: PreTrainedModel, tokenizer: Tokenizer, text: str) ->
 
     Raises:
         ConfigError: The text is longer than the network's positions, or the network has no
-            attention of that kind (Mamba, RWKV), or an encoder and a decoder.
+            attention of that kind (Mamba, RWKV), or an encoder and a decoder, or gives weights
+            that see later tokens, which it itself does not see.
     """
     end = [] if network.can_generate() else [tokenizer.eos_id]
     ids = [tokenizer.bos_id, *tokenizer.encode(text), *end]
@@ -71,6 +74,7 @@ def attention_maps(network: PreTrainedModel, tokenizer: Tokenizer, text: str) ->
             " itself. Take a transformer, such as a Llama, GPT-2, Qwen3 or BERT."
         )
     weights = torch.stack(found).float().cpu()  # L H T T
+    _check_causal(network, weights)
     return AttentionMaps(pieces_of(tokenizer, ids), weights)
 
 
@@ -88,6 +92,27 @@ def _check(network: PreTrainedModel, n_tokens: int) -> None:
         )
 
 
+def _check_causal(network: PreTrainedModel, weights: Float[Tensor, "L H T T"]) -> None:
+    ahead = float(weights.triu(1).max())
+    if ahead == 0 or not network.can_generate() or _sees_ahead(network):
+        return
+    raise ConfigError(
+        f"The attention weights that {type(network).__name__} gives see later tokens (up to"
+        f" {ahead:.2g} of a row), and the network does not: they are not what it computes with"
+        f" (its attention is {network.config._attn_implementation}). Open it with the plain one:"
+        " attention: eager of its builder, or attn_implementation='eager' in from_pretrained."
+    )
+
+
+def _sees_ahead(network: PreTrainedModel) -> bool:
+    try:
+        with evaluating(network):
+            check_causal(network)
+    except ConfigError:
+        return True
+    return False
+
+
 @contextmanager
 def _plain_attention(network: PreTrainedModel) -> Iterator[None]:
     """Sets the attention that keeps its weights; afterwards the one that was set before."""
@@ -95,8 +120,15 @@ def _plain_attention(network: PreTrainedModel) -> Iterator[None]:
     if before == "eager" or before is None:
         yield
         return
-    network.set_attn_implementation("eager")
+    _set(network, "eager")
     try:
         yield
     finally:
-        network.set_attn_implementation(before)
+        _set(network, before)
+
+
+def _set(network: PreTrainedModel, attention: str) -> None:
+    with quiet_transformers():
+        network.set_attn_implementation(attention)
+    if network.config._attn_implementation != attention:  # refused: Falcon has code of its own,
+        network.config._attn_implementation = attention  # which reads this whenever it runs

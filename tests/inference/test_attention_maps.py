@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any
 import pytest
 import torch
 from tiny_tasks import write_encoder
-from transformers import BertModel, PreTrainedModel, RobertaConfig, RobertaModel
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    BertModel,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaModel,
+)
 
 from roots.errors import ConfigError
 from roots.inference import AttentionMaps, attention_maps
@@ -20,7 +28,7 @@ Make = Callable[..., PreTrainedModel]
 TEXT = "def main(): return"
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "mixtral"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mixtral", "falcon"])
 def test_a_row_is_shares_of_what_came_before(kind: str, make: Make, tokenizer: Tokenizer) -> None:
     maps = attention_maps(make(kind), tokenizer, TEXT)
     n = 1 + len(tokenizer.encode(TEXT))
@@ -51,6 +59,41 @@ def test_the_maps_give_what_the_networks_own_attention_gives(
     values = kept["values"].view(1, -1, 4, 8)[0].transpose(0, 1)  # H T K
     ours = (weights @ values).transpose(0, 1).flatten(1)  # T H*K
     torch.testing.assert_close(ours, kept["mixed"][0])
+
+
+@pytest.mark.parametrize("alibi", [False, True])
+def test_falcon_gives_what_it_gives_when_it_is_opened_with_plain_attention(
+    alibi: bool, make: Make, tokenizer: Tokenizer
+) -> None:
+    """It refuses another attention by a line in the log alone."""
+    network = make("falcon", alibi=alibi)
+    config = copy.deepcopy(network.config)
+    plain = type(network)._from_config(config, attn_implementation="eager")
+    plain.load_state_dict(network.state_dict())
+    assert network.config._attn_implementation == "sdpa"
+    ours, theirs = (attention_maps(n, tokenizer, TEXT).weights for n in (network, plain))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert network.config._attn_implementation == "sdpa"
+
+
+def test_weights_that_see_later_tokens_of_a_network_that_does_not_are_refused(
+    make: Make, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roots.inference.attention._set", lambda _network, _attention: None)
+    network = make("falcon")
+    with pytest.raises(ConfigError, match=r"see later tokens \(up to 0\.\d+.*is sdpa"):
+        attention_maps(network, tokenizer, TEXT)
+    cured = type(network)._from_config(network.config, attn_implementation="eager")
+    assert float(attention_maps(cured, tokenizer, TEXT).weights.triu(1).max()) == 0
+
+
+def test_a_network_that_itself_sees_both_ways_gives_its_maps(
+    make: Make, tokenizer: Tokenizer
+) -> None:
+    network = make("bert", is_decoder=True)
+    assert float(attention_maps(network, tokenizer, TEXT).weights.triu(1).max()) == 0
+    both = BertLMHeadModel(BertConfig(**{**network.config.to_dict(), "is_decoder": False}))
+    assert float(attention_maps(both, tokenizer, TEXT).weights.triu(1).max()) > 0
 
 
 def test_the_network_keeps_its_attention_and_mode(make: Make, tokenizer: Tokenizer) -> None:
