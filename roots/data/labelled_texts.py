@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -132,7 +132,10 @@ class LabelledTexts(TaskData):
         return Labels(kind=self.kind, names=self._labels.names)
 
     def balanced_weights(self) -> list[float]:
-        """Weighs each class by how rare it is among the training rows; not where none is read."""
+        """Weighs each class by how rare it is among the training rows; 1 where it never is.
+
+        There are no weights where no training rows are read.
+        """
         if self._is_told:
             return []
         labels = self.split("train").labels
@@ -167,12 +170,16 @@ class LabelledTexts(TaskData):
         self._labels = LabelSet.of(each, "label")
         return passed(rows, self._label_check())
 
-    def class_of(self, row: Row) -> Hashable:
+    def classes_of(self, row: Row) -> Sequence[str]:
+        """The names of the classes."""
+        if self._labels is None:
+            return ()
+        label: Any = row.fields["label"]
+        return [self._labels.names[number] for number in ([label] if self.kind == "one" else label)]
+
+    def class_of(self, row: Row) -> str | None:
         """The name of the class, where there is one."""
-        if self.kind != "one" or self._labels is None:
-            return None
-        number: int = row.fields["label"]  # type: ignore[assignment]
-        return self._labels.names[number]
+        return self.classes_of(row)[0] if self.kind == "one" else None
 
     def texts_of(self, row: Row) -> str:
         """The text, or both of a pair."""

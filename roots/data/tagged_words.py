@@ -7,8 +7,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from roots.batch import IGNORE
 from roots.data.cards import quotation
 from roots.data.labelled_texts import framed_split
@@ -130,9 +128,7 @@ class TaggedWords(TaskData):
         if self._is_told:
             return []
         labels = self.split("train").labels.values  # type: ignore[union-attr]
-        found, numbers = np.unique(labels[labels != IGNORE], return_inverse=True)
-        weights = dict(zip(found.tolist(), balanced(numbers, len(found)), strict=True))
-        return [weights.get(tag, 1.0) for tag in range(len(self.labels.names))]
+        return balanced(labels[labels != IGNORE], len(self.labels.names))
 
     def recall(self, told: Any) -> None:
         """Takes the labels as well."""
@@ -166,6 +162,11 @@ class TaggedWords(TaskData):
     def texts_of(self, row: Row) -> str:
         """The words."""
         return "\0".join(_words(row))
+
+    def classes_of(self, row: Row) -> Sequence[str]:
+        """The tags."""
+        tags: Any = row.fields["tags"]
+        return [self.labels.names[tag] for tag in tags]
 
     def make_split(self, rows: Sequence[Row]) -> Split:
         """Tokenizes the words, with the special tokens that the network expects."""

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from typing import ClassVar
 
+from roots.data.base import first_few
 from roots.data.splits import Split
 from roots.errors import ConfigError, DataError
 from roots.records import BadRow, Row
@@ -89,6 +90,10 @@ class TaskRows(ABC):
         """Gives the class whose share a held-out part keeps."""
         return None
 
+    def classes_of(self, row: Row) -> Sequence[Hashable]:  # noqa: ARG002 - for a subclass
+        """Gives all classes of a row: what no training row has is never learned."""
+        return ()
+
     # -- how -----------------------------------------------------------------------------------
 
     def _train_and_val(self) -> tuple[list[Row], list[Row]]:
@@ -99,8 +104,25 @@ class TaskRows(ABC):
             return rows, self._rows("val")
         if not (self.folds or self.val_fraction):
             return rows, []
-        train, held = self._divided_in_two(rows)
-        return [rows[n] for n in train], [rows[n] for n in held]
+        train, held = ([rows[n] for n in part] for part in self._divided_in_two(rows))
+        self.remarks += self._never_learned(train, held)
+        return train, held
+
+    def _never_learned(self, train: Sequence[Row], held: Sequence[Row]) -> list[str]:
+        """Says which classes only rows that are held out have: copies of a text go together."""
+        learned = {name for row in train for name in self.classes_of(row)}
+        lost: dict[Hashable, list[str]] = {}
+        for row in held:
+            for name in {*self.classes_of(row)} - learned:
+                lost.setdefault(name, []).append(row.where)
+        each = [f"{name!r} ({first_few(lost[name])})" for name in sorted(lost, key=str)]
+        if not each:
+            return []
+        return [
+            f"no training row has {first_few(each)}: those rows are held out to validate on, and"
+            " what only they have is never learned. Give validation rows a file of their own"
+            " (data.val), or add rows that have it"
+        ]
 
     def _divided_in_two(self, rows: Sequence[Row]) -> tuple[list[int], list[int]]:
         """Gives which rows are for training, and which are validated on; the same in each run."""
