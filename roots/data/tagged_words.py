@@ -17,7 +17,7 @@ from roots.data.task_rows import passed
 from roots.errors import ConfigError
 from roots.objectives import balanced
 from roots.records import Labels, Row
-from roots.sources.rows import Check, LabelSet, RowSource, plain_labels
+from roots.sources.rows import Check, LabelSet, RowSource
 from roots.sources.rows import TaggedWords as WordsAndTags
 from roots.tokenizer import UNREAD, Framed, Framing, Sentence, first_tokens
 
@@ -109,8 +109,7 @@ class TaggedWords(TaskData):
                 f"data.label_tokens={label_tokens!r} is neither first nor all. Set one of them."
             )
         self.label_tokens = label_tokens
-        self.given_labels = plain_labels(labels)
-        self._labels = self._given() if labels else None
+        self._take_labels(labels)
 
     @property
     def labels(self) -> Labels:
@@ -133,7 +132,7 @@ class TaggedWords(TaskData):
     def recall(self, told: Any) -> None:
         """Takes the labels as well."""
         super().recall(told)
-        self._labels = LabelSet(told.labels.names, by_number=bool(self.given_labels))
+        self._recall_labels(told)
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -152,8 +151,8 @@ class TaggedWords(TaskData):
         if self._labels is None:
             known = LabelSet.of(found, "tags").names
             names = [OUTSIDE, *(name for name in known if name != OUTSIDE)]
-            self._labels = LabelSet([*names, *self._continuing(names)])
-            return passed(rows, WordsAndTags(labels=self._labels))
+            self._known = LabelSet([*names, *self._continuing(names)])
+            return passed(rows, WordsAndTags(labels=self._known))
         seen_types = {_type(self._labels.names[tag]) for tag in found}
         seen = {tag for tag, name in enumerate(self._labels.names) if _type(name) in seen_types}
         self._labels.check_all_seen({*seen, self._labels.names.index(OUTSIDE)}, "tags")
@@ -220,7 +219,7 @@ class TaggedWords(TaskData):
 
     def _labels_behind(self) -> list[int]:
         """Gives the label of a token behind a word's first, for each tag of the word."""
-        names = self.labels.names if self._labels is None else self._labels.names
+        names = self.labels.names
         if self.label_tokens == "first":
             return [IGNORE] * len(names)
         return [names.index(_behind(name)) for name in names]

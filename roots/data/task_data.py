@@ -183,7 +183,8 @@ class TaskData(TaskRows, StepData):
         Rows that have a file of their own are read without the training rows from then on.
 
         Args:
-            told: Has its `tokenizer` and `labels`, and knows whether `some_have_no_answer`.
+            told: Has its `tokenizer` and `labels`, the `arguments` of the data that it was trained
+                on, and knows whether `some_have_no_answer`.
         """
         self._is_told = True
         self.tokenizer = told.tokenizer

@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from roots.data.base import first_few
 from roots.data.splits import Split
@@ -16,9 +16,11 @@ from roots.sources.rows import (
     Check,
     CheckedRows,
     Columns,
+    LabelSet,
     RowSource,
     fold_of_rows,
     hold_out,
+    plain_labels,
     rows_from,
 )
 
@@ -39,6 +41,9 @@ class TaskRows(ABC):
     max_bad_fraction: float
     rejected_file: str
     remarks: list[str]
+    given_labels: str | list[str] = ""
+    """The names of the classes, or a file of them; empty where rows tell them or none are."""
+    _known: LabelSet | None = None
     _read_as: Columns
     _is_told: bool = False
     """Whether a trained network told what else is learned of the training rows."""
@@ -95,6 +100,29 @@ class TaskRows(ABC):
         return ()
 
     # -- how -----------------------------------------------------------------------------------
+
+    @property
+    def _labels(self) -> LabelSet | None:
+        """The classes, as soon as they are known.
+
+        A file that names them is read when it is asked for: a trained network knows them without.
+        """
+        if self._known is None and self.given_labels:
+            self._known = self._given()
+        return self._known
+
+    def _given(self) -> LabelSet:
+        return LabelSet.given(self.given_labels)
+
+    def _take_labels(self, labels: str | list[str]) -> None:
+        """Takes names of classes, which are checked at once, or the path of a file of them."""
+        self.given_labels = plain_labels(labels)
+        if self.given_labels and not isinstance(self.given_labels, str):
+            self._known = self._given()
+
+    def _recall_labels(self, told: Any) -> None:
+        """Takes the classes of a trained network."""
+        self._known = LabelSet(told.labels.names, by_number=bool(self.given_labels))
 
     def _train_and_val(self) -> tuple[list[Row], list[Row]]:
         rows = self._rows("train", rejected_file=self.rejected_file)
