@@ -188,6 +188,7 @@ class Questions(TaskData):
 
     def val_dataloader(self) -> Any:
         """Yields every window of `val` and of `threshold` once; no loader where there are none."""
+        self._check_any("val")
         return self._all_of(_ASKED) if len(self.split(_ASKED)) else []
 
     def told(self, prediction: dict[str, Any]) -> dict[str, Any]:

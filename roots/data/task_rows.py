@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 from roots.data.base import first_few
 from roots.data.splits import Split
-from roots.errors import ConfigError, DataError
+from roots.errors import ConfigError, DataError, UserError
 from roots.records import BadRow, Row
 from roots.sources.rows import (
     Check,
     CheckedRows,
     Columns,
+    KnownTexts,
     LabelSet,
     RowSource,
     fold_of_rows,
@@ -124,13 +125,29 @@ class TaskRows(ABC):
         """Takes the classes of a trained network."""
         self._known = LabelSet(told.labels.names, by_number=bool(self.given_labels))
 
+    def _texts_trained_on(self, name: str) -> KnownTexts | None:
+        """Reads what a trained network was trained on, if that is still there; else says so."""
+        n_remarks = len(self.remarks)
+        try:
+            train, _ = self._trained_and_held()
+        except UserError as error:
+            why = f"the training rows cannot be read: {error}"
+            self.remarks.append(f"{name}: which of its texts were trained on is not known; {why}")
+            return None
+        del self.remarks[n_remarks:]  # they were told when it was trained
+        return KnownTexts(train, text_of=self.learnt_by_heart)
+
     def _train_and_val(self) -> tuple[list[Row], list[Row]]:
-        rows = self._rows("train", rejected_file=self.rejected_file)
-        if not self._is_told:
-            rows = self.learn(rows)
-        if self.val:
-            return rows, self._rows("val")
-        if not (self.folds or self.val_fraction):
+        train, held = self._trained_and_held()
+        return train, self._rows("val") if self.val else held
+
+    def _trained_and_held(self) -> tuple[list[Row], list[Row]]:
+        """Gives the training rows, and those of them that are held out where `val` names none."""
+        if self._is_told:
+            rows = self._rows("train")
+        else:
+            rows = self.learn(self._rows("train", rejected_file=self.rejected_file))
+        if self.val or not (self.folds or self.val_fraction):
             return rows, []
         train, held = ([rows[n] for n in part] for part in self._divided_in_two(rows))
         self.remarks += self._never_learned(train, held)
@@ -207,6 +224,19 @@ def check_held_out(val: object, val_fraction: float, fold: int, folds: int) -> N
             f"data.val names validation rows, and data.folds={folds} takes them out of the training"
             " rows. Leave one of the two out."
         )
+
+
+def no_rows(verb: str) -> str:
+    """Says that there is nothing to `validate` or to `predict`, and the cure."""
+    if verb == "predict":
+        return (
+            "There are no rows to predict: data.test and data.val name none, and none of the"
+            " training rows are held out. Name a file of them: --from FILE."
+        )
+    return (
+        "There are no rows to validate on: data.val names none, and none of the training rows are"
+        " held out. Name a file of them: --data.val FILE."
+    )
 
 
 def passed(rows: Sequence[Row], check: Check) -> list[Row]:

@@ -146,6 +146,7 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
 
 def _tell(composed: Composed, verb: str, own: argparse.Namespace) -> None:
     """Prints what was measured, and keeps it with the run that it was measured of."""
+    _tell_remarks(composed)
     trainer = composed.trainer
     for name, value in trainer.latest.items():
         print(f"{name:<24} {value:.6g}")
@@ -157,6 +158,12 @@ def _tell(composed: Composed, verb: str, own: argparse.Namespace) -> None:
     file = keep(run, verb, on, numbers, trainer.details)
     if on.unlike:
         print(f"kept in {file}, because these are not the run's own data: {'; '.join(on.unlike)}")
+
+
+def _tell_remarks(composed: Composed) -> None:
+    """Says what was found when the rows were read: left out, cut, trained on as well."""
+    for remark in dict.fromkeys(composed.data.remarks):
+        print(remark, file=sys.stderr, flush=True)
 
 
 def _make_ready(verb: str, composed: Composed, own: argparse.Namespace) -> None:
@@ -203,6 +210,7 @@ def _predict(composed: Composed, path: Path) -> None:
     result = composed.evaluate("predict")
     rows = [composed.data.told(row) for row in gathered(composed.trainer, result)]
     if composed.trainer.is_global_zero:
+        _tell_remarks(composed)
         write_rows(rows, path)
         files = [path]
         for ending, text in composed.model.other_forms(rows).items():
