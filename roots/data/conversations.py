@@ -139,6 +139,13 @@ class Conversations(TaskData):
     def _given_tokenizer(self) -> Tokenizer:
         return self.read_tokenizer()
 
+    def recall(self, told: Any) -> None:
+        """Takes the template as well, whose file may be gone; not where another is asked for."""
+        super().recall(told)
+        self._given_tokenizer = told.tokenizer
+        if self.template == told.arguments.get("template", ""):
+            self.chat = Chat(told.tokenizer)
+
     # -- rows --------------------------------------------------------------------------------
 
     def checks(self) -> Sequence[Check]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -29,7 +29,6 @@ from roots.sources.rows import (
     Number,
     OneLabel,
     RowSource,
-    plain_labels,
 )
 from roots.tokenizer import Framed, Framing
 
@@ -116,9 +115,8 @@ class LabelledTexts(TaskData):
         if kind == "value" and labels:
             raise ConfigError("data.labels names classes, and data.kind: value has none. Drop one.")
         self.kind = kind
-        self.given_labels = plain_labels(labels)
         self.augment = None if augment is None else rebuild(augment, Augment)
-        self._labels = LabelSet.given(self.given_labels) if labels else None
+        self._take_labels(labels)
         self._quotes: dict[str, list[str]] = {}
 
     @property
@@ -132,7 +130,10 @@ class LabelledTexts(TaskData):
         return Labels(kind=self.kind, names=self._labels.names)
 
     def balanced_weights(self) -> list[float]:
-        """Weighs each class by how rare it is among the training rows; not where none is read."""
+        """Weighs each class by how rare it is among the training rows; 1 where it never is.
+
+        There are no weights where no training rows are read.
+        """
         if self._is_told:
             return []
         labels = self.split("train").labels
@@ -142,8 +143,7 @@ class LabelledTexts(TaskData):
         """Takes the labels as well."""
         super().recall(told)
         if self.kind != "value":
-            names = told.labels.names
-            self._labels = LabelSet(names, by_number=bool(self.given_labels))
+            self._recall_labels(told)
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -164,15 +164,19 @@ class LabelledTexts(TaskData):
         if self._labels is not None:
             self._labels.check_all_seen(set(each), "label")
             return rows
-        self._labels = LabelSet.of(each, "label")
+        self._known = LabelSet.of(each, "label")
         return passed(rows, self._label_check())
 
-    def class_of(self, row: Row) -> Hashable:
+    def classes_of(self, row: Row) -> Sequence[str]:
+        """The names of the classes."""
+        if self._labels is None:
+            return ()
+        label: Any = row.fields["label"]
+        return [self._labels.names[number] for number in ([label] if self.kind == "one" else label)]
+
+    def class_of(self, row: Row) -> str | None:
         """The name of the class, where there is one."""
-        if self.kind != "one" or self._labels is None:
-            return None
-        number: int = row.fields["label"]  # type: ignore[assignment]
-        return self._labels.names[number]
+        return self.classes_of(row)[0] if self.kind == "one" else None
 
     def texts_of(self, row: Row) -> str:
         """The text, or both of a pair."""
@@ -188,10 +192,18 @@ class LabelledTexts(TaskData):
             where=[row.where for row in rows],
             pad_id=self.tokenizer.pad_id,
         )
-        if self.augment is None:
-            return split
-        self.augment.check()
-        return replace(split, texts=texts)
+        return replace(split, texts=texts) if self.augment else split
+
+    def describe(self) -> str:
+        """Says in one line what is read, and how much of it."""
+        self._check_augment()
+        return super().describe()
+
+    def setup(self, stage: str) -> None:
+        """Reads and tokenizes what the stage needs."""
+        if stage == "fit":
+            self._check_augment()
+        super().setup(stage)
 
     def train_dataloader(self) -> DataLoader[StepBatch]:
         """Yields one batch per optimizer step, its texts changed where that is asked for."""
@@ -220,6 +232,11 @@ class LabelledTexts(TaskData):
         return {"where": self.split(split).where[sample], "text": self._quotes[split][sample]}
 
     # -- how -----------------------------------------------------------------------------------
+
+    def _check_augment(self) -> None:
+        """Raises DataError when texts cannot be changed as asked: who does not train need not."""
+        if self.augment is not None:
+            self.augment.check()
 
     def _keep(self, name: str, rows: Sequence[Row]) -> None:
         """Keeps the beginnings of the texts as well, to quote them: every row has its place."""

@@ -125,6 +125,11 @@ class ParallelTexts(TaskData):
             f" mean to train on{n_cut}, {len(val):,} to validate on{self._held_in_words}"
         )
 
+    @property
+    def most_tokens(self) -> int:
+        """Tokens to which a longer source is cut."""
+        return self.max_source_tokens
+
     def pairs(self, name: str) -> Sequence[tuple[str, str]]:
         """Gives source and target of each row of `train`, `val` or `test`, as they were read."""
         return self.split(name).about  # type: ignore[return-value]

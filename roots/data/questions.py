@@ -176,6 +176,8 @@ class Questions(TaskData):
 
     def split(self, name: str) -> QuestionSplit:
         """Gives `train`, `val`, `test`, or `threshold`: the questions that choose the threshold."""
+        if name == _ASKED and self._is_told:  # a trained network's threshold stays
+            return self.split("val")
         if name == _ASKED and name not in self._splits:
             self._splits[name] = self.split("val").and_unmeasured(self.split("threshold"))
         return cast(QuestionSplit, super().split(name))
@@ -186,6 +188,7 @@ class Questions(TaskData):
 
     def val_dataloader(self) -> Any:
         """Yields every window of `val` and of `threshold` once; no loader where there are none."""
+        self._check_any("val")
         return self._all_of(_ASKED) if len(self.split(_ASKED)) else []
 
     def told(self, prediction: dict[str, Any]) -> dict[str, Any]:

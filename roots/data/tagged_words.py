@@ -7,8 +7,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from roots.batch import IGNORE
 from roots.data.cards import quotation
 from roots.data.labelled_texts import framed_split
@@ -19,7 +17,7 @@ from roots.data.task_rows import passed
 from roots.errors import ConfigError
 from roots.objectives import balanced
 from roots.records import Labels, Row
-from roots.sources.rows import Check, LabelSet, RowSource, plain_labels
+from roots.sources.rows import Check, LabelSet, RowSource
 from roots.sources.rows import TaggedWords as WordsAndTags
 from roots.tokenizer import UNREAD, Framed, Framing, Sentence, first_tokens
 
@@ -111,8 +109,7 @@ class TaggedWords(TaskData):
                 f"data.label_tokens={label_tokens!r} is neither first nor all. Set one of them."
             )
         self.label_tokens = label_tokens
-        self.given_labels = plain_labels(labels)
-        self._labels = self._given() if labels else None
+        self._take_labels(labels)
 
     @property
     def labels(self) -> Labels:
@@ -130,14 +127,12 @@ class TaggedWords(TaskData):
         if self._is_told:
             return []
         labels = self.split("train").labels.values  # type: ignore[union-attr]
-        found, numbers = np.unique(labels[labels != IGNORE], return_inverse=True)
-        weights = dict(zip(found.tolist(), balanced(numbers, len(found)), strict=True))
-        return [weights.get(tag, 1.0) for tag in range(len(self.labels.names))]
+        return balanced(labels[labels != IGNORE], len(self.labels.names))
 
     def recall(self, told: Any) -> None:
         """Takes the labels as well."""
         super().recall(told)
-        self._labels = LabelSet(told.labels.names, by_number=bool(self.given_labels))
+        self._recall_labels(told)
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -156,8 +151,8 @@ class TaggedWords(TaskData):
         if self._labels is None:
             known = LabelSet.of(found, "tags").names
             names = [OUTSIDE, *(name for name in known if name != OUTSIDE)]
-            self._labels = LabelSet([*names, *self._continuing(names)])
-            return passed(rows, WordsAndTags(labels=self._labels))
+            self._known = LabelSet([*names, *self._continuing(names)])
+            return passed(rows, WordsAndTags(labels=self._known))
         seen_types = {_type(self._labels.names[tag]) for tag in found}
         seen = {tag for tag, name in enumerate(self._labels.names) if _type(name) in seen_types}
         self._labels.check_all_seen({*seen, self._labels.names.index(OUTSIDE)}, "tags")
@@ -166,6 +161,11 @@ class TaggedWords(TaskData):
     def texts_of(self, row: Row) -> str:
         """The words."""
         return "\0".join(_words(row))
+
+    def classes_of(self, row: Row) -> Sequence[str]:
+        """The tags."""
+        tags: Any = row.fields["tags"]
+        return [self.labels.names[tag] for tag in tags]
 
     def make_split(self, rows: Sequence[Row]) -> Split:
         """Tokenizes the words, with the special tokens that the network expects."""
@@ -219,7 +219,7 @@ class TaggedWords(TaskData):
 
     def _labels_behind(self) -> list[int]:
         """Gives the label of a token behind a word's first, for each tag of the word."""
-        names = self.labels.names if self._labels is None else self._labels.names
+        names = self.labels.names
         if self.label_tokens == "first":
             return [IGNORE] * len(names)
         return [names.index(_behind(name)) for name in names]

@@ -16,15 +16,14 @@ from roots.data.base import StepData, first_few
 from roots.data.cards import split_card
 from roots.data.like_lengths import LikeLengths, padding_fraction
 from roots.data.splits import Split, TaskEvaluation, TaskSteps
-from roots.data.task_rows import TaskRows, check_held_out, sum_of_rows
+from roots.data.task_rows import TaskRows, check_held_out, no_rows, sum_of_rows
+from roots.data.task_tokenizer import TaskTokenizer
 from roots.errors import ConfigError, DataError
-from roots.records import Row, Vocabulary
-from roots.runs import network_folder
+from roots.records import Row, plain
 from roots.sources.rows import Columns, KnownTexts, RowSource, rows_from
-from roots.tokenizer import Tokenizer, fetch_tokenizer
 
 
-class TaskData(TaskRows, StepData):
+class TaskData(TaskRows, TaskTokenizer, StepData):
     """Reads labelled rows, tokenizes them, and yields steps of rows of like length.
 
     Args:
@@ -105,9 +104,9 @@ class TaskData(TaskRows, StepData):
         self._read_as = Columns(self.columns, fields=self.FIELDS, optional=self.OPTIONAL)
         self.predict_from = ""
         """The file of the rows to predict, without labels; empty takes `test`, or `val`."""
-        self._of_network = "", "main"
         self._splits: dict[str, Split] = {}
         self._trained_on: KnownTexts | None = None
+        self._validates_as_told = False
         self._validated_on = ""
         self._order: LikeLengths | None = None
 
@@ -117,30 +116,6 @@ class TaskData(TaskRows, StepData):
     def path(self) -> Path:
         """The file of the training rows, or the first of several."""
         return rows_from(self.train).files()[0]
-
-    def take_tokenizer_of(self, builder: Any) -> None:
-        """Takes the tokenizer of a network that has one, where none is named."""
-        self._of_network = getattr(builder, "path", ""), getattr(builder, "revision", "main")
-
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer that the rows are encoded with."""
-        return self.read_tokenizer()
-
-    def read_tokenizer(self) -> Tokenizer:
-        """Opens the tokenizer that is named, or that of the network."""
-        path, revision = (self.tokenizer_path, "main") if self.tokenizer_path else self._of_network
-        if not path:
-            raise ConfigError(
-                "There is no tokenizer for the texts: the network is made from scratch and brings"
-                " none. Set data.tokenizer to a folder that holds tokenizer.json."
-            )
-        return fetch_tokenizer(network_folder(path), revision)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The tokens of the tokenizer."""
-        return self.tokenizer.vocabulary
 
     @cached_property
     def fingerprint(self) -> str:
@@ -165,6 +140,11 @@ class TaskData(TaskRows, StepData):
         """Input tokens of one optimizer step over all ranks, in the mean."""
         return float(self.split("train").lengths.mean()) * self.sequences_per_step
 
+    @property
+    def most_tokens(self) -> int:
+        """Tokens to which a longer row is cut."""
+        return self.seq_len
+
     def split(self, name: str) -> Split:
         """Gives `train`, `val`, `test` or `predict`, read and tokenized once.
 
@@ -183,9 +163,11 @@ class TaskData(TaskRows, StepData):
         Rows that have a file of their own are read without the training rows from then on.
 
         Args:
-            told: Has its `tokenizer` and `labels`, and knows whether `some_have_no_answer`.
+            told: Has its `tokenizer` and `labels`, the `arguments` of the data that it was trained
+                on, and knows whether `some_have_no_answer`.
         """
         self._is_told = True
+        self._validates_as_told = plain(self.val) == told.arguments.get("val")
         self.tokenizer = told.tokenizer
 
     def describe(self) -> str:
@@ -257,6 +239,7 @@ class TaskData(TaskRows, StepData):
 
     def val_dataloader(self) -> DataLoader[StepBatch] | list[DataLoader[StepBatch]]:
         """Yields every validation row once; no loader where there are none."""
+        self._check_any("val")
         return self._all_of("val") if len(self.split("val")) else []
 
     def test_dataloader(self) -> DataLoader[StepBatch]:
@@ -265,6 +248,7 @@ class TaskData(TaskRows, StepData):
 
     def predict_dataloader(self) -> DataLoader[StepBatch]:
         """Yields the rows of `predict_from`, else the test rows, else the validation rows."""
+        self._check_any(self._predicted)
         return self._all_of(self._predicted)
 
     # -- how -----------------------------------------------------------------------------------
@@ -272,6 +256,12 @@ class TaskData(TaskRows, StepData):
     @property
     def _predicted(self) -> str:
         return "predict" if self.predict_from else ("test" if self.test else "val")
+
+    def _check_any(self, name: str) -> None:
+        """Raises ConfigError when rows are asked for and there are none; a fit goes without."""
+        asked: Any = self.trainer.state.fn if self.trainer else None
+        if asked in ("validate", "predict") and not len(self.split(name)):
+            raise ConfigError(no_rows(asked))
 
     def _all_of(self, name: str) -> DataLoader[StepBatch]:
         dataset = TaskEvaluation(self.split(name), share=self.share)
@@ -282,6 +272,8 @@ class TaskData(TaskRows, StepData):
         if name in ("test", "predict") or (name == "val" and self.val and self._is_told):
             if not self._is_told:
                 self.split("train")
+            elif name == "test" or not self._validates_as_told:
+                self._trained_on = self._trained_on or self._texts_trained_on(name)
             asked = name == "predict"
             self._keep(name, asked_rows(self, self.predict_from) if asked else self._rows(name))
             return
@@ -292,8 +284,11 @@ class TaskData(TaskRows, StepData):
         self._keep("val", val)
 
     def _keep(self, name: str, rows: Sequence[Row]) -> None:
-        """Keeps a split that is evaluated, and tells which of its texts are trained on as well."""
-        self._splits[name] = self.make_split(rows)
+        """Keeps a split that is evaluated; tells what is cut, and what is trained on as well."""
+        split = self._splits[name] = self.make_split(rows)
+        if split.n_cut:
+            counted = f"{name}: {split.n_cut:,} of {len(split):,} rows"
+            self.remarks.append(f"{counted} are cut to at most {self.most_tokens:,} tokens")
         if self._trained_on and name != "predict":
             self.remarks += filter(None, [self._trained_on.shared_with(rows, name).remark()])
         if name == "val":

@@ -6,18 +6,22 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from roots.data.base import first_few
 from roots.data.splits import Split
-from roots.errors import ConfigError, DataError
+from roots.errors import ConfigError, DataError, UserError
 from roots.records import BadRow, Row
 from roots.sources.rows import (
     Check,
     CheckedRows,
     Columns,
+    KnownTexts,
+    LabelSet,
     RowSource,
     fold_of_rows,
     hold_out,
+    plain_labels,
     rows_from,
 )
 
@@ -38,6 +42,9 @@ class TaskRows(ABC):
     max_bad_fraction: float
     rejected_file: str
     remarks: list[str]
+    given_labels: str | list[str] = ""
+    """The names of the classes, or a file of them; empty where rows tell them or none are."""
+    _known: LabelSet | None = None
     _read_as: Columns
     _is_told: bool = False
     """Whether a trained network told what else is learned of the training rows."""
@@ -89,18 +96,78 @@ class TaskRows(ABC):
         """Gives the class whose share a held-out part keeps."""
         return None
 
+    def classes_of(self, row: Row) -> Sequence[Hashable]:  # noqa: ARG002 - for a subclass
+        """Gives all classes of a row: what no training row has is never learned."""
+        return ()
+
     # -- how -----------------------------------------------------------------------------------
 
+    @property
+    def _labels(self) -> LabelSet | None:
+        """The classes, as soon as they are known.
+
+        A file that names them is read when it is asked for: a trained network knows them without.
+        """
+        if self._known is None and self.given_labels:
+            self._known = self._given()
+        return self._known
+
+    def _given(self) -> LabelSet:
+        return LabelSet.given(self.given_labels)
+
+    def _take_labels(self, labels: str | list[str]) -> None:
+        """Takes names of classes, which are checked at once, or the path of a file of them."""
+        self.given_labels = plain_labels(labels)
+        if self.given_labels and not isinstance(self.given_labels, str):
+            self._known = self._given()
+
+    def _recall_labels(self, told: Any) -> None:
+        """Takes the classes of a trained network."""
+        self._known = LabelSet(told.labels.names, by_number=bool(self.given_labels))
+
+    def _texts_trained_on(self, name: str) -> KnownTexts | None:
+        """Reads what a trained network was trained on, if that is still there; else says so."""
+        n_remarks = len(self.remarks)
+        try:
+            train, _ = self._trained_and_held()
+        except UserError as error:
+            why = f"the training rows cannot be read: {error}"
+            self.remarks.append(f"{name}: which of its texts were trained on is not known; {why}")
+            return None
+        del self.remarks[n_remarks:]  # they were told when it was trained
+        return KnownTexts(train, text_of=self.learnt_by_heart)
+
     def _train_and_val(self) -> tuple[list[Row], list[Row]]:
-        rows = self._rows("train", rejected_file=self.rejected_file)
-        if not self._is_told:
-            rows = self.learn(rows)
-        if self.val:
-            return rows, self._rows("val")
-        if not (self.folds or self.val_fraction):
+        train, held = self._trained_and_held()
+        return train, self._rows("val") if self.val else held
+
+    def _trained_and_held(self) -> tuple[list[Row], list[Row]]:
+        """Gives the training rows, and those of them that are held out where `val` names none."""
+        if self._is_told:
+            rows = self._rows("train")
+        else:
+            rows = self.learn(self._rows("train", rejected_file=self.rejected_file))
+        if self.val or not (self.folds or self.val_fraction):
             return rows, []
-        train, held = self._divided_in_two(rows)
-        return [rows[n] for n in train], [rows[n] for n in held]
+        train, held = ([rows[n] for n in part] for part in self._divided_in_two(rows))
+        self.remarks += self._never_learned(train, held)
+        return train, held
+
+    def _never_learned(self, train: Sequence[Row], held: Sequence[Row]) -> list[str]:
+        """Says which classes only rows that are held out have: copies of a text go together."""
+        learned = {name for row in train for name in self.classes_of(row)}
+        lost: dict[Hashable, list[str]] = {}
+        for row in held:
+            for name in {*self.classes_of(row)} - learned:
+                lost.setdefault(name, []).append(row.where)
+        each = [f"{name!r} ({first_few(lost[name])})" for name in sorted(lost, key=str)]
+        if not each:
+            return []
+        return [
+            f"no training row has {first_few(each)}: those rows are held out to validate on, and"
+            " what only they have is never learned. Give validation rows a file of their own"
+            " (data.val), or add rows that have it"
+        ]
 
     def _divided_in_two(self, rows: Sequence[Row]) -> tuple[list[int], list[int]]:
         """Gives which rows are for training, and which are validated on; the same in each run."""
@@ -157,6 +224,19 @@ def check_held_out(val: object, val_fraction: float, fold: int, folds: int) -> N
             f"data.val names validation rows, and data.folds={folds} takes them out of the training"
             " rows. Leave one of the two out."
         )
+
+
+def no_rows(verb: str) -> str:
+    """Says that there is nothing to `validate` or to `predict`, and the cure."""
+    if verb == "predict":
+        return (
+            "There are no rows to predict: data.test and data.val name none, and none of the"
+            " training rows are held out. Name a file of them: --from FILE."
+        )
+    return (
+        "There are no rows to validate on: data.val names none, and none of the training rows are"
+        " held out. Name a file of them: --data.val FILE."
+    )
 
 
 def passed(rows: Sequence[Row], check: Check) -> list[Row]:

@@ -43,14 +43,16 @@ def rates_of(record: RunRecord, stage: str) -> dict[str, dict[str, float]]:
     Parts that have no more than an F1 (answerable questions) are no classes. A rate that is not
     finite (of a class that does not occur) is left out.
     """
-    found: dict[str, dict[str, float]] = {}
-    for row in _measured(record, stage):
+    for row in reversed(_measured(record, stage)):
+        found: dict[str, dict[str, float]] = {}
         for name, value in row.items():
             where, _, rest = name.partition("/")
             rate, _, of_class = rest.partition("/")
             if where == stage and rate in RATES and of_class:
                 found.setdefault(of_class, {})[rate] = value
-    return {name: rates for name, rates in found.items() if len(rates) > 1}
+        if found:
+            return {name: rates for name, rates in found.items() if len(rates) > 1}
+    return {}
 
 
 def _measured(record: RunRecord, stage: str) -> list[dict[str, float]]:

@@ -146,6 +146,7 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
 
 def _tell(composed: Composed, verb: str, own: argparse.Namespace) -> None:
     """Prints what was measured, and keeps it with the run that it was measured of."""
+    _tell_remarks(composed)
     trainer = composed.trainer
     for name, value in trainer.latest.items():
         print(f"{name:<24} {value:.6g}")
@@ -159,6 +160,12 @@ def _tell(composed: Composed, verb: str, own: argparse.Namespace) -> None:
         print(f"kept in {file}, because these are not the run's own data: {'; '.join(on.unlike)}")
 
 
+def _tell_remarks(composed: Composed) -> None:
+    """Says what was found when the rows were read: left out, cut, trained on as well."""
+    for remark in dict.fromkeys(composed.data.remarks):
+        print(remark, file=sys.stderr, flush=True)
+
+
 def _make_ready(verb: str, composed: Composed, own: argparse.Namespace) -> None:
     """Refuses data in other tokens than the run's, and lets rows be read by what it knows."""
     if own.run:
@@ -166,21 +173,23 @@ def _make_ready(verb: str, composed: Composed, own: argparse.Namespace) -> None:
             composed.data.prepare_data()
         assert composed.checkpoint is not None
         check_tokens(Run(own.run), composed.checkpoint.parent, composed.data)
-    if verb == "predict" or not _measures_by_training_rows(verb, composed):
-        _recall(composed)
+        _recall(verb, composed, own)
 
 
-def _recall(composed: Composed) -> None:
-    """Lets rows be read by what the checkpoint knows, so that the training rows may be gone."""
-    if composed.checkpoint is not None and isinstance(composed.data, TaskData):
-        arguments = composed.config["data"]["init_args"]
-        composed.data.recall(remembered(composed.checkpoint.parent, arguments))
+def _recall(verb: str, composed: Composed, own: argparse.Namespace) -> None:
+    """Lets rows be read by what the checkpoint knows, so that the training rows may be gone.
 
-
-def _measures_by_training_rows(verb: str, composed: Composed) -> bool:
-    """Tells whether classes are weighed, or a threshold is chosen, by training rows."""
-    chooses = verb == "validate" and getattr(composed.data, "threshold_fraction", 0.0) > 0
-    return chooses or getattr(composed.model, "balance", False)
+    It does not where classes are weighed, or a threshold is chosen, by training rows.
+    """
+    assert composed.checkpoint is not None
+    if not isinstance(composed.data, TaskData):
+        return
+    arguments = read_run_files([Run(own.run).config_file])["data"]["init_args"]
+    told = remembered(composed.checkpoint.parent, arguments)
+    held_out = getattr(composed.data, "threshold_fraction", 0.0) > 0
+    chooses = verb == "validate" and held_out and told.some_have_no_answer
+    if verb == "predict" or not (chooses or getattr(composed.model, "balance", False)):
+        composed.data.recall(told)
 
 
 def _ask(data: Any, path: str) -> None:
@@ -201,6 +210,7 @@ def _predict(composed: Composed, path: Path) -> None:
     result = composed.evaluate("predict")
     rows = [composed.data.told(row) for row in gathered(composed.trainer, result)]
     if composed.trainer.is_global_zero:
+        _tell_remarks(composed)
         write_rows(rows, path)
         files = [path]
         for ending, text in composed.model.other_forms(rows).items():

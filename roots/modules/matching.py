@@ -56,7 +56,7 @@ class Matching:
 
     def _add(self, _module: nn.Module, given: tuple[StepBatch], score: Score) -> Score:
         (batch,) = given
-        weights = labelled(batch.labels).flatten(1).sum(1)  # B
+        weights = labelled(batch.labels).reshape(len(batch), -1).sum(1)  # B
         each = []
         for mine, theirs, in_decoder in self._pairs:
             ours = mine.taken()  # B T D

@@ -110,14 +110,26 @@ class QuestionAnswering(TaskModule):
         return Spans()
 
     def trainable_of(self, network: PreTrainedModel) -> SpanTrainable:
-        """Puts the loss behind the network's own forward; takes the threshold that it brings."""
-        if self.no_answer_threshold < math.inf:
-            self._set_threshold(getattr(network.config, THRESHOLD, 0.0), network)
+        """Puts the loss behind the network's own forward; takes the threshold that it brings.
+
+        Where every training question has an answer, a threshold of other questions is dropped.
+        """
+        brought = getattr(network.config, THRESHOLD, 0.0)
+        always = self.no_answer_threshold == math.inf
+        self._set_threshold(math.inf if always else brought, network)
         return SpanTrainable(network, self.objective())
 
     def _set_threshold(self, value: float, network: PreTrainedModel) -> None:
+        """Takes a threshold, and tells the network's config, which checkpoints write.
+
+        Without the key a question is always answered. That none ever is, -inf, is written as
+        transformers writes and reads such numbers: `{"__float__": "-Infinity"}`.
+        """
         self.no_answer_threshold = value
-        setattr(network.config, THRESHOLD, value)  # which every checkpoint writes to config.json
+        if value < math.inf:
+            setattr(network.config, THRESHOLD, value)
+        elif hasattr(network.config, THRESHOLD):
+            delattr(network.config, THRESHOLD)
 
     # -- validation and predictions ------------------------------------------------------------
 

@@ -190,10 +190,12 @@ def balanced(labels: Shaped[Any, " N"], n_classes: int) -> list[float]:
 
     Args:
         labels: The classes of the training rows, a NumPy array.
-        n_classes: How many classes there are; each must occur.
+        n_classes: How many classes there are.
 
     Returns:
-        n / (C · count of the class), as scikit-learn's `balanced`.
+        n / (C · count of the class) for C classes that occur, as scikit-learn's `balanced`; 1 for
+        one that does not.
     """
     counts = [int((labels == c).sum()) for c in range(n_classes)]
-    return [sum(counts) / (n_classes * count) for count in counts]
+    n_seen = sum(count > 0 for count in counts)
+    return [sum(counts) / (n_seen * count) if count else 1.0 for count in counts]

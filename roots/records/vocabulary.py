@@ -40,12 +40,17 @@ class Labels:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Labels:
-        """Reads them from a network's configuration: `config` of theirs, or a config.json."""
+        """Reads them from a network's configuration: `config` of theirs, or a config.json.
+
+        transformers leaves out of a config.json what it takes anyway: two classes of these names.
+        """
         kinds = {"regression": "value", "multi_label_classification": "many"}
         kind = kinds.get(config.get("problem_type") or "", "one")
-        by_number = {int(n): name for n, name in (config.get("id2label") or {}).items()}
-        names = () if kind == "value" else tuple(by_number[n] for n in sorted(by_number))
-        return cls(kind=kind, names=names)
+        if kind == "value":
+            return cls(kind=kind)
+        usual = {n: f"LABEL_{n}" for n in range(config.get("num_labels") or 2)}
+        by_number = {int(n): name for n, name in (config.get("id2label") or usual).items()}
+        return cls(kind=kind, names=tuple(by_number[n] for n in sorted(by_number)))
 
     @property
     def config(self) -> dict[str, Any]:

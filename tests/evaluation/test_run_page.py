@@ -241,6 +241,14 @@ def test_rates_and_confusions_are_of_the_same_weights(tmp_path: Path) -> None:
     assert rates_of(read_record(run), "val") == {}
 
 
+def test_rates_are_of_one_validation(tmp_path: Path) -> None:
+    """A class whose rates the newest one could not tell does not show those of an older one."""
+    names = "val/precision/a,val/recall/a,val/precision/b,val/recall/b"
+    lines = ["1,3,0.5,0.25,0,0", "2,3,1,0.75,nan,nan", "3,2,,,,"]  # none after the last step
+    run = made(tmp_path, "\n".join([f"step,train/loss,{names}", *lines]) + "\n")
+    assert rates_of(read_record(run), "val") == {"a": {"precision": 1.0, "recall": 0.75}}
+
+
 def test_the_numbers_of_groups_are_shown_and_those_of_classes_are_not(tmp_path: Path) -> None:
     names = "val/loss,val/f1,val/wiki/loss,val/code/loss,val/f1/HasAns,val/precision/loss"
     run = made(tmp_path, f"step,train/loss,{names}\n1,3,2,0.5,1.5,2.5,0.4,0.3\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,16 @@ from ranks import run_ranks
 from taught import numbers, rows_of, taught
 from tiny import LLAMA
 from tiny_masked import masked_config
-from tiny_tasks import tagged, tagging_config, words_data, write_bert
+from tiny_tasks import (
+    classes,
+    sentence,
+    tagged,
+    tagging_config,
+    task_config,
+    words_data,
+    write_bert,
+    write_jsonl,
+)
 
 from roots.errors import ConfigError
 from roots.fit import compose
@@ -104,6 +114,31 @@ def tags(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
     return tagging_config(write_bert(folder / "bert"), folder / "runs", words)
 
 
+def texts_config(folder: Path, rows: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """Texts of different lengths with one label each, a number for a row."""
+    arguments = {
+        "train": str(write_jsonl(folder / "train.jsonl", rows[:48])),
+        "val": str(write_jsonl(folder / "val.jsonl", rows[48:])),
+        "kind": kind,
+        "sequences_per_step": 8,
+        "seq_len": 48,
+    }
+    data = {"class_path": "roots.data.LabelledTexts", "init_args": arguments}
+    bert = write_bert(folder / "bert")
+    return task_config("SequenceClassifier", data, bert, folder / "runs")
+
+
+def texts(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
+    return texts_config(folder, classes(60, 0), "one")
+
+
+def values(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
+    rng = random.Random(0)
+    some = [sentence(rng) for _ in range(60)]
+    rows = [{"text": text, "label": len(text) / 20} for text in some]
+    return texts_config(folder, rows, "value")
+
+
 def quiz(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
     return quiz_config(quiz_files(folder), folder / "runs")
 
@@ -116,7 +151,11 @@ def pairs(shards: Path, masked: Path, folder: Path) -> dict[str, Any]:
     "made",
     [
         tokens,
-        *(pytest.param(made, marks=pytest.mark.slow) for made in (packed, tags, quiz, pairs)),
+        texts,
+        *(
+            pytest.param(made, marks=pytest.mark.slow)
+            for made in (values, packed, tags, quiz, pairs)
+        ),
     ],
 )
 def test_steps_are_those_of_any_micro_batch_size_for_every_objective(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 import yaml
 from quizzes import quiz_config, quiz_files
 from squad_script import official_report
-from transformers import AutoModelForQuestionAnswering
+from transformers import AutoConfig, AutoModelForQuestionAnswering
 
 from roots.cli import run as roots
 from roots.data.question_split import label_windows
@@ -269,6 +270,46 @@ def test_squad_1_always_answers(tmp_path: Path) -> None:
     said = composed.model.predict([("it ran ?", "the cat sat"), ("was it ?", "the dog " * 30)])
     assert all(row["answer"] for row in said)
     assert composed.model.no_answer_threshold == math.inf
+
+
+def test_a_threshold_of_other_questions_is_dropped_where_all_have_answers(
+    trained: tuple[Run, Composed], tmp_path: Path
+) -> None:
+    base = shutil.copytree(trained[0].last().path, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    config["no_answer_threshold"] = -3e4  # by which nothing would be answered
+    (base / "config.json").write_text(json.dumps(config))
+    network = {"class_path": "roots.networks.Pretrained", "init_args": {"path": str(base)}}
+    said = quiz_config(quiz_files(tmp_path, without=False), tmp_path / "runs", max_steps=3)
+    said["model"]["init_args"]["network"] = network
+    run = compose(said).fit()
+    resumed(str(run.path), {}, ["--trainer.max_steps", "5"])[0].fit()
+    assert [c.step for c in run.checkpoints()][-1] == 5
+    for checkpoint in run.checkpoints():
+        assert "threshold" not in (checkpoint.path / "config.json").read_text()
+    (told,) = load(run.path, "last").predict([("it ran ?", "the cat sat")])
+    assert told["answer"]
+
+
+def test_a_threshold_by_which_nothing_is_answered_is_read_back(
+    trained: tuple[Run, Composed], tmp_path: Path
+) -> None:
+    """It is what is best where hardly a question has an answer."""
+    module = load(trained[0].path, "last")
+    module._set_threshold(-math.inf, module.trainable.network)
+    shutil.copytree(trained[0].path, tmp_path / "run")
+    folder = Run(tmp_path / "run").last().path
+    module.trainable.network.config.save_pretrained(folder)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    json.loads((folder / "config.json").read_text(), parse_constant=refuse)
+    assert AutoConfig.from_pretrained(folder).no_answer_threshold == -math.inf
+    again = load(tmp_path / "run", "last")
+    assert again.no_answer_threshold == -math.inf
+    (told,) = again.predict([("it ran ?", "the cat sat")])
+    assert told["answer"] == ""
 
 
 @pytest.mark.parametrize("name", ["max_answer_tokens", "n_best"])

@@ -141,6 +141,7 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     ours = balanced(labels, 3)
     assert ours == pytest.approx(theirs.tolist())
     assert np.mean([ours[label] for label in labels]) == pytest.approx(1)
+    assert balanced(labels, 4) == [*ours, 1.0]  # one that no row has
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
