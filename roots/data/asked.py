@@ -98,7 +98,7 @@ def _is_text(path: str) -> bool:
 
 def _line(data: Any, path: str) -> str:
     if not data.LINE:
-        fields = [name for name in data.FIELDS if name not in data.LABELS]
+        fields = [name for name in data.FIELDS or data.OPTIONAL if name not in data.LABELS]
         raise ConfigError(
             f"{path}: a line of text is no row of {type(data).__name__}, which reads"
             f" {', '.join(fields)}. Give a .jsonl file with an object of these on each line."
@@ -119,7 +119,7 @@ def _like(data: Any, path: str) -> RowSource:
     elif named:
         reader.paths = path
     if isinstance(reader, Conll):
-        reader.tag_column = reader.word_column  # words alone are enough
+        reader.tagged = False
     if isinstance(reader, Squad):
         reader.answered = False
     assert isinstance(reader, RowSource)
