@@ -18,6 +18,7 @@ from roots.data.ragged import Ragged
 from roots.data.splits import Split
 from roots.data.task_data import TaskData
 from roots.data.task_rows import passed
+from roots.data.text_pairs import PAIR, SecondText, are_pairs, text_of
 from roots.errors import ConfigError
 from roots.objectives import balanced
 from roots.records import Labels, Row, rebuild
@@ -36,6 +37,9 @@ from roots.tokenizer import Framed, Framing
 
 class LabelledTexts(TaskData):
     """Reads texts with labels: fields `text`, `label`, and `text_pair` where there are pairs.
+
+    The training rows are pairs, all or none, and so must all rows be that the network is asked
+    about.
 
     Args:
         train: A file (csv, tsv, jsonl, json, parquet, …) of training rows, or a reader of rows.
@@ -70,7 +74,7 @@ class LabelledTexts(TaskData):
     ARGUMENTS: ClassVar[Sequence[str]] = ("kind", "labels", "augment")
     KEPT_AS: ClassVar = {**TaskData.KEPT_AS, "labels": "given_labels"}
     FIELDS: ClassVar[Sequence[str]] = ("text", "label")
-    OPTIONAL: ClassVar[Sequence[str]] = ("text_pair",)
+    OPTIONAL: ClassVar[Sequence[str]] = (PAIR,)
     LABELS: ClassVar[Sequence[str]] = ("label",)
     LINE: ClassVar[str] = "text"
 
@@ -119,6 +123,7 @@ class LabelledTexts(TaskData):
         self.given_labels = plain_labels(labels)
         self.augment = None if augment is None else rebuild(augment, Augment)
         self._labels = LabelSet.given(self.given_labels) if labels else None
+        self._pairs: bool | None = None
         self._quotes: dict[str, list[str]] = {}
 
     @property
@@ -131,6 +136,13 @@ class LabelledTexts(TaskData):
         assert self._labels is not None
         return Labels(kind=self.kind, names=self._labels.names)
 
+    @property
+    def pairs(self) -> bool | None:
+        """Whether the training rows are pairs of texts; None where a run does not say."""
+        if self._pairs is None and not self._is_told:
+            self.split("train")
+        return self._pairs
+
     def balanced_weights(self) -> list[float]:
         """Weighs each class by how rare it is among the training rows; not where none is read."""
         if self._is_told:
@@ -139,24 +151,30 @@ class LabelledTexts(TaskData):
         return balanced(labels, len(self.labels.names))
 
     def recall(self, told: Any) -> None:
-        """Takes the labels as well."""
+        """Takes the labels as well, and whether rows are pairs."""
         super().recall(told)
+        self._pairs = told.pairs
         if self.kind != "value":
             names = told.labels.names
             self._labels = LabelSet(names, by_number=bool(self.given_labels))
 
     # -- rows --------------------------------------------------------------------------------
 
+    def fields(self) -> Sequence[str]:
+        """Both texts, where the training rows are pairs."""
+        return [*self.FIELDS, *([PAIR] if self._pairs else [])]
+
     def checks(self) -> Sequence[Check]:
-        """A text, and a label of the right kind."""
-        return [HasText("text"), _pair_is_text, self._label_check()]
+        """A text, a second one where training rows have one, and a label of the right kind."""
+        return [HasText("text"), SecondText(self._pairs, self._pair_column), self._label_check()]
 
     def checks_when_asked(self) -> Sequence[Check]:
         """A text."""
         return self.checks()[:-1]
 
     def learn(self, rows: list[Row]) -> list[Row]:
-        """Takes the classes, where they are not given."""
+        """Takes whether rows are pairs, and the classes where they are not given."""
+        self._pairs = are_pairs(rows, self._pair_column)
         if self.kind == "value":
             return rows
         found: list[Any] = [row.fields["label"] for row in rows]
@@ -176,12 +194,12 @@ class LabelledTexts(TaskData):
 
     def texts_of(self, row: Row) -> str:
         """The text, or both of a pair."""
-        return f"{row.fields['text']}\0{row.fields.get('text_pair', '')}"
+        return f"{row.fields['text']}\0{row.fields.get(PAIR, '')}"
 
     def make_split(self, rows: Sequence[Row]) -> Split:
         """Tokenizes the texts, with the special tokens that the network expects."""
         framing = Framing(self.tokenizer, max_tokens=self.seq_len)
-        texts = [_text(row) for row in rows]
+        texts = [text_of(row) for row in rows]
         split = framed_split(
             framing.frame(texts),
             labels=self._numbers(rows),
@@ -220,6 +238,10 @@ class LabelledTexts(TaskData):
         return {"where": self.split(split).where[sample], "text": self._quotes[split][sample]}
 
     # -- how -----------------------------------------------------------------------------------
+
+    @property
+    def _pair_column(self) -> str:
+        return self.columns.get(PAIR, PAIR)
 
     def _keep(self, name: str, rows: Sequence[Row]) -> None:
         """Keeps the beginnings of the texts as well, to quote them: every row has its place."""
@@ -271,13 +293,3 @@ def framed_split(
         others=others,
         n_cut=sum(f.was_cut for f in framed),
     )
-
-
-def _text(row: Row) -> str | tuple[str, str]:
-    text, pair = row.fields["text"], row.fields.get("text_pair")
-    return (text, pair) if pair is not None else text  # type: ignore[return-value]
-
-
-def _pair_is_text(row: Row) -> Any:
-    """Asks for a second text only of rows that have the field."""
-    return HasText("text_pair")(row) if "text_pair" in row.fields else row

@@ -57,6 +57,10 @@ class TaskRows(ABC):
     def checks(self) -> Sequence[Check]:
         """Gives what is asked of a row; once `learn` was called, with what was learned."""
 
+    def fields(self) -> Sequence[str]:
+        """Gives what every row must have; once `learn` was called, with what was learned."""
+        return self.FIELDS
+
     def learn(self, rows: list[Row]) -> list[Row]:
         """Takes from the training rows what the others must fit to: the labels.
 
@@ -124,7 +128,7 @@ class TaskRows(ABC):
         source = {"train": self.train, "val": self.val, "test": self.test}[name]
         if not source:
             raise DataError(f"There are no {name} rows. Set data.{name} to a file of them.")
-        read_as = self._read_as.anew()
+        read_as = self._read_as.anew(self.fields())
         checked = CheckedRows(
             rows_from(source),
             checks=[read_as, *self.checks()],
