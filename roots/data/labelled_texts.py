@@ -179,11 +179,13 @@ class LabelledTexts(TaskData):
             return rows
         found: list[Any] = [row.fields["label"] for row in rows]
         each: list[Any] = found if self.kind == "one" else [n for names in found for n in names]
-        if self._labels is not None:
+        given = self._labels is not None
+        self._labels = self._labels or LabelSet.of(each, "label")
+        if given:
             self._labels.check_all_seen(set(each), "label")
-            return rows
-        self._labels = LabelSet.of(each, "label")
-        return passed(rows, self._label_check())
+        if self.kind == "many":
+            self._labels.check_some_lack(found, "label")
+        return rows if given else passed(rows, self._label_check())
 
     def class_of(self, row: Row) -> Hashable:
         """The name of the class, where there is one."""

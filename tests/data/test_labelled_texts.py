@@ -94,6 +94,37 @@ def test_a_file_of_labels_that_was_saved_is_read(tmp_path: Path, tokenizer: str)
     assert [words.split(name).about[0].tags for name in ("train", "val")] == [[1, 0], [1, 0]]
 
 
+@pytest.mark.parametrize("given", [{}, {"labels": ["cat", "dog"]}])
+@pytest.mark.parametrize(
+    ("vectors", "words"),
+    [
+        ([[1, 0], [0, 1], [0, 0]], r"rows\.jsonl:3: 'label': the label 0 stands twice"),
+        ([[1, 0], [0, 1], [1, 0]], r"names all 2 labels \((0, 1|cat, dog)\).*vectors of 0 and 1"),
+    ],
+)
+def test_vectors_of_0_and_1_are_refused_and_the_cure_works(
+    tmp_path: Path, tokenizer: str, given: dict[str, Any], vectors: list[list[int]], words: str
+) -> None:
+    settings = {"kind": "many", "val_fraction": 0.0, "tokenizer": tokenizer, **given}
+    rows = written(tmp_path, "rows", labelled(*vectors))
+    with pytest.raises(DataError, match=words):
+        LabelledTexts(train=rows, **settings).split("train")
+    names = [[name for name, is_ in zip(("cat", "dog"), v, strict=True) if is_] for v in vectors]
+    rows = written(tmp_path, "rows", labelled(*names))
+    assert LabelledTexts(train=rows, **settings).split("train").labels.tolist() == vectors
+
+
+@pytest.mark.parametrize("lists", [[[0], [1], [0, 1]], [[0, 1], [1, 0], [1]], [[0, 1], [1, 2]]])
+def test_lists_of_numbers_of_classes_stay_what_they_are(
+    tmp_path: Path, tokenizer: str, lists: list[list[int]]
+) -> None:
+    rows = written(tmp_path, "rows", labelled(*lists))
+    found = LabelledTexts(train=rows, val_fraction=0.0, kind="many", tokenizer=tokenizer)
+    n = 1 + max(map(max, lists))
+    expected = [[float(number in numbers) for number in range(n)] for numbers in lists]
+    assert found.split("train").labels.tolist() == expected
+
+
 # -- one text or two -------------------------------------------------------------------------------
 
 

@@ -154,6 +154,26 @@ class LabelSet:
                 " rows that have them."
             )
 
+    def check_some_lack(self, rows: Iterable[Collection[object]], column: str) -> None:
+        """Refuses lists of labels that all name every label: there is nothing to tell apart.
+
+        Vectors of 0 and 1 for two labels look so: each of them names 0 and 1.
+
+        Args:
+            rows: The labels of each row of the training split.
+            column: Where they are, for the message.
+
+        Raises:
+            DataError: No row lacks a label.
+        """
+        if all(len(labels) == len(self) for labels in rows):
+            shown = f"{', '.join(self.names[:_SHOWN])}{', …' if len(self) > _SHOWN else ''}"
+            raise DataError(
+                f"Every row of column '{column}' in the training split names all {len(self)} labels"
+                f" ({shown}), so that there is nothing to tell apart. A list names the labels that"
+                " are there; where yours are vectors of 0 and 1, write the names of their ones."
+            )
+
 
 def label_name(value: object) -> str | None:
     """Writes a label as a name: 1, 1.0 and "1 " are "1"; nothing, NaN and 0.5 are no label."""
