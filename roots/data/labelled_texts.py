@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,8 +17,7 @@ from roots.batch import IGNORE, StepBatch
 from roots.data.augment import Augment
 from roots.data.augmented import AugmentedSteps
 from roots.data.cards import quotation
-from roots.data.ragged import Ragged
-from roots.data.splits import Split
+from roots.data.splits import Split, framed_split
 from roots.data.task_data import TaskData
 from roots.data.task_rows import passed
 from roots.data.text_pairs import PAIR, SecondText, are_pairs, text_of
@@ -32,7 +34,7 @@ from roots.sources.rows import (
     RowSource,
     plain_labels,
 )
-from roots.tokenizer import Framed, Framing
+from roots.tokenizer import Framing
 
 
 class LabelledTexts(TaskData):
@@ -135,6 +137,14 @@ class LabelledTexts(TaskData):
             self.split("train")
         assert self._labels is not None
         return Labels(kind=self.kind, names=self._labels.names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when a training row, the tokenizer or a synonym changes."""
+        if self.augment is None or not self.augment.replace:
+            return super().fingerprint
+        synonyms = json.dumps(self.augment.groups, sort_keys=True)
+        return hashlib.sha256(f"{super().fingerprint}{synonyms}".encode()).hexdigest()
 
     @property
     def pairs(self) -> bool | None:
@@ -274,24 +284,3 @@ class LabelledTexts(TaskData):
             else:
                 row[list(numbers)] = 1
         return chosen
-
-
-def framed_split(
-    framed: Sequence[Framed],
-    *,
-    labels: Shaped[np.ndarray, "R ..."] | Ragged,
-    where: Sequence[str],
-    pad_id: int,
-) -> Split:
-    """Makes a split of framed texts; type ids are kept where there are any but 0."""
-    others = {}
-    if any(any(f.type_ids) for f in framed):
-        others["token_type_ids"] = Ragged.of([f.type_ids for f in framed])
-    return Split(
-        input_ids=Ragged.of([f.ids for f in framed]),
-        labels=labels,
-        where=where,
-        pad_id=pad_id,
-        others=others,
-        n_cut=sum(f.was_cut for f in framed),
-    )
