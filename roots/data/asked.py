@@ -96,13 +96,13 @@ def _is_text(path: str) -> bool:
 
 
 def _line(data: Any, path: str) -> str:
-    fields = _asked_of(data, data.fields() or data.OPTIONAL)
-    if fields != [data.LINE]:
+    if not data.line():
+        fields = _asked_of(data, data.fields() or data.OPTIONAL)
         raise ConfigError(
             f"{path}: a line of text is no row of {type(data).__name__}, which reads"
             f" {', '.join(fields)}. Give a .jsonl file with an object of these on each line."
         )
-    return str(data.LINE)
+    return str(data.line())
 
 
 def _asked_of(data: Any, fields: Sequence[str]) -> list[str]:

@@ -49,7 +49,7 @@ class TaskRows(ABC):
     LABELS: ClassVar[Sequence[str]] = ()
     """What a row that is only asked about need not have."""
     LINE: ClassVar[str] = ""
-    """The field that a line of text is, where one is enough to be asked about."""
+    """The field that a line of text may be; see `line`."""
 
     # -- what a subclass says ----------------------------------------------------------------
 
@@ -60,6 +60,11 @@ class TaskRows(ABC):
     def fields(self) -> Sequence[str]:
         """Gives what every row must have; once `learn` was called, with what was learned."""
         return self.FIELDS
+
+    def line(self) -> str:
+        """Gives the field that a line of text is, where one is enough to be asked about."""
+        asked = [name for name in self.fields() if name not in self.LABELS]
+        return self.LINE if asked == [self.LINE] else ""
 
     def learn(self, rows: list[Row]) -> list[Row]:
         """Takes from the training rows what the others must fit to: the labels.

@@ -147,6 +147,7 @@ def test_rows_of_pairs_need_their_second_text_in_every_split_and_the_cures_work(
     found.predict_from = other
     with pytest.raises(DataError, match=lacks + "Name it as the training rows do"):
         found.split("predict")
+    assert found.line() == ""  # so that no closing word of a run speaks of a text file
     found.predict_from = str(tmp_path / "asked.txt")
     Path(found.predict_from).write_text("the cat\n")
     with pytest.raises(ConfigError, match=r"a line of text is no row .* reads text, text_pair\."):
@@ -172,6 +173,7 @@ def test_a_second_text_that_no_training_row_has_is_refused(tmp_path: Path, token
     found = LabelledTexts(train=train, val=train, tokenizer=tokenizer)
     assert len(found.split("val")) == 2
     assert not found.pairs
+    assert found.line() == "text"
 
 
 def test_training_rows_are_pairs_all_or_none(tmp_path: Path, tokenizer: str) -> None:
