@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -32,6 +30,7 @@ from roots.sources.rows import (
     Number,
     OneLabel,
     RowSource,
+    check_some_lack,
     plain_labels,
 )
 from roots.tokenizer import Framing
@@ -79,6 +78,7 @@ class LabelledTexts(TaskData):
     OPTIONAL: ClassVar[Sequence[str]] = (PAIR,)
     LABELS: ClassVar[Sequence[str]] = ("label",)
     LINE: ClassVar[str] = "text"
+    _pairs: bool | None = None
 
     def __init__(
         self,
@@ -125,7 +125,6 @@ class LabelledTexts(TaskData):
         self.given_labels = plain_labels(labels)
         self.augment = None if augment is None else rebuild(augment, Augment)
         self._labels = LabelSet.given(self.given_labels) if labels else None
-        self._pairs: bool | None = None
         self._quotes: dict[str, list[str]] = {}
 
     @property
@@ -141,10 +140,8 @@ class LabelledTexts(TaskData):
     @cached_property
     def fingerprint(self) -> str:
         """Changes when a training row, the tokenizer or a synonym changes."""
-        if self.augment is None or not self.augment.replace:
-            return super().fingerprint
-        synonyms = json.dumps(self.augment.groups, sort_keys=True)
-        return hashlib.sha256(f"{super().fingerprint}{synonyms}".encode()).hexdigest()
+        of_rows = super().fingerprint
+        return self.augment.fingerprint(of_rows) if self.augment else of_rows
 
     @property
     def pairs(self) -> bool | None:
@@ -176,7 +173,7 @@ class LabelledTexts(TaskData):
 
     def checks(self) -> Sequence[Check]:
         """A text, a second one where training rows have one, and a label of the right kind."""
-        return [HasText("text"), SecondText(self._pairs, self._pair_column), self._label_check()]
+        return [HasText("text"), SecondText(self._pairs, self.columns), self._label_check()]
 
     def checks_when_asked(self) -> Sequence[Check]:
         """A text."""
@@ -184,18 +181,18 @@ class LabelledTexts(TaskData):
 
     def learn(self, rows: list[Row]) -> list[Row]:
         """Takes whether rows are pairs, and the classes where they are not given."""
-        self._pairs = are_pairs(rows, self._pair_column)
+        self._pairs = are_pairs(rows, self.columns)
         if self.kind == "value":
             return rows
         found: list[Any] = [row.fields["label"] for row in rows]
         each: list[Any] = found if self.kind == "one" else [n for names in found for n in names]
-        given = self._labels is not None
-        self._labels = self._labels or LabelSet.of(each, "label")
-        if given:
-            self._labels.check_all_seen(set(each), "label")
         if self.kind == "many":
-            self._labels.check_some_lack(found, "label")
-        return rows if given else passed(rows, self._label_check())
+            check_some_lack(found, "label")
+        if self._labels is not None:
+            self._labels.check_all_seen(set(each), "label")
+            return rows
+        self._labels = LabelSet.of(each, "label")
+        return passed(rows, self._label_check())
 
     def class_of(self, row: Row) -> Hashable:
         """The name of the class, where there is one."""
@@ -250,10 +247,6 @@ class LabelledTexts(TaskData):
         return {"where": self.split(split).where[sample], "text": self._quotes[split][sample]}
 
     # -- how -----------------------------------------------------------------------------------
-
-    @property
-    def _pair_column(self) -> str:
-        return self.columns.get(PAIR, PAIR)
 
     def _keep(self, name: str, rows: Sequence[Row]) -> None:
         """Keeps the beginnings of the texts as well, to quote them: every row has its place."""

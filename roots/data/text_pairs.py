@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from roots.errors import DataError
 from roots.records import BadRow, Row
@@ -13,18 +13,19 @@ PAIR = "text_pair"
 """The field of the second text."""
 
 
-def are_pairs(rows: Sequence[Row], column: str) -> bool:
+def are_pairs(rows: Sequence[Row], columns: Mapping[str, str]) -> bool:
     """Tells whether training rows are pairs of texts.
 
     Args:
         rows: All of them.
-        column: What the file calls the second text.
+        columns: The file's name for each field, where they differ.
 
     Raises:
         DataError: Some are, and some are not.
     """
     have = [PAIR in row.fields for row in rows]
     if any(have) and not all(have):
+        column = columns.get(PAIR, PAIR)
         raise DataError(
             f"{rows[have.index(False)].where} has no column '{column}' with a second text, and"
             f" {rows[have.index(True)].where} has one ({sum(have):,} of {len(rows):,} training rows"
@@ -38,12 +39,12 @@ class SecondText:
 
     Args:
         pairs: Whether the training rows are pairs; None where that is not known.
-        column: What the file calls the second text.
+        columns: The file's name for each field, where they differ.
     """
 
-    def __init__(self, pairs: bool | None, column: str) -> None:
+    def __init__(self, pairs: bool | None, columns: Mapping[str, str]) -> None:
         self.pairs = pairs
-        self.column = column
+        self.column = columns.get(PAIR, PAIR)
 
     def __call__(self, row: Row) -> Row | BadRow:
         """Gives the row back as it is."""

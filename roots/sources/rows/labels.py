@@ -154,25 +154,27 @@ class LabelSet:
                 " rows that have them."
             )
 
-    def check_some_lack(self, rows: Iterable[Collection[object]], column: str) -> None:
-        """Refuses lists of labels that all name every label: there is nothing to tell apart.
 
-        Vectors of 0 and 1 for two labels look so: each of them names 0 and 1.
+def check_some_lack(rows: Sequence[Collection[object]], column: str) -> None:
+    """Refuses lists of labels that all name the same two or more: there is nothing to tell apart.
 
-        Args:
-            rows: The labels of each row of the training split.
-            column: Where they are, for the message.
+    Vectors of 0 and 1 for two labels look so: each of them names 0 and 1.
 
-        Raises:
-            DataError: No row lacks a label.
-        """
-        if all(len(labels) == len(self) for labels in rows):
-            shown = f"{', '.join(self.names[:_SHOWN])}{', …' if len(self) > _SHOWN else ''}"
-            raise DataError(
-                f"Every row of column '{column}' in the training split names all {len(self)} labels"
-                f" ({shown}), so that there is nothing to tell apart. A list names the labels that"
-                " are there; where yours are vectors of 0 and 1, write the names of their ones."
-            )
+    Args:
+        rows: The labels of each row of the training split, none twice.
+        column: Where they are, for the message.
+
+    Raises:
+        DataError: No row lacks a label that another has.
+    """
+    names = list(dict.fromkeys(label for labels in rows for label in labels))
+    if len(names) > 1 and all(len(labels) == len(names) for labels in rows):
+        raise DataError(
+            f"Every row of column '{column}' in the training split names all {len(names)} labels"
+            f" ({', '.join(map(str, names[:_SHOWN]))}{', …' if len(names) > _SHOWN else ''}), so"
+            " that there is nothing to tell apart. A list names the labels that are there; where"
+            " yours are vectors of 0 and 1, write the names of their ones."
+        )
 
 
 def label_name(value: object) -> str | None:
