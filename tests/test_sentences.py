@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tiny_tasks import DROPPED, write_wordpiece
-from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 
 from roots.tokenizer import UNREAD, Framing, Tokenizer, first_tokens, words_of
@@ -28,17 +28,30 @@ BEFORE = {
     ),
     "roberta": pre_tokenizers.ByteLevel(add_prefix_space=True),
     "t5": pre_tokenizers.Metaspace(prepend_scheme="always"),
+    "mistral": pre_tokenizers.Metaspace(prepend_scheme="first"),
+    "metaspace": pre_tokenizers.Metaspace(prepend_scheme="never"),
+    "gemma": pre_tokenizers.Metaspace(prepend_scheme="never"),
+    "llama2": pre_tokenizers.Metaspace(prepend_scheme="always"),
 }
+"""What divides the texts that a tokenizer is trained on."""
 
 
 def trained(kind: str) -> Tokenizer:
     """A byte-level or SentencePiece-like tokenizer whose words know the space before them."""
     rust = RustTokenizer(models.BPE())
     rust.pre_tokenizer = BEFORE[kind]
-    rust.decoder = decoders.Metaspace() if kind == "t5" else decoders.ByteLevel()
+    spaced = "Metaspace" in type(BEFORE[kind]).__name__
+    rust.decoder = decoders.Metaspace() if spaced else decoders.ByteLevel()
     texts = [" ".join(words) for words in SENTENCES] * 3
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<eos>"], show_progress=False)
     rust.train_from_iterator(texts, trainer)
+    space = normalizers.Replace(" ", "▁")
+    if kind == "gemma":  # its space is replaced before, so that this divides nothing
+        rust.normalizer = space
+        rust.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    if kind == "llama2":
+        rust.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), space])
+        rust.pre_tokenizer = None
     return Tokenizer(definition=rust.to_str(), settings={"eos_token": "<eos>"})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,10 @@ def asked_rows(data: Any, path: str) -> list[Row]:
         ConfigError: A line of text is nothing that this task could be asked about.
         DataError: The file is missing, or a row lacks what is asked about.
     """
-    fields = [name for name in data.FIELDS if name not in data.LABELS]
     read_as = Columns(
         {name: column for name, column in data.columns.items() if name not in data.LABELS},
-        fields=fields,
-        optional=[name for name in data.OPTIONAL if name not in data.LABELS],
+        fields=_asked_of(data, data.fields()),
+        optional=_asked_of(data, data.OPTIONAL),
     )
     source = TextLines(path=path, field=_line(data, path)) if _is_text(path) else _like(data, path)
 
@@ -97,13 +96,17 @@ def _is_text(path: str) -> bool:
 
 
 def _line(data: Any, path: str) -> str:
-    if not data.LINE:
-        fields = [name for name in data.FIELDS if name not in data.LABELS]
+    if not data.line():
+        fields = _asked_of(data, data.fields() or data.OPTIONAL)
         raise ConfigError(
             f"{path}: a line of text is no row of {type(data).__name__}, which reads"
             f" {', '.join(fields)}. Give a .jsonl file with an object of these on each line."
         )
-    return str(data.LINE)
+    return str(data.line())
+
+
+def _asked_of(data: Any, fields: Sequence[str]) -> list[str]:
+    return [name for name in fields if name not in data.LABELS]
 
 
 def _like(data: Any, path: str) -> RowSource:
@@ -119,7 +122,7 @@ def _like(data: Any, path: str) -> RowSource:
     elif named:
         reader.paths = path
     if isinstance(reader, Conll):
-        reader.tag_column = reader.word_column  # words alone are enough
+        reader.tagged = False
     if isinstance(reader, Squad):
         reader.answered = False
     assert isinstance(reader, RowSource)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -98,6 +100,13 @@ class Augment:
         """Raises DataError when the synonyms that are asked for cannot be read."""
         if self.replace:
             _ = self.groups
+
+    def fingerprint(self, of_rows: str) -> str:
+        """Adds the synonyms to the fingerprint of what is changed; it stays as it is without."""
+        if not self.replace:
+            return of_rows
+        synonyms = json.dumps(self.groups, sort_keys=True)
+        return hashlib.sha256(f"{of_rows}{synonyms}".encode()).hexdigest()
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:

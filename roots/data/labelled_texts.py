@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,10 +15,10 @@ from roots.batch import IGNORE, StepBatch
 from roots.data.augment import Augment
 from roots.data.augmented import AugmentedSteps
 from roots.data.cards import quotation
-from roots.data.ragged import Ragged
-from roots.data.splits import Split
+from roots.data.splits import Split, framed_split
 from roots.data.task_data import TaskData
 from roots.data.task_rows import passed
+from roots.data.text_pairs import PAIR, SecondText, are_pairs, text_of
 from roots.errors import ConfigError
 from roots.objectives import balanced
 from roots.records import Labels, Row, rebuild
@@ -29,12 +30,16 @@ from roots.sources.rows import (
     Number,
     OneLabel,
     RowSource,
+    check_some_lack,
 )
-from roots.tokenizer import Framed, Framing
+from roots.tokenizer import Framing
 
 
 class LabelledTexts(TaskData):
     """Reads texts with labels: fields `text`, `label`, and `text_pair` where there are pairs.
+
+    The training rows are pairs, all or none, and so must all rows be that the network is asked
+    about.
 
     Args:
         train: A file (csv, tsv, jsonl, json, parquet, …) of training rows, or a reader of rows.
@@ -69,9 +74,10 @@ class LabelledTexts(TaskData):
     ARGUMENTS: ClassVar[Sequence[str]] = ("kind", "labels", "augment")
     KEPT_AS: ClassVar = {**TaskData.KEPT_AS, "labels": "given_labels"}
     FIELDS: ClassVar[Sequence[str]] = ("text", "label")
-    OPTIONAL: ClassVar[Sequence[str]] = ("text_pair",)
+    OPTIONAL: ClassVar[Sequence[str]] = (PAIR,)
     LABELS: ClassVar[Sequence[str]] = ("label",)
     LINE: ClassVar[str] = "text"
+    _pairs: bool | None = None
 
     def __init__(
         self,
@@ -129,6 +135,19 @@ class LabelledTexts(TaskData):
         assert self._labels is not None
         return Labels(kind=self.kind, names=self._labels.names)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when a training row, the tokenizer or a synonym changes."""
+        of_rows = super().fingerprint
+        return self.augment.fingerprint(of_rows) if self.augment else of_rows
+
+    @property
+    def pairs(self) -> bool | None:
+        """Whether the training rows are pairs of texts; None where a run does not say."""
+        if self._pairs is None and not self._is_told:
+            self.split("train")
+        return self._pairs
+
     def balanced_weights(self) -> list[float]:
         """Weighs each class by how rare it is among the training rows; 1 where it never is.
 
@@ -140,27 +159,35 @@ class LabelledTexts(TaskData):
         return balanced(labels, len(self.labels.names))
 
     def recall(self, told: Any) -> None:
-        """Takes the labels as well."""
+        """Takes the labels as well, and whether rows are pairs."""
         super().recall(told)
+        self._pairs = told.pairs
         if self.kind != "value":
             self._recall_labels(told)
 
     # -- rows --------------------------------------------------------------------------------
 
+    def fields(self) -> Sequence[str]:
+        """Both texts, where the training rows are pairs."""
+        return [*self.FIELDS, *([PAIR] if self._pairs else [])]
+
     def checks(self) -> Sequence[Check]:
-        """A text, and a label of the right kind."""
-        return [HasText("text"), _pair_is_text, self._label_check()]
+        """A text, a second one where training rows have one, and a label of the right kind."""
+        return [HasText("text"), SecondText(self._pairs, self.columns), self._label_check()]
 
     def checks_when_asked(self) -> Sequence[Check]:
         """A text."""
         return self.checks()[:-1]
 
     def learn(self, rows: list[Row]) -> list[Row]:
-        """Takes the classes, where they are not given."""
+        """Takes whether rows are pairs, and the classes where they are not given."""
+        self._pairs = are_pairs(rows, self.columns)
         if self.kind == "value":
             return rows
         found: list[Any] = [row.fields["label"] for row in rows]
         each: list[Any] = found if self.kind == "one" else [n for names in found for n in names]
+        if self.kind == "many":
+            check_some_lack(found, "label")
         if self._labels is not None:
             self._labels.check_all_seen(set(each), "label")
             return rows
@@ -180,12 +207,12 @@ class LabelledTexts(TaskData):
 
     def texts_of(self, row: Row) -> str:
         """The text, or both of a pair."""
-        return f"{row.fields['text']}\0{row.fields.get('text_pair', '')}"
+        return f"{row.fields['text']}\0{row.fields.get(PAIR, '')}"
 
     def make_split(self, rows: Sequence[Row]) -> Split:
         """Tokenizes the texts, with the special tokens that the network expects."""
         framing = Framing(self.tokenizer, max_tokens=self.seq_len)
-        texts = [_text(row) for row in rows]
+        texts = [text_of(row) for row in rows]
         split = framed_split(
             framing.frame(texts),
             labels=self._numbers(rows),
@@ -267,34 +294,3 @@ class LabelledTexts(TaskData):
             else:
                 row[list(numbers)] = 1
         return chosen
-
-
-def framed_split(
-    framed: Sequence[Framed],
-    *,
-    labels: Shaped[np.ndarray, "R ..."] | Ragged,
-    where: Sequence[str],
-    pad_id: int,
-) -> Split:
-    """Makes a split of framed texts; type ids are kept where there are any but 0."""
-    others = {}
-    if any(any(f.type_ids) for f in framed):
-        others["token_type_ids"] = Ragged.of([f.type_ids for f in framed])
-    return Split(
-        input_ids=Ragged.of([f.ids for f in framed]),
-        labels=labels,
-        where=where,
-        pad_id=pad_id,
-        others=others,
-        n_cut=sum(f.was_cut for f in framed),
-    )
-
-
-def _text(row: Row) -> str | tuple[str, str]:
-    text, pair = row.fields["text"], row.fields.get("text_pair")
-    return (text, pair) if pair is not None else text  # type: ignore[return-value]
-
-
-def _pair_is_text(row: Row) -> Any:
-    """Asks for a second text only of rows that have the field."""
-    return HasText("text_pair")(row) if "text_pair" in row.fields else row

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from roots.data.labelled_texts import LabelledTexts, framed_split
-from roots.data.splits import Split
+from roots.data.labelled_texts import LabelledTexts
+from roots.data.splits import Split, framed_split
 from roots.errors import ConfigError
 from roots.records import BadRow, Row
 from roots.sources.rows import Check, HasText, OneLabel, RowSource

@@ -16,6 +16,7 @@ from roots.batch import IGNORE, StepBatch, TaskBatch
 from roots.data.like_lengths import LikeLengths
 from roots.data.ragged import Ragged
 from roots.data.steps import Share
+from roots.tokenizer import Framed
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,27 @@ class Split:
         found: Shaped[np.ndarray, "B ..."] = self.labels[rows]
         found[rows < 0] = np.nan if found.dtype.kind == "f" else IGNORE
         return found
+
+
+def framed_split(
+    framed: Sequence[Framed],
+    *,
+    labels: Shaped[np.ndarray, "R ..."] | Ragged,
+    where: Sequence[str],
+    pad_id: int,
+) -> Split:
+    """Makes a split of framed texts; type ids are kept where there are any but 0."""
+    others = {}
+    if any(any(f.type_ids) for f in framed):
+        others["token_type_ids"] = Ragged.of([f.type_ids for f in framed])
+    return Split(
+        input_ids=Ragged.of([f.ids for f in framed]),
+        labels=labels,
+        where=where,
+        pad_id=pad_id,
+        others=others,
+        n_cut=sum(f.was_cut for f in framed),
+    )
 
 
 class TaskSteps(Dataset[StepBatch]):

@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from roots.batch import IGNORE
 from roots.data.cards import quotation
-from roots.data.labelled_texts import framed_split
 from roots.data.ragged import Ragged
-from roots.data.splits import Split
+from roots.data.splits import Split, framed_split
 from roots.data.task_data import TaskData
 from roots.data.task_rows import passed
 from roots.errors import ConfigError

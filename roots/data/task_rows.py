@@ -56,13 +56,22 @@ class TaskRows(ABC):
     LABELS: ClassVar[Sequence[str]] = ()
     """What a row that is only asked about need not have."""
     LINE: ClassVar[str] = ""
-    """The field that a line of text is, where one is enough to be asked about."""
+    """The field that a line of text may be; see `line`."""
 
     # -- what a subclass says ----------------------------------------------------------------
 
     @abstractmethod
     def checks(self) -> Sequence[Check]:
         """Gives what is asked of a row; once `learn` was called, with what was learned."""
+
+    def fields(self) -> Sequence[str]:
+        """Gives what every row must have; once `learn` was called, with what was learned."""
+        return self.FIELDS
+
+    def line(self) -> str:
+        """Gives the field that a line of text is, where one is enough to be asked about."""
+        asked = [name for name in self.fields() if name not in self.LABELS]
+        return self.LINE if asked == [self.LINE] else ""
 
     def learn(self, rows: list[Row]) -> list[Row]:
         """Takes from the training rows what the others must fit to: the labels.
@@ -191,7 +200,7 @@ class TaskRows(ABC):
         source = {"train": self.train, "val": self.val, "test": self.test}[name]
         if not source:
             raise DataError(f"There are no {name} rows. Set data.{name} to a file of them.")
-        read_as = self._read_as.anew()
+        read_as = self._read_as.anew(self.fields())
         checked = CheckedRows(
             rows_from(source),
             checks=[read_as, *self.checks()],

@@ -267,7 +267,7 @@ def _uses(composed: Composed, where: str) -> list[str]:
         ]
     if not isinstance(data, TaskData):
         return []
-    return [f"  roots predict --run {where} --from {'texts.txt' if data.LINE else 'rows.jsonl'}"]
+    return [f"  roots predict --run {where} --from {'texts.txt' if data.line() else 'rows.jsonl'}"]
 
 
 def _asked(composed: Composed) -> str:

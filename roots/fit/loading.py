@@ -15,6 +15,7 @@ from roots.fit.run_files import read_run_files
 from roots.modules import StepModule
 from roots.modules.named_weights import beside_network, load_beside
 from roots.modules.question_answering import THRESHOLD
+from roots.modules.sequence_classifier import PAIRS
 from roots.networks.registered import import_classes_of
 from roots.records import Labels, Vocabulary, rebuild
 from roots.runs import open_run
@@ -53,6 +54,12 @@ class Remembered:
     def labels(self) -> Labels:
         """What a classifier tells, as its configuration says it."""
         return Labels.of(self.config)
+
+    @property
+    def pairs(self) -> bool | None:
+        """Whether a classifier was trained on pairs of texts; None where it does not say."""
+        said = self.config.get(PAIRS)
+        return None if said is None else bool(said)
 
     @property
     def framed_by(self) -> dict[str, int]:

@@ -93,16 +93,27 @@ def reading_of(
     Args:
         context: What the answer is a part of.
         spans: The score of each span, and its characters in the context, from and to; what lies in
-            the overlap of two rows is in it twice, and the better score counts.
+            the overlap of two rows is in it twice, and the better score counts. White space around
+            an answer, which the tokens of many tokenizers begin with, is no part of it, and no
+            answer by itself.
         null: The lowest score of no answer of all rows: one that holds an answer is enough.
         n_best: Candidates to keep.
     """
     best: dict[tuple[int, int], float] = {}
-    for score, start, end in spans:
+    for score, first, stop in spans:
+        start, end = _without_space(context, first, stop)
+        if start == end:
+            continue
         best[start, end] = max(score, best.get((start, end), -math.inf))
     ranked = _ranked(best)[:n_best]
     found = [Candidate(context[start:end], score, start) for (start, end), score in ranked]
     return Reading(found, null)
+
+
+def _without_space(context: str, start: int, end: int) -> tuple[int, int]:
+    text = context[start:end]
+    start += len(text) - len(text.lstrip())
+    return start, start + len(text.strip())
 
 
 def _ranked(best: Mapping[tuple[int, int], float]) -> list[tuple[tuple[int, int], float]]:

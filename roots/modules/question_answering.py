@@ -194,7 +194,7 @@ class QuestionAnswering(TaskModule):
             (its first character in the text) and `probability`.
 
         Raises:
-            ConfigError: The module has no weights yet.
+            ConfigError: The module has no weights yet, or `texts` is no list of pairs.
             DataError: A question or text is empty.
         """
         return super().predict(texts) if texts else []
@@ -202,7 +202,7 @@ class QuestionAnswering(TaskModule):
     def batch_of(self, texts: Sequence[tuple[str, str]]) -> TaskBatch:
         """Frames questions with their texts, and starts what joins their rows."""
         assert self.tokenizer is not None
-        questions = [_asked(number, *pair) for number, pair in enumerate(texts)]
+        questions = [_asked(number, pair) for number, pair in enumerate(texts)]
         framing = QuestionFraming(self.tokenizer, **self.framed_by)
         windows, framed = zip(*framing.windows(questions), strict=True)
         answers = self._answers(questions, windows)
@@ -242,7 +242,15 @@ class QuestionAnswering(TaskModule):
         self._set_threshold(checkpoint[THRESHOLD], self.trainable.network)
 
 
-def _asked(number: int, question: str, context: str) -> Question:
+def _asked(number: int, pair: Any) -> Question:
+    is_list = isinstance(pair, (tuple, list)) and len(pair) == 2
+    if not (is_list and all(isinstance(text, str) for text in pair)):
+        raise ConfigError(
+            "predict reads a list of pairs, each a question and a text, and item"
+            f" {number} is {str(pair)[:60]!r}. Put each pair into the list:"
+            " predict([(question, text)])."
+        )
+    question, context = pair
     for name, text in (("question", question), ("text", context)):
         if not text.strip():
             raise DataError(f"The {name} of pair {number} is empty. Fill it in or leave it out.")

@@ -8,17 +8,22 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from roots.batch import IGNORE, Score, TaskBatch, labelled
+from roots.errors import DataError
 from roots.metrics import Classification, MultiLabel, Regression, Residuals
 from roots.modules.classifier import Classifier
 from roots.modules.distiller import Distiller
 from roots.modules.task import Measure, framed_batch
-from roots.networks import Head, NetworkBuilder, TaskObjective
+from roots.networks import Head, NetworkBuilder, TaskObjective, TaskTrainable
 from roots.objectives import ManyClasses, Values
 from roots.optim import OptimizerBuilder, Schedule
 from roots.records import Labels
 from roots.tokenizer import Framing
+
+PAIRS = "text_pairs"
+"""The key of config.json and of a checkpoint that says whether pairs of texts were learned."""
 
 
 class SequenceClassifier(Classifier):
@@ -70,6 +75,18 @@ class SequenceClassifier(Classifier):
             balance=balance,
             distiller=distiller,
         )
+        self.pairs: bool | None = None
+        """Whether it learned pairs of texts; None where a checkpoint does not say."""
+
+    def learn_of(self, data: Any) -> None:
+        """Takes what a classifier takes, and whether texts are pairs."""
+        super().learn_of(data)
+        self.pairs = getattr(data, "pairs", None)  # data of one's own need not say
+
+    def trainable_of(self, network: PreTrainedModel) -> TaskTrainable:
+        """Puts the loss behind the network's own forward; every config.json says what it read."""
+        setattr(network.config, PAIRS, self.pairs)
+        return super().trainable_of(network)
 
     @property
     def head(self) -> Head:
@@ -114,9 +131,20 @@ class SequenceClassifier(Classifier):
             look.update(score.outputs, batch.labels, batch.samples, keep=labelled(batch.labels))
 
     def batch_of(self, texts: Sequence[str | tuple[str, str]]) -> TaskBatch:
-        """Frames texts, or pairs of texts."""
+        """Frames texts, or pairs of texts.
+
+        Raises:
+            DataError: A text without a token, one text where pairs were learned, or a pair where
+                single texts were.
+        """
         assert self.tokenizer is not None
+        self._check_as_learned(texts)
         framed = Framing(self.tokenizer, max_tokens=self.seq_len).frame(texts)
+        for number, text in enumerate(framed):
+            if all(of is None for of in text.sequence_ids):
+                raise DataError(
+                    f"Text {number} ({texts[number]!r}) has no token. Fill it in or leave it out."
+                )
         n_rows, n_names = len(framed), len(self.labels.names)
         nothing = {
             "one": torch.full((n_rows,), IGNORE),
@@ -129,6 +157,30 @@ class SequenceClassifier(Classifier):
         """Gives the label and the probability of each, or the value."""
         del batch
         return iter(_said(outputs.float().cpu(), self.labels))
+
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds whether texts are pairs."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[PAIRS] = self.pairs
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes whether texts are pairs."""
+        self.pairs = checkpoint.get(PAIRS, self.pairs)
+        super().on_load_checkpoint(checkpoint)
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _check_as_learned(self, texts: Sequence[str | tuple[str, str]]) -> None:
+        """Raises DataError for one text where pairs were learned, and the other way round."""
+        for number, text in enumerate(texts):
+            if isinstance(text, str) is self.pairs:
+                is_, learned = ("one text", "pairs") if self.pairs else ("a pair", "single texts")
+                raise DataError(
+                    f"Text {number} ({text!r}) is {is_}, and this network learned {learned}. Give"
+                    f" {'(text, text_pair)' if self.pairs else 'one text'} for each row."
+                )
 
 
 def _said(outputs: Tensor, labels: Labels) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ stay literal: a written `[SEP]` is text.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,8 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from roots.errors import DataError
 from roots.tokenizer.tokenizer import Tokenizer
+
+_TRIED = (["a", "a"], ["the", "cat"], ["x", "y"], ["1", "2"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Framing:
         rust = RustTokenizer.from_str(tokenizer.definition)
         rust.encode_special_tokens = True
         rust.no_padding()
+        rust.no_truncation()
+        self._space = _space_of_words(rust)
         n_special = rust.num_special_tokens_to_add(is_pair=True)
         if max_tokens <= n_special + max(stride, 0):
             raise DataError(
@@ -74,7 +77,6 @@ class Framing:
         rust.enable_truncation(max_tokens, stride=max(stride, 0), strategy=cut)
         self._rust = rust
         self._windows = stride >= 0
-        self._spaced = _spaces_words(json.loads(tokenizer.definition).get("pre_tokenizer"))
 
     def frame(self, texts: Sequence[str | tuple[str, str]]) -> list[Framed]:
         """Frames each text or pair as one row."""
@@ -91,8 +93,7 @@ class Framing:
         Each is read as if one space stood before every word but the first: where the space is a
         part of the word's token, as in GPT-2's byte-level kind, words are given one.
         """
-        space = " " if self._spaced else ""
-        spaced = [[*words[:1], *(space + word for word in words[1:])] for words in sentences]
+        spaced = [[*words[:1], *(self._space + word for word in words[1:])] for words in sentences]
         encoded = self._rust.encode_batch(spaced, is_pretokenized=True)
         return [_framed(e) for e in encoded]
 
@@ -103,16 +104,20 @@ class Framing:
         return [[_framed(e), *(_framed(more) for more in e.overflowing)] for e in encoded]
 
 
-def _spaces_words(part: dict[str, Any] | None) -> bool:
-    """Tells whether a word's token holds the space before it, which no rule adds for itself.
+def _space_of_words(rust: RustTokenizer) -> str:
+    """Gives what must stand before a word that is encoded alone, to be read as behind a space.
 
-    So in a byte-level kind (`Ġword`) without `add_prefix_space`: a word that is encoded alone
-    would be read as the continuation of the one before it.
+    Nothing, where no token holds the space (BERT) or a rule adds it to every word (T5); a space
+    where a word alone would be read as the continuation of the one before it (GPT-2, Gemma).
+    What a tokenizer does is tried: several of its parts may do it.
     """
-    if part is None:
-        return False
-    is_so = part["type"] == "ByteLevel" and not part.get("add_prefix_space", True)
-    return is_so or any(_spaces_words(each) for each in part.get("pretokenizers", []))
+    for space in ("", " "):
+        for words in _TRIED:
+            spaced = [words[0], *(space + word for word in words[1:])]
+            alone = rust.encode(spaced, is_pretokenized=True, add_special_tokens=False)
+            if alone.ids == rust.encode(" ".join(words), add_special_tokens=False).ids:
+                return space
+    return ""
 
 
 class EndedFraming:

@@ -11,7 +11,7 @@ import pytest
 from tiny_tasks import classes, task_config, write_jsonl
 
 from roots.data import Augment
-from roots.errors import ConfigError, DataError
+from roots.errors import CheckpointError, ConfigError, DataError
 from roots.fit import compose
 from roots.fit.compose import Composed, resumed
 from roots.objectives import Key
@@ -161,6 +161,19 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted(config: dict[str
         half.fit()
     composed, _ = resumed(str(half.trainer.run.path), {}, [])
     assert numbers(composed.fit()) == numbers(whole)
+
+
+def test_a_run_does_not_go_on_with_other_synonyms(config: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "synonyms.txt"
+    file.write_text("cat, dog\n")
+    config["data"]["init_args"]["augment"]["init_args"] |= {"replace": 0.5, "synonyms": str(file)}
+    run = compose(config, {"trainer.max_steps": 3, "trainer.val_every_steps": 0}).fit()
+    further = {"trainer.max_steps": 4}
+    file.write_text("cat, tree\n")
+    with pytest.raises(CheckpointError, match=r"not those that .* was trained on \(fingerprint"):
+        resumed(str(run.path), further, [])[0].fit()
+    file.write_text("\n dog\tcat\ncat, dog\n")  # the same groups
+    assert resumed(str(run.path), further, [])[0].fit().last().step == 4
 
 
 def test_both_texts_of_a_pair_are_changed_each_by_itself(

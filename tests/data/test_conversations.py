@@ -12,7 +12,7 @@ from tiny_tasks import write_jsonl
 
 from roots.batch import IGNORE, RaggedTokenBatch
 from roots.data import Conversations
-from roots.errors import DataError
+from roots.errors import ConfigError, DataError
 
 
 def data(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> Conversations:
@@ -143,3 +143,17 @@ def test_the_template_that_is_used_is_saved_with_the_tokenizer(tmp_path: Path) -
     told = theirs.apply_chat_template(turns("the", "cat"), tokenize=False)
     assert told == "User: the\nAssistant: cat<|im_end|>\n"
     assert found.spec["init_args"]["template"] == "plain"
+
+
+def test_lines_of_text_are_no_conversations_and_what_is_one_is_told(tmp_path: Path) -> None:
+    found = data(tmp_path, conversations(4, 0))
+    asked = tmp_path / "asked.txt"
+    asked.write_text("the cat\n")
+    found.predict_from = str(asked)
+    with pytest.raises(
+        ConfigError,
+        match=r"asked\.txt: .*reads messages, system, prompt, response\. Give a \.jsonl file",
+    ):
+        found.split("predict")
+    found.predict_from = str(write_jsonl(tmp_path / "asked.jsonl", conversations(3, 1)))
+    assert len(found.split("predict")) == 3

@@ -9,7 +9,7 @@ import pytest
 from tiny_tasks import write_jsonl, write_wordpiece
 
 from roots.data import LabelledTexts, RelationTexts, TaggedWords
-from roots.errors import DataError
+from roots.errors import ConfigError, DataError
 from roots.sources.rows import LabelSet
 
 
@@ -94,6 +94,102 @@ def test_a_file_of_labels_that_was_saved_is_read(tmp_path: Path, tokenizer: str)
     assert [words.split(name).about[0].tags for name in ("train", "val")] == [[1, 0], [1, 0]]
 
 
+@pytest.mark.parametrize("given", [{}, {"labels": ["cat", "dog"]}])
+@pytest.mark.parametrize(
+    ("vectors", "words"),
+    [
+        ([[1, 0], [0, 1], [0, 0]], r"rows\.jsonl:3: 'label': the label 0 stands twice"),
+        ([[1, 0], [0, 1], [1, 0]], r"names all 2 labels \((0, 1|1, 0)\).*vectors of 0 and 1"),
+    ],
+)
+def test_vectors_of_0_and_1_are_refused_and_the_cure_works(
+    tmp_path: Path, tokenizer: str, given: dict[str, Any], vectors: list[list[int]], words: str
+) -> None:
+    settings = {"kind": "many", "val_fraction": 0.0, "tokenizer": tokenizer, **given}
+    rows = written(tmp_path, "rows", labelled(*vectors))
+    with pytest.raises(DataError, match=words):
+        LabelledTexts(train=rows, **settings).split("train")
+    names = [[name for name, is_ in zip(("cat", "dog"), v, strict=True) if is_] for v in vectors]
+    rows = written(tmp_path, "rows", labelled(*names))
+    assert LabelledTexts(train=rows, **settings).split("train").labels.tolist() == vectors
+
+
+@pytest.mark.parametrize("lists", [[[0], [1], [0, 1]], [[0, 1], [1, 0], [1]], [[0, 1], [1, 2]]])
+def test_lists_of_numbers_of_classes_stay_what_they_are(
+    tmp_path: Path, tokenizer: str, lists: list[list[int]]
+) -> None:
+    rows = written(tmp_path, "rows", labelled(*lists))
+    found = LabelledTexts(train=rows, val_fraction=0.0, kind="many", tokenizer=tokenizer)
+    n = 1 + max(map(max, lists))
+    expected = [[float(number in numbers) for number in range(n)] for numbers in lists]
+    assert found.split("train").labels.tolist() == expected
+
+
+# -- one text or two -------------------------------------------------------------------------------
+
+
+def pairs_of(*labels: str, column: str = "text_pair") -> list[dict[str, Any]]:
+    return [{**row, column: f"a dog {n}"} for n, row in enumerate(labelled(*labels))]
+
+
+def test_rows_of_pairs_need_their_second_text_in_every_split_and_the_cures_work(
+    tmp_path: Path, tokenizer: str
+) -> None:
+    train = written(tmp_path, "train", pairs_of(*"ab"))
+    other = written(tmp_path, "other", pairs_of(*"ab", column="hypothesis"))
+    lacks = r"other\.jsonl:1 has no column 'text_pair'.*columns are: text, label, hypothesis\. "
+    found = LabelledTexts(train=train, val=other, tokenizer=tokenizer)
+    with pytest.raises(DataError, match=lacks + "Set columns to {text_pair: NAME}"):
+        found.split("val")
+    found = LabelledTexts(train=train, test=other, val_fraction=0.0, tokenizer=tokenizer)
+    with pytest.raises(DataError, match=lacks):
+        found.split("test")
+    found.predict_from = other
+    with pytest.raises(DataError, match=lacks + "Name it as the training rows do"):
+        found.split("predict")
+    assert found.line() == ""  # so that no closing word of a run speaks of a text file
+    found.predict_from = str(tmp_path / "asked.txt")
+    Path(found.predict_from).write_text("the cat\n")
+    with pytest.raises(ConfigError, match=r"a line of text is no row .* reads text, text_pair\."):
+        found.split("predict")
+    found.predict_from = written(tmp_path, "asked", [{"text": "the", "text_pair": "cat"}])
+    assert len(found.split("predict")) == 1
+    columns = {"text_pair": "hypothesis"}
+    renamed = LabelledTexts(train=other, val=other, columns=columns, tokenizer=tokenizer)
+    pairs = LabelledTexts(train=train, val=train, tokenizer=tokenizer)
+    for name in ("train", "val"):
+        assert renamed.split(name).digest == pairs.split(name).digest
+
+
+def test_a_second_text_that_no_training_row_has_is_refused(tmp_path: Path, tokenizer: str) -> None:
+    train = written(tmp_path, "train", pairs_of(*"ab", column="hypothesis"))
+    val = written(tmp_path, "val", pairs_of(*"ab"))
+    with pytest.raises(
+        DataError,
+        match=r"val\.jsonl:1: .*in the column 'text_pair', and training rows have one text each\."
+        r" Name theirs in data\.columns",
+    ):
+        LabelledTexts(train=train, val=val, tokenizer=tokenizer).split("val")
+    found = LabelledTexts(train=train, val=train, tokenizer=tokenizer)
+    assert len(found.split("val")) == 2
+    assert not found.pairs
+    assert found.line() == "text"
+
+
+def test_training_rows_are_pairs_all_or_none(tmp_path: Path, tokenizer: str) -> None:
+    rows = [*pairs_of(*"ab"), *labelled("a")]
+    train = written(tmp_path, "train", rows)
+    with pytest.raises(
+        DataError,
+        match=r"train\.jsonl:3 has no column 'text_pair' .*train\.jsonl:1 has one \(2 of 3",
+    ):
+        LabelledTexts(train=train, val_fraction=0.0, tokenizer=tokenizer).split("train")
+    found = LabelledTexts(
+        train=written(tmp_path, "train", rows[:2]), val_fraction=0.0, tokenizer=tokenizer
+    )
+    assert found.pairs
+
+
 # -- texts that two splits share -------------------------------------------------------------------
 
 
@@ -135,13 +231,13 @@ def test_test_rows_are_compared_with_the_training_rows(tmp_path: Path, tokenizer
 
 
 def test_rows_are_quoted_by_their_place(tmp_path: Path, tokenizer: str) -> None:
-    rows = [{"text": "the cat", "text_pair": "a dog", "label": "a"}, *labelled("b")]
-    train = written(tmp_path, "train", rows)
+    pairs = [{"text": "the cat", "text_pair": "a dog", "label": label} for label in "ab"]
+    train = written(tmp_path, "train", pairs)
     found = LabelledTexts(train=train, val=train, tokenizer=tokenizer)
-    assert [found.quoted("val", sample, 0) for sample in range(2)] == [
-        {"where": f"{train}:1", "text": "the cat ⏐ a dog"},
-        {"where": f"{train}:2", "text": "the cat sat 0"},
-    ]
+    assert found.quoted("val", 1, 0) == {"where": f"{train}:2", "text": "the cat ⏐ a dog"}
+    train = written(tmp_path, "train", labelled(*"ab"))
+    found = LabelledTexts(train=train, val=train, tokenizer=tokenizer)
+    assert found.quoted("val", 1, 0) == {"where": f"{train}:2", "text": "the cat sat 1"}
 
 
 # -- names that are wrong --------------------------------------------------------------------------

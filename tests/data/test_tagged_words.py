@@ -85,6 +85,27 @@ def test_the_kinds_of_files_give_the_same_rows(tmp_path: Path, tokenizer: str, e
     assert ours.labels == expected.labels
 
 
+@pytest.mark.parametrize("n_columns", [2, 4])
+def test_of_a_file_with_tags_the_words_alone_are_asked_about(
+    tmp_path: Path, tokenizer: str, n_columns: int
+) -> None:
+    """Also where its tags are of no training row: they are not looked at."""
+    alone, tagged_file = tmp_path / "alone.conll", tmp_path / "val.conll"
+    sentences = [row["words"] for row in ROWS]
+    alone.write_text("\n".join("".join(f"{word}\n" for word in words) for words in sentences))
+    more = "\tX" * (n_columns - 2) + "\tB-of-no-class\n"
+    lines = ("".join(f"{word}{more}" for word in words) for words in sentences)
+    tagged_file.write_text("\n".join(lines))
+    asked = {}
+    for path in (alone, tagged_file):
+        found = data(tmp_path, tokenizer, ROWS)
+        found.predict_from = str(path)
+        asked[path] = found.split("predict")
+    assert len(asked[alone]) == 2
+    assert asked[tagged_file].digest == asked[alone].digest
+    assert [each.words for each in asked[tagged_file].about] == sentences
+
+
 def test_tags_by_number_take_the_names_that_are_given(tmp_path: Path, tokenizer: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"words": ["the", "cat"], "tags": [1, 2]}) + "\n")

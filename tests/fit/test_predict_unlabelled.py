@@ -214,6 +214,9 @@ def test_words_alone_are_tagged(tmp_path: Path) -> None:
     assert [row["words"] for row in said] == sentences
     expected = opened(run.path).predict(sentences)
     assert [row["tags"] for row in said] == [row["tags"] for row in expected]
+    of_val = opened(run.path).predict([row["words"] for row in tagged(60, 0)[-12:]])
+    said = predicted(run, tmp_path / "val.conll")
+    assert [row["tags"] for row in said] == [row["tags"] for row in of_val]
 
 
 def test_questions_without_answers_are_answered(tmp_path: Path) -> None:

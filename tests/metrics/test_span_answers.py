@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import torch
 from measured import same_values
+from tokenizers import Tokenizer as RustTokenizer
+from tokenizers import models, pre_tokenizers, processors
 
 from roots.metrics import Reading, SpanAnswers, SquadScore, best_spans, best_threshold, squad_f1
 from roots.metrics.best_spans import Candidate, reading_of
 from roots.records import Question, QuestionWindow
+from roots.tokenizer import QuestionFraming, Tokenizer, answer_places
 
 CONTEXT = "abcdefghijklmnopqrst"
 N_BEST = 4
@@ -124,6 +127,47 @@ def test_every_order_and_split_into_batches_gives_the_same_answers(seed: int) ->
         split.update(logits[some], torch.tensor(some))
     assert split.readings() == whole.readings()
     assert same_values(split.values(), whole.values())
+
+
+def test_an_answer_has_no_white_space_around_it_and_is_none_by_itself() -> None:
+    """As of a byte-level tokenizer, whose tokens begin with the space before a word."""
+    context = "in  Paris\n."
+    spans = [(5.0, 2, 4), (4.0, 3, 9), (3.0, 4, 10), (2.0, 2, 9), (1.0, 9, 11), (0.5, 0, 9)]
+    reading = reading_of(context, spans, null=1.5, n_best=4)
+    assert reading.candidates == [
+        Candidate("Paris", 4.0, 4),
+        Candidate(".", 1.0, 10),
+        Candidate("in  Paris", 0.5, 0),
+    ]
+    assert reading.no_answer == 1.5 - 4.0
+    assert reading_of(" \n", [(1.0, 0, 1), (0.5, 0, 2)], null=0.0, n_best=4) == Reading([], 0.0)
+
+
+def test_the_answer_of_a_byte_level_tokenizer_is_the_words_of_the_text() -> None:
+    definition = RustTokenizer(
+        models.BPE(
+            vocab={token: n for n, token in enumerate(["[CLS]", "[SEP]", *"Ġabdin", "Ġa"])},
+            merges=[("Ġ", "a")],
+        )
+    )
+    definition.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    definition.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 0), ("[SEP]", 1)],
+    )
+    tokenizer = Tokenizer(definition=definition.to_str(), settings={"cls_token": "[CLS]"})
+    question = Question(id="1", text="a", context="in  abad", answers=("abad",), span=(4, 8))
+    framing = QuestionFraming(tokenizer, seq_len=40, stride=2, max_question_tokens=4)
+    ((window, framed),) = framing.windows([question])
+    assert question.span
+    first, last = answer_places(window, question.span)  # type: ignore[misc]
+    assert question.context[window.starts[first - window.first]].isspace()  # ` a` is one token
+    logits = torch.zeros(1, 2, len(framed.ids))
+    logits[0, 0, first] = logits[0, 1, last] = 9
+    metric = SpanAnswers(questions=[question], windows=[window])
+    metric.update(logits, torch.tensor([0]))
+    assert metric.readings()[0].candidates[0] == Candidate("abad", 18.0, 4)
 
 
 def test_the_values_are_those_of_the_official_definition_at_the_threshold() -> None:

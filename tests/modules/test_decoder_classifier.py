@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from taught import taught
 from tiny_tasks import classes, task_config, write_jsonl, write_tokenizer
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
+from roots.errors import DataError
 from roots.fit import compose
 from roots.tokenizer import Tokenizer
 
@@ -58,6 +60,8 @@ def test_the_neighbours_of_a_text_do_not_change_what_is_said_of_it(
     model = composed.model
     model.learn_of(composed.data)
     model.build(seed=0, device=torch.device("cpu"))
+    with pytest.raises(DataError, match=r"Text 1 \(\('a', 'b'\)\) is a pair, .*single texts"):
+        model.predict([SHORT, ("a", "b")])
     alone, beside = model.predict([SHORT])[0], model.predict([SHORT, LONG])[0]
     assert beside["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-5)
     # by definition: the logits of the last token of the text
@@ -68,6 +72,22 @@ def test_the_neighbours_of_a_text_do_not_change_what_is_said_of_it(
     logits = network.score(network.model(input_ids=ids).last_hidden_state)[0, -1]
     expected = dict(zip(LABELS.values(), logits.softmax(-1).tolist(), strict=True))
     assert alone["probabilities"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_text_without_a_token_is_told_by_its_number(tmp_path: Path) -> None:
+    """Also where its row is empty, as of a tokenizer that adds no special tokens."""
+    network = decoder(tmp_path / "decoder", 9)
+    definition = json.loads((network / "tokenizer.json").read_text())
+    for frame in (definition["post_processor"], None):
+        (network / "tokenizer.json").write_text(json.dumps({**definition, "post_processor": frame}))
+        composed = compose(config_of(network, tmp_path))
+        model = composed.model
+        model.learn_of(composed.data)
+        model.build(seed=0, device=torch.device("cpu"))
+        for texts, number in ((["", SHORT], 0), ([SHORT, ""], 1)):
+            with pytest.raises(DataError, match=rf"Text {number} \(''\) has no token\. Fill it in"):
+                model.predict(texts)
+        assert len(model.predict([SHORT, LONG])) == 2
 
 
 def test_a_decoder_teaches_and_learns_without_a_padding_token_of_its_own(tmp_path: Path) -> None:

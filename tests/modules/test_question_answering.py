@@ -217,6 +217,13 @@ def test_predict_answers_as_the_run_does_also_from_its_files(
             assert row["candidates"][0]["text"] == line["candidates"][0]["text"]
     with pytest.raises(DataError, match="question of pair 1 is empty"):
         module.predict([("it ran ?", "the cat"), (" ", "the cat")])
+    for texts, item in (
+        (("it ran ?", "the cat"), r"item 0 is 'it ran \?'"),
+        ([("it ran ?", "the cat"), "ab"], "item 1 is 'ab'"),
+        ([("it ran ?", None)], r"item 0 is \"\('it ran \?', None\)\""),
+    ):
+        with pytest.raises(ConfigError, match=rf"a list of pairs, .*{item}\. Put each pair into"):
+            module.predict(texts)
     assert module.predict([]) == []
 
 

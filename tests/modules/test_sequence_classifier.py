@@ -188,8 +188,17 @@ def test_pairs_are_framed_as_the_tokenizer_says(encoder: Path, tmp_path: Path) -
         *[0] * (theirs["input_ids"].index(3) + 1),
         *[1] * (len(theirs["input_ids"]) - theirs["input_ids"].index(3) - 1),
     ]
-    composed.fit()
+    run = composed.fit()
     assert len(composed.model.predict([("the cat", "it ran")])) == 1
+    # the folder of the network knows that its rows were pairs, and so does the checkpoint
+    model = roots.load(run.path)
+    assert len(model.predict([("the cat", "it ran")])) == 1
+    with pytest.raises(DataError, match=r"Text 1 \('it ran'\) is one text, .*learned pairs"):
+        model.predict([("the cat", "it ran"), "it ran"])
+    assert SequenceClassifier.load_from_checkpoint(run.last().trainer_file).pairs
+    asked = write_jsonl(tmp_path / "asked.jsonl", [{"text": "the cat", "second": "it ran"}])
+    with pytest.raises(DataError, match=r"asked\.jsonl:1 has no column 'text_pair'.*text, second"):
+        command(["predict", "--run", str(run.path), "--from", str(asked)])
 
 
 def test_rare_classes_may_weigh_more(encoder: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from roots.sources.rows.folds import fold_of_rows
 from roots.sources.rows.held_out import hold_out
 from roots.sources.rows.hugging_face import HuggingFaceRows
 from roots.sources.rows.json_rows import JsonRows
-from roots.sources.rows.labels import LabelSet, label_name, plain_labels
+from roots.sources.rows.labels import LabelSet, check_some_lack, label_name, plain_labels
 from roots.sources.rows.leak import KnownTexts, Leak
 from roots.sources.rows.messages import Messages
 from roots.sources.rows.parallel_text import ParallelText
@@ -64,6 +64,7 @@ __all__ = [
     "Squad",
     "TaggedWords",
     "check_answers",
+    "check_some_lack",
     "fold_of_rows",
     "given_once",
     "hold_out",

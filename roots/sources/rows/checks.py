@@ -93,7 +93,7 @@ class OneLabel:
 
 
 class ManyLabels:
-    """Makes a field a tuple of label names or numbers, each once; a row may have none.
+    """Makes a field a tuple of label names or numbers; a row may have none, and none twice.
 
     Args:
         field: The field: a list, or a text of names with `separator` between them.
@@ -115,7 +115,7 @@ class ManyLabels:
             what = f"'{self.field}' is {kind_of(value)}, not a list of labels"
             cure = f"Write a list, or names with {self.separator!r} between them; [] for none"
             return bad(row, "missing label", what, cure)
-        found: dict[str | int, None] = {}
+        found: list[str | int] = []
         for item in value:
             name = label_name(item)
             if name is None:
@@ -123,7 +123,10 @@ class ManyLabels:
             number = name if self.labels is None else self.labels.number(name)
             if number is None and self.labels is not None:
                 return _unknown(row, f"'{self.field}'", name, self.labels)
-            found[name if number is None else number] = None
+            known = name if number is None else number
+            if known in found:
+                return _twice(row, self.field, item)
+            found.append(known)
         return _with(row, self.field, tuple(found))
 
 
@@ -186,6 +189,12 @@ def bad(row: Row, reason: str, what: str, cure: str) -> BadRow:
 def _no_label(row: Row, field: str, value: object) -> BadRow:
     reason = "NaN" if _is_nan(value) else "missing label"
     return bad(row, reason, f"'{field}' is {value!r}, which is no label", "Fill it in")
+
+
+def _twice(row: Row, field: str, item: object) -> BadRow:
+    what = f"'{field}': the label {item!r} stands twice; a list names the labels that are there"
+    cure = "Write each once; for a vector of 0 and 1 write the names of its ones"
+    return bad(row, "label twice", what, cure)
 
 
 def _unknown(row: Row, of: str, name: str, labels: LabelSet) -> BadRow:

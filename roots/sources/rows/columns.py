@@ -51,9 +51,10 @@ class Columns:
         taken |= {field: found[column] for field, column in self._wanted if column in found}
         return Row(taken, row.where)
 
-    def anew(self) -> Columns:
-        """Gives the same, which has met no row yet."""
-        return Columns(self.columns, fields=self.fields, optional=self.optional)
+    def anew(self, fields: Sequence[str]) -> Columns:
+        """Gives the same, which has met no row yet, for the fields that rows must have by now."""
+        optional = [name for name in self.optional if name not in fields]
+        return Columns(self.columns, fields=fields, optional=optional)
 
     def check_met(self) -> None:
         """Raises DataError when `columns` names a column that no row had: it would be left out."""

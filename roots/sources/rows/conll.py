@@ -36,6 +36,7 @@ class Conll(RowSource):
         tag_column: Which column holds the tag.
         comment: How lines begin that are passed over, such as `"# "`; empty if there are none.
         encoding: How the files are encoded.
+        tagged: Whether words have tags; else only the column of the words is looked at.
 
     Raises:
         ConfigError: Word and tag are the same column, or the encoding is unknown.
@@ -49,8 +50,9 @@ class Conll(RowSource):
         tag_column: int = -1,
         comment: str = "",
         encoding: str = "utf-8",
+        tagged: bool = True,
     ) -> None:
-        if word_column == tag_column:
+        if tagged and word_column == tag_column:
             raise ConfigError(
                 f"word_column and tag_column are both {word_column}."
                 " Columns count from 0, or from -1 backwards: give each its own."
@@ -60,6 +62,7 @@ class Conll(RowSource):
         self.tag_column = tag_column
         self.comment = comment
         self.encoding = encoding
+        self.tagged = tagged
         Decoder(encoding=encoding)
 
     def files(self) -> list[Path]:
@@ -101,24 +104,30 @@ class Conll(RowSource):
                 return undecodable(path, line)
             if len(values) != n_columns:
                 return _unequal(path, line, len(values), n_columns, sentence)
-            if n_columns > 1 and not self._are_two(n_columns):
+            if n_columns > 1 and not self._are_there(n_columns):
                 return self._too_few(path, line, n_columns, sentence)
             words.append(values[self.word_column if n_columns > 1 else 0])
-            tags += [values[self.tag_column]] if n_columns > 1 else []
+            tags += [values[self.tag_column]] if self.tagged and n_columns > 1 else []
         fields = {"words": words, "tags": tags} if tags else {"words": words}
         return Row(fields, f"{path}:{sentence[0].number}")
 
-    def _are_two(self, n_columns: int) -> bool:
+    def _are_there(self, n_columns: int) -> bool:
         """Tells whether word and tag are columns, and not the same one counted from both ends."""
-        there = all(-n_columns <= each < n_columns for each in (self.word_column, self.tag_column))
-        return there and (self.word_column - self.tag_column) % n_columns != 0
+        needed = [self.word_column, *([self.tag_column] if self.tagged else [])]
+        there = all(-n_columns <= each < n_columns for each in needed)
+        return there and len({each % n_columns for each in needed}) == len(needed)
 
     def _too_few(self, path: Path, line: Line, n_columns: int, sentence: list[Line]) -> BadRow:
         where = f"{path}:{line.number}"
+        word, tag = f"word_column={self.word_column}", f"tag_column={self.tag_column}"
+        so, these = (
+            (f"{word} and {tag} are not two", "these two")
+            if self.tagged
+            else (f"{word} is none", "it")
+        )
         message = (
-            f"{where} has {n_columns} columns, so word_column={self.word_column} and"
-            f" tag_column={self.tag_column} are not two of them. Columns are divided by tabs or"
-            " spaces and count from 0: set these two to what there is."
+            f"{where} has {n_columns} columns, so {so} of them. Columns are divided by tabs or"
+            f" spaces and count from 0: set {these} to what there is."
         )
         return BadRow(where, UNEQUAL, message, _content(sentence))
 

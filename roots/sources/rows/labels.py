@@ -155,6 +155,28 @@ class LabelSet:
             )
 
 
+def check_some_lack(rows: Sequence[Collection[object]], column: str) -> None:
+    """Refuses lists of labels that all name the same two or more: there is nothing to tell apart.
+
+    Vectors of 0 and 1 for two labels look so: each of them names 0 and 1.
+
+    Args:
+        rows: The labels of each row of the training split, none twice.
+        column: Where they are, for the message.
+
+    Raises:
+        DataError: No row lacks a label that another has.
+    """
+    names = list(dict.fromkeys(label for labels in rows for label in labels))
+    if len(names) > 1 and all(len(labels) == len(names) for labels in rows):
+        raise DataError(
+            f"Every row of column '{column}' in the training split names all {len(names)} labels"
+            f" ({', '.join(map(str, names[:_SHOWN]))}{', …' if len(names) > _SHOWN else ''}), so"
+            " that there is nothing to tell apart. A list names the labels that are there; where"
+            " yours are vectors of 0 and 1, write the names of their ones."
+        )
+
+
 def label_name(value: object) -> str | None:
     """Writes a label as a name: 1, 1.0 and "1 " are "1"; nothing, NaN and 0.5 are no label."""
     if isinstance(value, str):

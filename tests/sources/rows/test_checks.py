@@ -13,6 +13,7 @@ from roots.sources.rows import HasText, LabelSet, ManyLabels, Number, OneLabel, 
 
 NAN = float("nan")
 NAMES = LabelSet(["neg", "pos"])
+BY_NUMBER = LabelSet(["neg", "pos"], by_number=True)
 
 
 def told(check, fields: dict, reason: str) -> str:
@@ -83,7 +84,7 @@ def test_a_label_becomes_a_name_and_with_known_labels_a_number() -> None:
 
 
 def test_many_labels_come_from_a_list_or_a_text() -> None:
-    assert value(ManyLabels("y"), {"y": ["b", "a", "b"]}) == ("b", "a")
+    assert value(ManyLabels("y"), {"y": ["b", "a"]}) == ("b", "a")
     assert value(ManyLabels("y", NAMES, separator="|"), {"y": "pos | neg"}) == (1, 0)
     assert value(ManyLabels("y", NAMES), {"y": []}) == ()
     assert value(ManyLabels("y", NAMES), {"y": " "}) == ()
@@ -93,6 +94,30 @@ def test_many_labels_come_from_a_list_or_a_text() -> None:
     assert "is '', which is no" in told(ManyLabels("y", NAMES), {"y": "pos,,neg"}, "missing label")
     assert "'y' is null, not a list" in told(ManyLabels("y"), {"y": None}, "missing label")
     assert "is nan" in told(ManyLabels("y"), {"y": [NAN]}, "NaN")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([0, 1, 0], None),
+        ([1.0, 1], None),
+        ([1, 1], BY_NUMBER),
+        (["neg", 0], BY_NUMBER),
+        ("pos,neg,pos", NAMES),
+    ],
+)
+def test_a_label_that_stands_twice_is_refused_as_vectors_of_0_and_1_are(labels, names) -> None:
+    message = told(ManyLabels("y", names), {"y": labels}, "label twice")
+    last = labels.split(",")[-1] if isinstance(labels, str) else labels[-1]
+    assert f"the label {last!r} stands twice; a list names the labels that are there" in message
+    assert "for a vector of 0 and 1 write the names of its ones" in message
+
+
+@pytest.mark.parametrize("labels", [[0], [1], [0, 1], [1, 0], [2, 0, 1]])
+def test_lists_of_numbers_of_classes_are_read(labels) -> None:
+    names = LabelSet(["a", "b", "c"], by_number=True)
+    assert value(ManyLabels("y", names), {"y": labels}) == tuple(labels)
+    assert value(ManyLabels("y"), {"y": labels}) == tuple(map(str, labels))
 
 
 TAGS = LabelSet(["B-x", "O"])

@@ -33,7 +33,7 @@ def test_a_named_column_that_no_row_has_is_told_and_some_rows_may_lack_it() -> N
     assert wrong(ROW).fields == {"text": "a", "label": "1"}
     with pytest.raises(DataError, match=r"'sauce' .* field 'origin' \(did you mean 'source'\?\)"):
         wrong.check_met()
-    wrong.anew().check_met()  # which has met no row
+    wrong.anew(wrong.fields).check_met()  # which has met no row
     right = Columns({"text": "sentence", "origin": "source"}, **settings)
     assert right(ROW).fields == {"text": "a", "origin": "x", "label": "1"}
     assert right(Row({"sentence": "b"}, "f:2")).fields == {"text": "b"}

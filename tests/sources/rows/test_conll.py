@@ -95,3 +95,12 @@ def test_a_file_of_one_column_has_words_alone(tmp_path) -> None:
     (tmp_path / "a.conll").write_text("EU\nrejects\n\ncall\n")
     rows = list(Conll(paths=str(tmp_path / "a.conll")).rows())
     assert [row.fields for row in rows] == [{"words": ["EU", "rejects"]}, {"words": ["call"]}]
+
+
+def test_without_tags_only_the_column_of_the_words_is_looked_at(tmp_path) -> None:
+    path = put(tmp_path / "a.conll", "1\tHi\n2\tthere\n")
+    with pytest.raises(DataError, match=r"has 2 columns, so word_column=2 is none of them.*set it"):
+        list(Conll(paths=path, word_column=2, tagged=False).rows())
+    for tag_column in (7, 1):  # is none, is the words'
+        source = Conll(paths=path, word_column=1, tag_column=tag_column, tagged=False)
+        assert [row.fields for row in source.rows()] == [{"words": ["Hi", "there"]}]
