@@ -98,6 +98,14 @@ class Corpus(ShardMaker):
             return ShardFolder.open(self.folder).manifest.vocab_size
         return self.tokenizer.planned_vocab_size()
 
+    def files(self) -> list[Path]:
+        """Lists the files of the source, and those that stages read beside it.
+
+        Raises:
+            DataError: One is missing, or there is none.
+        """
+        return [*self.source.files(), *self.pipeline.files()]
+
     def describe(self) -> str:
         """Says in one line what is read and written, and whether it is there already."""
         files = states(self.source.files())

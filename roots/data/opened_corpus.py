@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from roots.data.windows import TokenSpan
-from roots.errors import DataError
+from roots.errors import DataError, UserError
 from roots.records import expanded
 from roots.shards import Shard, ShardFolder, ShardMaker, Streamed
 from roots.stores import is_url, located
@@ -68,6 +69,14 @@ class OpenedCorpus:
     def folder(self) -> ShardFolder:
         """The opened shards."""
         return ShardFolder.open(self.streamed or self.path)
+
+    @property
+    def files(self) -> list[Path]:
+        """Whatever is on this machine of the text that it is made of, and of the shards."""
+        found = list(self.path.rglob("*"))
+        with suppress(UserError):
+            found += self.maker.files() if self.maker else []
+        return found
 
     @property
     def tokenizer(self) -> Tokenizer:

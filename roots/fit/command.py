@@ -205,8 +205,7 @@ def _ask(data: Any, path: str) -> None:
 def _predict(composed: Composed, path: Path) -> None:
     """Writes what the network says of every row, from all ranks."""
     check_file(path)
-    if isinstance(composed.data, TaskData):
-        refuse_what_is_read(path, composed.data, endings=composed.model.other_forms([]))
+    refuse_what_is_read(path, composed.data, endings=composed.model.other_forms([]))
     result = composed.evaluate("predict")
     rows = [composed.data.told(row) for row in gathered(composed.trainer, result)]
     if composed.trainer.is_global_zero:

@@ -51,6 +51,14 @@ class ShardMaker(ABC):
     def planned_vocab_size(self) -> int:
         """Tells the vocabulary size to plan with before anything is built."""
 
+    def files(self) -> list[Path]:
+        """Lists the files that it is made of; a maker that reads none has none.
+
+        Raises:
+            DataError: One is missing.
+        """
+        return []
+
     def is_ready(self) -> bool:
         """Tells whether `prepare` would do nothing."""
         return self.stale_because() is None

@@ -33,7 +33,7 @@ def measured(run: Run, *flags: str) -> tuple[dict[str, Any], str]:
     before = set(run.path.glob("validate*.json"))
     assert roots(["validate", *of_run]) == 0
     (file, *_) = set(run.path.glob("validate*.json")) - before or before
-    out = run.path / "said.jsonl"
+    out = run.path / "predictions-said.jsonl"
     assert roots(["predict", *of_run, "--to", str(out)]) == 0
     return json.loads(file.read_text()), out.read_text()
 
