@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import sys
@@ -16,6 +17,7 @@ _NOBODY_READS = 141
 
 def main() -> None:
     """Runs the command line and exits with its code."""
+    write_any_letter()
     start_anew(sys.argv[1:])
     find_classes_here()
     try:
@@ -44,6 +46,15 @@ def _run() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+def write_any_letter() -> None:
+    r"""Writes as `\u2026` what the terminal, or who reads the pipe, has no letter for.
+
+    The output would fail there (latin-1, ascii); the standard error does as much by itself.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def find_classes_here() -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from made_runs import make_run
 
 import roots.cli
 from roots import __main__ as entry
@@ -67,6 +68,24 @@ def test_the_command_finds_a_class_of_the_present_folder_and_hides_nothing_by_it
         )
         assert done.returncode == code, done.stderr
         assert done.stdout.startswith("found ") == (code == 0)
+
+
+@pytest.mark.parametrize(("encoding", "e"), [("ascii", "\\xe9"), ("latin-1", "é")])
+def test_letters_that_a_terminal_has_not_are_written_out(
+    tmp_path: Path, encoding: str, e: str
+) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    make_run(tmp_path / "runs" / "café → 你" / "0001")
+    for args, found in (
+        (["--help"], 'RUN --prompt "\\u2026"'),
+        (["list"], rf"caf{e} \u2192 \u4f60"),
+    ):
+        command = [sys.executable, "-m", "roots", *args]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert found in done.stdout.decode(encoding)
 
 
 def test_help_imports_nothing_heavy_and_the_module_is_the_command() -> None:
