@@ -10,6 +10,7 @@ from roots.corpus.building import Build
 from roots.corpus.byte_pairs import BytePairs
 from roots.corpus.identity import deciding_code
 from roots.corpus.inputs import (
+    FileState,
     changed_code,
     remember_if_writable,
     remembered,
@@ -86,6 +87,7 @@ class Corpus(ShardMaker):
         self.seed = seed
         self.workers = workers
         self.max_training_bytes = max_training_bytes
+        self._same_again: tuple[list[FileState], dict[str, str]] | None = None
 
     @property
     def pipeline(self) -> Pipeline:
@@ -144,6 +146,14 @@ class Corpus(ShardMaker):
             return "its recipe changed: " + "; ".join(changed)
         return self._input_changed(manifest)
 
+    def prepare(self, progress: bool = True) -> Path:
+        """Makes the folder unless it is ready, and remembers files that only have other times."""
+        folder = super().prepare(progress)
+        if self._same_again:
+            remember_if_writable(folder, *self._same_again)
+            self._same_again = None
+        return folder
+
     def build(self, folder: Path, work: Path, progress: bool) -> None:
         """Writes tokenizer, shards, inputs and manifest into `folder`.
 
@@ -187,11 +197,12 @@ class Corpus(ShardMaker):
         except DataError:
             return None
         before = remembered(self.folder)
-        if found == before:
+        if found == before or (self._same_again and found == self._same_again[0]):
             return None
+        self._same_again = None
         fingerprint = survey(self.source, self.divide).fingerprint
         if with_files(fingerprint, others) == manifest.input_fingerprint:
-            remember_if_writable(self.folder, found, code)
+            self._same_again = found, code
             return None
         files = sorted({path for path, _, _ in set(found) ^ set(before or [])})
         return (

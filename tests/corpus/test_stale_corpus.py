@@ -46,6 +46,27 @@ def test_a_touched_file_is_read_once_and_nothing_is_built(tmp_path, monkeypatch)
     corpus.prepare(progress=False)
 
 
+def test_who_only_asks_of_a_touched_file_writes_nothing_and_reads_it_once(
+    tmp_path, monkeypatch
+) -> None:
+    path = put_text(tmp_path)
+    inputs = made(tmp_path).prepare(progress=False) / "inputs.json"
+    os.utime(path, (1, 1))
+    before, asked = inputs.read_bytes(), made(tmp_path)
+    assert asked.is_ready()
+    with monkeypatch.context() as again:
+        again.setattr(Text, "documents", lambda self: pytest.fail("the text was read again"))
+        assert asked.describe().endswith("(is ready)")
+        assert inputs.read_bytes() == before
+        asked.prepare(progress=False)  # this remembers it
+        assert inputs.read_bytes() != before
+        assert made(tmp_path).is_ready()
+    os.utime(path, (2, 2))
+    assert asked.is_ready()
+    put_text(tmp_path, n=N + 1)
+    assert not asked.is_ready()
+
+
 def test_a_changed_text_is_built_anew_and_told(tmp_path, capsys) -> None:
     path = put_text(tmp_path)
     corpus = made(tmp_path)

@@ -80,9 +80,11 @@ class Reproduction:
         """Trains in a new directory, and writes the verdict there (reproduction.json).
 
         Raises:
+            ConfigError: Its epochs turn out to have fewer steps than are to be done again.
             DataError: The data are not those of the first run.
         """
         self._check_data()
+        _settle(self.run, self.composed, self.steps)
         trainer = self.composed.trainer
         if self.steps < trainer.max_steps:
             trainer.callbacks.insert(0, StopAfter(steps=self.steps))  # type: ignore[attr-defined]
@@ -121,7 +123,8 @@ def reproduce(
 
     Raises:
         CheckpointError: There is no such run, or its files are missing or damaged.
-        ConfigError: It has not so many steps, is still running, or a secret is hidden in it.
+        ConfigError: It has not so many steps, or the second run would not, is still running, or a
+            secret is hidden in it.
         DataError: Its metrics are damaged, or it reported nothing.
     """
     run = open_run(path)
@@ -137,7 +140,7 @@ def reproduce(
     _refuse_hidden(run, config, flags)
     aside = [f"--trainer.{name}=false" for name in OURS]
     composed = put_together(config, [f"--trainer.runs_dir={_above(run, config)}", *aside, *flags])
-    _settle(composed)
+    _settle(run, composed, n_steps)
     said = doubts(then)
     if until:
         said.append(
@@ -209,9 +212,19 @@ def _above(run: Run, config: dict[str, Any]) -> Path:
     return path.parent.parent if is_in_place else Path(expanded(configured))
 
 
-def _settle(composed: Composed) -> None:
+def _settle(run: Run, composed: Composed, n_steps: int) -> None:
+    """Turns epochs into steps where the data are there, and refuses too few of them."""
+    trainer = composed.trainer
     if composed.data.is_ready:
-        composed.trainer.settle(composed.data)
+        trainer.settle(composed.data)
+    elif trainer.epochs:  # `fit` asks again, once the data are made
+        return
+    if trainer.max_steps < n_steps:
+        raise ConfigError(
+            f"The second run would end after {trainer.max_steps:,} steps, before the {n_steps:,}"
+            f" of {run.path} that are to be done again. To do fewer of them, add --steps"
+            f" {trainer.max_steps} and leave the length of the run (trainer.max_steps) as it was."
+        )
 
 
 def _is_ours(change: str) -> bool:
