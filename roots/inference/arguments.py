@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from roots.errors import ConfigError, refusing
+from roots.records import expanded, is_folder
 from roots.runs import open_run
 
 
@@ -40,8 +41,9 @@ def named_source(given: argparse.Namespace) -> tuple[str, str]:
         ConfigError: A checkpoint is named of something that has only one network.
     """
     if given.run is not None:
-        path = Path(given.run).expanduser()
-        if not any(path.glob("[0-9]*/config.yaml")):  # `find` tells which runs are in it
+        path = Path(expanded(given.run))
+        holds_runs = is_folder(path) and any(path.glob("[0-9]*/config.yaml"))
+        if not holds_runs:  # else `find` tells which runs are in it
             open_run(path)
         return str(path), given.checkpoint or "best"
     if given.checkpoint is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from roots.errors import CheckpointError
 from roots.networks.registered import import_classes_of, registered_causal
+from roots.records import expanded, is_file, is_folder
 from roots.runs import CHECKPOINT_FILE, Checkpoint, Run, read_checkpoint
 
 _FILES = ["*.safetensors", "*.json", "*.jinja"]
@@ -56,18 +58,19 @@ def find(path: str | Path, *, checkpoint: str = "best") -> Source:
     Raises:
         CheckpointError: There is nothing, or something else, or a network that writes no texts,
             or one whose class cannot be imported.
+        ConfigError: A variable in the path is not set.
     """
-    folder = Path(path).expanduser()
-    if (folder / "config.yaml").is_file():
+    folder = Path(expanded(str(path)))
+    if is_file(folder / "config.yaml"):
         source = _of_checkpoint(Run(folder).checkpoint(checkpoint))
-    elif (folder / CHECKPOINT_FILE).is_file():
+    elif is_file(folder / CHECKPOINT_FILE):
         source = _of_checkpoint(read_checkpoint(folder))
-    elif folder.is_dir():
+    elif is_folder(folder):
         source = Source(folder, folder.resolve().name)
-    elif folder.exists():
+    elif os.path.exists(folder):  # noqa: PTH110 (a path object would raise)
         raise CheckpointError(f"{folder} is a file. Give the folder that it lies in.")
     else:
-        source = _of_hub(str(path))
+        source = _of_hub(str(path), folder)
     _check(source.folder)
     if source.run is not None:
         import_classes_of(source.run, source.folder)
@@ -88,10 +91,10 @@ def _of_checkpoint(checkpoint: Checkpoint) -> Source:
     return Source(checkpoint.path, f"{run.path.parent.name}/{run.path.name}", run, checkpoint)
 
 
-def _of_hub(name: str) -> Source:
+def _of_hub(name: str, folder: Path) -> Source:
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or not name:
         raise CheckpointError(
-            f"There is no folder {name!r} (looked for {Path(name).expanduser().absolute()})."
+            f"There is no folder {name!r} (looked for {folder.absolute()})."
             " Give a run such as runs/quickstart/0001, a Hugging Face folder, or a name on the hub."
         )
     from huggingface_hub import snapshot_download
@@ -101,7 +104,7 @@ def _of_hub(name: str) -> Source:
         return Source(Path(snapshot_download(name, allow_patterns=_FILES)), name)
     except (OSError, HFValidationError) as error:  # HTTP errors of the hub are OSErrors
         raise CheckpointError(
-            f"{name!r} is neither a folder here (looked for {Path(name).absolute()}) nor can it be"
+            f"{name!r} is neither a folder here (looked for {folder.absolute()}) nor can it be"
             f" fetched from the Hugging Face hub: {first_line(error)}"
             " Correct the name, or give a folder."
         ) from error

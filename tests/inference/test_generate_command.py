@@ -26,6 +26,26 @@ def test_the_prompt_and_what_generate_gives_are_printed(run_folder: Path, capsys
     assert capsys.readouterr() == (f"Hello 你{text}\n", "")
 
 
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "x" * 300, "x" * 300 + "/y"])
+@pytest.mark.parametrize("flag", ["--run", "--model"])
+def test_a_name_that_can_be_no_path_is_told(flag: str, name: str) -> None:
+    words = "does not exist" if flag == "--run" else r"no folder|neither a folder here"
+    with pytest.raises(CheckpointError, match=words):
+        main([flag, name, "--prompt", "a"])
+
+
+@pytest.mark.parametrize("flag", ["--run", "--model"])
+def test_a_variable_in_a_path_is_put_in(
+    flag: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("MINE", str(run_folder.parent))
+    assert main([flag, "${MINE}/0001", "--prompt", "a", "--max-tokens", "1"]) == 0
+    assert capsys.readouterr().out.startswith("a")
+    monkeypatch.delenv("MINE")
+    with pytest.raises(ConfigError, match="the variable MINE, which is not set"):
+        main([flag, "${MINE}/0001", "--prompt", "a"])
+
+
 def test_json_gives_one_record_per_text_each_with_its_seed(
     run_folder: Path, capsys: Capture
 ) -> None:
