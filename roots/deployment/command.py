@@ -58,10 +58,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tell_plan(given: argparse.Namespace, path: str, checkpoint: str) -> None:
-    from roots.deployment.target import check_merge, check_target
+    from roots.deployment.target import check_merge, check_target, target
     from roots.inference.finding import find
 
-    source, to = find(path, checkpoint=checkpoint), Path(given.to).expanduser()
+    source, to = find(path, checkpoint=checkpoint), target(given.to)
     check_target(to, source.folder, overwrite=given.overwrite)
     check_merge(source.folder, merge=given.merge, dtype=given.dtype)
     source.check_undamaged()

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from roots.deployment.card import CARD, card
 from roots.deployment.manifest import MANIFEST, ExportManifest, sums
 from roots.deployment.opening import tokenizer_class
-from roots.deployment.target import check_merge, check_target
+from roots.deployment.target import check_merge, check_target, target
 from roots.inference.finding import Source, find
 from roots.inference.folder import write_folder
 from roots.inference.loading import load_source
@@ -46,7 +46,7 @@ def export(
 
     Args:
         path: A run's directory, a checkpoint, any Hugging Face folder, or a name on the hub.
-        to: The folder to write.
+        to: The folder to write; of a link, what it leads to.
         checkpoint: Of a run: `best` (by its trainer.monitor), `last`, or a step.
         dtype: `float32`, `bfloat16` or `float16`; `auto` keeps that of the source's
             weights, bit by bit; several become the widest of them.
@@ -59,10 +59,10 @@ def export(
     Raises:
         CheckpointError: Nothing that can be read lies at `path`, or no causal language model, or
             a checkpoint that is not as it was written.
-        ConfigError: `to` must not be replaced, or there is no such dtype.
+        ConfigError: `to` must not be replaced or cannot be, or there is no such dtype.
         DataError: The source's tokenizer is missing or damaged.
     """
-    source, to = find(path, checkpoint=checkpoint), Path(to).expanduser()
+    source, to = find(path, checkpoint=checkpoint), target(to)
     check_target(to, source.folder, overwrite=overwrite)
     check_merge(source.folder, merge=merge, dtype=dtype)
     source.check_undamaged()
