@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -189,35 +188,6 @@ def test_of_a_run_whose_settings_changed_the_first_part_is_done_again(run: Run) 
     assert again.composed.trainer.max_steps == 6
     assert "settings were changed after step 6" in again.doubts[-1]
     assert again.fit()[1].kind == "bitwise"
-
-
-def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
-
-
-def test_a_dry_run_writes_nothing_though_a_source_was_touched(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    text = tmp_path / "text.txt"
-    text.write_text("\n".join(f"the cat sat on the mat {n} times" for n in range(60)))
-    source = {"class_path": "roots.sources.Text", "init_args": {"paths": str(text)}}
-    source["init_args"]["document"] = "line"
-    tokenizer = {"class_path": "roots.corpus.BytePairs", "init_args": {"vocab_size": 280}}
-    arguments = {"source": source, "tokenizer": tokenizer, "val_fraction": 0.3, "workers": 1}
-    config = tiny_config(tmp_path, tmp_path / "runs", max_steps=3)
-    corpus = {**arguments, "out": str(tmp_path / "made")}
-    config["data"]["init_args"]["shards"] = {
-        "class_path": "roots.corpus.Corpus",
-        "init_args": corpus,
-    }
-    path = compose(config).fit().path
-    os.utime(text, (1, 1))
-    before = everything(tmp_path)
-    for verb in (["reproduce", str(path)], ["fit", "--config", str(path / "config.yaml")]):
-        assert roots([*verb, "--dry-run"]) == 0
-        assert "written" in capsys.readouterr().out
-        assert everything(tmp_path) == before
 
 
 # -- bad input ------------------------------------------------------------------------------------
