@@ -11,6 +11,7 @@ import numpy as np
 
 from roots.errors import ConfigError, DataError
 from roots.objectives import Key
+from roots.records import expanded
 
 
 class Augment:
@@ -112,7 +113,7 @@ class Augment:
     def groups(self) -> dict[str, list[str]]:
         """The synonyms of each word, without itself."""
         try:
-            lines = Path(self.synonyms).expanduser().read_text(encoding="utf-8").splitlines()
+            lines = Path(expanded(self.synonyms)).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"The synonyms in {self.synonyms} cannot be read: {error}. Correct"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from roots.errors import ConfigError
+from roots.records import expanded
 from roots.stores import BlockCache, Patience, StoredPath, is_url, located
 
 
@@ -81,7 +82,7 @@ class Streamed:
     def cache(self) -> BlockCache:
         """Opens the folder that keeps the blocks."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        own = Path(self.cache_dir).expanduser() / "roots-blocks" if self.cache_dir else None
+        own = Path(expanded(self.cache_dir)) / "roots-blocks" if self.cache_dir else None
         folder = own or cache / "roots" / "blocks"
         return BlockCache(
             folder=folder, limit_bytes=int(self.cache_gib * 2**30), patience=self._patience

@@ -17,6 +17,7 @@ from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from roots.errors import ConfigError, DataError
+from roots.records import expanded
 
 Message = Mapping[str, str]
 """A turn: its `role` (`system`, `user`, `assistant`) and its `content`."""
@@ -61,7 +62,7 @@ def template_text(name: str, settings: Mapping[str, Any]) -> str:
     if name == "plain":
         return PLAIN
     if name:
-        return _of_file(Path(name).expanduser())
+        return _of_file(Path(expanded(name)))
     own = settings.get("chat_template")
     if isinstance(own, list):  # several, each with its name
         by_name = {each["name"]: each["template"] for each in own}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roots.errors import DataError
-from roots.records import is_folder
+from roots.records import expanded, is_folder
 from roots.tokenizer.tokenizer import Tokenizer
 
 _FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "*.jinja"]
@@ -34,7 +34,7 @@ def tokenizer_folder(path: str, revision: str = "main") -> str | Path:
     Raises:
         DataError: The hub has none of that name.
     """
-    folder = Path(path).expanduser()
+    folder = Path(expanded(path))
     is_local = path.startswith((".", "/", "~")) or path.count("/") > 1
     if is_local or is_folder(folder):
         return folder

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 import roots
+from roots.data import Augment
 from roots.errors import ConfigError, DataError
 from roots.fit import compose
-from roots.shards import ShardFolder
+from roots.shards import ShardFolder, Streamed
+from roots.tokenizer.chat_template import template_text
+from roots.tokenizer.fetching import tokenizer_folder
 
 
 @pytest.fixture
@@ -59,3 +62,16 @@ def test_a_network_that_is_not_there_is_told_by_its_whole_path(
     config["model"]["init_args"]["network"] = network
     with pytest.raises(DataError, match=f"There is no folder {home}/none"):
         compose(config).fit()
+
+
+def test_files_that_settings_name_are_found_there_too(home: Path) -> None:
+    (home / "synonyms.txt").write_text("cat, dog\n")
+    (home / "chat.jinja").write_text("{{ messages[0].content }}")
+    augment = Augment(replace=0.1, synonyms="${SCRATCH}/synonyms.txt")
+    assert augment.groups == {"cat": ["dog"], "dog": ["cat"]}
+    assert template_text("${SCRATCH}/chat.jinja", {}) == "{{ messages[0].content }}"
+    assert tokenizer_folder("${SCRATCH}") == home
+    streamed = Streamed(url="memory://corpus", cache_dir="~")
+    assert streamed.cache().folder == home / "roots-blocks"
+    with pytest.raises(DataError, match="~nosuchuser/x"):
+        Augment(replace=0.1, synonyms="~nosuchuser/x").check()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from roots.errors import ConfigError, DataError
-from roots.records import BadRow, Row
+from roots.records import BadRow, Row, expanded
 from roots.runs import write_atomically
 from roots.sources.rows.checks import Check
 from roots.sources.rows.row_source import RowSource
@@ -95,7 +95,7 @@ class CheckedRows:
                 f"rejected_file={rejected_file} is never written with on_bad_row=error, which ends"
                 " at the first bad row. Set on_bad_row to skip, or leave out rejected_file."
             )
-        self.rejected_file = Path(rejected_file).expanduser() if rejected_file else None
+        self.rejected_file = Path(expanded(str(rejected_file))) if rejected_file else None
         self._check_rejected_file()
         self.books = RowBooks()
         """The books of the latest pass that came to its end."""
