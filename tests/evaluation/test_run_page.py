@@ -340,6 +340,7 @@ def test_the_verb_writes_the_page_of_each_run(
         command(["report"])
 
 
+@pytest.mark.heavy
 def test_a_fit_of_a_classifier_writes_the_page_with_its_parts(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: None
 ) -> None:

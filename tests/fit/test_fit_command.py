@@ -193,6 +193,7 @@ def test_a_word_that_the_shell_left_empty_starts_nothing_else(
         roots([verb, "--config", run_file, f"--{flag}", ""])
 
 
+@pytest.mark.heavy
 def test_float16_weights_are_refused_with_exit_code_2_and_the_cure_works(run_file: str) -> None:
     with pytest.raises(ConfigError, match=r"precision=16-true .*trainer\.precision to") as refused:
         roots(["fit", "--config", run_file, "--trainer.precision", "16-true"])

@@ -268,6 +268,7 @@ def _read_all(folder: Path, url: str) -> list[bool]:
     ]
 
 
+@pytest.mark.heavy
 def test_two_processes_share_a_folder(tmp_path: Path, server: RangeServer) -> None:
     url = f"{server.url}/a.bin"
     answers = run_ranks(_read_all, tmp_path / "cache", url, ranks=2, timeout=60)
