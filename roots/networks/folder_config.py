@@ -42,11 +42,11 @@ def read_config(
         DataError: There is no configuration that can be read.
         CheckpointError: It is a run's, of a class of somebody's own that cannot be imported.
     """
-    _check_folder(path)
-    folder = Path(network_folder(path))
-    run = Run(folder.resolve().parent.parent)
+    folder = network_folder(path)
+    _check_folder(Path(folder), expanded(path))
+    run = Run(Path(folder).resolve().parent.parent)
     if run.is_one:
-        import_classes_of(run, folder)
+        import_classes_of(run, Path(folder))
     if decided := sorted({*keys} & {*head.config}):
         raise ConfigError(
             f"network.config.{decided[0]} is what the task decides: the labels of the data say it"
@@ -54,7 +54,7 @@ def read_config(
         )
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(
-            network_folder(path),
+            folder,
             revision=revision,
             trust_remote_code=trust_remote_code,
             **keys,
@@ -63,7 +63,7 @@ def read_config(
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     if getattr(config, "quantization_config", None):
-        if adapter_base(network_folder(path)):  # it fits the whole weights as well
+        if adapter_base(folder):  # it fits the whole weights as well
             del config.quantization_config
         elif not few_bits:
             raise ConfigError(
@@ -92,8 +92,7 @@ def unreadable(path: str, error: Exception) -> ConfigError | DataError:
     )
 
 
-def _check_folder(path: str) -> None:
-    folder, name = Path(network_folder(path)), expanded(path)
+def _check_folder(folder: Path, name: str) -> None:
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise DataError(
             f"{folder} has no config.json. Give a Hugging Face folder, such as one that"

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from every_objective import OBJECTIVES, assert_same_steps, every_objective, steps
+from every_objective import OBJECTIVES, assert_same_figures, every_objective, steps
 from ranks import run_ranks
 from test_fsdp import whole
+from test_split_invariance import assert_same_gradient
 
 pytestmark = pytest.mark.heavy
 
@@ -56,7 +57,9 @@ def alone(configs: dict[str, Any]) -> dict[str, Any]:
 def test_two_ranks_make_the_gradient_and_the_steps_of_one(
     given: dict[Any, Any], alone: dict[str, Any], name: str
 ) -> None:
-    assert_same_steps(given[name, "fsdp"], alone[name])
+    made, expected = given[name, "fsdp"], alone[name]
+    assert_same_gradient(made["gradient"], expected["gradient"])
+    assert_same_figures(made, expected)
 
 
 @pytest.mark.slow
@@ -65,4 +68,6 @@ def test_two_ranks_make_the_gradient_and_the_steps_of_one(
 def test_four_ranks_make_the_gradient_and_the_steps_of_one(
     by_four: dict[Any, Any], alone: dict[str, Any], name: str, strategy: str
 ) -> None:
-    assert_same_steps(by_four[name, strategy], alone[name])
+    made, expected = by_four[name, strategy], alone[name]
+    assert_same_gradient(made["gradient"], expected["gradient"])
+    assert_same_figures(made, expected)
