@@ -18,7 +18,7 @@ Whole words. tiktoken looks a word up before it joins anything, as `tokenizers` 
 
 ASCII. There Python's `re` splits by the same patterns faster, and words come again: the ids of each
 are remembered. No pattern looks behind, and only `\s+(?!\S)` looks ahead, so a word alone is one
-word.
+word, and tiktoken need not split it again.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class FastPairs:
         self._encoding = _encoding(pattern, order)
         self._tokenizer = tokenizer
         self._words = _in_ascii(pattern or GPT2)
-        self._ids_of = _Remembered(self._encode).__getitem__
+        self._ids_of = _Remembered(self._encode_word).__getitem__
 
     def encode(self, text: str) -> npt.NDArray[np.int32]:
         """Encodes a text literally, as `Tokenizer.encode` does."""
@@ -84,14 +84,19 @@ class FastPairs:
         return ids
 
 
+    def _encode_word(self, word: str) -> bytes:
+        raw: bytes = self._ids[self._encoding._encode_single_piece(word)].tobytes()
+        return raw
+
+
 class _Remembered(dict[str, bytes]):
     """The ids of words, int32 in bytes; each is encoded when it is first asked for."""
 
-    def __init__(self, encode: Callable[[str], npt.NDArray[np.int32]]) -> None:
+    def __init__(self, encode: Callable[[str], bytes]) -> None:
         self._encode = encode
 
     def __missing__(self, word: str) -> bytes:
-        found = self._encode(word).tobytes()
+        found = self._encode(word)
         if len(word) <= _LONGEST:
             if len(self) >= _REMEMBERED:
                 self.clear()
