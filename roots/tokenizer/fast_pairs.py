@@ -83,7 +83,6 @@ class FastPairs:
         ids: npt.NDArray[np.int32] = self._ids[ranks]
         return ids
 
-
     def _encode_word(self, word: str) -> bytes:
         raw: bytes = self._ids[self._encoding._encode_single_piece(word)].tobytes()
         return raw
