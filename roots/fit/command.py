@@ -130,14 +130,10 @@ def _evaluate(verb: str, own: argparse.Namespace, config: dict[str, Any], flags:
         )
     own.checkpoint = own.checkpoint or "best"
     composed = from_run(own.run, own.checkpoint, flags) if own.run else put_together(config, flags)
-    if verb == "predict" and not (own.run or own.to):
-        raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
-    _make_ready(verb, composed, own)
     if verb == "predict":
-        if own.asked:
-            _ask(composed.data, own.asked)
-        _predict(composed, Path(own.to or f"{own.run}/predictions.jsonl"))
+        _predict(composed, own)
         return 0
+    _make_ready(verb, composed, own)
     composed.evaluate(verb)
     if composed.trainer.is_global_zero:
         _tell(composed, verb, own)
@@ -189,7 +185,18 @@ def _recall(verb: str, composed: Composed, own: argparse.Namespace) -> None:
     held_out = getattr(composed.data, "threshold_fraction", 0.0) > 0
     chooses = verb == "validate" and held_out and told.some_have_no_answer
     if verb == "predict" or not (chooses or getattr(composed.model, "balance", False)):
+        _refuse_other_than(arguments, composed.config["data"]["init_args"], own.run)
         composed.data.recall(told)
+
+
+def _refuse_other_than(trained: dict[str, Any], asked: dict[str, Any], run: str) -> None:
+    """Raises ConfigError where rows are to be read by another tokenizer or other labels."""
+    for name in ("tokenizer", "labels"):
+        if asked.get(name) != trained.get(name):
+            raise ConfigError(
+                f"--data.{name} {asked.get(name)!r}: a trained network keeps the {name} that it"
+                f" was trained with, and {run} has them. Leave it out."
+            )
 
 
 def _ask(data: Any, path: str) -> None:
@@ -202,9 +209,15 @@ def _ask(data: Any, path: str) -> None:
     data.predict_from = path
 
 
-def _predict(composed: Composed, path: Path) -> None:
+def _predict(composed: Composed, own: argparse.Namespace) -> None:
     """Writes what the network says of every row, from all ranks."""
-    check_file(path)
+    if not (own.run or own.to):
+        raise ConfigError("Nowhere to write to: give --to FILE, or --run RUN.")
+    path = Path(own.to or f"{own.run}/predictions.jsonl")
+    check_file(path)  # before the rows are read
+    _make_ready("predict", composed, own)
+    if own.asked:
+        _ask(composed.data, own.asked)
     refuse_what_is_read(path, composed.data, endings=composed.model.other_forms([]))
     result = composed.evaluate("predict")
     rows = [composed.data.told(row) for row in gathered(composed.trainer, result)]

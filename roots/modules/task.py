@@ -149,13 +149,18 @@ class TaskModule(StepModule):
             texts: What the task reads: texts, pairs of texts, ….
 
         Raises:
-            ConfigError: The module has no weights yet, or `texts` is one text.
+            ConfigError: The module has no weights yet or no tokenizer, or `texts` is one text.
         """
         check_several(texts)
         if self.trainable is None:
             raise ConfigError(
                 "The module has no weights yet. Train it (roots.compose(…).fit()), or open a run"
                 " (roots.load(…))."
+            )
+        if self.tokenizer is None:
+            raise ConfigError(
+                f"This {type(self).__name__} has no tokenizer: that lies beside the weights, and"
+                " load_from_checkpoint opens them alone. Open the run: roots.load(RUN)."
             )
         if not texts:
             return []

@@ -106,6 +106,26 @@ def test_the_training_rows_may_be_gone(
     assert roots([*validation, *part]) == 0
 
 
+@pytest.mark.parametrize("verb", ["predict", "validate"])
+@pytest.mark.parametrize("name", ["tokenizer", "labels"])
+def test_what_the_network_was_trained_with_is_not_another(
+    classifier: Run, tmp_path: Path, verb: str, name: str
+) -> None:
+    other = str(tmp_path / "other.txt")
+    with pytest.raises(
+        ConfigError, match=rf"data\.{name} '{other}'.* keeps the {name} .* Leave it"
+    ):
+        roots([verb, "--run", str(classifier.path), f"--data.{name}", other])
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_rows_are_read(
+    classifier: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"said\.txt: predictions are written as"):
+        predict = ["predict", "--run", str(classifier.path), "--to", str(tmp_path / "said.txt")]
+        roots([*predict, "--data.val", str(tmp_path / "no_such_file.jsonl")])
+
+
 def test_an_evaluation_reads_training_rows_only_where_it_measures_by_them(
     encoder: Path, tmp_path: Path
 ) -> None:

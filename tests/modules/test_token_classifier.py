@@ -319,7 +319,10 @@ def test_a_model_without_weights_and_a_text_without_words_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"has no weights yet\. Train it"):
         compose(config).model.predict(["the cat"])
-    model, _ = learned
+    model, path = learned
+    alone = TokenClassifier.load_from_checkpoint(Run(path).last().trainer_file, weights_only=True)
+    with pytest.raises(ConfigError, match=r"has no tokenizer: .* Open the run: roots\.load\(RUN\)"):
+        alone.predict(["the cat"])
     for empty in ("  ", []):
         with pytest.raises(DataError, match="has no word"):
             model.predict(["the cat", empty])
