@@ -121,9 +121,9 @@ def test_what_the_network_was_trained_with_is_not_another(
 def test_a_file_that_cannot_be_written_is_refused_before_rows_are_read(
     classifier: Run, tmp_path: Path
 ) -> None:
+    gone, out = str(tmp_path / "no_such_file.jsonl"), str(tmp_path / "said.txt")
     with pytest.raises(ConfigError, match=r"said\.txt: predictions are written as"):
-        predict = ["predict", "--run", str(classifier.path), "--to", str(tmp_path / "said.txt")]
-        roots([*predict, "--data.val", str(tmp_path / "no_such_file.jsonl")])
+        roots(["predict", "--run", str(classifier.path), "--to", out, "--data.val", gone])
 
 
 def test_an_evaluation_reads_training_rows_only_where_it_measures_by_them(
