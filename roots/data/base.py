@@ -123,6 +123,11 @@ class StepData(L.LightningDataModule, ABC):
         return ()
 
     @property
+    def replaced(self) -> Mapping[str, tuple[Path, str]]:
+        """The folders that are there and `prepare_data` would replace: by setting, with why."""
+        return {}
+
+    @property
     def packed_by(self) -> str:
         """The setting that keeps the documents of a row apart; nothing where none does."""
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,15 @@ class CorpusData(LengtheningData):
     def made_folders(self) -> Sequence[Path]:
         """The folders of the corpora that are made of text when they are not there yet."""
         return [each.path for each in self.corpora.opened.values() if each.maker]
+
+    @property
+    def replaced(self) -> Mapping[str, tuple[Path, str]]:
+        """The corpora that are there and would be made anew: by setting, with why."""
+        return {
+            f"data.shards.corpora.{name}" if name else "data.shards": (each.path, why)
+            for name, each in self.corpora.opened.items()
+            if each.maker and (why := each.maker.replaced_because())
+        }
 
     @property
     def folder(self) -> ShardFolder:

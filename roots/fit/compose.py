@@ -19,15 +19,14 @@ from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
 from roots.fit.unchanged import (
     differences,
-    refuse_other_data,
     refuse_other_shapes,
     refuse_other_teacher,
+    refuse_replaced_data,
 )
 from roots.inference import generate
 from roots.modules import StepModule
 from roots.records import expanded, plain
 from roots.runs import TRAINER_FILE, Run, newest, open_run
-from roots.runs.checkpoint import read_checkpoint
 
 
 @dataclass
@@ -223,14 +222,12 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     composed = put_together(merge(before, config), flags)
     changes = differences(before, composed.config)
     refuse_other_shapes(changes)
+    refuse_replaced_data(run, composed.data)
     composed.checkpoint = composed.trainer.resume(run)
-    refuse_other_data(run, composed.data)
     refuse_other_teacher(run, composed.model)
     composed.trainer.settle(composed.data)
     composed.__post_init__()  # what was settled is no change
     if composed.data.is_ready:
-        noted = read_checkpoint(run.checkpoint_folder(composed.trainer.resumed_from))
-        composed.data.check_past(noted.data, composed.trainer.max_steps)
         composed.model.schedule.check(composed.trainer.max_steps)
     return composed, changes
 
@@ -239,10 +236,12 @@ def from_run(path: str, which: str, flags: Sequence[str]) -> Composed:
     """Puts together a run's configuration and the weights of one of its checkpoints.
 
     Raises:
-        CheckpointError: There is no such run or checkpoint, or its file is damaged.
+        CheckpointError: There is no such run or checkpoint, or its file is damaged, or a corpus
+            would be made in place of another.
     """
     run = open_run(path)
     composed = put_together(read_run_files([run.config_file]), flags)
+    refuse_replaced_data(run, composed.data)
     checkpoint = run.checkpoint(which)
     if wrong := checkpoint.damage(TRAINER_FILE):
         steps = ", ".join(str(c.step) for c in run.checkpoints() if c.step != checkpoint.step)

@@ -24,9 +24,11 @@ from roots.fit.trainer_settings import (
     check_tracked,
     refuses_lightnings_own,
 )
+from roots.fit.unchanged import refuse_other_data
 from roots.precision import StepPrecision
 from roots.records import expanded
 from roots.runs import Run, check_name
+from roots.runs.checkpoint import read_checkpoint
 from roots.strategies import StepStrategy
 
 
@@ -152,6 +154,7 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
         self.tensorboard = tensorboard
         self.run: Run | None = None
         self.resumed_from = 0
+        self._knows_data = False  # that they are those of the run which goes on
         self.passed_over: dict[Path, str] = {}
         self.stopped_early = ""
         """Why the run ended before its last step, in words."""
@@ -202,13 +205,22 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
     # -- the run -----------------------------------------------------------------------------
 
     def settle(self, data: Any) -> None:
-        """Turns epochs into optimizer steps, once the data are there.
+        """Turns epochs into optimizer steps, once the data are there, and knows them again.
 
         Raises:
-            ConfigError: The data are not there yet.
+            ConfigError: Epochs are asked for, and the data are not there yet.
+            CheckpointError: The data are not those of the run that goes on, or would not be read
+                as they were.
         """
-        if not (self.epochs or self.val_every_epochs):
-            return
+        if self.epochs or self.val_every_epochs:
+            self._count_steps(data)
+        if self.run is not None and self.resumed_from and data.is_ready and not self._knows_data:
+            refuse_other_data(self.run, data)
+            noted = read_checkpoint(self.run.checkpoint_folder(self.resumed_from))
+            data.check_past(noted.data, self.max_steps)
+            self._knows_data = True
+
+    def _count_steps(self, data: Any) -> None:
         if not data.is_ready:
             raise ConfigError(
                 f"How many steps an epoch has is not known before {data.path} is made. Make it"

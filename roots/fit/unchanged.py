@@ -56,10 +56,19 @@ def refuse_other_shapes(changes: list[str]) -> None:
             )
 
 
+def refuse_replaced_data(run: Run, data: Any) -> None:
+    """Raises CheckpointError when making the data would replace some that are there."""
+    for setting, (folder, why) in data.replaced.items():
+        raise CheckpointError(
+            f"{folder} does not fit what {setting} of {run.path} says: {why}. To make it anew would"
+            " replace it, and the weights know its tokens alone; nothing was written. Bring the old"
+            f" text and settings back, or take the shards as they are (--{setting} {folder}), or"
+            f" have others made elsewhere (--{setting}.out FOLDER). New text is for a new run."
+        )
+
+
 def refuse_other_data(run: Run, data: Any) -> None:
-    """Raises CheckpointError when the data are not those of the run, as far as they are there."""
-    if not data.is_ready:
-        return
+    """Raises CheckpointError when the data, which are there, are not those of the run."""
     before = environment_of(run).get("data", {}).get("fingerprint")
     if before and before != data.fingerprint:
         raise CheckpointError(

@@ -63,6 +63,11 @@ class ShardMaker(ABC):
         """Tells whether `prepare` would do nothing."""
         return self.stale_because() is None
 
+    def replaced_because(self) -> str:
+        """Tells why `prepare` would replace a folder that is there; empty where it would not."""
+        is_there = self.folder.is_dir() and any(self.folder.iterdir())
+        return (self.stale_because() or "") if is_there else ""
+
     def prepare(self, progress: bool = True) -> Path:
         """Makes the folder unless it is ready. Several processes may call it: one builds.
 

@@ -19,6 +19,7 @@ from roots.fit.reproduce.surroundings import differences, doubts, recorded
 from roots.fit.reproduce.verdict import Verdict, judge
 from roots.fit.run_files import read_run_files
 from roots.fit.unchanged import differences as settings_differences
+from roots.fit.unchanged import refuse_replaced_data
 from roots.records import expanded, plain
 from roots.runs import (
     Run,
@@ -99,6 +100,7 @@ class Reproduction:
 
     def _check_data(self) -> None:
         data = self.composed.data
+        refuse_replaced_data(self.run, data)
         if not data.is_ready:
             data.prepare_data()
         before = recorded(self.run).get("data", {}).get("fingerprint")
