@@ -19,6 +19,7 @@ from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
 from roots.fit.unchanged import (
     differences,
+    other_rows_validated_on,
     refuse_other_shapes,
     refuse_other_teacher,
     refuse_replaced_data,
@@ -208,7 +209,8 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
         flags: Command-line flags.
 
     Returns:
-        The run, and the settings that differ from before, each as `name: old → new`.
+        The run, and what differs from before: each setting as `name: old → new`, and the rows that
+        are validated on.
 
     Raises:
         CheckpointError: There is no such run or checkpoint, or a changed setting changes shapes.
@@ -228,6 +230,8 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     composed.trainer.settle(composed.data)
     composed.__post_init__()  # what was settled is no change
     if composed.data.is_ready:
+        step = composed.trainer.resumed_from
+        changes += other_rows_validated_on(run, step, composed.data, changes)
         composed.model.schedule.check(composed.trainer.max_steps)
     return composed, changes
 

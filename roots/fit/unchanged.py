@@ -78,6 +78,38 @@ def refuse_other_data(run: Run, data: Any) -> None:
         )
 
 
+def other_rows_validated_on(run: Run, step: int, data: Any, changes: list[str]) -> list[str]:
+    """Says that a run goes on with other validation rows, where a setting asks for other ones.
+
+    Args:
+        run: The run.
+        step: The step that it goes on from.
+        data: Its data module.
+        changes: The settings that differ from before, as `name: old → new`.
+
+    Raises:
+        CheckpointError: The rows differ, and no setting asks for it.
+    """
+    before = environment_of(run, until=step).get("data", {}).get("validated_on")
+    if not before or before == data.validated_on:
+        return []
+    prints = f"(fingerprint {before[:12]} → {data.validated_on[:12]})"
+    asks = ("data.init_args.val:", "data.init_args.val.")
+    if not any(change.startswith(asks) for change in changes):
+        raise CheckpointError(
+            f"The rows that {run.path} validates on are no longer the same {prints}, so the best"
+            " checkpoint and early stopping would compare unlike numbers. Bring the old rows back,"
+            " or keep the new ones in a file of their own and ask for it: --data.val FILE."
+        )
+    best, (name, _) = run.best(), run.monitor
+    value = best.metrics.get(name)
+    so_far = "" if value is None else f" ({name} {value:.6g} at step {best.step:,})"
+    return [
+        f"other rows to validate on {prints}; the best so far{so_far} was measured on those before,"
+        " and the best checkpoint and early stopping compare with it all the same"
+    ]
+
+
 def refuse_other_teacher(run: Run, model: StepModule) -> None:
     """Refuses another teacher before anything is written; its folder may have moved."""
     before = environment_of(run).get("teacher")

@@ -13,13 +13,20 @@ _BLOCKS = ("data", "teacher", "code", "hardware", "packages")
 _WORDS = ("fingerprint", "validated_on")
 
 
-def environment_of(run: Run) -> dict[str, Any]:
+def environment_of(run: Run, *, until: int = 0) -> dict[str, Any]:
     """Reads versions, hardware, commit and data of a run; empty where it wrote nothing.
+
+    Args:
+        run: The run.
+        until: A step: read what the fit wrote that came to it, which may be a resumed one; 0 reads
+            what the first wrote.
 
     Raises:
         CheckpointError: The file is damaged.
     """
-    file = run.path / ENVIRONMENT_FILE
+    words = (file.stem.rpartition("-")[2] for file in run.path.glob("environment-from-*.json"))
+    begun = max((step for step in map(int, filter(str.isdecimal, words)) if step < until), default=0)
+    file = run.path / (f"environment-from-{begun:06d}.json" if begun else ENVIRONMENT_FILE)
     try:
         return _whole(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
