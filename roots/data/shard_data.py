@@ -206,6 +206,7 @@ class ShardData(CorpusData):
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Yields every validation row once; no loader where there is no validation text."""
+        self._check_any("val")
         return self.all_of("val") if len(self.sequences("val")) else []
 
     def test_dataloader(self) -> DataLoader[Any]:
@@ -218,7 +219,9 @@ class ShardData(CorpusData):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Yields the test rows, or the validation rows where there are none."""
-        return self.all_of("test" if self.corpora.has("test") else "val")
+        split = "test" if self.corpora.has("test") else "val"
+        self._check_any(split)
+        return self.all_of(split)
 
     # -- how -----------------------------------------------------------------------------------
 
@@ -250,6 +253,17 @@ class ShardData(CorpusData):
     def at_most(self, n_rows: int) -> int:
         """Gives how many of the rows of an evaluation are read."""
         return min(n_rows, self.max_val_sequences) if self.max_val_sequences else n_rows
+
+    def _check_any(self, split: str) -> None:
+        """Raises ConfigError when text is asked for and there is none; a fit goes without."""
+        asked = getattr(getattr(self.trainer, "state", None), "fn", None)
+        if asked in ("validate", "predict") and not len(self.sequences(split)):
+            raise ConfigError(
+                f"There is no text to {'validate on' if asked == 'validate' else 'predict'}:"
+                f" {self.path} has no validation split, and"
+                f" data.val_fraction={self.val_fraction:g} keeps none of it."
+                " Name shards that have one, in the same tokens: --data.shards FOLDER."
+            )
 
     def _check_there_is_a_row(self) -> None:
         for name, rows in self.parts("train").items():

@@ -203,24 +203,37 @@ def test_bfloat16_runs_come_out_near_float32_and_say_what_they_are(
         assert rounded == pytest.approx(exact, rel=2**-7)
 
 
-def test_validation_text_may_be_absent(config: dict, text_folder: Path, tmp_path: Path) -> None:
-    from roots.corpus import BytePairs, Corpus
+def test_validation_text_may_be_absent_in_a_fit_alone(
+    config: dict, text_folder: Path, tmp_path: Path
+) -> None:
+    from roots.corpus import BytePairs, Corpus, Existing
     from roots.sources import Text
 
-    corpus = Corpus(
-        source=Text(paths=[str(text_folder)]),
-        out=str(tmp_path / "whole"),
-        tokenizer=BytePairs(vocab_size=300),
-        val_fraction=0.0,
-        workers=1,
-    )
-    shards = corpus.prepare(progress=False)
+    def made(name: str, tokenizer: Any, val_fraction: float) -> Path:
+        corpus = Corpus(
+            source=Text(paths=[str(text_folder)]),
+            out=str(tmp_path / name),
+            tokenizer=tokenizer,
+            val_fraction=val_fraction,
+            workers=1,
+        )
+        return corpus.prepare(progress=False)
+
+    shards = made("whole", BytePairs(vocab_size=300), 0.0)
     composed = compose(config, {"data.shards": str(shards), "data.val_fraction": 0.0})
     run = composed.fit()
     rows = rows_of(run)
     assert len(rows) == 6
     assert not [name for name in rows[0] if name.startswith("val/")]
     assert run.last().step == 6
+    flags = ["--run", str(run.path)]
+    for verb in ("validate", "predict"):
+        words = rf"no text to {verb}.*whole has no .*val_fraction=0 keeps .*--data\.shards FOLDER"
+        with pytest.raises(ConfigError, match=words):
+            roots([verb, *flags])
+    assert not (run.path / "validate.json").exists()
+    divided = made("divided", Existing(path=str(run.path)), 0.2)
+    assert roots(["validate", *flags, "--data.shards", str(divided)]) == 0
 
 
 @pytest.mark.usefixtures("pages")
