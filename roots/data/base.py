@@ -226,12 +226,17 @@ class StepData(L.LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Checks, before anything is built, that the ranks divide a step."""
-        share_of(self.sequences_per_step, rank=0, ranks=self._ranks)
-        settle = getattr(
-            self.trainer, "settle", None
-        )  # a Trainer of Lightning has no epochs of ours
-        if stage == "fit" and settle is not None:
+        if stage != "fit":
+            share_of(self.sequences_per_step, rank=0, ranks=self._ranks)
+            return
+        self.check_ranks(self._ranks, getattr(self.trainer, "resumed_from", 0))
+        settle = getattr(self.trainer, "settle", None)
+        if settle is not None:  # a Trainer of Lightning has no epochs of ours
             settle(self)
+
+    def check_ranks(self, ranks: int, step: int) -> None:  # noqa: ARG002
+        """Checks that ranks divide each step of a fit that `step` steps are done of."""
+        share_of(self.sequences_per_step, rank=0, ranks=ranks)
 
     def training_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
         """Yields one item per optimizer step, from the first that is not done.

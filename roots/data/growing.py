@@ -56,6 +56,12 @@ class Growing:
         grown = int(np.maximum(step - self._begins, 0).sum())
         return self.first * (step + grown)
 
+    def shared_from(self, ranks: int) -> int:
+        """Gives the step from which on so many ranks, which divide `full`, divide every step."""
+        begins = [0, *self._begins.tolist()]
+        uneven = [n for n in range(len(begins)) if self.first * (n + 1) % ranks]
+        return int(begins[uneven[-1] + 1]) if uneven else 0
+
     def positions(self, step: int) -> Int64[np.ndarray, " S"]:
         """Gives the places of a step."""
         first = self.before(step)

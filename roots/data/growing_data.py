@@ -6,6 +6,7 @@ from roots.data.base import StepData, at_least
 from roots.data.growing import growing
 from roots.data.steps import share_of
 from roots.data.streams import InTurn, Order
+from roots.errors import ConfigError
 
 
 class GrowingData(StepData):
@@ -65,9 +66,17 @@ class GrowingData(StepData):
             metrics["train/sequences_per_step"] = float(self._growing.size(max(stop - 1, 0)))
         return metrics
 
-    def setup(self, stage: str) -> None:
-        """Checks that the ranks divide the first steps as well."""
-        super().setup(stage)
-        if self._growing:
-            name = "first_sequences_per_step"
-            share_of(self.first_sequences_per_step, rank=0, ranks=self._ranks, name=name)
+    def check_ranks(self, ranks: int, step: int) -> None:
+        """Checks that the ranks divide the steps from `step` on, those that still grow as well."""
+        super().check_ranks(ranks, step)
+        grows, first = self._growing, self.first_sequences_per_step
+        if not grows or step >= (even := grows.shared_from(ranks)):
+            return
+        if step == 0:
+            share_of(first, rank=0, ranks=ranks, name="first_sequences_per_step")
+        raise ConfigError(
+            f"Until step {even:,} the sequences of a step are multiples of"
+            f" first_sequences_per_step={first:,} that {ranks} ranks cannot share without a rest,"
+            f" and the run goes on from step {step:,}. Go on until step {even:,} with a number of"
+            f" ranks that divides {first:,}."
+        )

@@ -63,6 +63,7 @@ def plan_run(
     model.schedule.check(trainer.max_steps)
     ranks = _ranks(trainer, target)
     share = share_of(data.sequences_per_step, rank=0, ranks=ranks)
+    data.check_ranks(ranks, trainer.resumed_from)
     model.learn_of(data)
     config = model.builder.network_config(model.vocabulary, model.head)
     model.builder.check_seq_len(config, data.seq_len)

@@ -18,7 +18,7 @@ from roots.data import MaskedCorpus, Phase, TokenCorpus
 from roots.data.growing import Growing
 from roots.errors import CheckpointError, ConfigError
 from roots.fit import compose
-from roots.fit.compose import resumed
+from roots.fit.compose import resume, resumed
 from roots.objectives import Masking
 from roots.plan import plan_run
 from roots.runs import read_metrics
@@ -120,8 +120,50 @@ def test_a_growth_that_cannot_be_is_refused(changes: dict, message: str, cure: d
     corpus_of("nowhere", **cure)
 
 
-def test_ranks_must_divide_the_first_steps_too(shards: Path) -> None:
+def test_ranks_must_divide_the_steps_that_are_to_come(shards: Path) -> None:
+    def begins(first: int, ranks: int, stage: str = "fit", **changes: int) -> None:
+        data = attached(corpus_of(str(shards), **changes), ranks=ranks)
+        data.trainer.resumed_from = first
+        data.setup(stage)
+
     with pytest.raises(ConfigError, match=r"first_sequences_per_step=2 cannot .* 4 ranks.* to 4\."):
-        attached(corpus_of(str(shards)), ranks=4).setup("fit")
-    changes = {"first_sequences_per_step": 4}
-    attached(corpus_of(str(shards), **changes), ranks=4).setup("fit")
+        begins(0, 4)
+    begins(0, 4, first_sequences_per_step=4)
+    begins(0, 4, "validate")
+    with pytest.raises(
+        ConfigError, match=r"Until step 3 .*per_step=2 that 4 .*from step 1\. Go on"
+    ):
+        begins(1, 4)  # which has 4, and the step behind it 6
+    begins(1, 2)
+    begins(3, 4)
+
+
+@given(first=st.integers(1, 6), strides=st.integers(0, 8), longer=st.integers(0, 20))
+@settings(max_examples=50)
+def test_the_step_from_which_ranks_share_is_the_first_with_none_uneven_behind_it(
+    first: int, strides: int, longer: int
+) -> None:
+    full, steps = first * (strides + 1), strides + longer
+    order = Growing(first=first, full=full, steps=steps)
+    for ranks in (n for n in range(1, full + 1) if full % n == 0):
+        uneven = [step for step in range(steps + 3) if order.size(step) % ranks]
+        assert order.shared_from(ranks) == (uneven[-1] + 1 if uneven else 0)
+
+
+def test_the_plan_asks_too_and_a_run_that_has_grown_goes_on_with_more_ranks(
+    shards: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(shards, tmp_path, max_steps=4)
+    config["data"]["init_args"] |= {"first_sequences_per_step": 1, "growing_steps": 7}
+    two = {"trainer.devices": 2}
+
+    def planned(composed: Any) -> None:
+        plan_run(composed.trainer, composed.model, composed.data)
+
+    with pytest.raises(ConfigError, match=r"first_sequences_per_step=1 cannot .* by 2 ranks"):
+        planned(compose(config, two))
+    run = compose(config).fit()
+    with pytest.raises(ConfigError, match=r"Until step 7 .* from step 4"):
+        planned(resume(run.path, {**two, "trainer.max_steps": 9}))
+    resume(run.path, {"trainer.max_steps": 7}).fit()
+    planned(resume(run.path, {**two, "trainer.max_steps": 9}))
