@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from roots.data.blending import Blend
+from roots.data.mixture import Changes
 from roots.data.opened_corpus import Size
+from roots.data.phases import phases_until, unused, way_to_change
 from roots.data.streams import Blended, Order
 from roots.errors import CheckpointError
 
@@ -25,13 +27,21 @@ class Mixing:
         blend: Says which corpus each row is drawn from.
         order: Says which rows each step has.
         seq_len: Tokens of a row.
+        changes: The weights, each with the step from which on they hold.
     """
 
     def __init__(
-        self, sizes: Mapping[str, Size], blend: Blend, *, order: Order, seq_len: int
+        self,
+        sizes: Mapping[str, Size],
+        blend: Blend,
+        *,
+        order: Order,
+        seq_len: int,
+        changes: Changes,
     ) -> None:
         self.sizes = sizes
         self.blend = blend
+        self.changes = changes
         self.order = order
         self.seq_len = seq_len
 
@@ -88,11 +98,15 @@ class Mixing:
             for name, epochs in self.epochs(total_steps).items()
             if epochs > MANY_EPOCHS
         ]
-        return used_up + repeated
+        return [*unused(self.changes, total_steps), *used_up, *repeated]
 
     def state(self, step: int) -> dict[str, Any]:
-        """Notes for a resumed run what was drawn; nothing of it is needed to go on."""
-        return {"step": step, "drawn": self.drawn(step)}
+        """Notes for a resumed run what was drawn, and how; nothing of it is needed to go on."""
+        return {
+            "step": step,
+            "drawn": self.drawn(step),
+            "phases": phases_until(step, self.changes),
+        }
 
     def check(self, state: Mapping[str, Any]) -> None:
         """Checks that what was drawn until a checkpoint is what this mixture draws until then.
@@ -104,9 +118,9 @@ class Mixing:
         if (now := self.drawn(step)) != then:
             raise CheckpointError(
                 f"Until step {step:,} this mixture draws {_counted(now)} rows, and the run drew"
-                f" {_counted(then)}: some rows would come twice. Leave weights, phases and limits"
-                f" as they were until then; to change them from there on, set phases, the first of"
-                f" them with the old weights and until_step: {step}."
+                f" {_counted(then)}: some rows would come twice. Leave weights, phases, weigh_by,"
+                " temperature and max_epochs as they were; to change the weights from there on,"
+                f" {way_to_change(step, state.get('phases'), self.changes)}"
             )
 
 

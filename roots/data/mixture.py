@@ -20,6 +20,9 @@ RAREST = Fraction(1, 10**6)
 
 UNITS = ("tokens", "documents")
 
+Changes = list[tuple[int, Mapping[str, float]]]
+"""Weights of corpora, each with the optimizer steps that are done when they begin to hold."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
@@ -116,7 +119,7 @@ class Mixture:
         """
         each = [
             (order.before(step), self._relative(weights, sizes))
-            for step, weights in self._changes(total_steps)
+            for step, weights in self.changes(total_steps, sizes)
         ]
         rows = {
             name: self.max_epochs.get(name, FOREVER) * size.rows for name, size in sizes.items()
@@ -136,8 +139,6 @@ class Mixture:
         """Gives how frequent the rows of each corpus are: as its weight, or its size, asks."""
         by_documents = self.weigh_by == "documents"
         given = [weights.get(name, 0) for name in sizes]
-        if not weights:
-            given = [size.documents if by_documents else size.rows for size in sizes.values()]
         relative = exact(given, self.temperature)
         if by_documents:
             in_rows = (Fraction(size.rows, size.documents) for size in sizes.values())
@@ -151,10 +152,18 @@ class Mixture:
                 )
         return relative
 
-    def _changes(self, total_steps: int) -> list[tuple[int, Mapping[str, float]]]:
-        """Gives the weights, each with the step from which on they hold."""
+    def changes(self, total_steps: int, sizes: Mapping[str, Size]) -> Changes:
+        """Gives the weights of a run of so many steps, each with the step from which on they hold.
+
+        Raises:
+            ConfigError: The phases do not follow on each other.
+        """
         if not self.phases:
-            return [(0, self.weights)]
+            by_size = {
+                name: int(size.documents if self.weigh_by == "documents" else size.rows)
+                for name, size in sizes.items()
+            }
+            return [(0, self.weights or by_size)]
         ends = [phase.end(total_steps) for phase in self.phases[:-1]]
         if ends != sorted(ends):
             raise ConfigError(
@@ -223,7 +232,8 @@ class Mixture:
     def _check_phases(self) -> None:
         if self.phases and self.weights:
             raise ConfigError(
-                "weights and phases both say how much there is of each corpus. Leave out one."
+                "weights and phases both say how much there is of each corpus. Leave out one,"
+                " or empty what another file says (weights: {})."
             )
         for number, phase in enumerate(self.phases, 1):
             ends = (phase.until_step, phase.until_fraction)

@@ -163,7 +163,8 @@ class ShardData(CorpusData):
         sizes = {name: opened[name].size(len(rows)) for name, rows in parts.items()}
         order, unit = self.order, self.sequences_per_step
         blend = self.mixture.blend(sizes, total_steps=total_steps, order=order, unit=unit)
-        return Mixing(sizes, blend, order=order, seq_len=self.seq_len)
+        changes = self.mixture.changes(total_steps, sizes)
+        return Mixing(sizes, blend, order=order, seq_len=self.seq_len, changes=changes)
 
     def forecast(self, total_steps: int) -> list[tuple[str, str]]:
         """Tells how long rows are, and what is drawn from the corpora of a mixture."""

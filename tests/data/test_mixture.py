@@ -229,6 +229,22 @@ def test_more_than_four_epochs_are_warned_of(shards: Path, plays: Path) -> None:
     assert few.remarks == []
 
 
+def test_a_phase_without_a_step_is_told(shards: Path, plays: Path) -> None:
+    def told(*phases: Phase, steps: int = 6) -> str:
+        corpus = attached(corpus_of(mixed(shards, plays, phases=list(phases))), steps=steps)
+        corpus.setup("fit")
+        assert set(corpus.remarks) <= {words for _, words in corpus.forecast(steps)}
+        return " ".join(corpus.remarks)
+
+    news, plays_alone = {"news": 1.0}, Phase(weights={"plays": 1})
+    late = (Phase(weights=news, until_step=6), plays_alone)
+    assert "phase 2 of 2 of the mixture has no step: it begins after step 6" in told(*late)
+    assert told(*late, steps=7) == ""
+    short = (Phase(weights=news, until_fraction=0.05), plays_alone)
+    assert "phase 1 of 2 of the mixture has no step: it begins and ends with step 0" in told(*short)
+    assert told(*short, steps=20) == ""
+
+
 # -- what is refused --------------------------------------------------------------------------
 
 
@@ -378,7 +394,7 @@ def test_a_corpus_too_small_for_a_row_is_named(shards: Path, plays: Path) -> Non
 def test_another_past_is_refused_and_another_future_is_not(shards: Path, plays: Path) -> None:
     old = attached(corpus_of(mixed(shards, plays)), first=12)
     state = old.read_until(12)
-    assert state == {"step": 12, "drawn": {"news": 72, "plays": 24}}
+    assert (state["step"], state["drawn"]) == (12, {"news": 72, "plays": 24})
     weights = {"news": 1, "plays": 1}
     other = attached(corpus_of(mixed(shards, plays, weights=weights)), first=12)
     message = r"step 12 .* draws news 48, plays 48 rows, .* drew news 72, plays 24.*until_step: 12"
@@ -386,6 +402,9 @@ def test_another_past_is_refused_and_another_future_is_not(shards: Path, plays: 
         other.check_past(state, STEPS)
     phases = [Phase(weights={"news": 3, "plays": 1}, until_step=12), Phase(weights=weights)]
     attached(corpus_of(mixed(shards, plays, phases=phases))).check_past(state, STEPS)
+    older = {name: state[name] for name in ("step", "drawn")}  # of a version that noted no more
+    with pytest.raises(CheckpointError, match=r"old weights .* until_step: 12, .*weights: {}"):
+        other.check_past(older, STEPS)
 
 
 def test_no_test_text_in_any_corpus_is_told(shards: Path, plays: Path) -> None:
@@ -418,4 +437,6 @@ def test_a_checkpoint_of_a_run_mixes_nothing_anew(
     data = attached(corpus_of(mixed(shards, plays)))
     data.setup("fit")
     monkeypatch.delattr(Mixture, "blend")
-    assert data.read_until(12) == {"step": 12, "drawn": data.mixing.drawn(12)}
+    phases = [{"weights": {"news": 3, "plays": 1}, "until_step": 12}]
+    noted = {"step": 12, "drawn": data.mixing.drawn(12), "phases": phases}
+    assert data.read_until(12) == noted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,31 @@ def test_it_goes_on_bit_by_bit_and_other_shares_are_refused(
     assert [[row[name] for name in NAMES] for row in rows_of(run)] == [
         [row[name] for name in NAMES] for row in rows_of(whole)
     ]
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        {},
+        {"weights": {}, "temperature": 2.0},
+        {"phases": [{"weights": {"news": 1}, "until_fraction": 0.25}, {"weights": {"plays": 1}}]},
+    ],
+)
+def test_the_way_to_other_weights_goes_as_it_is_printed(
+    shards: Path, plays: Path, tmp_path: Path, mix: dict[str, Any]
+) -> None:
+    run = stopped(mixed_config(shards, plays, tmp_path, mix=mix))
+    asked = ["--data.shards.phases=[]", "--data.shards.weights={news: 1, plays: 5}"]
+    with pytest.raises(CheckpointError, match=r"Until step 3 this mixture draws") as refused:
+        resumed(str(run.path), {}, asked)
+    cure = shlex.split(str(refused.value).partition("resume with ")[2])
+    composed, _ = resumed(str(run.path), {}, cure)
+    composed.data.trainer = composed.trainer
+    drawn = composed.data.mixing.drawn
+    assert drawn(3) == run.last().data["drawn"]
+    to_come = drawn(6)["plays"] - drawn(3)["plays"]
+    ratio = 5 ** (1 / mix.get("temperature", 1))
+    assert to_come == pytest.approx(24 * ratio / (1 + ratio), abs=1)
 
 
 def test_a_changed_corpus_is_refused(shards: Path, plays: Path, tmp_path: Path) -> None:
