@@ -13,6 +13,7 @@ from lightning import Callback
 from ranks import run_ranks
 from tiny import tiny_config
 
+import roots
 from roots.callbacks import Checkpoints, EarlyStopping
 from roots.cli import run as command
 from roots.errors import ConfigError
@@ -124,6 +125,29 @@ def test_a_run_that_goes_on_ends_where_the_uninterrupted_one_does(
     assert run.last().step == 8
 
 
+@pytest.mark.parametrize(
+    ("changes", "stopped"),
+    [
+        ({"trainer.monitor": "val/perplexity"}, 0),  # 205 after a loss of 5.3, and falling
+        ({"trainer.monitor_mode": "max"}, 10),  # the best of the two checkpoints is step 2
+    ],
+)
+def test_a_run_that_goes_on_by_another_metric_waits_anew_for_its_best(
+    changes: dict[str, Any], stopped: int, shards: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(
+        shards, tmp_path, max_steps=4, val_every_steps=2, early_stopping=3, keep_best=2
+    )
+    run = compose(config).fit()
+    losses = [c.metrics["val/loss"] for c in run.checkpoints()]
+    assert losses == sorted(losses, reverse=True)
+    on = roots.resume(run.path, {"trainer.max_steps": 12, **changes})
+    on.fit()
+    assert on.trainer.global_step == (stopped or 12)
+    if stopped:
+        assert f"not better than {losses[0]:.6g} (step 2) in 3" in on.trainer.stopped_early
+
+
 def test_two_ranks_end_together(shards: Path, tmp_path: Path) -> None:
     assert run_ranks(fitted, config_of(shards, tmp_path / "runs"), 2) == [8, 8]
 
@@ -170,8 +194,7 @@ def test_a_run_at_its_last_step_is_ended_whatever_the_patience() -> None:
     """It was stopped after a last validation that was no better: nothing is left to train."""
     waited = EarlyStopping(patience=1)
     waited.load_state_dict({"best": 1.0, "best_step": 4, "waited": 1})
-    monitored = SimpleNamespace(monitor="val/loss")
-    trainer: Any = SimpleNamespace(global_step=4, max_steps=6, checkpoints=monitored)
+    trainer: Any = SimpleNamespace(global_step=4, max_steps=6, checkpoints=Checkpoints())
     module: Any = None
     with pytest.raises(ConfigError, match="The run stopped early"):
         waited.on_train_start(trainer, module)
