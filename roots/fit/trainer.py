@@ -153,8 +153,7 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
         self.run: Run | None = None
         self.resumed_from = 0
         self.passed_over: dict[Path, str] = {}
-        self.stopped_early = ""
-        """Why the run ended before its last step, in words."""
+        self.early_stop = {}
         self.latest: dict[str, float] = {}
         self.details: dict[str, Any] = {}  # of the newest evaluation, beside its numbers
         self.throughput = Throughput()
