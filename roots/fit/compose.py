@@ -20,6 +20,7 @@ from roots.fit.trainer import Trainer
 from roots.fit.unchanged import (
     differences,
     refuse_other_data,
+    refuse_other_network,
     refuse_other_shapes,
     refuse_other_teacher,
 )
@@ -224,6 +225,7 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     changes = differences(before, composed.config)
     refuse_other_shapes(changes)
     composed.checkpoint = composed.trainer.resume(run)
+    refuse_other_network(composed.checkpoint.parent, composed.model.builder, changes)
     refuse_other_data(run, composed.data)
     refuse_other_teacher(run, composed.model)
     composed.trainer.settle(composed.data)
