@@ -127,7 +127,8 @@ class Recorder(L.Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Writes down that the run is finished, and lets go of it."""
-        self._end(trainer, "finished", trainer.stopped_early)  # type: ignore[attr-defined]
+        ours: Any = trainer
+        self._end(trainer, "finished", ours.stopped_early or ours.cut_short)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException

@@ -36,15 +36,27 @@ def closing(run: Run, composed: Composed, seconds: float) -> str:
         if name in measured:
             words.append(f"{name} {measured[name]:.4f}")
     words += [f"stopped early: {trainer.stopped_early}"] if trainer.stopped_early else []
+    words += [_cut_short(trainer)] if trainer.cut_short else []
     where = os.path.relpath(run.path)
+    more = "" if trainer.cut_short else f" {_more(trainer)}"
     return "\n".join(
         [
             f"\n{' · '.join(words)}",
             f"\nrun directory: {where}{_pictures(run)}",
             "\nnext:",
             *_uses(composed, where),
-            f"  roots fit --resume {where} {_more(trainer)}",
+            f"  roots fit --resume {where}{more}",
         ]
+    )
+
+
+def _cut_short(trainer: Trainer) -> str:
+    """Words that a callback ended the run; one that does so at once would do it again."""
+    if trainer.global_step > trainer.resumed_from:
+        return trainer.cut_short
+    return (
+        f"{trainer.cut_short}, before a first one was made. To go on, change trainer.callbacks: a"
+        " Timer counts the time of earlier fits too"
     )
 
 

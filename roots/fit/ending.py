@@ -41,6 +41,13 @@ class EndsRuns(L.Trainer):
         return str(self.early_stop.get("why", ""))
 
     @property
+    def cut_short(self) -> str:
+        """Words, after a fit, that a callback ended it before its last step, if one did."""
+        if self.global_step >= self.max_steps or self.early_stop:
+            return ""
+        return f"a callback ended it after {self.global_step:,} of {self.max_steps:,} steps"
+
+    @property
     def only_ends(self) -> bool:
         """Whether the run that is resumed has all its steps, and has not ended."""
         is_there = self.resumed_from == self.max_steps or self._had_stopped
