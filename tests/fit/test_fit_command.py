@@ -164,22 +164,6 @@ def test_fit_says_at_the_end_where_the_run_is_and_what_to_do_next(
     assert Run("runs/tiny/0001").last().step == 4
 
 
-def test_the_printed_command_makes_a_run_of_epochs_longer(
-    run_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    flags = ["--trainer.max_steps=0", "--trainer.max_epochs=0.125", "--trainer.runs_dir=runs"]
-    assert roots(["fit", "--config", run_file, *flags]) == 0
-    printed = capsys.readouterr().out.splitlines()[-1].split()
-    assert printed[:4] == ["roots", "fit", "--resume", "runs/tiny/0001"]
-    run = Run("runs/tiny/0001")
-    steps = run.last().step
-    assert roots(printed[1:]) == 0
-    assert abs(run.last().step - 2 * steps) <= 1
-    assert roots(printed[1:]) == 0
-    assert "already. To train on, add --trainer.max_epochs 0.5." in capsys.readouterr().out
-
-
 def test_an_argument_that_nobody_knows_is_refused(run_file: str) -> None:
     with pytest.raises(ConfigError, match=r"--resum\b"):
         roots(["fit", "--config", run_file, "--resum", "x"])
