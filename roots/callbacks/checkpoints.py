@@ -281,7 +281,8 @@ class Checkpoints(CheckpointBase):
     def _record(self, trainer: Any) -> dict[str, Any]:
         read = trainer.datamodule.read_until(trainer.global_step)
         noted = {"tokens": trainer.tokens_seen, **({"data": read} if read else {})}
-        return {"step": trainer.global_step, "metrics": self._measured, "files": {}, **noted}
+        noted |= {"early_stop": trainer.early_stop, "metrics": self._measured}
+        return {"step": trainer.global_step, "files": {}, **noted}
 
     def _finish(self, run: Any, folder: Path, final: Path, record: dict[str, Any]) -> None:
         files = file_sums(folder, written_files(folder), to_disk=True)

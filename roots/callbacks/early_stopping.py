@@ -15,7 +15,8 @@ class EarlyStopping(L.Callback):
 
     Which metric that is, and whether more or less of it is better, the trainer says (`monitor`,
     `monitor_mode`); its best checkpoint is the one to use. How long it has been waited is in the
-    checkpoints, so that a run that goes on stops where it would have stopped. The schedule of the
+    checkpoints, so that a run that goes on stops where it would have stopped; one that goes on by
+    another metric waits anew, for a better value than its checkpoints have. The schedule of the
     learning rate is still that of all `max_steps`.
 
     Args:
@@ -35,14 +36,24 @@ class EarlyStopping(L.Callback):
         self._best = math.nan
         self._best_step = 0
         self._waited = 0
+        self._judged_by = ("", "")  # monitor and mode
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuses to go on with a run that was stopped, unless there is more patience now."""
-        if self._waited >= self.patience and trainer.global_step < trainer.max_steps:
-            raise ConfigError(
-                f"The run stopped early: {self._words(trainer)}. To go on, give it more patience"
-                f" (--trainer.early_stopping {2 * self.patience}), or set that to 0."
-            )
+        """Takes the metric that the trainer monitors; the best of another says nothing of it."""
+        ours: Any = trainer
+        best = ours.checkpoints.best
+        before, self._judged_by = self._judged_by, (best.monitor, best.mode)
+        if before in (self._judged_by, ("", "")):  # "" in a new run, or one of an older version
+            return
+        found = [
+            (c.metrics[best.monitor], c.step)
+            for c in ours.run.checkpoints()
+            if best.rank(c.metrics.get(best.monitor)) < math.inf
+        ]
+        known = min(found, key=lambda pair: best.rank(pair[0]), default=(math.nan, 0))
+        # by the folders that the first rank sees: another machine's disk may lag behind
+        self._best, self._best_step = ours.strategy.broadcast(known)
+        self._waited = 0
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compares with the best so far, before a checkpoint is written; equal on all ranks."""
@@ -58,18 +69,39 @@ class EarlyStopping(L.Callback):
             return
         self._waited += 1
         if self._waited >= self.patience and trainer.global_step < trainer.max_steps:
-            ours.stopped_early = self._words(ours)
-            ours.say(f"stopping early: {ours.stopped_early}")
+            monitor, mode = ours.checkpoints.best.monitor, ours.checkpoints.best.mode
+            decided = {"waited": self._waited, "monitor": monitor, "mode": mode}
+            ours.early_stop = {"why": self._words(ours), **decided}
+            ours.say(f"stopping early: {ours.early_stop['why']}")
             trainer.should_stop = True
+
+    def holds(self, early_stop: dict[str, Any], trainer: Any) -> bool:
+        """Tells whether what ended a run would end it still: by this patience and metric.
+
+        Args:
+            early_stop: What was decided, as a checkpoint has it; empty where nothing was.
+            trainer: The trainer that goes on.
+        """
+        best = trainer.checkpoints.best
+        judged_by = (early_stop.get("monitor"), early_stop.get("mode"))
+        return judged_by == (best.monitor, best.mode) and early_stop["waited"] >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
         """Gives the best so far, and how long it has been waited, as plain values."""
-        return {"best": self._best, "best_step": self._best_step, "waited": self._waited}
+        monitor, mode = self._judged_by
+        return {
+            "best": self._best,
+            "best_step": self._best_step,
+            "waited": self._waited,
+            "monitor": monitor,
+            "mode": mode,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on waiting."""
         self._best, self._best_step = state_dict["best"], state_dict["best_step"]
         self._waited = state_dict["waited"]
+        self._judged_by = (state_dict.get("monitor", ""), state_dict.get("mode", ""))
 
     def _refuse(self, trainer: Any, module: L.LightningModule) -> None:
         """Ends a run that would wait for nothing, once its step is saved; not one at its end."""

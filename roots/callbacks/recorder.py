@@ -127,7 +127,8 @@ class Recorder(L.Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Writes down that the run is finished, and lets go of it."""
-        self._end(trainer, "finished")
+        ours: Any = trainer
+        self._end(trainer, "finished", ours.stopped_early or ours.cut_short)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
@@ -208,8 +209,9 @@ class Recorder(L.Callback):
         """Writes down what is run on what, and opens the file of the metrics."""
         assert self.run is not None
         if trainer.is_global_zero:
-            self.run.sweep()
             start, stop = trainer.resumed_from, trainer.max_steps
+            self.run.sweep()
+            self.run.drop_samples(after=start)
             run_state.begin(self.run, step=start, max_steps=stop, now=lambda: self._came_at)
             if trainer.passed_over:
                 self.run.set_aside(after=start)

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from roots.callbacks.utilization import share_in_words
-from roots.data import Conversations, TaskData
+from roots.data import TaskData
 from roots.errors import ConfigError
+from roots.fit.closing import closing, complete
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.loading import remembered
 from roots.fit.measured import check_tokens, keep, measured_on
@@ -90,13 +90,13 @@ def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> i
         _say("dry run: nothing was trained or written")
         return 0
     trainer = composed.trainer
-    if trainer.resumed_from >= trainer.max_steps and not trainer.only_ends:
-        _say(_complete(composed))
+    if trainer.has_ended:
+        _say(complete(composed))
         return 0
     began = time.monotonic()
     run = composed.fit()
     if trainer.is_global_zero:
-        _say(_closing(run, composed, time.monotonic() - began))
+        _say(closing(run, composed, time.monotonic() - began))
     return 0
 
 
@@ -229,68 +229,6 @@ def _predict(composed: Composed, own: argparse.Namespace) -> None:
             files.append(path.with_suffix(ending))
             write_atomically(files[-1], text)
         print(f"{len(rows):,} rows: {', '.join(map(str, files))}")
-
-
-def _complete(composed: Composed) -> str:
-    trainer = composed.trainer
-    return (
-        f"The run has all its {trainer.max_steps:,} steps already. To train on, add"
-        f" --trainer.max_steps {2 * trainer.max_steps}."
-    )
-
-
-def _closing(run: Run, composed: Composed, seconds: float) -> str:
-    trainer = composed.trainer
-    measured = trainer.latest
-    words = [f"{trainer.global_step:,} steps in {seconds:.0f} s"]
-    if rate := measured.get("train/tokens_per_second_median"):  # none where only the end was made
-        words.append(f"{rate:,.0f} tokens/s (median)")
-    words += [share] if (share := share_in_words(measured)) else []
-    for name in dict.fromkeys(("val/loss", "val/bits_per_byte", trainer.checkpoints.monitor)):
-        if name in measured:
-            words.append(f"{name} {measured[name]:.4f}")
-    words += [f"stopped early: {trainer.stopped_early}"] if trainer.stopped_early else []
-    where = os.path.relpath(run.path)
-    more = 2 * trainer.max_steps
-    return "\n".join(
-        [
-            f"\n{' · '.join(words)}",
-            f"\nrun directory: {where}{_pictures(run)}",
-            "\nnext:",
-            *_uses(composed, where),
-            f"  roots fit --resume {where} --trainer.max_steps {more}",
-        ]
-    )
-
-
-def _pictures(run: Run) -> str:
-    page = run.path / "report.html"
-    return f"   (page: {os.path.relpath(page)})" if page.is_file() else ""
-
-
-def _uses(composed: Composed, where: str) -> list[str]:
-    """Words what can be done with the network now: it writes on, or says what it thinks of rows."""
-    data = composed.data
-    if composed.model.causal:
-        name = composed.trainer.name
-        return [
-            f"  roots generate --run {where} {_asked(composed)}",
-            f"  roots export --run {where}{_merged(composed)} --to exported/{name}",
-        ]
-    if not isinstance(data, TaskData):
-        return []
-    return [f"  roots predict --run {where} --from {'texts.txt' if data.line() else 'rows.jsonl'}"]
-
-
-def _asked(composed: Composed) -> str:
-    """Words how the network is asked: as it was trained to be."""
-    if isinstance(composed.data, Conversations):
-        return '--chat "Who are you?"'
-    return '--prompt "def main("'
-
-
-def _merged(composed: Composed) -> str:
-    return " --merge" if composed.model.builder.adapter else ""
 
 
 def _is_first() -> bool:

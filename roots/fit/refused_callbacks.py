@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import lightning as L
 from lightning.pytorch import callbacks as lightnings
 
 from roots.errors import ConfigError
@@ -27,10 +28,27 @@ REFUSED = {
 }
 
 
-def check_callbacks(callbacks: Iterable[object]) -> None:
+def check_callbacks(callbacks: Sequence[L.Callback]) -> None:
     """Raises ConfigError for a callback that a run of roots cannot have, with what it can."""
+    check_states(callbacks)
     for callback in callbacks:
         for kind, instead in REFUSED.items():
             if isinstance(callback, kind):
                 name = type(callback).__name__
                 raise ConfigError(f"trainer.callbacks: {name} is not used: {instead}.")
+
+
+def check_states(callbacks: Iterable[L.Callback]) -> None:
+    """Raises ConfigError where a checkpoint has one place for the states of two callbacks."""
+    seen: set[str] = set()
+    for callback in callbacks:
+        if type(callback).state_dict is L.Callback.state_dict:
+            continue
+        if callback.state_key in seen:
+            name = type(callback).__name__
+            raise ConfigError(
+                f"trainer.callbacks: {name} is there twice, and a checkpoint has one place for its"
+                " state. Leave one out, or make a class that inherits it and has a state_key of its"
+                " own, and name that."
+            )
+        seen.add(callback.state_key)

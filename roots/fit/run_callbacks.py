@@ -46,7 +46,6 @@ def run_callbacks(
     Raises:
         ConfigError: One that was given would do something else here.
     """
-    check_callbacks(given)
     before: list[L.Callback] = [
         MicroBatchSize(),
         recorder,
@@ -66,7 +65,9 @@ def run_callbacks(
         sent.append(WandbRun(checkpoints=trainer.wandb_checkpoints))
     samples = [c for c in given if isinstance(c, Samples)]
     others = [c for c in given if not isinstance(c, Samples)]
-    return [*before, *others, *shown, *samples, trainer.checkpoints, StopSignals(), *sent]
+    every = [*before, *others, *shown, *samples, trainer.checkpoints, StopSignals(), *sent]
+    check_callbacks(every)
+    return every
 
 
 class _StopAfterLastStep(L.Callback):

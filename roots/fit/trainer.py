@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,7 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
         self.resumed_from = 0
         self._knows_data = False  # that they are those of the run which goes on
         self.passed_over: dict[Path, str] = {}
-        self.stopped_early = ""
-        """Why the run ended before its last step, in words."""
+        self.early_stop = {}
         self.latest: dict[str, float] = {}
         self.details: dict[str, Any] = {}  # of the newest evaluation, beside its numbers
         self.throughput = Throughput()
@@ -227,10 +227,11 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
                 " first (roots corpus), or set trainer.max_steps and val_every_steps."
             )
         if self.epochs:
-            steps = data.steps_for(self.epochs * data.n_train)
+            steps = data.steps_for(_rows_in(self.epochs, data))
             self.fit_loop.epoch_loop.max_steps = max(steps, 1)
         if self.val_every_epochs:
-            every = round(self.val_every_epochs * data.n_train / data.sequences_per_step)
+            rows = _rows_in(self.val_every_epochs, data)  # rounded up, as the run's steps are:
+            every = math.ceil(rows / data.sequences_per_step)  # else one comes just before its end
             self.val_every_steps = max(every, 1)
         self.val_check_interval = self.val_every_steps or self.max_steps
 
@@ -277,3 +278,9 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
             if isinstance(callback, NonFinite):
                 callback.check(self, self.lightning_module)
                 callback.check_weights(self, self.lightning_module)
+
+
+def _rows_in(epochs: float, data: Any) -> float:
+    """Counts the training rows of epochs, without the last bits by which 0.7 of 10 is over 7."""
+    rows: float = epochs * data.n_train
+    return round(rows, 6)

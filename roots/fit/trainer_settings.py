@@ -31,7 +31,8 @@ REFUSED = {
     "min_epochs": "set trainer.max_epochs, and trainer.early_stopping to end before",
     "min_steps": "set trainer.max_steps, and trainer.early_stopping to end before",
     "max_time": "the learning rate falls with the steps; set trainer.max_steps, or add"
-    " lightning.pytorch.callbacks.Timer to trainer.callbacks to end before",
+    " lightning.pytorch.callbacks.Timer to trainer.callbacks to end before (it counts the time of"
+    " all fits of a run, so that a resumed one needs a longer duration)",
     "detect_anomaly": "a step that is not finite stops the run and names its documents; for the"
     " operation call torch.autograd.set_detect_anomaly(True) before",
     "ckpt_path": "`roots fit --resume RUN`, or roots.resume(RUN), goes on with a run",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+from transformers import PretrainedConfig
 
 from roots.errors import CheckpointError
 from roots.modules import StepModule
-from roots.runs import Run, environment_of
+from roots.runs import Run, environment_of, network_folder
 
 
 def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
@@ -40,6 +43,24 @@ FIXED = (
 )
 """What cannot change within a run, nor what is inside it: it decides the shapes of the state, or
 which data is behind."""
+PLACE = ("model.init_args.network.init_args.path", "model.init_args.network.init_args.revision")
+"""Where a network came from, which may move: a checkpoint has its weights, or knows their sum."""
+OTHERWISE = (
+    "_name_or_path",
+    "architectures",
+    "bos_token_id",
+    "dtype",
+    "eos_token_id",
+    "id2label",
+    "initializer_range",
+    "label2id",
+    "pad_token_id",
+    "problem_type",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+)
+"""Keys of a network's configuration that a run decides, or that change nothing in training."""
 
 
 def refuse_other_shapes(changes: list[str]) -> None:
@@ -47,7 +68,7 @@ def refuse_other_shapes(changes: list[str]) -> None:
     for change in changes:
         name = change.split(":", 1)[0]
         is_fixed = f"{name}.".startswith(tuple(f"{each}." for each in FIXED))
-        if is_fixed and not name.endswith(".attention"):
+        if is_fixed and name not in PLACE and not name.endswith(".attention"):
             raise CheckpointError(
                 f"A resumed run cannot change {change}. It decides the shape of the network or of"
                 " the optimizer's state, or which text is behind us. Leave it as it was, or start a"
@@ -64,6 +85,35 @@ def refuse_replaced_data(run: Run, data: Any) -> None:
             " replace it, and the weights know its tokens alone; nothing was written. Bring the old"
             f" text and settings back, or take the shards as they are (--{setting} {folder}), or"
             f" have others made elsewhere (--{setting}.out FOLDER). New text is for a new run."
+        )
+
+
+def refuse_other_network(folder: Path, builder: Any, changes: list[str]) -> None:
+    """Raises CheckpointError when a network's new place has one that computes otherwise.
+
+    Its weights do not matter, as the checkpoint has them; where it has an adapter alone, the sum of
+    those below it is compared when they are read.
+
+    Args:
+        folder: The checkpoint's.
+        builder: The network's.
+        changes: The settings that have changed.
+    """
+    if not any(change.split(":", 1)[0] in PLACE for change in changes):
+        return
+    file = folder / "config.json"
+    if not file.is_file():
+        return
+    then: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    name = network_folder(builder.path)
+    told, _ = PretrainedConfig.get_config_dict(name, revision=builder.revision)
+    now = told | builder.config
+    unlike = [k for k in sorted({*then} & {*now} - {*OTHERWISE}) if then[k] != now[k]]
+    if unlike:
+        raise CheckpointError(
+            f"The network in {builder.path} is another than that of the run: {unlike[0]} is"
+            f" {_short(now[unlike[0]])}, and was {_short(then[unlike[0]])}. Set model.network.path"
+            " to the place where the run's own lies now, or start a new run."
         )
 
 

@@ -100,4 +100,7 @@ def _check_folder(folder: Path, name: str) -> None:
         )
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_local and not folder.is_dir():
-        raise DataError(f"There is no folder {folder}. Correct network.path.")
+        raise DataError(
+            f"There is no folder {folder}. Correct network.path; where a network has moved,"
+            " the runs that began with it go on by its new path."
+        )

@@ -30,6 +30,7 @@ class Checkpoint:
         files: The sha256 of each file, by its path within; empty in folders of older versions.
         data: What the data module noted of what was read until then; may be empty.
         tokens: Tokens trained on until then; None in folders of older versions.
+        early_stop: Why the run ended with it before its last step; empty where it did not.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Checkpoint:
     files: dict[str, str] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     tokens: int | None = None
+    early_stop: dict[str, Any] = field(default_factory=dict)
 
     @property
     def trainer_file(self) -> Path:
@@ -82,7 +84,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         record: dict[str, Any] = json.loads(text)
         metrics = {n: math.nan if v is None else v for n, v in record["metrics"].items()}
         files, data = record.get("files", {}), record.get("data", {})
-        return Checkpoint(folder, record["step"], metrics, files, data, record.get("tokens"))
+        tokens, early_stop = record.get("tokens"), record.get("early_stop", {})
+        return Checkpoint(folder, record["step"], metrics, files, data, tokens, early_stop)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder / CHECKPOINT_FILE} is damaged ({error!r}). Move {folder} away; the run's"

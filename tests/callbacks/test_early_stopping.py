@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,12 +14,13 @@ from lightning import Callback
 from ranks import run_ranks
 from tiny import tiny_config
 
+import roots
 from roots.callbacks import Checkpoints, EarlyStopping
 from roots.cli import run as command
 from roots.errors import ConfigError
 from roots.fit import compose
 from roots.fit.compose import resumed
-from roots.runs import Run
+from roots.runs import Run, state_of
 
 
 def config_of(shards: Path, runs: Path, **trainer: Any) -> dict[str, Any]:
@@ -94,10 +96,51 @@ def test_a_run_ends_after_so_many_validations_that_are_no_better(
     run = Run(tmp_path / "runs" / "tiny" / "0001")
     assert steps_of(run)[-1] == 8  # better after step 2, then not after 4, 6 and 8
     assert run.best().step == 2
-    with pytest.raises(ConfigError, match=r"stopped early.*--trainer\.early_stopping 6"):
-        command(["fit", "--resume", str(run.path)])
-    assert command(["fit", "--resume", str(run.path), "--trainer.early_stopping", "4"]) == 0
-    assert steps_of(run)[-1] == 10
+    assert state_of(run).why.startswith("val/loss was not better than")
+    books = (run.path / "state.json").read_bytes()
+    assert command(["fit", "--resume", str(run.path), "--trainer.max_steps", "30"]) == 0
+    told = "stopped early, after 8 of 30 steps: val/loss was not .*--trainer.early_stopping 6\\)"
+    assert re.search(told, capsys.readouterr().out)
+    assert (run.path / "state.json").read_bytes() == books
+    printed = said.splitlines()[-1].split()
+    assert printed[-2:] == ["--trainer.early_stopping", "6"]
+    assert command(printed[1:]) == 0
+    assert steps_of(run)[-1] == 14
+
+
+def test_a_run_that_was_killed_after_its_early_stop_is_ended(shards: Path, tmp_path: Path) -> None:
+    killed = compose(config_of(shards, tmp_path, early_stopping=1))
+
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    killed.model.on_train_end = kill
+    with pytest.raises(Killed):
+        killed.fit()
+    run = killed.trainer.run
+    assert run is not None
+    assert state_of(run).state == "failed"
+    on = roots.resume(run.path)
+    on.fit()
+    assert state_of(run).state == "finished"
+    assert on.trainer.stopped_early == state_of(run).why == killed.trainer.stopped_early
+    assert steps_of(run)[-1] == 4
+
+
+def test_a_run_whose_last_validation_spent_the_patience_can_be_made_longer(
+    shards: Path, tmp_path: Path
+) -> None:
+    """It did not stop early; that the next validation is no better ends it."""
+    whole = compose(config_of(shards, tmp_path, max_steps=4, early_stopping=1))
+    run = whole.fit()
+    assert not whole.trainer.stopped_early
+    on = roots.resume(run.path, {"trainer.max_steps": 8})
+    on.fit()
+    assert on.trainer.global_step == 6
+    assert "in 2 validations" in on.trainer.stopped_early
 
 
 def test_a_run_that_goes_on_ends_where_the_uninterrupted_one_does(
@@ -122,6 +165,29 @@ def test_a_run_that_goes_on_ends_where_the_uninterrupted_one_does(
     assert composed.trainer.global_step == 8
     assert "in 3 validations" in composed.trainer.stopped_early
     assert run.last().step == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "stopped"),
+    [
+        ({"trainer.monitor": "val/perplexity"}, 0),  # 205 after a loss of 5.3, and falling
+        ({"trainer.monitor_mode": "max"}, 10),  # the best of the two checkpoints is step 2
+    ],
+)
+def test_a_run_that_goes_on_by_another_metric_waits_anew_for_its_best(
+    changes: dict[str, Any], stopped: int, shards: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(
+        shards, tmp_path, max_steps=4, val_every_steps=2, early_stopping=3, keep_best=2
+    )
+    run = compose(config).fit()
+    losses = [c.metrics["val/loss"] for c in run.checkpoints()]
+    assert losses == sorted(losses, reverse=True)
+    on = roots.resume(run.path, {"trainer.max_steps": 12, **changes})
+    on.fit()
+    assert on.trainer.global_step == (stopped or 12)
+    if stopped:
+        assert f"not better than {losses[0]:.6g} (step 2) in 3" in on.trainer.stopped_early
 
 
 def test_two_ranks_end_together(shards: Path, tmp_path: Path) -> None:
@@ -164,16 +230,3 @@ def test_a_number_that_is_no_patience_is_refused(shards: Path, tmp_path: Path) -
         ConfigError, match=r"early_stopping=0 would stop before the first.*1 or more"
     ):
         EarlyStopping(patience=0)
-
-
-def test_a_run_at_its_last_step_is_ended_whatever_the_patience() -> None:
-    """It was stopped after a last validation that was no better: nothing is left to train."""
-    waited = EarlyStopping(patience=1)
-    waited.load_state_dict({"best": 1.0, "best_step": 4, "waited": 1})
-    monitored = SimpleNamespace(monitor="val/loss")
-    trainer: Any = SimpleNamespace(global_step=4, max_steps=6, checkpoints=monitored)
-    module: Any = None
-    with pytest.raises(ConfigError, match="The run stopped early"):
-        waited.on_train_start(trainer, module)
-    trainer.global_step = 6
-    waited.on_train_start(trainer, module)

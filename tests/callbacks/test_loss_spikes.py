@@ -122,3 +122,21 @@ def test_settings_that_cannot_work_are_refused(wrong: dict, cure: dict, message:
     with pytest.raises(ConfigError, match=message):
         LossSpikes(**wrong)
     LossSpikes(**cure)
+
+
+def test_two_whose_states_have_one_place_in_a_checkpoint_are_refused(config: dict) -> None:
+    class Others(LossSpikes):
+        @property
+        def state_key(self) -> str:
+            return "Others"
+
+    composed = compose(config)
+    composed.trainer.callbacks += [LossSpikes(), LossSpikes(action="count")]
+    with pytest.raises(ConfigError, match=r"LossSpikes is there twice.*Leave one out"):
+        composed.fit()
+    twice = [{"class_path": "roots.callbacks.LossSpikes"}] * 2
+    with pytest.raises(ConfigError, match=r"^trainer\.callbacks: LossSpikes is there twice"):
+        compose(config, {"trainer.callbacks": twice})
+    composed = compose(config)
+    composed.trainer.callbacks += [LossSpikes(), Others(action="count")]
+    composed.fit()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_masked import masked_config
 
+import roots
 from roots.callbacks import Samples
 from roots.errors import ConfigError
 from roots.fit import compose
@@ -59,6 +60,32 @@ def test_samples_are_taken_once_where_the_interval_ends_with_the_run(config: dic
     composed.trainer.callbacks.insert(-2, Samples(prompts=["a"], every_steps=3, max_tokens=2))
     run = composed.fit()
     assert [record["step"] for record in samples_of(run)] == [3, 6]
+
+
+def test_a_run_that_goes_on_has_each_sample_once(config: dict) -> None:
+    config["trainer"]["checkpoint_every_steps"] = 3
+    half, rest = compose(config), Samples(prompts=["a"], every_steps=1, max_tokens=2)
+    half.trainer.callbacks.insert(-2, rest)
+
+    class Killed(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        if half.trainer.global_step == 5:
+            raise Killed
+
+    half.model.on_train_batch_start = stop
+    with pytest.raises(Killed):
+        half.fit()
+    run = half.trainer.run
+    assert run is not None
+    assert [record["step"] for record in samples_of(run)] == [1, 2, 3, 4, 5]
+    with (run.path / "samples.jsonl").open("a") as file:
+        file.write('{"step": 2, "prom')  # torn by the kill
+    on = roots.resume(run.path)
+    on.trainer.callbacks.insert(-2, Samples(prompts=["a"], every_steps=1, max_tokens=2))
+    on.fit()
+    assert [record["step"] for record in samples_of(run)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_same_seed_samples_the_same_text_whatever_the_random_state(config: dict) -> None:

@@ -6,6 +6,7 @@ import copy
 import csv
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -358,6 +359,25 @@ def test_a_setting_that_cannot_work_is_refused_with_its_value_and_cure(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         compose(config, {f"trainer.{name}": value})
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "epochs", "every", "steps"),
+    [
+        (3394, 32, 5, 1, [107, 214, 321, 428, 531]),  # 106.06 steps an epoch: not 530 and 531
+        (60614, 32, 1, 0.25, [474, 948, 1422, 1895]),
+        (10, 1, 0.7, 0.1, [1, 2, 3, 4, 5, 6, 7]),  # 0.7 * 10 is 7.000000000000001
+    ],
+)
+def test_there_are_as_many_validations_as_they_fit_into_the_epochs(
+    rows: int, size: int, epochs: float, every: float, steps: list[int]
+) -> None:
+    trainer = Trainer(max_epochs=epochs, val_every_epochs=every, accelerator="cpu", precision="32")
+    data = SimpleNamespace(is_ready=True, n_train=rows, sequences_per_step=size)
+    data.steps_for = lambda wanted: math.ceil(wanted / size)
+    trainer.settle(data)
+    end, interval = trainer.max_steps, trainer.val_every_steps
+    assert [s for s in range(1, end + 1) if s % interval == 0 or s == end] == steps
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**70])

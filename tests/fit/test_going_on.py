@@ -17,7 +17,8 @@ from roots.callbacks.stop_signals import Interrupted
 from roots.errors import ConfigError
 from roots.fit import Trainer, compose
 from roots.fit.apart import refuse_changes
-from roots.runs import load_metrics
+from roots.fit.closing import closing
+from roots.runs import load_metrics, state_of
 
 
 class StopsOnce(L.Callback):
@@ -83,6 +84,37 @@ def test_a_stopped_run_goes_on_to_the_losses_of_one_that_was_not_stopped(
     assert [row["train/loss"] for row in rows.values()] == [
         row["train/loss"] for row in whole.values()
     ]
+
+
+class Ends(L.Callback):
+    """Does what Lightning's Timer does: after a step, or with 0 before the first."""
+
+    def __init__(self, *, step: int) -> None:
+        self.step = step
+
+    def on_fit_start(self, trainer: L.Trainer, *_: Any) -> None:
+        trainer.should_stop = self.step == 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.step
+
+
+def test_a_run_that_a_callback_ended_says_so_and_goes_on(config: dict[str, Any]) -> None:
+    ended = compose(config)
+    ended.trainer.callbacks.append(Ends(step=2))
+    run = ended.fit()
+    why = "a callback ended it after 2 of 6 steps"
+    assert (state_of(run).state, state_of(run).why) == ("finished", why)
+    assert why in closing(run, ended, 1.0)
+    again = roots.resume(run.path)
+    again.trainer.callbacks.append(Ends(step=0))
+    again.fit()
+    assert f"{why}, before a first one was made. To go on" in closing(run, again, 1.0)
+    assert state_of(run).why == why
+    on = roots.resume(run.path)
+    on.fit()
+    assert (state_of(run).state, state_of(run).step, state_of(run).why) == ("finished", 6, "")
+    assert closing(run, on, 1.0).endswith(" --trainer.max_steps 12")
 
 
 def test_a_prompt_is_told_the_line_that_goes_on(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from roots.callbacks import Checkpoints, Progress, Recorder, Samples, StopSignals
+from roots.callbacks import Checkpoints, Progress, Recorder, Samples, StopSignals, WandbRun
 from roots.data.growing_data import GrowingData
 from roots.errors import ConfigError
 from roots.fit.compose import Composed
@@ -28,7 +28,7 @@ from roots.fit.profile.parts import STEP_RANGE
 from roots.fit.profile.ranges import marked
 from roots.optim.clipping import local
 
-LEFT_OUT = (Recorder, Progress, Samples, Checkpoints, StopSignals)
+LEFT_OUT = (Recorder, Progress, Samples, Checkpoints, StopSignals, WandbRun)
 """Callbacks that write, show or ask for a run directory."""
 
 
@@ -82,8 +82,6 @@ def profile_steps(
     trainer.limit_val_batches = 0
     if isinstance(composed.data, GrowingData):
         composed.data.begin_grown()
-    needed = warmup_steps + 2 * steps + 1
-    trainer.fit_loop.epoch_loop.max_steps = max(trainer.max_steps, needed)
     trainer.fit(composed.model, datamodule=composed.data)
     return measured.result()
 
@@ -109,6 +107,11 @@ class _Steps(L.Callback):
         return Profiled(
             timing, details, self._took["plain"], self._took["profiled"], self._held, self._peak
         )
+
+    def setup(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+        """Makes a shorter run as long, once its data have said how many steps an epoch has."""
+        loop = trainer.fit_loop.epoch_loop
+        loop.max_steps = max(loop.max_steps, self.last + 1)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._between_steps(trainer, pl_module, done=0)
