@@ -6,7 +6,7 @@ Shape letters: B rows, T tokens in a row, K corpora.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -156,17 +156,17 @@ class Batches:
         return rows
 
 
-def in_turn(counts: Sequence[int], at_most: Callable[[int], int], size: int) -> Batches:
+def in_turn(counts: Sequence[int], at_most: int, size: int) -> Batches:
     """Cuts the rows of several corpora into batches, in their order.
 
     Args:
         counts: Rows of each corpus.
-        at_most: Gives how many of so many rows are read, the first ones.
+        at_most: How many of the rows of each are read, the first ones; 0 means all.
         size: Rows of a batch, over all ranks.
     """
     firsts = np.cumsum([0, *counts])[:-1]
     groups = [
-        np.arange(first, first + at_most(count), dtype=np.int64)
+        np.arange(first, first + min(count, at_most or count), dtype=np.int64)
         for first, count in zip(firsts.tolist(), counts, strict=True)
     ]
     return Batches(groups, size)

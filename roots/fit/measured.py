@@ -29,6 +29,9 @@ OF_TRAINING = frozenset(
 )
 """Settings of data that decide nothing of an evaluation."""
 
+OF_THE_OTHER = {"validate": {"test"}, "test": {"val", "max_val_sequences"}}
+"""Settings that decide nothing of one evaluation, by its verb."""
+
 
 def check_tokens(run: Run, folder: Path, data: Any) -> None:
     """Raises DataError for data in other tokens than those that a run's network reads.
@@ -139,6 +142,6 @@ def _is_its_only_test(run: Run, fingerprint: str) -> bool:
 
 def _deciding(spec: dict[str, Any], verb: str) -> dict[str, Any]:
     """Gives the settings of a data module that decide what is measured."""
-    aside = OF_TRAINING | {"test" if verb == "validate" else "val"}
+    aside = OF_TRAINING | OF_THE_OTHER[verb]
     arguments = {n: v for n, v in spec.get("init_args", {}).items() if n not in aside}
     return {"class_path": spec.get("class_path"), "init_args": arguments}

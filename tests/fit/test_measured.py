@@ -99,6 +99,20 @@ def test_other_data_have_files_of_their_own_and_the_page_says_which(
     assert "data.max_val_sequences: 0 → 3" in html
 
 
+def test_a_test_is_of_every_row_whatever_the_validation_is_limited_to(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    config["data"]["init_args"]["shards"] = corpus_of(tmp_path, BytePairs(vocab_size=300))
+    config["data"]["init_args"]["max_val_sequences"] = 3
+    run = compose(config).fit()
+    assert roots(["test", "--run", str(run.path)]) == 0
+    own = json.loads((run.path / "test.json").read_text())
+    assert roots(["test", "--run", str(run.path), "--data.max_val_sequences", "0"]) == 0
+    assert json.loads((run.path / "test.json").read_text()) == own
+    assert "unlike" not in own["data"]
+    assert kept(run, "test-*.json") == []
+
+
 def test_a_corpus_that_was_built_anew_at_its_place_is_other_data(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
