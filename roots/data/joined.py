@@ -156,17 +156,18 @@ class Batches:
         return rows
 
 
-def in_turn(counts: Sequence[int], at_most: int, size: int) -> Batches:
+def in_turn(counts: Sequence[int], at_most: int, size: int, *, spread: bool = False) -> Batches:
     """Cuts the rows of several corpora into batches, in their order.
 
     Args:
         counts: Rows of each corpus.
-        at_most: How many of the rows of each are read, the first ones; 0 means all.
+        at_most: How many of the rows of each are read; 0 means all.
         size: Rows of a batch, over all ranks.
+        spread: Where not all are read, take some all over the rows, instead of the first ones.
     """
-    firsts = np.cumsum([0, *counts])[:-1]
-    groups = [
-        np.arange(first, first + min(count, at_most or count), dtype=np.int64)
-        for first, count in zip(firsts.tolist(), counts, strict=True)
-    ]
+    groups, firsts = [], np.cumsum([0, *counts])[:-1]
+    for first, count in zip(firsts.tolist(), counts, strict=True):
+        few = min(count, at_most or count)
+        rows = np.arange(few, dtype=np.int64)
+        groups.append(first + ((2 * rows + 1) * count // (2 * few) if spread else rows))
     return Batches(groups, size)

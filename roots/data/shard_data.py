@@ -58,6 +58,9 @@ class ShardData(CorpusData):
         "lengthening_steps",
     )
 
+    longest_first = False
+    """Whether rows of long documents have the first numbers, so that these stand for no others."""
+
     def __init__(
         self,
         *,
@@ -245,7 +248,8 @@ class ShardData(CorpusData):
     def batches(self, split: str, at_most: int) -> Batches:
         """Cuts a split into batches of one corpus each, in the order of its rows."""
         counts = [len(rows) for rows in self.parts(split).values()]
-        return in_turn(counts, at_most, self.share.rows * self._ranks)
+        size = self.share.rows * self._ranks
+        return in_turn(counts, at_most, size, spread=self.longest_first)
 
     def at_most(self, split: str) -> int:
         """Gives how many rows of each corpus an evaluation of a split reads; 0 means all."""
