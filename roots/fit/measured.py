@@ -14,7 +14,7 @@ from roots.errors import DataError
 from roots.fit.unchanged import differences
 from roots.runs import Run, environment_of, redact_values, write_record
 from roots.sources.rows import rows_from
-from roots.tokenizer import Tokenizer, other_tokens
+from roots.tokenizer import Tokenizer, other_end, other_tokens
 
 OF_TRAINING = frozenset(
     {
@@ -43,7 +43,8 @@ def check_tokens(run: Run, folder: Path, data: Any) -> None:
     """
     if isinstance(data, TaskData) or not data.is_ready or not (folder / "tokenizer.json").is_file():
         return
-    if unlike := other_tokens(Tokenizer.load(folder), data.tokenizer):
+    theirs, ours = Tokenizer.load(folder), data.tokenizer
+    if unlike := other_tokens(theirs, ours) or other_end(theirs, ours):
         raise DataError(
             f"{data.path} is in other tokens than those that the network of {run.path} was trained"
             f" on: {unlike}. Its losses would be those of foreign ids. Make the corpus with the"
