@@ -233,7 +233,7 @@ class MaskedCorpus(ShardData):
             return batches
         (rows,) = batches.groups
         longest = np.argsort(-self._lengths(split)[rows], kind="stable")
-        return Batches([rows[longest]], batches.size)
+        return Batches([rows[longest]], batches.size, ranks=batches.ranks)
 
     def _hider(self, split: str) -> Hider:
         return Hider(

@@ -248,8 +248,8 @@ class ShardData(CorpusData):
     def batches(self, split: str, at_most: int) -> Batches:
         """Cuts a split into batches of one corpus each, in the order of its rows."""
         counts = [len(rows) for rows in self.parts(split).values()]
-        size = self.share.rows * self._ranks
-        return in_turn(counts, at_most, size, spread=self.longest_first)
+        size, ranks = self.share.rows * self._ranks, self._ranks
+        return in_turn(counts, at_most, size, ranks=ranks, spread=self.longest_first)
 
     def at_most(self, split: str) -> int:
         """Gives how many rows of each corpus an evaluation of a split reads; 0 means all."""
