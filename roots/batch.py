@@ -34,6 +34,8 @@ class StepBatch:
         labels: What is to be predicted; `IGNORE`, or NaN among numbers, where there is nothing.
         samples: The number of each row in the data's order, -1 for a filler row, (B,), on the host.
         step: The optimizer step that this share belongs to, counted from 0.
+        n_read: With how many of its first rows some rank has one that is no filler: no micro-batch
+            is made of what comes behind them. 0 where all rows are read.
     """
 
     ON_HOST: ClassVar[frozenset[str]] = frozenset({"samples"})
@@ -41,6 +43,7 @@ class StepBatch:
     labels: Shaped[Tensor, "B ..."]
     samples: Int[Tensor, " B"]
     step: int
+    n_read: int = 0
 
     def __len__(self) -> int:
         """Counts the rows, fillers included."""
@@ -53,9 +56,10 @@ class StepBatch:
 
     def split(self: Batch, rows: int) -> Iterator[Batch]:
         """Cuts the share into micro-batches of `rows` rows; the last may hold fewer."""
-        for start in range(0, len(self), rows):
+        whole = replace(self, n_read=0)
+        for start in range(0, self.n_read or len(self), rows):
             part = slice(start, start + rows)
-            yield self._with({name: self._part(name, v, part) for name, v in self._tensors()})
+            yield whole._with({name: self._part(name, v, part) for name, v in self._tensors()})
 
     def only(self: Batch, chosen: Bool[Tensor, " B"]) -> Batch:
         """Gives the rows that are chosen, on the host."""

@@ -63,7 +63,8 @@ def result_of(done: Path, test: Path | None) -> dict[str, Any]:
     with run.metrics_file.open() as file:
         last = [row for row in csv.DictReader(file) if row["val/bleu"]][-1]
     names = ("bleu", "chrf", "nats_per_token", "exact_match", "generated_rows")
-    result = {**record, **{f"val/{name}": float(last[f"val/{name}"]) for name in names}}
+    measured = {name: last.get(f"val/all_rows/{name}") or last[f"val/{name}"] for name in names}
+    result = {**record, **{f"val/{name}": float(value) for name, value in measured.items()}}
     return {**result, **(translated(run, test) if test else {})}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -20,12 +21,14 @@ class GeneratedTexts(L.Callback):
     In a validation during training the first `rows` rows of the split are written, in the last one,
     in `roots validate` and in `roots test` all of them. How a target is looked for, the module says
     (`beams`, `length_penalty`). The values are logged beside the loss (`val/bleu`, `val/chrf`,
-    `val/rouge1`, …, `val/exact_match`), and `val/generated_rows`, of how many rows they are. Some
-    rows with source, reference and output go to samples.jsonl in the run's directory.
+    `val/rouge1`, …, `val/exact_match`), and `val/generated_rows`, of how many rows they are. In the
+    validations of a run these are the same rows each time, so that `trainer.monitor` may name one;
+    the last adds those of all rows, as `val/all_rows/bleu` and so on. Some rows with source,
+    reference and output go to samples.jsonl in the run's directory.
 
     Args:
-        rows: How many rows are written in a validation during training; 0 writes none before the
-            last. The first of the split, in the order of the file, are the same each time.
+        rows: How many rows are written in a validation during training, the first of the split, in
+            the order of the file; 0 writes none before the last, whose values are of all rows.
         samples: How many rows go to samples.jsonl, of those written.
         tokenizer: How sacrebleu cuts text for BLEU: `13a`, as published figures do, `intl`, `zh`,
             `char` or `none`.
@@ -58,11 +61,14 @@ class GeneratedTexts(L.Callback):
         self.lowercase = lowercase
         self.chrf_words = chrf_words
         self.rouge_words = rouge_words
-        self._measure = GeneratedText(
-            tokenizer=tokenizer,
-            lowercase=lowercase,
-            chrf_words=chrf_words,
-            rouge_words=rouge_words,
+        self._first, self._all = (
+            GeneratedText(
+                tokenizer=tokenizer,
+                lowercase=lowercase,
+                chrf_words=chrf_words,
+                rouge_words=rouge_words,
+            )
+            for _ in range(2)
         )
         self._shown: list[dict[str, Any]] = []
 
@@ -73,8 +79,8 @@ class GeneratedTexts(L.Callback):
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the sums."""
-        self._measure = self._measure.to(pl_module.device)
-        self._measure.reset()
+        for measure in (self._first, self._all):
+            measure.to(pl_module.device).reset()
         self._shown = []
 
     def on_validation_batch_end(
@@ -97,12 +103,11 @@ class GeneratedTexts(L.Callback):
         """Adds the ranks up and reports; all ranks come here."""
         if not self._limit(trainer):
             return
-        values = self._measure.values()
-        strategy: Any = trainer.strategy
-        n_rows = strategy.sum_of_shares(self._measure.rows.clone())
-        values["generated_rows"] = float(n_rows)
-        stage = pl_module.stage
-        pl_module.report({f"{stage}/{name}": value for name, value in values.items()})  # type: ignore[operator]
+        first, whole = (_values(each, trainer.strategy) for each in (self._first, self._all))
+        values = {f"{pl_module.stage}/{name}": value for name, value in first.items()}
+        if whole["generated_rows"] > first["generated_rows"]:
+            values |= {f"{pl_module.stage}/all_rows/{name}": v for name, v in whole.items()}
+        pl_module.report(values)  # type: ignore[operator]
         self._keep(trainer)
 
     on_test_epoch_start = on_validation_epoch_start
@@ -119,8 +124,13 @@ class GeneratedTexts(L.Callback):
             )
 
     def _limit(self, trainer: Any) -> float:
+        """Gives how many rows are written."""
         is_last = trainer.state.fn != "fit" or trainer.global_step >= trainer.max_steps
-        return float("inf") if is_last else self.rows
+        return math.inf if is_last else self.rows
+
+    def _compared(self, trainer: Any) -> float:
+        """Gives of how many rows the values are that are compared with other validations."""
+        return (trainer.state.fn == "fit" and self.rows) or math.inf
 
     def _add(self, trainer: Any, module: Any, batch: PairBatch, *, keep: bool) -> None:
         with trainer.precision_plugin.forward_context(), torch.no_grad():
@@ -129,7 +139,9 @@ class GeneratedTexts(L.Callback):
             return
         pairs = trainer.datamodule.pairs(module.stage)
         numbers = batch.samples.tolist()
-        self._measure.update(outputs, [pairs[number][1] for number in numbers])
+        for measure, most in ((self._first, self._compared(trainer)), (self._all, math.inf)):
+            found = [(o, pairs[n][1]) for n, o in zip(numbers, outputs, strict=True) if n < most]
+            measure.update([output for output, _ in found], [reference for _, reference in found])
         for number, output in zip(numbers, outputs, strict=True):
             if number < self.samples:
                 source, reference = pairs[number]
@@ -147,3 +159,9 @@ class GeneratedTexts(L.Callback):
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         for row in rows[:1]:
             sys.stderr.write(f"\nafter step {row['step']:,}: {row['source']}\n → {row['output']}\n")
+
+
+def _values(measure: GeneratedText, strategy: Any) -> dict[str, float]:
+    """Gives what was measured, and of how many rows, over all ranks."""
+    n_rows = strategy.sum_of_shares(measure.rows.clone())
+    return {**measure.values(), "generated_rows": float(n_rows)}

@@ -22,8 +22,8 @@ class Augment:
     are never changed. What a run says of tokens and padding is of the rows as they are in the file.
 
     Args:
-        rows: Share of the rows that are changed in an epoch, above 0; the others are read as they
-            are.
+        rows: Share of the rows that are changed in an epoch, above 0, both texts of a pair; the
+            others are read as they are.
         drop: Probability that a word is left out; one word of a text always stays.
         swap: So many exchanges of two words are made, as a share of the text's words.
         replace: Probability that a word that has synonyms is replaced by one of them.
@@ -90,9 +90,16 @@ class Augment:
 
     def __call__(self, text: str, key: Key) -> str:
         """Changes a text, or leaves it, as its key decides."""
+        return self.changed(text, key) if self.changes(key) else text
+
+    def changes(self, key: Key) -> bool:
+        """Tells whether the row of a key is among those that are changed."""
+        return bool(key.generator().random() < self.rows)
+
+    def changed(self, text: str, key: Key) -> str:
+        """Changes a text as its key says."""
         chance = key.generator()
-        if chance.random() >= self.rows:
-            return text
+        chance.random()  # which decided whether
         words = text.split() if self.unit == "word" else list(text)
         words = self._dropped(self._swapped(self._replaced(words, chance), chance), chance)
         return (" " if self.unit == "word" else "").join(words)

@@ -62,11 +62,11 @@ class AugmentedSteps(TaskSteps):
         return replace(batch, samples=torch.from_numpy(rows))
 
     def _changed(self, text: Text, row: int, epoch: int) -> Text:
+        key = Key(self.seed, row, epoch)
         if isinstance(text, str):
-            return self.augment(text, Key(self.seed, row, epoch))
-        first, second = text  # of a pair the second is another row, behind all others
-        behind = row + len(self.split)
-        return (
-            self.augment(first, Key(self.seed, row, epoch)),
-            self.augment(second, Key(self.seed, behind, epoch)),
-        )
+            return self.augment(text, key)
+        if not self.augment.changes(key):
+            return text
+        first, second = text  # a pair's second text is changed as another row's, behind all others
+        behind = Key(self.seed, row + len(self.split), epoch)
+        return self.augment.changed(first, key), self.augment.changed(second, behind)

@@ -6,7 +6,7 @@ Shape letters: B rows, T tokens in a row, K corpora.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -121,14 +121,21 @@ class JoinedFramed(Joined):
 class Batches:
     """Cuts groups of rows into batches of one group each; what is missing in the last is -1.
 
+    The rows of a batch are dealt to the ranks in equal numbers, so that none runs filler for what
+    another has.
+
     Args:
         groups: The rows of each group, in their order.
         size: Rows of a batch, over all ranks.
+        ranks: How many ranks share it; they divide it.
     """
 
-    def __init__(self, groups: Sequence[Int64[np.ndarray, " _"]], size: int) -> None:
+    def __init__(
+        self, groups: Sequence[Int64[np.ndarray, " _"]], size: int, *, ranks: int = 1
+    ) -> None:
         self.groups = groups
         self.size = size
+        self.ranks = ranks
         counts = [-(-len(group) // size) for group in groups]
         self._firsts = np.cumsum([0, *counts]).tolist()
 
@@ -141,32 +148,43 @@ class Batches:
         return bisect.bisect_right(self._firsts, batch) - 1
 
     def rows(self, batch: int) -> Int64[np.ndarray, " S"]:
-        """Gives the rows of a batch, over all ranks.
+        """Gives the rows of a batch, the shares of the ranks one behind the other.
 
         Raises:
             IndexError: There is no such batch.
         """
+        found = self._found(batch)
+        rows = np.full((self.ranks, self.size // self.ranks), -1, dtype=np.int64)
+        rows[:, : self.n_read(batch)].flat[: len(found)] = found
+        return rows.ravel()
+
+    def n_read(self, batch: int) -> int:
+        """Counts the rows of a rank's share, without those behind that are filler on all ranks."""
+        return -(-len(self._found(batch)) // self.ranks)
+
+    def _found(self, batch: int) -> Int64[np.ndarray, " _"]:
         if not 0 <= batch < len(self):
             raise IndexError(batch)
         group = self.group_of(batch)
         first = (batch - self._firsts[group]) * self.size
-        found = self.groups[group][first : first + self.size]
-        rows = np.full(self.size, -1, dtype=np.int64)
-        rows[: len(found)] = found
-        return rows
+        return self.groups[group][first : first + self.size]
 
 
-def in_turn(counts: Sequence[int], at_most: Callable[[int], int], size: int) -> Batches:
+def in_turn(
+    counts: Sequence[int], at_most: int, size: int, *, ranks: int = 1, spread: bool = False
+) -> Batches:
     """Cuts the rows of several corpora into batches, in their order.
 
     Args:
         counts: Rows of each corpus.
-        at_most: Gives how many of so many rows are read, the first ones.
+        at_most: How many of the rows of each are read; 0 means all.
         size: Rows of a batch, over all ranks.
+        ranks: How many ranks share it.
+        spread: Where not all are read, take some all over the rows, instead of the first ones.
     """
-    firsts = np.cumsum([0, *counts])[:-1]
-    groups = [
-        np.arange(first, first + at_most(count), dtype=np.int64)
-        for first, count in zip(firsts.tolist(), counts, strict=True)
-    ]
-    return Batches(groups, size)
+    groups, firsts = [], np.cumsum([0, *counts])[:-1]
+    for first, count in zip(firsts.tolist(), counts, strict=True):
+        few = min(count, at_most or count)
+        rows = np.arange(few, dtype=np.int64)
+        groups.append(first + ((2 * rows + 1) * count // (2 * few) if spread else rows))
+    return Batches(groups, size, ranks=ranks)

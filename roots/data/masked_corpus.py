@@ -50,7 +50,7 @@ class MaskedCorpus(ShardData):
         val_fraction: Share of the tokens kept for validation when the corpus made no validation
             split of its own: the last documents, or the end of the text where there is only one.
         max_val_sequences: Validate on at most so many rows of each corpus, the first ones; 0 means
-            all.
+            all. A test reads all, and what is predicted is of all.
         first_sequences_per_step: Rows of the first steps, a divisor of `sequences_per_step`, to
             which they grow in equal strides; 0 begins with all. With `windows` or `packed`.
         growing_steps: Optimizer steps until then.
@@ -219,20 +219,21 @@ class MaskedCorpus(ShardData):
         )
         return self.training_loader(steps)
 
-    def all_of(self, split: str) -> DataLoader[MaskedBatch]:
-        """Yields every row of a split once, with the same tokens hidden in every run."""
+    def all_of(self, split: str, at_most: int = 0) -> DataLoader[MaskedBatch]:
+        """Yields rows of a split, each once, with the same tokens hidden in every run."""
+        batches = self.batches(split, at_most)
         return self.evaluation_loader(
-            MaskedEvaluation(self._hider(split), batches=self.batches(split), share=self.share)
+            MaskedEvaluation(self._hider(split), batches=batches, share=self.share)
         )
 
-    def batches(self, split: str) -> Batches:
+    def batches(self, split: str, at_most: int) -> Batches:
         """Cuts a split into batches; where rows are documents, the longest come first."""
-        batches = super().batches(split)
+        batches = super().batches(split, at_most)
         if self.same_lengths:
             return batches
-        n_rows = self.at_most(len(self.sequences(split)))
-        longest = np.argsort(-self._lengths(split)[:n_rows], kind="stable")
-        return Batches([longest], batches.size)
+        (rows,) = batches.groups
+        longest = np.argsort(-self._lengths(split)[rows], kind="stable")
+        return Batches([rows[longest]], batches.size, ranks=batches.ranks)
 
     def _hider(self, split: str) -> Hider:
         return Hider(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Int64
@@ -172,7 +174,8 @@ class MaskedEvaluation(Dataset[MaskedBatch]):
         """Reads this rank's share of a batch; rows past the end are filler."""
         mine = self.samples(index)
         epochs = np.zeros_like(mine)
-        return self.hider.batch(mine, epochs, seed=VALIDATION_SEED, step=index)
+        batch = self.hider.batch(mine, epochs, seed=VALIDATION_SEED, step=index)
+        return replace(batch, n_read=self.batches.n_read(index))
 
 
 def _mask(laid: Laid) -> Int64[np.ndarray, "B T"]:

@@ -257,20 +257,36 @@ def check_same_tokenizer(corpora: Mapping[str, OpenedCorpus]) -> None:
     """Checks that the corpora of a mixture were encoded alike.
 
     Raises:
-        ConfigError: Two tokenizers differ.
+        ConfigError: Two tokenizers differ, or what ends a document.
     """
-    found = {name: each.folder.manifest.tokenizer_fingerprint for name, each in corpora.items()}
-    first = next(iter(found))
-    own = found[first]
-    for name, other in found.items():
-        if other != own:
+    first, *others = corpora
+    for name in others:
+        if unlike := _unlike(corpora[first], corpora[name]):
             raise ConfigError(
                 f"The corpora {first} ({corpora[first].path}) and {name} ({corpora[name].path})"
-                f" were encoded by different tokenizers (fingerprints {own[:12]} and {other[:12]}),"
-                f" so their ids mean different things. Build {name} again with the first one's:"
+                f" {unlike}. Build {name} again with the first one's:"
                 " tokenizer: {class_path: roots.corpus.Existing, init_args: {path: "
                 f"{corpora[first].folder.tokenizer_path}}}}}."
             )
+
+
+def _unlike(one: OpenedCorpus, other: OpenedCorpus) -> str:
+    """Says how two corpora were encoded differently; empty where they were not."""
+    ours, theirs = one.folder.manifest, other.folder.manifest
+    prints = [each.tokenizer_fingerprint for each in (ours, theirs)]
+    if prints[0] != prints[1]:
+        return (
+            f"were encoded by different tokenizers (fingerprints {prints[0][:12]} and"
+            f" {prints[1][:12]}), so their ids mean different things"
+        )
+    if ours.eos_id != theirs.eos_id:
+        tokens = one.tokenizer.tokens
+        ends = [f"{tokens[each.eos_id]} (id {each.eos_id:,})" for each in (ours, theirs)]
+        return (
+            f"end their documents with different tokens, {ends[0]} and {ends[1]}: their"
+            " tokenizer.json is the same, and eos_token in tokenizer_config.json is not"
+        )
+    return ""
 
 
 def _listed(numbers: Mapping[str, float]) -> str:

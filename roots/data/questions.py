@@ -215,6 +215,19 @@ class Questions(TaskData):
         self._splits["threshold"] = self.make_split(held)
         return train, val
 
+    def _divided_in_two(self, rows: Sequence[Row]) -> tuple[list[int], list[int]]:
+        try:
+            return super()._divided_in_two(rows)
+        except ConfigError as error:
+            if self.hold_out_by != "title":
+                raise
+            untitled = sum(not self.texts_of(row) for row in rows)
+            one = f" ({untitled:,} rows have none and are one group)" if untitled else ""
+            raise ConfigError(
+                f"{error} Rows of one title{one} stay together: set data.hold_out_by to context to"
+                " divide by contexts instead."
+            ) from error
+
     def _divided(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         groups = [self.texts_of(row) for row in rows]
         try:

@@ -34,7 +34,7 @@ class ShardData(CorpusData):
         val_fraction: Share of the tokens kept for validation when the corpus made no validation
             split of its own: the last documents, or the end of the text where there is only one.
         max_val_sequences: Validate on at most so many rows of each corpus, the first ones; 0 means
-            all.
+            all. A test reads all, and what is predicted is of all.
         first_sequences_per_step: Rows of the first steps, a divisor of `sequences_per_step`, to
             which it grows in equal strides; 0 begins with all.
         growing_steps: Optimizer steps until then.
@@ -57,6 +57,9 @@ class ShardData(CorpusData):
         "first_seq_len",
         "lengthening_steps",
     )
+
+    longest_first = False
+    """Whether rows of long documents have the first numbers, so that these stand for no others."""
 
     def __init__(
         self,
@@ -97,8 +100,8 @@ class ShardData(CorpusData):
         """Puts the rows of several corpora together."""
 
     @abstractmethod
-    def all_of(self, split: str) -> DataLoader[Any]:
-        """Yields every row of a split once."""
+    def all_of(self, split: str, at_most: int = 0) -> DataLoader[Any]:
+        """Yields every row of a split once, or at most so many of each corpus; 0 means all."""
 
     # -- its rows -----------------------------------------------------------------------------
 
@@ -208,7 +211,7 @@ class ShardData(CorpusData):
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Yields every validation row once; no loader where there is no validation text."""
         self._check_any("val")
-        return self.all_of("val") if len(self.sequences("val")) else []
+        return self.all_of("val", self.at_most("val")) if len(self.sequences("val")) else []
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Yields every test row once.
@@ -243,17 +246,18 @@ class ShardData(CorpusData):
     def group_of(self, split: str, batch: int) -> str:
         """Gives the corpus that a batch of `val` or `test` is of."""
         if split not in self._batches:
-            self._batches[split] = self.batches(split)
+            self._batches[split] = self.batches(split, self.at_most(split))
         return list(self.parts(split))[self._batches[split].group_of(batch)]
 
-    def batches(self, split: str) -> Batches:
+    def batches(self, split: str, at_most: int) -> Batches:
         """Cuts a split into batches of one corpus each, in the order of its rows."""
         counts = [len(rows) for rows in self.parts(split).values()]
-        return in_turn(counts, self.at_most, self.share.rows * self._ranks)
+        size, ranks = self.share.rows * self._ranks, self._ranks
+        return in_turn(counts, at_most, size, ranks=ranks, spread=self.longest_first)
 
-    def at_most(self, n_rows: int) -> int:
-        """Gives how many of the rows of an evaluation are read."""
-        return min(n_rows, self.max_val_sequences) if self.max_val_sequences else n_rows
+    def at_most(self, split: str) -> int:
+        """Gives how many rows of each corpus an evaluation of a split reads; 0 means all."""
+        return self.max_val_sequences if split == "val" else 0
 
     def _check_any(self, split: str) -> None:
         """Raises ConfigError when text is asked for and there is none; a fit goes without."""

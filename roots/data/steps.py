@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -179,7 +179,8 @@ class ValidationSteps(Dataset[TokenBatch]):
     def __getitem__(self, index: int) -> TokenBatch:
         """Reads this rank's share of a batch; rows past the end are filler."""
         samples, length = self.samples(index), self.rows.seq_len
-        return _batch(self.rows, self.labelled_bytes, samples, index, length)
+        batch = _batch(self.rows, self.labelled_bytes, samples, index, length)
+        return replace(batch, n_read=self.batches.n_read(index))
 
 
 class StepsFrom(Sampler[int]):

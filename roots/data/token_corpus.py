@@ -32,8 +32,9 @@ class TokenCorpus(ShardData):
         sequences_per_step: Sequences of one optimizer step over all ranks and micro-batches.
         val_fraction: Share of the tokens kept for validation when the corpus made no validation
             split of its own: the last documents, or the end of the text where there is only one.
-        max_val_sequences: Validate on at most so many sequences of each corpus, the first ones; 0
-            means all.
+        max_val_sequences: Validate on at most so many sequences of each corpus, the first ones, or
+            with `best_fit` some from all over them; 0 means all. A test reads all, and what is
+            predicted is of all.
         first_sequences_per_step: Sequences of the first steps, a divisor of `sequences_per_step`,
             to which they grow in equal strides; 0 begins with all.
         growing_steps: Optimizer steps until then.
@@ -95,6 +96,7 @@ class TokenCorpus(ShardData):
                 f" one of {', '.join(PACKINGS)}."
             )
         self.packing = packing
+        self.longest_first = packing == "best_fit"
         self.attend_across_documents = attend_across_documents
 
     @property
@@ -150,12 +152,12 @@ class TokenCorpus(ShardData):
         )
         return self.training_loader(dataset)
 
-    def all_of(self, split: str) -> DataLoader[Any]:
-        """Yields every sequence of a split once."""
+    def all_of(self, split: str, at_most: int = 0) -> DataLoader[Any]:
+        """Yields sequences of a split, each once."""
         dataset = ValidationSteps(
             self.sequences(split),
             self.token_bytes,
-            batches=self.batches(split),
+            batches=self.batches(split, at_most),
             share=self.share,
         )
         return self.evaluation_loader(dataset)

@@ -32,6 +32,7 @@ HEADLINES = (
     "bits_per_byte",
     "exact_match",
     "f1_micro",
+    "all_rows/bleu",
     "bleu",
     "accuracy",
     "pearson",

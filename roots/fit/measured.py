@@ -14,7 +14,7 @@ from roots.errors import DataError
 from roots.fit.unchanged import differences
 from roots.runs import Run, environment_of, redact_values, write_record
 from roots.sources.rows import rows_from
-from roots.tokenizer import Tokenizer, other_tokens
+from roots.tokenizer import Tokenizer, other_end, other_tokens
 
 OF_TRAINING = frozenset(
     {
@@ -29,6 +29,9 @@ OF_TRAINING = frozenset(
 )
 """Settings of data that decide nothing of an evaluation."""
 
+OF_THE_OTHER = {"validate": {"test"}, "test": {"val", "max_val_sequences"}}
+"""Settings that decide nothing of one evaluation, by its verb."""
+
 
 def check_tokens(run: Run, folder: Path, data: Any) -> None:
     """Raises DataError for data in other tokens than those that a run's network reads.
@@ -40,7 +43,8 @@ def check_tokens(run: Run, folder: Path, data: Any) -> None:
     """
     if isinstance(data, TaskData) or not data.is_ready or not (folder / "tokenizer.json").is_file():
         return
-    if unlike := other_tokens(Tokenizer.load(folder), data.tokenizer):
+    theirs, ours = Tokenizer.load(folder), data.tokenizer
+    if unlike := other_tokens(theirs, ours) or other_end(theirs, ours):
         raise DataError(
             f"{data.path} is in other tokens than those that the network of {run.path} was trained"
             f" on: {unlike}. Its losses would be those of foreign ids. Make the corpus with the"
@@ -139,6 +143,6 @@ def _is_its_only_test(run: Run, fingerprint: str) -> bool:
 
 def _deciding(spec: dict[str, Any], verb: str) -> dict[str, Any]:
     """Gives the settings of a data module that decide what is measured."""
-    aside = OF_TRAINING | {"test" if verb == "validate" else "val"}
+    aside = OF_TRAINING | OF_THE_OTHER[verb]
     arguments = {n: v for n, v in spec.get("init_args", {}).items() if n not in aside}
     return {"class_path": spec.get("class_path"), "init_args": arguments}

@@ -1,4 +1,4 @@
-"""Whether two tokenizers give a text the same ids."""
+"""Whether two tokenizers give a text the same ids, and end it alike."""
 
 from __future__ import annotations
 
@@ -15,4 +15,14 @@ def other_tokens(theirs: Tokenizer, ours: Tokenizer) -> str:
         f"id {odd} is {theirs.tokens.get(odd)!r} for it and {ours.tokens.get(odd)!r} here"
         f" (fingerprints {theirs.fingerprint[:12]} of {theirs.vocab_size:,} ids,"
         f" {ours.fingerprint[:12]} of {ours.vocab_size:,})"
+    )
+
+
+def other_end(theirs: Tokenizer, ours: Tokenizer) -> str:
+    """Says how what ends a document differs for tokenizers of the same tokens; else empty."""
+    if ours.eos_id == theirs.eos_id:
+        return ""
+    return (
+        f"a document ends with {theirs.tokens[theirs.eos_id]!r} (id {theirs.eos_id:,}) for it and"
+        f" with {ours.tokens[ours.eos_id]!r} (id {ours.eos_id:,}) here"
     )

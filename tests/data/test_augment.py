@@ -184,8 +184,16 @@ def test_both_texts_of_a_pair_are_changed_each_by_itself(
     write_jsonl(tmp_path / "val.jsonl", rows[-12:])
     composed = compose(config)
     composed.fit()
-    pairs = composed.data.train_dataloader().dataset.texts(0)
-    assert any(first != second for first, second in pairs)
+    steps = composed.data.train_dataloader().dataset
+    assert any(first != second for first, second in steps.texts(0))
+    whether = [
+        (first != original, second != original)
+        for step in range(60)
+        for (first, second), row in zip(steps.texts(step), steps.order.samples(step), strict=True)
+        for original in [steps.split.texts[row][0]]
+    ]
+    assert np.mean([any(each) for each in whether]) == pytest.approx(0.8, abs=0.06)
+    assert np.mean([all(each) for each in whether]) > 0.65
 
 
 def test_while_no_row_is_changed_the_run_is_the_plain_one(config: dict[str, Any]) -> None:

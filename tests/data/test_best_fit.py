@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from test_mixture import attached, mixed
 
 from roots.batch import IGNORE
+from roots.corpus import BytePairs, Corpus
 from roots.data import TokenCorpus, packing_plan
 from roots.data.best_fit import best_fit_decreasing, pack
 from roots.data.packing_plan import keep_packing, packing_of, plan_folder
 from roots.data.windows import TokenSpan
 from roots.errors import ConfigError, DataError
 from roots.shards import Shard, ShardWriter
+from roots.sources import Text
 
 SIZES = st.lists(st.integers(1, 70), min_size=1, max_size=60)
 
@@ -216,6 +218,35 @@ def test_ranks_and_mixtures_read_them_as_one(shards: Path, plays: Path, ranks: i
         ]
         for batch, parts in zip(whole, zip(*loaders, strict=True), strict=True):
             assert torch.equal(torch.cat([p.input_ids for p in parts]), batch.input_ids)
+
+
+def test_a_limited_validation_reads_short_documents_as_often_as_a_whole_one(
+    tmp_path: Path,
+) -> None:
+    """Rows are numbered as they are packed, the longest documents first."""
+    for number in range(200):
+        text = f"the cat sat on the mat and ran {number}\n" * (1 if number % 10 else 8)
+        (tmp_path / f"{number:03d}.txt").write_text(text)
+    shards = Corpus(
+        source=Text(paths=[str(tmp_path)]),
+        out=str(tmp_path / "shards"),
+        tokenizer=BytePairs(vocab_size=300),
+        val_fraction=0.5,
+        workers=1,
+    ).prepare(progress=False)
+    settings = {"packing": "best_fit", "seq_len": 32}
+    corpus = attached(corpus_of(shards, **settings, max_val_sequences=12))
+    rows = corpus.sequences("val")
+    read = np.concatenate([batch.samples.numpy() for batch in corpus.val_dataloader()])
+    read = read[read >= 0]
+    assert len(read) == len(set(read.tolist())) == 12 < len(rows) / 2
+
+    def documents(chosen: np.ndarray) -> float:
+        return float((rows.document_ids(chosen).max(1) + 1).mean())
+
+    whole = documents(np.arange(len(rows)))
+    assert documents(np.arange(12)) < 0.7 * whole  # so much are the first ones apart
+    assert documents(read) == pytest.approx(whole, rel=0.15)
 
 
 def test_the_plan_of_a_run_says_how_full_rows_are(shards: Path) -> None:

@@ -152,6 +152,23 @@ def test_shapes_are_the_same_in_every_step(masked_shards: Path, rows: str) -> No
     assert shapes == {((8, 60), (8, 16))}  # 0.15 · 60 and one, rounded up to eights
 
 
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_limit_holds_for_the_validation_and_not_for_what_is_predicted(
+    masked_shards: Path, rows: str
+) -> None:
+    settings = {"seq_len": 16, "sequences_per_step": 4}
+    whole = attached(masked_shards, rows, **settings)
+    limited = attached(masked_shards, rows, **settings, max_val_sequences=6)
+
+    def samples(batches: Any) -> list[int]:
+        found = np.concatenate([batch.samples.numpy() for batch in batches])
+        return sorted(found[found >= 0].tolist())
+
+    every = list(range(len(whole.sequences("val"))))
+    assert samples(limited.val_dataloader()) == every[:6] != every
+    assert samples(limited.predict_dataloader()) == every
+
+
 def test_documents_are_of_like_length_and_cut_to_the_longest(masked_shards: Path) -> None:
     corpus = attached(masked_shards, "documents", seq_len=64, sequences_per_step=4)
     for batch in epoch_of(corpus):

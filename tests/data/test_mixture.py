@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +14,14 @@ import pytest
 import torch
 
 from roots.batch import IGNORE
-from roots.corpus import BytePairs, Corpus
+from roots.corpus import BytePairs, Corpus, Existing
 from roots.data import MaskedCorpus, Mixture, Phase, TokenCorpus
 from roots.data.blending import FOREVER
 from roots.errors import CheckpointError, ConfigError, DataError
 from roots.objectives import Masking
 from roots.shards import ShardFolder
 from roots.sources import Text
+from roots.tokenizer import Tokenizer
 
 STEPS = 40
 
@@ -267,6 +270,31 @@ def test_corpora_of_other_tokenizers_are_refused_with_both(
     with pytest.raises(ConfigError, match=message):
         _ = corpus.tokenizer
     _ = corpus_of(mixed(shards, plays)).tokenizer
+
+
+def test_corpora_whose_documents_end_differently_are_refused_and_the_cure_works(
+    shards: Path, text_folder: Path, tmp_path: Path
+) -> None:
+    """The tokenizer.json of both is the same; what ends a document stands beside it."""
+    chat = Path(shutil.copytree(shards / "tokenizer", tmp_path / "chat"))
+    told = json.loads((chat / "tokenizer_config.json").read_text())
+    other = Tokenizer.load(chat).tokens[1]
+    (chat / "tokenizer_config.json").write_text(json.dumps({**told, "eos_token": other}))
+
+    def built(name: str, tokenizer: Path) -> Path:
+        return Corpus(
+            source=Text(paths=[str(text_folder)]),
+            out=str(tmp_path / name),
+            tokenizer=Existing(path=str(tokenizer)),
+            val_fraction=0.2,
+            workers=1,
+        ).prepare(progress=False)
+
+    corpus = corpus_of(mixed(shards, built("ended", chat)))
+    ends = rf"{re.escape(told['eos_token'])} \(id 0\) and {re.escape(other)} \(id 1\)"
+    with pytest.raises(ConfigError, match=rf"{ends}.*path: {shards / 'tokenizer'}}}}}\.$"):
+        _ = corpus.tokenizer
+    _ = corpus_of(mixed(shards, built("cured", shards / "tokenizer"))).tokenizer
 
 
 def test_the_fingerprint_is_that_of_all_corpora(shards: Path, plays: Path, tmp_path: Path) -> None:

@@ -202,3 +202,18 @@ def test_one_article_cannot_be_held_out_and_the_two_cures_work(
     for cure in cures:
         assert len(data_of(folder, train=str(one), **cure).split("train"))
     assert len(data_of(folder, train=str(one), **cures[0]).split("threshold").questions) == 3
+
+
+@pytest.mark.parametrize("how", [{"val_fraction": 0.25}, {"folds": 3, "fold": 1}])
+def test_questions_without_titles_that_cannot_be_held_out_name_the_cure(
+    folder: Path, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    rows = [
+        {"id": str(n), "question": "who", "context": f"cat {n}", "answers": []} for n in range(12)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {"train": str(file), "val": "", "threshold_fraction": 0.0, **how}
+    with pytest.raises(ConfigError, match=r"\(12 rows have none .* data\.hold_out_by to context"):
+        data_of(folder, **settings).split("val")
+    assert len(data_of(folder, **settings, hold_out_by="context").split("val").questions) in (3, 4)

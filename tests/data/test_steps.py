@@ -40,7 +40,9 @@ def validation_steps(
     return ValidationSteps(
         windows,
         corpus.token_bytes,
-        batches=Batches([np.arange(len(windows) if n_windows is None else n_windows)], 12),
+        batches=Batches(
+            [np.arange(len(windows) if n_windows is None else n_windows)], 12, ranks=ranks
+        ),
         share=share_of(12, rank=rank, ranks=ranks),
     )
 
@@ -150,9 +152,29 @@ def test_validation_reads_each_window_once_in_as_many_batches_on_each_rank(
     batches = [concatenated([steps[i] for steps in by_rank]) for i in range(len(by_rank[0]))]
     samples = torch.cat([batch.samples for batch in batches])
     n = len(corpus.sequences("val"))
-    assert samples[:n].tolist() == list(range(n))
-    assert set(samples[n:].tolist()) <= {-1}
+    assert samples[samples >= 0].tolist() == list(range(n))
+    assert set(samples[samples < 0].tolist()) <= {-1}
     assert len(samples) - n < 12
+
+
+@pytest.mark.parametrize("n_windows", [1, 5, 11, 12, 13])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_rows_are_dealt_evenly_and_no_micro_batch_is_filler_on_every_rank(
+    corpus: TokenCorpus, ranks: int, n_windows: int
+) -> None:
+    by_rank = [validation_steps(corpus, rank, ranks, n_windows) for rank in range(ranks)]
+    seen: list[int] = []
+    for index in range(len(by_rank[0])):
+        shares = [steps[index] for steps in by_rank]
+        parts = [list(share.split(2)) for share in shares]
+        assert len({len(each) for each in parts}) == 1  # as many forwards on every rank
+        for alike in zip(*parts, strict=True):
+            assert any((part.samples >= 0).any() for part in alike)
+            assert {len(part) for part in alike} == {2}  # and whole ones: nothing is compiled anew
+        real = [int((share.samples >= 0).sum()) for share in shares]
+        assert max(real) == -(-sum(real) // ranks)
+        seen += [int(s) for each in parts for part in each for s in part.samples if s >= 0]
+    assert seen == list(range(n_windows))
 
 
 def test_filler_rows_have_neither_labels_nor_bytes(corpus: TokenCorpus) -> None:

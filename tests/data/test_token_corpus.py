@@ -198,6 +198,21 @@ def test_validation_can_be_cut_to_the_first_sequences(shards: Path) -> None:
     assert samples.tolist() == [0, 1, 2, 3, 4, 5, -1, -1]
 
 
+def test_a_limit_on_the_validation_leaves_test_and_prediction_whole(
+    shards: Path, three_splits: Path
+) -> None:
+    tested = attach(opened(three_splits, max_val_sequences=3))
+    assert labels_of(tested.test_dataloader()) == labels_of(
+        attach(opened(three_splits)).test_dataloader()
+    )
+    assert tested.group_of("test", len(tested.test_dataloader()) - 1) == ""
+    predicted = attach(opened(shards, max_val_sequences=3))
+    assert sum(len(batch) for batch in predicted.val_dataloader()) == 4
+    assert labels_of(predicted.predict_dataloader()) == labels_of(
+        attach(opened(shards)).val_dataloader()
+    )
+
+
 def test_documents_can_be_kept_apart_and_begin_where_the_one_before_has_ended(
     shards: Path,
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from evaluation.test_page import Tags
+from made_runs import make_run
 from tiny_tasks import classes, task_config, write_jsonl
 
 from roots.cli import run as command
@@ -407,3 +408,13 @@ def test_a_fit_of_a_classifier_writes_the_page_with_its_parts(
         "the page of the run was not written (OSError: no space left)."
         f" Try again: roots report {run.path}",
     ]
+
+
+def test_the_line_under_the_name_tells_what_was_measured_on_all_rows(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "0001")
+    run.metrics_file.write_text(
+        "step,val/loss,val/bleu,val/all_rows/bleu\n1,3.0,41.0,\n2,2.0,40.6,38.5\n"
+    )
+    assert "val/all_rows/bleu 38.5 at step 2" in report_run(run).read_text()
+    run.metrics_file.write_text("step,val/loss,val/bleu\n1,3.0,41.0\n2,2.0,40.6\n")
+    assert "val/bleu 40.6 at step 2" in report_run(run).read_text()

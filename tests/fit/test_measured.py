@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from tiny_tasks import classes, task_config, write_jsonl
 
 from roots.cli import run as roots
 from roots.corpus import BytePairs, Corpus, Existing
+from roots.data import TokenCorpus
 from roots.errors import DataError
 from roots.evaluation import report_run
 from roots.fit import compose
+from roots.fit.measured import check_tokens
 from roots.runs import Run
 from roots.shards import ShardFolder
 from roots.sources import Text
+from roots.tokenizer import Tokenizer
 
 OTHERS = "zu quark strange boson lepton gauge field tensor spinor metric manifold curvature\n"
 
@@ -64,6 +68,18 @@ def test_a_corpus_of_another_tokenizer_is_refused_and_nothing_is_written(
     assert {file: file.read_bytes() for file in run.path.glob("*.json*")} == before
 
 
+def test_a_corpus_whose_documents_end_differently_is_refused(shards: Path, tmp_path: Path) -> None:
+    learned = Path(shutil.copytree(shards / "tokenizer", tmp_path / "learned"))
+    told = json.loads((learned / "tokenizer_config.json").read_text())
+    other = Tokenizer.load(learned).tokens[1]
+    (learned / "tokenizer_config.json").write_text(json.dumps({**told, "eos_token": other}))
+    data = TokenCorpus(shards=str(shards))
+    ends = rf"ends with '{re.escape(other)}' \(id 1\) for it and with '.*' \(id 0\) here"
+    with pytest.raises(DataError, match=ends):
+        check_tokens(Run(tmp_path), learned, data)
+    check_tokens(Run(tmp_path), shards / "tokenizer", data)
+
+
 def test_other_data_have_files_of_their_own_and_the_page_says_which(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +113,20 @@ def test_other_data_have_files_of_their_own_and_the_page_says_which(
     assert f"validation data of {known['path']} (fingerprint {known['fingerprint'][:12]})" in html
     assert sum("not the run's own data" in caption for caption in captions) == 3
     assert "data.max_val_sequences: 0 → 3" in html
+
+
+def test_a_test_is_of_every_row_whatever_the_validation_is_limited_to(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    config["data"]["init_args"]["shards"] = corpus_of(tmp_path, BytePairs(vocab_size=300))
+    config["data"]["init_args"]["max_val_sequences"] = 3
+    run = compose(config).fit()
+    assert roots(["test", "--run", str(run.path)]) == 0
+    own = json.loads((run.path / "test.json").read_text())
+    assert roots(["test", "--run", str(run.path), "--data.max_val_sequences", "0"]) == 0
+    assert json.loads((run.path / "test.json").read_text()) == own
+    assert "unlike" not in own["data"]
+    assert kept(run, "test-*.json") == []
 
 
 def test_a_corpus_that_was_built_anew_at_its_place_is_other_data(

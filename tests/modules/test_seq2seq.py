@@ -49,12 +49,23 @@ def fitted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_a_validation_reports_loss_and_what_is_written(fitted: Any) -> None:
     rows = rows_of(fitted.trainer.run)
     during, last = (row for row in rows if row["val/loss"])
-    assert (during["val/generated_rows"], last["val/generated_rows"]) == ("5.0", "12.0")
+    assert (during["val/generated_rows"], last["val/generated_rows"]) == ("5.0", "5.0")
+    assert (during["val/all_rows/chrf"], last["val/all_rows/generated_rows"]) == ("", "12.0")
     for row in (during, last):
         for name in ("bleu", "chrf", "rouge1", "exact_match", "nats_per_token", "perplexity"):
             assert float(row[f"val/{name}"]) >= 0
     assert float(last["val/loss"]) < float(during["val/loss"])
     assert 0 < float(rows[-1]["train/padding_fraction"]) < 0.5
+
+
+def test_without_rows_before_the_last_validation_its_values_are_of_all(
+    folder: Path, tmp_path: Path
+) -> None:
+    config = pairs_config(folder, tmp_path, max_steps=2, val_every_steps=1)
+    config["trainer"]["callbacks"][0]["init_args"]["rows"] = 0
+    during, last = rows_of(compose(config).fit())
+    assert (during["val/generated_rows"], last["val/generated_rows"]) == ("", "12.0")
+    assert "val/all_rows/chrf" not in last
 
 
 def test_samples_are_kept_in_the_order_of_the_split(fitted: Any, folder: Path) -> None:
@@ -82,7 +93,10 @@ def test_the_values_are_sacrebleus_of_the_predictions(
     bleu = sacrebleu.corpus_bleu(outputs, [references], force=True).score
     assert measured["val/chrf"] == pytest.approx(chrf)
     assert measured["val/bleu"] == pytest.approx(bleu)
-    assert float(rows_of(run)[-1]["val/chrf"]) == pytest.approx(chrf)
+    last = rows_of(run)[-1]
+    assert float(last["val/all_rows/chrf"]) == pytest.approx(chrf)
+    first = sacrebleu.corpus_chrf(outputs[:5], [references[:5]]).score
+    assert float(last["val/chrf"]) == pytest.approx(first) != pytest.approx(chrf)
 
 
 def test_a_loaded_module_writes_what_transformers_writes(fitted: Any, folder: Path) -> None:
@@ -193,7 +207,8 @@ def test_the_experiments_script_scores_a_run_and_a_part_that_is_kept_apart(
     done = tmp_path / "done.json"
     done.write_text(json.dumps({"run": str(run.path), "seconds": 2.0}))
     result = script["result_of"](done, folder / "val")
-    assert result["val/chrf"] == pytest.approx(float(rows_of(run)[-1]["val/chrf"]))
+    assert result["val/chrf"] == pytest.approx(float(rows_of(run)[-1]["val/all_rows/chrf"]))
+    assert result["val/generated_rows"] == 12
     assert result["test/chrf"] == pytest.approx(result["val/chrf"])
     words = script["table"]([result, {**result, "seconds": 4.0}])
     assert "| seconds | 3 | 1.4 | 2 |" in words
