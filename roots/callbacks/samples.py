@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 
+from roots.callbacks.weight_average import weights_to_use
 from roots.errors import ConfigError
 from roots.inference import generate
 from roots.runs import redact_values
@@ -16,6 +17,8 @@ from roots.runs import redact_values
 
 class Samples(L.Callback):
     """Continues prompts every so many steps and when the run ends; prints and keeps the texts.
+
+    Where a `WeightAverage` is used, it writes with that, as validations and what is saved do.
 
     Args:
         prompts: The beginnings to continue.
@@ -71,13 +74,15 @@ class Samples(L.Callback):
         if self._sampled_after == trainer.global_step or (alone and not trainer.is_global_zero):
             return
         self._sampled_after = trainer.global_step
-        with trainer.throughput.aside():
+        trainer.strategy.reshard()  # a whole copy is of the weights that are trained
+        with trainer.throughput.aside(), weights_to_use(trainer):
             for index, prompt in enumerate(self.prompts):
                 text = pl_module.trainable.within(
                     partial(self._continue, trainer, pl_module, prompt, self.seed + index)
                 )
                 if trainer.is_global_zero:
                     self._keep(trainer, prompt, text)
+            trainer.strategy.reshard()  # and here, perhaps, of their average
 
     def _continue(self, trainer: Any, pl_module: Any, prompt: str, seed: int) -> str:
         return generate(

@@ -123,5 +123,7 @@ def fits_on_device(trainer: Any, module: Any, rows: int, *, reserve: int) -> boo
 
 
 def _pass(trainer: Any, module: Any, batch: Any) -> None:
-    with trainer.precision_plugin.forward_context(), trainer.strategy.micro_batch(last=False):
-        module.trainable(batch).loss.backward()
+    with trainer.strategy.micro_batch(last=False):
+        with trainer.precision_plugin.forward_context():
+            loss = module.trainable(batch).loss
+        loss.backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Merges two configurations deeply; `over` wins, lists are replaced whole.
 
     Where `over` names another class, the arguments of the class below it are dropped: they are not
-    its own.
+    its own. `AdamW`, `roots.optim.AdamW` and `roots.optim.adamw.AdamW` are one class.
     """
     if _changes_class(under, over):
         under = {key: value for key, value in under.items() if key != "init_args"}
@@ -42,7 +43,29 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _changes_class(under: dict[str, Any], over: dict[str, Any]) -> bool:
     names = under.get("class_path"), over.get("class_path")
-    return None not in names and names[0] != names[1]
+    return None not in names and not _is_one_class(str(names[0]), str(names[1]))
+
+
+def _is_one_class(one: str, other: str) -> bool:
+    """Tells whether two names are of one class; imports it only where they may be."""
+    if one == other:
+        return True
+    if one.rpartition(".")[2] != other.rpartition(".")[2]:
+        return False
+    if "." in one and "." in other:
+        return _object_of(one) is _object_of(other)
+    return max(one, other, key=len).startswith(
+        "roots."
+    )  # without a path, it is one of ours that is meant
+
+
+def _object_of(name: str) -> Any:
+    """Finds what a dotted name stands for; the name itself where there is nothing."""
+    module, _, last = name.rpartition(".")
+    try:
+        return getattr(import_module(module), last)
+    except (ImportError, AttributeError, ValueError):  # the parser tells it
+        return name
 
 
 def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:

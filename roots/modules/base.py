@@ -226,7 +226,8 @@ class StepModule(L.LightningModule, ABC):
 
     def _score(self, part: StepBatch) -> Score:
         seed_micro_batch(self._seed, part.step, int(part.samples[0]), self.device)
-        score: Score = self.trainable(part)
+        with self._precision.forward_context():
+            score: Score = self.trainable(part)
         return score
 
     def _set_learning_rate(self, step: int) -> float:
@@ -291,8 +292,7 @@ class StepModule(L.LightningModule, ABC):
 
     @property
     def _precision(self) -> StepPrecision:
-        precision: StepPrecision = self.trainer.precision_plugin  # type: ignore[assignment]
-        return precision
+        return self.trainer.precision_plugin  # type: ignore[return-value]
 
     @property
     def _optimizer(self) -> Optimizer:

@@ -167,8 +167,10 @@ class Pretrained(NetworkBuilder):
         return self._base
 
     def empty(self, config: PretrainedConfig, head: Head) -> PreTrainedModel:
-        """Makes the network without memory for its weights, adapters included."""
+        """Makes the network without memory for its weights: with adapters, and what is frozen."""
         network = super().empty(config, head)
+        if self.frozen_layers:
+            freeze(network, self.frozen_layers)
         if self.adapter:
             self.adapter.put_on(network, head=head, drawn=())
         return network

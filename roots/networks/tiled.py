@@ -45,8 +45,8 @@ def tiled_attention(
 ) -> Float[Tensor, "B T H W"]:
     """Gives softmax(scale · query · keyᵀ, causal) · value.
 
-    Softmax and sums are made in float32 at least; the products in the format of the inputs. Within
-    compiled code, what it does is compiled too.
+    Softmax and sums are made in float32 at least; the products in the format of the inputs, or of
+    autocast, as torch's own attention does. Within compiled code, what it does is compiled too.
 
     Args:
         query: Queries; successive heads share a key head.
@@ -58,6 +58,10 @@ def tiled_attention(
     Source:
         Dao, arXiv:2307.08691, algorithms 1 and 2, with all keys of a tile in one block.
     """
+    device = query.device.type
+    if torch.is_autocast_enabled(device):  # for both passes: backward runs outside of it
+        dtype = torch.get_autocast_dtype(device)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     tile = tile or max(LEAST_TILE, -(-query.shape[2] // MOST_TILES))
     compiled = torch.compiler.is_compiling()
     out: Tensor = _forward_op(query, key, value, scale, tile, compiled)[0]

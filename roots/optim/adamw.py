@@ -32,7 +32,8 @@ class AdamW(OptimizerBuilder):
         eps: Added to the root of the second mean.
         layer_decay: The rate of a layer as a fraction of that of the layer above it, over 0 to 1:
             low layers, which know the language, are changed least. 1 trains all alike; 0.8 to 0.95
-            are usual in fine-tuning.
+            are usual in fine-tuning. Encoder and decoder count from their own highest layer down,
+            embeddings that both share from the deeper.
 
     Raises:
         ConfigError: A rate, a decay or an epsilon below zero, a beta outside 0 to 1, or a

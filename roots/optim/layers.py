@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,9 @@ def distances_from_the_top(network: nn.Module) -> dict[int, int]:
     """Tells how far each trainable parameter is below the head, in layers.
 
     Heads are at 0, the highest layer of the body at 1, the embeddings below the lowest layer. What
-    of the body is in no layer and no embedding (a last norm, a pooler) is at 1.
+    of the body is in no layer and no embedding (a last norm, a pooler) is at 1. Encoder and decoder
+    count by themselves: the highest layer of either is at 1, however many the other has. Embeddings
+    are below the layers of their own half, those that both halves share below the deeper.
 
     Args:
         network: A `transformers` network, or a module that holds one.
@@ -37,11 +40,8 @@ def distances_from_the_top(network: nn.Module) -> dict[int, int]:
 
 
 def _distances_in(body: nn.Module) -> dict[int, int]:
-    numbers = {
-        name: int(found[1]) for name, _ in body.named_parameters() if (found := _LAYER(name))
-    }
-    n_layers = 1 + max(numbers.values(), default=-1)
-    if not n_layers:
+    depths = _depths(name for name, _ in body.named_parameters())
+    if not depths:
         raise ConfigError(
             f"layer_decay finds no numbered layers in {type(body).__name__}."
             " Set model.optimizer.layer_decay to 1."
@@ -49,15 +49,33 @@ def _distances_in(body: nn.Module) -> dict[int, int]:
     embeddings = {
         id(p) for m in body.modules() if isinstance(m, nn.Embedding) for p in m.parameters()
     }
-    distances = {}
-    for name, parameter in body.named_parameters():
-        below = id(parameter) in embeddings or "embed" in name
-        lowest = n_layers + 1 if below else 1
-        distances[id(parameter)] = n_layers - numbers[name] if name in numbers else lowest
+    distances: dict[int, int] = {}
+    for name, parameter in body.named_parameters(remove_duplicate=False):  # a half may share them
+        if found := _LAYER(name):
+            distance = depths[found["half"]] - int(found["number"])
+        else:
+            below = id(parameter) in embeddings or "embed" in name
+            distance = _depth_above(name, depths) + 1 if below else 1
+        distances[id(parameter)] = max(distance, distances.get(id(parameter), 0))
     return distances
 
 
-_LAYER = re.compile(r"(?:.*?\.)?(?:layers?|h|blocks?)\.(\d+)\.").match
+def _depths(names: Iterable[str]) -> dict[str, int]:
+    """Counts the layers of each half, `encoder.` or `decoder.`, or of the one stack there is."""
+    depths: dict[str, int] = {}
+    for found in filter(None, map(_LAYER, names)):
+        half = found["half"]
+        depths[half] = max(depths.get(half, 0), int(found["number"]) + 1)
+    return depths
+
+
+def _depth_above(name: str, depths: dict[str, int]) -> int:
+    """Counts the layers above an embedding: those of the half that it is in, or of the deeper."""
+    own = [n for half, n in depths.items() if name.startswith(half)]
+    return max(own or depths.values())
+
+
+_LAYER = re.compile(r"(?P<half>(?:.*?\.)?)(?:layers?|h|blocks?)\.(?P<number>\d+)\.").match
 """How transformers numbers the layers of a body: `encoder.layer.3.…`, `layers.3.…`, `h.3.…`. The
 first number counts: the parts of T5's `block.3` are its `layer.0` and `layer.1`."""
 

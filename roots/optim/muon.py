@@ -49,7 +49,9 @@ class Muon(OptimizerBuilder):
         beta2: AdamW's decay rate of the mean of their squares, 0 to 1.
         eps: Added to the root of AdamW's second mean.
         layer_decay: The rate of a layer, in either part, as a fraction of that of the layer above
-            it, over 0 to 1. 1 trains all alike; 0.8 to 0.95 are usual in fine-tuning.
+            it, over 0 to 1. 1 trains all alike; 0.8 to 0.95 are usual in fine-tuning. Encoder and
+            decoder count from their own highest layer down, embeddings that both share from the
+            deeper.
 
     Raises:
         ConfigError: A setting is outside its range or names nothing.

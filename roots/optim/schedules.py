@@ -73,7 +73,8 @@ class WarmupCosine(Constant):
     Args:
         warmup_steps: Optimizer steps until the peak; 0 leaves it to `warmup_fraction`.
         warmup_fraction: The warm-up's share of the run, 0 to 1; 0 leaves it to `warmup_steps`.
-        floor: Final rate as a fraction of the peak, 0 to 1.
+        floor: Final rate as a fraction of the peak, 0 to 1. The last step has it: with
+            0 it changes nothing.
         decay_steps: Optimizer steps, warm-up included, until `floor`; 0 means all of the run's.
 
     Raises:
@@ -128,7 +129,8 @@ class WarmupLinear(WarmupCosine):
     Args:
         warmup_steps: Optimizer steps until the peak; 0 leaves it to `warmup_fraction`.
         warmup_fraction: The warm-up's share of the run, 0 to 1; 0 leaves it to `warmup_steps`.
-        floor: Final rate as a fraction of the peak, 0 to 1.
+        floor: Final rate as a fraction of the peak, 0 to 1. The last step has it: with
+            0 it changes nothing.
         decay_steps: Optimizer steps, warm-up included, until `floor`; 0 means all of the run's.
 
     Source:
@@ -167,7 +169,8 @@ class WarmupStableDecay(Constant):
         decay_fraction: The decay's share of the run, 0 to 1; 0 leaves it to `decay_steps`, and
             where both are 0 a fifth of the run decays.
         shape: How it falls: `1-sqrt` (fast, then slowly), `linear` or `cosine`.
-        floor: Final rate as a fraction of the peak, 0 to 1.
+        floor: Final rate as a fraction of the peak, 0 to 1. The last step has it: with
+            0 it changes nothing.
 
     Raises:
         ConfigError: Both lengths are set, one is outside its range, `shape` names nothing, or

@@ -186,8 +186,9 @@ def _run(trainable: Any, batch: StepBatch, conditions: Conditions) -> Passage:
     gradients = [p.grad for p in parameters if p.grad is not None]
     ledger = Ledger(t for t in (*held, *gradients) if isinstance(t, Tensor))
     _mark_loss(trainable, ledger)
-    with conditions.precision.forward_context(), ledger:
-        score = trainable(batch)
+    with ledger:
+        with conditions.precision.forward_context():
+            score = trainable(batch)
         kept = ledger.now
         ledger.part = BACKWARD
         score.loss.backward()

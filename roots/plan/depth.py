@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -16,14 +17,19 @@ start or the end of the network any more."""
 def alike(network: Any) -> int:
     """Counts the blocks of a network that consists of one kind; 0 where they differ.
 
-    Alike are entries of one list, of one class, with parameters of the same shapes, whose layers
-    see the same of a sequence.
+    Alike are entries of one list, of one class, with parameters of the same shapes, all of them
+    trained or frozen alike, whose layers see the same of a sequence.
     """
     blocks = blocks_of(network)
-    kinds = {(type(block), tuple(tuple(p.shape) for p in block.parameters())) for block in blocks}
+    kinds = {(type(block), *_weights(block)) for block in blocks}
     seen = set(getattr(network.config, "layer_types", None) or ())
     one_list = _list_of(network) is not None
     return len(blocks) if one_list and len(kinds) == 1 and len(seen) <= 1 else 0
+
+
+def _weights(block: nn.Module) -> Iterator[tuple[bool, tuple[int, ...]]]:
+    """Says of a block's parameters whether they are trained, and their shapes."""
+    return ((p.requires_grad, tuple(p.shape)) for p in block.parameters())
 
 
 def cut_to(network: Any, depth: int) -> None:

@@ -55,7 +55,12 @@ def work_of(
         for length, each in counted.items()
         if length != data.seq_len
     )
-    lines = [("FLOPs", f"{words}, {in_flop(total)} in all")]
+    words += f", {in_flop(total)} in all"
+    taught, because = _of_teacher(model, data)
+    if taught:
+        beside = sum(taught[length] * n for length, n in tokens.items())
+        words, total = f"{words}, and {in_flop(beside)} of the teacher", total + beside
+    lines = [("FLOPs", f"{words}{because}")]
     device = trainer.strategy.root_device
     if target is not None:
         peak, name, ranks = _peak_there(target, products), target.name, target.ranks
@@ -66,9 +71,27 @@ def work_of(
         return lines
     lines.append(("time", hours(total, peak, name, ranks, mfu)))
     if peak is not None:
-        rate = mfu * peak * ranks / flops.per_trained_token
+        per_token = flops.per_trained_token + taught.get(data.seq_len, 0)
+        rate = mfu * peak * ranks / per_token
         lines.append(("speed", f"{rate:,.0f} tokens/s at {mfu:.0%} MFU"))
     return lines
+
+
+def _of_teacher(model: Any, data: Any) -> tuple[dict[int, float], str]:
+    """Counts the forward passes of a student's teacher, per token by the length of rows.
+
+    They take time as the student's operations do; `train/mfu`, the share that a run reports, is of
+    the student's alone.
+
+    Returns:
+        Nothing where there is no teacher; or why it is not counted, in words.
+    """
+    if model.distiller is None:
+        return {}, ""
+    counted = flops_by_length(model.distiller.empty(model), data, causal=model.causal)
+    if missing := counted[data.seq_len].not_understood:
+        return {}, f", without those of the teacher, which are not counted: {', '.join(missing)}"
+    return {length: sum(each.forward.values()) for length, each in counted.items()}, ""
 
 
 def _peak_there(target: Target, products: torch.dtype) -> float | None:

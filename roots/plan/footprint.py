@@ -226,11 +226,12 @@ class Planner:
         return Passage(on_a_line(*kept, DEPTHS, depth)[""], at_peak)
 
     @cached_property
-    def _groups(self) -> tuple[int, list[int], torch.dtype]:
+    def _groups(self) -> tuple[tuple[int, list[int], int], torch.dtype]:
         network = self.empty()
+        trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
         self.precision.convert_module(network)
         own = next(iter(network.parameters())).dtype
-        return *groups_of(network, separable(network)), own
+        return (*groups_of(network, separable(network)), trained), own
 
     @property
     def _policy(self) -> Any:
@@ -240,10 +241,10 @@ class Planner:
         if not way.cuts:
             whole = self.held(1).gradients
             return _Buffers(sent=round(2 * whole * _others(way.ranks)))
-        outside, blocks, own = self._groups
+        groups, own = self._groups
         gathers = (self._policy.param_dtype or own).itemsize
         sums = (self._policy.reduce_dtype or self._policy.param_dtype or own).itemsize
-        return _sharded_buffers(way, n_passes, outside, blocks, gathers=gathers, sums=sums)
+        return _sharded_buffers(way, n_passes, groups, gathers=gathers, sums=sums)
 
 
 @dataclass(frozen=True)
@@ -264,20 +265,21 @@ class _Buffers:
 
 
 def _sharded_buffers(
-    way: Way, n_passes: int, outside: int, blocks: list[int], *, gathers: int, sums: int
+    way: Way, n_passes: int, groups: tuple[int, list[int], int], *, gathers: int, sums: int
 ) -> _Buffers:
-    largest, every = max(blocks, default=0), outside + sum(blocks)
+    outside, blocks, trained = groups
+    largest = max(blocks, default=0)
     gathered = outside + (2 * largest if way.reshard_after_forward else sum(blocks))
-    on_their_way = gathers * (outside + largest) + sums * largest
+    on_their_way = gathers * min(outside + largest, trained) + sums * min(largest, trained)
     waits = n_passes > 1 and not way.reduce_every_micro_batch
     again = 2 if way.reshard_after_forward else 1
     gathers_sent = gathers * (outside + again * sum(blocks)) * n_passes
-    sums_sent = sums * every * (n_passes if way.reduce_every_micro_batch else 1)
+    sums_sent = sums * trained * (n_passes if way.reduce_every_micro_batch else 1)
     within = (gathers_sent + sums_sent) * _others(way.shards)
-    between = 2 * sums * every / way.shards * _others(way.ranks // way.shards)
+    between = 2 * sums * trained / way.shards * _others(way.ranks // way.shards)
     return _Buffers(
         communication=gathers * gathered + on_their_way,
-        whole_gradients=sums * every if waits else 0,
+        whole_gradients=sums * trained if waits else 0,
         sent=round(within + between),
         within=round(within) if way.strategy == "hsdp" else 0,
     )

@@ -108,13 +108,14 @@ def memory_of(planner: Planner, trainer: Any) -> tuple[list[tuple[str, str]], st
         footprint = mine.footprint(way, rows)
     except Unknown as error:
         return [("memory", f"not known: {error}")], ""
+    table = table_of(options, target, also=rows)
     if isinstance(trainer.strategy, DeepSpeed):
-        return [("memory", zero_words(planner, trainer.strategy))], table_of(options, target)
+        return [("memory", zero_words(planner, trainer.strategy))], table
     words = f"{way_words(way)}, micro-batches of {rows}{why}: {footprint_words(footprint, target)}"
     lines = [("memory", words)]
     if target.kind != "cpu" and (copy := mine.host_copy(way)):
         lines += [("saves", f"behind the steps, from {in_gib(copy)} on the host of the first rank")]
-    return lines, table_of(options, target)
+    return lines, table
 
 
 def _rows(planner: Planner, way: Way) -> tuple[int, str]:

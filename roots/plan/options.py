@@ -20,7 +20,6 @@ ORDER = (
     " what computes least again, then the largest micro-batch."
 )
 MODES = ("none", "selective", "full")
-MOST_SIZES = 8
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ def sizes_for(share: int, also: int = 0) -> list[int]:
         also: One more size, if it is not above the share.
     """
     sizes = {2**n for n in range(share.bit_length()) if 2**n <= share} | {share}
-    sizes |= {also} if 0 < also <= share else set()
-    return sorted(sizes)[-MOST_SIZES:] if len(sizes) > MOST_SIZES else sorted(sizes)
+    return sorted(sizes | ({also} if 0 < also <= share else set()))
 
 
 def _ways(planner: Planner) -> Iterator[Way]:

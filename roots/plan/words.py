@@ -9,6 +9,7 @@ from roots.plan.options import ORDER, Option, best_of
 from roots.plan.target import Target
 
 GIB = 2**30
+MOST_COLUMNS = 8
 
 
 def in_gib(n_bytes: int) -> str:
@@ -49,9 +50,15 @@ def way_words(way: Way) -> str:
     return ", ".join(words)
 
 
-def table_of(options: Sequence[Option], target: Target) -> str:
-    """Lays options out as a table: a way in each row, sizes of micro-batches in the columns."""
-    sizes = sorted({n for option in options for n in option.sizes})
+def table_of(options: Sequence[Option], target: Target, *, also: int = 0) -> str:
+    """Lays options out as a table: a way in each row, sizes of micro-batches in the columns.
+
+    Args:
+        options: The ways.
+        target: The devices.
+        also: The rows of the run, which have a column in any case.
+    """
+    sizes = _columns(options, target.usable_bytes, also)
     unit, letter = _unit(options)
     names = ["", *(way_words(option.way) for option in options)]
     width = max(map(len, names))
@@ -66,6 +73,14 @@ def table_of(options: Sequence[Option], target: Target) -> str:
         lines.append(f"  {way_words(option.way):<{width}}{cells}{sent:>16}")
     head = f"memory per device in {letter}, by rows of a micro-batch; (in brackets) does not fit"
     return "\n".join([head, *lines, ORDER, _best(options, target)])
+
+
+def _columns(options: Sequence[Option], usable: int | None, also: int) -> list[int]:
+    """Chooses sizes to show: a row, the run's, a step's, the largest that fit, and small ones."""
+    sizes = sorted({n for option in options for n in option.sizes})
+    telling = [*sizes[:1], also, *sizes[-1:], *(option.largest(usable) for option in options)]
+    known = [n for n in dict.fromkeys([*telling, *sizes]) if n in sizes]
+    return sorted(known[:MOST_COLUMNS])
 
 
 def _unit(options: Sequence[Option]) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from lightning.pytorch.plugins.precision import Precision
@@ -18,6 +18,14 @@ class StepPrecision(Precision):
 
     products: torch.dtype = torch.float32
     """What the run's matrix products multiply, which decides how fast the device can be."""
+
+    def train_step_context(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Surrounds a step by nothing, since the module puts `forward_context` around its forwards.
+
+        Lightning's autocast would go on through a step by hand, where the backward pass and the
+        optimizer are too: Adafactor's second moments overflowed in float16.
+        """
+        return nullcontext()
 
     @property
     def loss_scale(self) -> Tensor | None:

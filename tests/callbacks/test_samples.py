@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tiny_masked import masked_config
 
 import roots
-from roots.callbacks import Samples
+from roots.callbacks import Samples, WeightAverage
 from roots.errors import ConfigError
 from roots.fit import compose
 from roots.runs import Run
@@ -86,6 +87,26 @@ def test_a_run_that_goes_on_has_each_sample_once(config: dict) -> None:
     on.trainer.callbacks.insert(-2, Samples(prompts=["a"], every_steps=1, max_tokens=2))
     on.fit()
     assert [record["step"] for record in samples_of(run)] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("use", [True, False])
+def test_texts_are_written_with_the_weights_that_are_used(
+    config: dict, monkeypatch: pytest.MonkeyPatch, *, use: bool
+) -> None:
+    seen = []
+
+    def generate(network: Any, *_: Any, **__: Any) -> str:
+        seen.append(network.model.norm.weight.detach().clone())
+        return ""
+
+    monkeypatch.setattr("roots.callbacks.samples.generate", generate)
+    composed, average = compose(config), WeightAverage(decay=0.9, use=use)
+    composed.trainer.callbacks[:0] = [average, Samples(prompts=["a"])]
+    composed.fit()
+    name = "trainable.network.model.norm.weight"
+    averaged, trained = average._average[name], composed.model.get_parameter(name).detach()
+    assert not torch.equal(averaged, trained)
+    assert torch.equal(seen[-1], averaged if use else trained)
 
 
 def test_the_same_seed_samples_the_same_text_whatever_the_random_state(config: dict) -> None:

@@ -62,6 +62,32 @@ def test_another_class_drops_the_arguments_of_the_one_below() -> None:
     assert merge(below, unnamed)["optimizer"]["init_args"] == {"only_of_a": 1, "more": 2}
 
 
+NAMES = ("AdamW", "roots.optim.AdamW", "roots.optim.adamw.AdamW")
+
+
+@pytest.mark.parametrize("over", NAMES)
+@pytest.mark.parametrize("under", NAMES)
+def test_another_name_of_a_class_keeps_its_arguments(under: str, over: str) -> None:
+    below = {"class_path": under, "init_args": {"learning_rate": 7e-3}}
+    merged = merge(below, {"class_path": over, "init_args": {"weight_decay": 0.0}})
+    assert merged["init_args"] == {"learning_rate": 7e-3, "weight_decay": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("under", "over"),
+    [
+        ("roots.optim.AdamW", "torch.optim.AdamW"),
+        ("torch.optim.AdamW", "AdamW"),
+        ("roots.optim.AdamW", "nowhere.AdamW"),
+        ("nowhere.AdamW", "nobody.AdamW"),
+        ("AdamW", "Muon"),
+    ],
+)
+def test_another_class_of_the_same_name_drops_them_too(under: str, over: str) -> None:
+    above = {"class_path": over, "init_args": {}}
+    assert merge({"class_path": under, "init_args": {"learning_rate": 7e-3}}, above) == above
+
+
 def test_merging_leaves_its_arguments_as_they_are() -> None:
     below, above = {"a": {"b": 1}}, {"a": {"c": 2}}
     merge(below, above)

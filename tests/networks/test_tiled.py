@@ -88,6 +88,19 @@ def test_it_is_as_exact_as_torchs_own(dtype: torch.dtype, tolerance: float) -> N
         assert (one.double() - other).norm() <= 2 * tolerance * other.norm()
 
 
+def test_autocast_decides_the_format_of_both_passes() -> None:
+    with_exact_queries = made(2, 1, 40, 8, 8, dtype=torch.float32)  # as a norm's weights make them
+    low = [x.detach().bfloat16().requires_grad_() for x in with_exact_queries]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = tiled_attention(*with_exact_queries, scale=3.0)
+    plain = tiled_attention(*low, scale=3.0)
+    assert torch.equal(out, plain)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(4)).bfloat16()
+    found = torch.autograd.grad(out, with_exact_queries, weights)
+    for ours, expected in zip(found, torch.autograd.grad(plain, low, weights), strict=True):
+        assert torch.equal(ours, expected.float())
+
+
 def test_no_position_sees_what_is_ahead() -> None:
     query, key, value = made(1, 1, 9, 4, 4)
     out = tiled_attention(query, key, value, scale=1.0, tile=4)

@@ -61,6 +61,30 @@ def test_of_t5_the_blocks_count_and_not_the_parts_within_them() -> None:
     assert distances[id(net.shared.weight)] == 4
 
 
+BART = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 32}
+BART |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 40}
+
+
+def test_encoder_and_decoder_count_their_own_layers_however_deep_the_other_is() -> None:
+    config = AutoConfig.for_model("bart", encoder_layers=6, decoder_layers=2, **BART)
+    net = AutoModelForSeq2SeqLM.from_config(config)
+    distances = distances_from_the_top(net)
+    named = {name: distances[id(parameter)] for name, parameter in net.named_parameters()}
+    fc2 = "model.{}.layers.{}.fc2.weight".format
+    assert [named[fc2("encoder", n)] for n in range(6)] == [6, 5, 4, 3, 2, 1]
+    assert [named[fc2("decoder", n)] for n in range(2)] == [2, 1]
+    assert named["model.encoder.embed_positions.weight"] == 7
+    assert named["model.decoder.embed_positions.weight"] == 3
+    assert named["model.shared.weight"] == 7  # of both, and below the deeper
+    builder = AdamW(learning_rate=1.0, layer_decay=0.8)
+    rates = {
+        id(p): builder.peak_rate(group)
+        for group in builder.build(net).param_groups
+        for p in group["params"]
+    }
+    assert rates[id(net.model.decoder.layers[1].fc2.weight)] == pytest.approx(0.8)
+
+
 def test_each_layer_has_its_share_of_the_rate() -> None:
     net, builder = network("bert"), AdamW(learning_rate=0.1, weight_decay=0.0, layer_decay=0.5)
     optimizer = builder.build(net)

@@ -12,6 +12,7 @@ from tiny import tiny_config
 
 from roots.callbacks import WeightAverage
 from roots.fit import compose
+from roots.plan import plan_run
 from roots.plan.beside import AVERAGE, COPY, TEACHER
 from roots.plan.footprint import Planner, Way
 from roots.plan.memory import planner_of
@@ -114,3 +115,21 @@ def test_a_teacher_lies_beside_its_student(shards: Path, tmp_path: Path) -> None
     network = planner_for(composed).empty()  # the student's, which is as large
     real = [*network.parameters(), *network.buffers()]
     assert planned == sum(t.numel() * t.dtype.itemsize for t in real)
+
+
+def test_the_hours_with_a_teacher_have_its_forward_passes(shards: Path, tmp_path: Path) -> None:
+    """One as large as its student reads for a third of what the student learns for."""
+    teacher = compose(tiny_config(shards, tmp_path, max_steps=3)).fit().path
+    config = tiny_config(shards, tmp_path, max_steps=400)
+    target = target_named("NVIDIA H100 80GB HBM3", 1, 1)
+
+    def told(config: dict[str, Any]) -> dict[str, str]:
+        composed = compose(config)
+        plan = plan_run(composed.trainer, composed.model, composed.data, target=target)
+        return dict(plan.lines)
+
+    alone, with_teacher = told(config), told(taught(config, teacher))
+    total = float(alone["FLOPs"].split(" GFLOP in all")[0].split(", ")[-1])
+    assert with_teacher["FLOPs"] == f"{alone['FLOPs']}, and {total / 3:.3g} GFLOP of the teacher"
+    speeds = [float(each["speed"].split()[0].replace(",", "")) for each in (alone, with_teacher)]
+    assert speeds[1] == pytest.approx(speeds[0] * 3 / 4, rel=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from roots.fit.choosing import chosen, strategy_of
 from roots.plan.activations import Recomputation
 from roots.plan.depth import DEPTHS, alike, cut_to
 from roots.plan.footprint import BACKWARD_PASS, Footprint, Planner, Way
-from roots.plan.options import best_of, options_of, sizes_for
+from roots.plan.options import Option, best_of, options_of, sizes_for
+from roots.plan.rows import planned_rows
 from roots.plan.target import Target
 from roots.plan.words import table_of
 from roots.strategies import DDP, FSDP
@@ -155,7 +157,25 @@ def test_sizes_are_powers_of_two_and_all_of_a_share() -> None:
     assert sizes_for(6) == [1, 2, 4, 6]
     assert sizes_for(6, also=3) == [1, 2, 3, 4, 6]
     assert sizes_for(6, also=9) == [1, 2, 4, 6]
-    assert sizes_for(512)[-1] == 512
+    assert sizes_for(480, also=3) == [1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 480]
+
+
+def test_of_many_rows_in_a_step_a_few_that_fit_are_found_and_shown(
+    shards: Path, masked_shards: Path, tmp_path: Path
+) -> None:
+    composed = composed_of("llama", shards, masked_shards, tmp_path)
+    composed.data.seq_len, composed.data.sequences_per_step = 16, 160
+    found, way = planner(composed, None, ranks=1), Way("single_device", 1)
+    sizes = sizes_for(160, also=3)
+    option = Option(way, {n: found.footprint(way, n, between=(1, 160)) for n in sizes})
+    one, two, three = (option.sizes[n].total for n in (1, 2, 3))
+    assert one < two < three
+    found.target = replace(found.target, usable_bytes=two)
+    assert planned_rows(found, way)[0] == option.largest(two) == 2
+    table = table_of([option], found.target, also=3)
+    shown = table.splitlines()[1].split("sent")[0].split()
+    assert {"1", "2", "3", "160"} <= set(shown)
+    assert len(shown) <= 8 < len(sizes)
 
 
 def test_the_fullest_moment_may_be_the_optimizers(
