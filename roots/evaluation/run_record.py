@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from roots.errors import DataError
 from roots.runs import Run, read_metrics
 
 T = TypeVar("T")
@@ -140,7 +141,7 @@ def read_record(run: Run) -> RunRecord:
             found = parse(file.read_text(encoding="utf-8"))
             if not isinstance(found, kind):
                 raise TypeError(f"it holds no {kind.__name__}")
-        except (OSError, ValueError, TypeError, yaml.YAMLError, csv.Error) as error:
+        except (DataError, OSError, ValueError, TypeError, yaml.YAMLError, csv.Error) as error:
             why = " ".join(str(error).split())[:200]
             record.troubles.append(f"{name} cannot be read ({why}): the page goes without it.")
             return empty
@@ -175,7 +176,7 @@ def _numbers(rows: Iterable[dict[Any, Any]]) -> tuple[list[dict[str, float]], in
     kept, damaged = [], 0
     for row in rows:
         try:
-            numbers = {name: float(word) for name, word in row.items() if word not in ("", None)}
+            numbers = {name: float(word) for name, word in row.items() if word != ""}
             step = numbers["step"]
         except (KeyError, ValueError, TypeError, AttributeError):
             damaged += 1

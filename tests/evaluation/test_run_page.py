@@ -175,7 +175,9 @@ def test_a_run_without_metrics_still_has_a_page(tmp_path: Path) -> None:
     [
         (b"step,train/loss\n1,\xff\xfe\x00\n", "metrics.csv cannot be read"),
         ("step,train/loss\n1,2.0\n2,oops\n3,1.0,7\n", "metrics.csv: 2 of 3 rows are damaged"),
-        ("train/loss\n1.0\n", "metrics.csv: 1 of 1 rows are damaged"),
+        ("train/loss\n1.0\n", "metrics.csv cannot be read"),
+        ("step,a_b,_c,a_d,_c\n1,2.0,3.0\n", "with &#x27;_c&#x27; twice"),
+        ("step,train/loss,a,b\n1,2.0,3.0\n", "metrics.csv: 1 of 1 rows are damaged"),
     ],
 )
 def test_damaged_metrics_are_told_and_the_rest_is_drawn(
