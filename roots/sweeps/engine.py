@@ -172,10 +172,9 @@ class Engine:
                     self.study.note(trial.number, owner=self._owner)
                     mine.append(trial)
             lock.release()
-        mine = self._without_lost(mine)
-        for trial in mine:
+        for trial in (mine := self._without_lost(mine)):
             self._say(f"{trial.label} goes on where it was stopped")
-        return mine
+        return [self.study.drawn_again(trial) for trial in mine]
 
     def _without_lost(self, taken: list[Trial]) -> list[Trial]:
         """Leaves out what was nobody's and another machine took too: the last to write has it."""

@@ -106,6 +106,20 @@ def test_of_two_machines_that_take_a_trial_of_nobody_at_once_the_last_has_it(
     assert any("trial 1 still runs elsewhere (elsewhere-7)" in line for line in told) != is_ours
 
 
+def test_a_trial_that_was_killed_while_it_was_drawn_is_tried_as_its_number_says(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "OWNERLESS_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "TAKING_SECONDS", 0.0)
+    write(sweep_file, parameters=FOUR)
+    sweep = sweep_of(sweep_file)
+    sweep._make_folder()
+    sweep.study._study.ask()
+    sweep.run(workers=2, say=lambda line: None)
+    tried = [t.values["model.optimizer.init_args.learning_rate"] for t in sweep.trials()]
+    assert tried == [0.1, 0.01, 0.001, 1e-4]
+
+
 # -- a trial's processes --------------------------------------------------------------------------
 
 
