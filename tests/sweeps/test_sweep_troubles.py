@@ -14,8 +14,8 @@ from small_sweeps import FOUR, STAND_IN, sweep_of, write
 
 from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError
-from roots.runs import RunLock, claim, write_atomically
-from roots.sweeps import engine, read_sweep
+from roots.runs import RunLock, claim, load_metrics, write_atomically
+from roots.sweeps import engine, read_sweep, trial_run
 from roots.sweeps.trial import FINISHED, RUNNING, Trial
 from roots.sweeps.trial_run import Layout, TrialRun, end_holder
 
@@ -136,6 +136,25 @@ def test_the_words_of_an_earlier_process_do_not_keep_a_crash_from_being_tried_ag
         time.sleep(0.02)
     assert (code, run.last_words()) == (1, "Segmentation fault")
     assert run.may_retry(code)
+
+
+def test_an_unchanged_metrics_file_is_read_once_and_a_row_more_is_seen(
+    sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path / "sweep")
+    run = TrialRun(sweep_of(sweep_file).definition, layout, Trial(0, RUNNING, {}), os.environ)
+    assert run.curve() == {}
+    file = claim(layout.trials, "trial-0001").metrics_file
+    write_atomically(file.parent / "config.yaml", "name: trial-0001\n")
+    assert run.curve() == {}
+    reads: list[Path] = []
+    monkeypatch.setattr(trial_run, "load_metrics", lambda f: reads.append(f) or load_metrics(f))
+    file.write_text("step,val/loss\n1,2.0\n")
+    assert [run.curve() for _ in range(3)] == [{1: 2.0}] * 3
+    with file.open("a") as more:
+        more.write("2,1.0\n")
+    assert [run.curve() for _ in range(3)] == [{1: 2.0, 2: 1.0}] * 3
+    assert len(reads) == 2
 
 
 def test_a_holder_that_is_gone_before_it_is_asked_to_end_is_no_trouble(
