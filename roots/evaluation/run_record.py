@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 
 from roots.errors import DataError
+from roots.evaluation.along import at_steps
 from roots.runs import Run, read_metrics
 
 T = TypeVar("T")
@@ -82,7 +83,12 @@ class RunRecord:
             name: Its name.
             over: `step`; `tokens` or `seconds` of training since the run began.
         """
-        at = {"step": {row["step"]: row["step"] for row in self.rows}}.get(over) or self._at(over)
+        steps = [row["step"] for row in self.rows]
+        at = (
+            dict(zip(steps, steps, strict=True))
+            if over == "step"
+            else at_steps(self._at(over), steps)
+        )
         found = [(at[r["step"]], r[name]) for r in self.rows if name in r and r["step"] in at]
         return [x for x, _ in found], [y for _, y in found]
 
@@ -105,7 +111,7 @@ class RunRecord:
         return "nats per label" if kind else "nats"
 
     def _at(self, over: str) -> dict[float, float]:
-        """Gives tokens, or seconds of training, at each step that has them.
+        """Gives tokens, or seconds of training, at each step that reported them.
 
         The seconds are those of the stopwatch: between two reports it counted the tokens, and the
         rate is what they came to.
