@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -42,6 +43,7 @@ class RunRecord:
         samples: Texts that the network wrote, oldest first.
         rows: The finite numbers of each logged row, by name.
         troubles: What could not be read, in sentences.
+        out: Where its page and figures go; None is the run's directory.
     """
 
     run: Run
@@ -55,6 +57,12 @@ class RunRecord:
     samples: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    out: Path | None = None
+
+    @property
+    def page_folder(self) -> Path:
+        """Where its page and figures go."""
+        return self.out or self.run.path
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -328,6 +329,21 @@ def test_the_calibration_error_is_its_definition() -> None:
         "accuracy": [0.5, 0.75, None],
     }
     assert expected_error(diagram) == pytest.approx((2 * 0.1 + 8 * 0.15) / 10)
+
+
+def test_the_page_of_a_run_that_may_not_be_written_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: None
+) -> None:
+    run = made(tmp_path, details_val=details())
+    before, system = sorted(run.path.iterdir()), os.access
+    monkeypatch.setattr(os, "access", lambda path, how: path != run.path and system(path, how))
+    with pytest.raises(ConfigError, match=r"which you may not write\. Give --out another place"):
+        command(["report", str(run.path)])
+    assert command(["report", str(run.path), "--out", str(tmp_path / "else")]) == 0
+    assert sorted(run.path.iterdir()) == before
+    assert {"report.html", "loss.png"} <= {file.name for file in (tmp_path / "else").iterdir()}
+    with pytest.raises(ConfigError, match="page of one run, and 2 are given"):
+        command(["report", str(run.path), str(run.path), "--out", str(tmp_path / "both")])
 
 
 def test_the_verb_writes_the_page_of_each_run(
