@@ -47,8 +47,7 @@ class DataLoader:
 
     Raises:
         DataError: The file is missing, empty or not a text, or there is no such tokenizer.
-        ConfigError: `vocab_size` beside a tokenizer, which brings its own, or a number that cannot
-            work.
+        ConfigError: `vocab_size` beside a tokenizer, or a number that cannot work.
     """
 
     def __init__(
@@ -71,12 +70,13 @@ class DataLoader:
             )
         _check_shape(seq_len, sequences_per_step, val_fraction)
         self.path = str(path)
+        digest = hashlib.sha256(f"{Path(path).resolve()}{tokenizer}".encode()).hexdigest()[:8]
         source = Text(paths=[self.path])
         n_bytes = sum(file.stat().st_size for file in source.files())
         self.corpus = Corpus(
             source=source,
             tokenizer=_plan(str(tokenizer), vocab_size or vocabulary_for(n_bytes)),
-            out=f"corpora/{Path(path).stem}-{_digest(f'{Path(path).resolve()}{tokenizer}')}",
+            out=f"corpora/{Path(path).stem}-{digest}",
             val_fraction=0.0,
         )
         self.corpus.prepare()
@@ -205,6 +205,9 @@ class Trainer:
         precision: `32`, `bf16-mixed` or `bf16-true`; `auto` takes what is fastest here.
         seed: The same seed gives the same run.
         overrides: More settings by their dotted names, as on the command line.
+
+    Raises:
+        ConfigError: `steps` is none.
     """
 
     def __init__(
@@ -218,6 +221,8 @@ class Trainer:
         seed: int = 1,
         overrides: dict[str, Any] | None = None,
     ) -> None:
+        if not isinstance(steps, int) or steps < 0:
+            raise ConfigError(f"steps={steps!r} is no number of steps. Set it to 1 or more.")
         self.model = model
         self.data_loader = data_loader
         self.steps = steps
@@ -292,7 +297,3 @@ def _plan(tokenizer: str, vocab_size: int) -> TokenizerPlan:
 def vocabulary_for(n_bytes: int) -> int:
     """Chooses a vocabulary size: about one token per 250 bytes of text, 300 to 4,096."""
     return min(max(n_bytes // 250, 300), 4096)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -6,6 +6,7 @@ import csv
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,6 +192,19 @@ def test_a_number_that_cannot_work_is_refused_before_the_text_is_read(
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
         DataLoader("nowhere.txt", **setting)
+
+
+@pytest.mark.parametrize("steps", [-1, 2.5])
+def test_steps_that_are_none_are_refused_as_such(steps: Any) -> None:
+    data: Any = None
+    with pytest.raises(ConfigError, match=rf"steps={steps} is no number of steps\. Set it to 1"):
+        Trainer(Model(size="tiny"), data, steps=steps)
+
+
+def test_a_text_that_fills_no_sequence_of_any_length_is_told_to_be_longer() -> None:
+    Path("data.txt").write_text("a")
+    with pytest.raises(ConfigError, match=r"has \d tokens: not one sequence of.*2\. Give more"):
+        Trainer(Model(size="tiny"), DataLoader("data.txt"), steps=1, overrides=SMALL).train()
 
 
 def test_a_size_that_there_is_not_is_refused_with_those_there_are() -> None:

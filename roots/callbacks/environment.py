@@ -128,10 +128,24 @@ def _commit(folder: Path) -> dict[str, Any]:
         commit = _git(folder, "rev-parse", "HEAD")
         changed = bool(_git(folder, "status", "--porcelain"))
         diff = _git(folder, "diff", "--binary", "HEAD") if changed else ""
+        untracked = _sum_of_untracked(folder) if changed else ""
     except (OSError, subprocess.SubprocessError):
         return {}
     sha256 = hashlib.sha256(diff.encode(errors="surrogateescape")).hexdigest() if diff else ""
-    return {"commit": commit, "changed": changed, "diff_sha256": sha256}
+    sums = {"diff_sha256": sha256, "untracked_sha256": untracked}
+    return {"commit": commit, "changed": changed, **sums}
+
+
+def _sum_of_untracked(folder: Path) -> str:
+    """Gives the sha256 of the Python files that the repository neither tracks nor ignores."""
+    root = Path(_git(folder, "rev-parse", "--show-toplevel"))
+    listing = ("ls-files", "--others", "--exclude-standard", "-z", "--", "*.py")
+    names = sorted(name for name in _git(root, *listing).split("\0") if (root / name).is_file())
+    total = hashlib.sha256()
+    for name in names:
+        content = (root / name).read_bytes()
+        total.update(f"{name}\0{len(content)}\0".encode(errors="surrogateescape") + content)
+    return total.hexdigest() if names else ""
 
 
 def _git(folder: Path | str, *arguments: str) -> str:

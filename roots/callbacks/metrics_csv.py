@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from roots.runs import read_metrics, write_atomically
+from roots.runs import load_metrics, read_metrics, write_atomically
 
 Row = dict[str, str]
 TAIL = 2
@@ -30,10 +30,15 @@ class MetricsCSV(Logger):
         path: The file; when it is there, its rows go on. It is left as it is until the first row
             comes, or `open` is called.
         from_step: Rows of later steps are dropped: a resumed run makes them again.
+
+    Raises:
+        DataError: The file is not what a run writes, and would be written anew from what was
+            misread.
     """
 
     def __init__(self, *, path: Path, from_step: int = 0) -> None:
         super().__init__()
+        load_metrics(path)
         self.path = path
         self.from_step = from_step
         self._columns = ["step"]
@@ -105,15 +110,20 @@ class MetricsCSV(Logger):
         self._tail = self._tail[-TAIL:]
 
     def _write(self, rows: list[Row]) -> None:
-        head = ",".join(self._columns) + "\n"
-        write_atomically(self.path, head + "".join(self._line(row).decode() for row in rows))
+        lines = [_line(self._columns), *map(self._line, rows)]
+        write_atomically(self.path, b"".join(lines).decode())
         self._tail = rows[-TAIL:]
         self._tail_start = self.path.stat().st_size - sum(len(self._line(r)) for r in self._tail)
 
     def _line(self, row: Row) -> bytes:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow([row.get(c, "") for c in self._columns])
-        return text.getvalue().encode()
+        return _line([row.get(column, "") for column in self._columns])
+
+
+def _line(cells: list[str]) -> bytes:
+    """Writes a line; a name with a comma or a quotation mark, as a label may have, is quoted."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
 
 
 def _put(rows: list[Row], row: Row) -> int:

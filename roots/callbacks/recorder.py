@@ -19,7 +19,7 @@ from roots.callbacks.throughput import waiter
 from roots.callbacks.told import told_if_it_fails
 from roots.callbacks.trackio_log import TrackioLog
 from roots.callbacks.utilization import Utilization, utilization_of
-from roots.callbacks.wandb_run import wandb_logger
+from roots.callbacks.wandb_run import open_wandb
 from roots.errors import CheckpointError, MissingExtra
 from roots.evaluation import corpus_page, run_page
 from roots.runs import Run, RunLock, claim, redact_values, write_atomically, write_record
@@ -245,8 +245,7 @@ class Recorder(L.Callback):
         assert self.run is not None
         loggers: list[Logger] = []
         if trainer.wandb:
-            first = trainer.is_global_zero
-            loggers.append(wandb_logger(self.run, trainer.name, trainer.spec, is_first=first))
+            loggers.append(open_wandb(trainer))
         if trainer.trackio:
             goes_on = trainer.resumed_from > 0
             named = {"run": self.run, "title": trainer.name, "config": trainer.spec}

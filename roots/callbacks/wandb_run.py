@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr
 from string import ascii_lowercase, digits
 from typing import Any
+from urllib.parse import urlsplit
 
 import lightning as L
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 
 from roots.callbacks.stop_signals import Interrupted
 from roots.callbacks.told import told_if_it_fails
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, ConfigError
 from roots.runs import Checkpoint, Run, redact_values, write_atomically
 
 ID_FILE = "wandb.json"
@@ -80,8 +83,9 @@ class WandbRun(L.Callback):
         figure = run.path / "loss.png"
         if figure.is_file():
             logger.log_image("loss", [str(figure)], step=trainer.global_step)
-        for name in FILES:
-            logger.experiment.save(str(run.path / name), base_path=str(run.path), policy="now")
+        with redirect_stderr(io.StringIO()):  # it warns that these are links, as they are to be
+            for name in FILES:
+                logger.experiment.save(str(run.path / name), base_path=str(run.path), policy="now")
         for checkpoint, aliases in named_checkpoints(run) if self.checkpoints else []:
             logger.experiment.log_artifact(_artifact(run, checkpoint), aliases=aliases)
 
@@ -112,8 +116,46 @@ def named_checkpoints(run: Run) -> list[tuple[Checkpoint, list[str]]]:
     return [(best, ["best", f"step-{best.step}"]), (last, ["last", f"step-{last.step}"])]
 
 
-def wandb_logger(run: Run, name: str, config: dict[str, Any], *, is_first: bool = True) -> Logger:
-    """Opens a W&B run: online when a key is set, offline when none is, as WANDB_MODE says first.
+def open_wandb(trainer: Any) -> WandbLogger:
+    """Opens the W&B run before the network is built; all ranks learn when it cannot be opened.
+
+    Raises:
+        ConfigError: W&B cannot be reached, refuses the key, or another W&B run is open.
+    """
+    run, first = trainer.run, trainer.is_global_zero
+    logger = wandb_logger(run, trainer.name, trainer.spec, is_first=first)
+    refused = _refused(logger, run) if first else ""
+    if refused := trainer.strategy.broadcast(refused):
+        raise ConfigError(refused)
+    if first and logger.experiment.offline and not logger.experiment.disabled:
+        trainer.say(f"W&B keeps the run offline; send it there with: roots sync {run.path}")
+    return logger
+
+
+def _refused(logger: WandbLogger, run: Run) -> str:
+    """Opens the W&B run; says why that failed, or nothing."""
+    import wandb
+
+    if wandb.run is not None and wandb.run.id != logger.version:
+        return (
+            f"The W&B run {wandb.run.id} is open in this process: the fit would log into it and"
+            " close it. Close it first (wandb.finish()), or leave trainer.wandb out."
+        )
+    try:
+        _ = logger.experiment
+    except (wandb.errors.Error, ValueError, OSError) as error:
+        return (
+            f"W&B cannot be opened ({type(error).__name__}: {' '.join(str(error).split())}). Look"
+            " at the network and the key (wandb login, or WANDB_API_KEY); or set"
+            f" WANDB_MODE=offline and send the run later, by roots sync {run.path}."
+        )
+    return ""
+
+
+def wandb_logger(
+    run: Run, name: str, config: dict[str, Any], *, is_first: bool = True
+) -> WandbLogger:
+    """Makes what opens a W&B run: as WANDB_MODE says, else online with a key and offline without.
 
     A run that was tracked before goes on with its W&B run.
 
@@ -125,9 +167,9 @@ def wandb_logger(run: Run, name: str, config: dict[str, Any], *, is_first: bool 
     """
     from wandb import Settings
 
-    has_key = "WANDB_API_KEY" in os.environ or _netrc_has_wandb()
-    os.environ.setdefault("WANDB_MODE", "online" if has_key else "offline")
-    os.environ.setdefault("WANDB_SILENT", "true")
+    # W&B reads the environment once in a process, and a notebook may change it between fits
+    mode: Any = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    silent: Any = os.environ.get("WANDB_SILENT") or True
     twin = _twin(run) if is_first else {"id": None, "project": "roots"}
     return WandbLogger(
         **twin,
@@ -136,7 +178,7 @@ def wandb_logger(run: Run, name: str, config: dict[str, Any], *, is_first: bool 
         save_dir=str(run.path),
         config=redact_values(config),
         # it would copy the command line and whatever is printed, secrets and all
-        settings=Settings(x_disable_meta=True, console="off"),
+        settings=Settings(x_disable_meta=True, console="off", mode=mode, silent=silent),
     )
 
 
@@ -178,17 +220,20 @@ def _logger(trainer: Any) -> WandbLogger | None:
 
 
 def _finish(trainer: Any, *, exit_code: int) -> None:
-    if trainer.is_global_zero and trainer.state.fn == "fit":
-        import wandb
-
+    logger = _logger(trainer)
+    if logger is not None and trainer.state.fn == "fit":
         with told_if_it_fails(trainer, "the W&B run was not closed"):
-            wandb.finish(exit_code=exit_code)
+            logger.experiment.finish(exit_code=exit_code)
 
 
-def _netrc_has_wandb() -> bool:
+def _has_key() -> bool:
+    """Tells whether there is a key for the server, W&B's own or one that WANDB_BASE_URL names."""
     import netrc
 
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    server = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
     try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(server) is not None
     except (OSError, netrc.NetrcParseError):
         return False

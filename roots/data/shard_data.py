@@ -275,8 +275,8 @@ class ShardData(CorpusData):
             if len(rows) == 0:
                 n_tokens = len(self.corpora.opened[name].span("train"))
                 text = f"The training text of {name}" if name else "The training text"
+                shorter = f"Set data.seq_len to at most {n_tokens - 1:,}, or give"
                 raise ConfigError(
                     f"{text} has {n_tokens:,} tokens: not one sequence of seq_len="
-                    f"{self.seq_len:,}. Set data.seq_len to at most {max(n_tokens - 1, 1):,},"
-                    " or give more text."
+                    f"{self.seq_len:,}. {shorter if n_tokens > 2 else 'Give'} more text."
                 )

@@ -20,7 +20,7 @@ def add(page: Page, record: RunRecord) -> None:
 
 
 def _add_stage(page: Page, record: RunRecord, stage: str, answers: Mapping[str, Any]) -> None:
-    folder = record.run.path
+    folder = record.page_folder
     page.kept_figure(
         answers_figure(answers),
         folder / f"{figure_name('answers', stage)}.png",

@@ -137,4 +137,4 @@ def _add_mistakes(page: Page, mistakes: list[dict[str, Any]]) -> None:
 
 
 def _figure(page: Page, record: RunRecord, name: str, figure: Any, caption: str) -> None:
-    page.kept_figure(figure, record.run.path / f"{name}.png", caption)
+    page.kept_figure(figure, record.page_folder / f"{name}.png", caption)

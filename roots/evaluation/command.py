@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roots.corpus.command import main as make_corpus
+from roots.errors import ConfigError
 from roots.evaluation.corpus_page import PAGE, report_corpus
 from roots.evaluation.run_page import report_run
 from roots.inference.arguments import Parser
@@ -20,8 +21,10 @@ def main(args: list[str]) -> int:
     """
     given = _parser().parse_args(args)
     runs = [open_run(path) for path in given.run]
+    if given.out and len(runs) > 1:
+        raise ConfigError(f"--out takes the page of one run, and {len(runs)} are given. Give one.")
     for run in runs:
-        print(f"wrote {report_run(run)}")
+        print(f"wrote {report_run(run, Path(given.out) if given.out else None)}")
     return 0
 
 
@@ -71,4 +74,7 @@ def _parser() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("run", nargs="+", metavar="RUN", help="a run's directory, or several")
+    parser.add_argument(
+        "--out", metavar="DIR", help="where to write the page of one run (default: its directory)"
+    )
     return parser

@@ -22,7 +22,7 @@ def _add_stage(page: Page, record: RunRecord, stage: str, numbers: Mapping[str, 
     some = f" {shown:,} of {n:,} rows are drawn." if shown < n else f" {n:,} rows."
     page.kept_figure(
         numbers_figure(numbers),
-        record.run.path / f"{figure_name('numbers', stage)}.png",
+        record.page_folder / f"{figure_name('numbers', stage)}.png",
         "Left: each row's predicted number against its label; on the dashed line both are equal."
         " Right: how what was predicted minus the label spreads, in the labels' own unit, over all"
         f" rows.{some}",

@@ -22,7 +22,7 @@ from roots.evaluation.figures import (
 from roots.evaluation.page import Page
 from roots.evaluation.run_record import RunRecord, read_record
 from roots.records import duration
-from roots.runs import Run, redact_values
+from roots.runs import Run, check_place, redact_values
 
 PAGE = "report.html"
 MOST_SAMPLES = 40
@@ -41,12 +41,22 @@ HEADLINES = (
 """What tells most of a run, by name, the first that was measured."""
 
 
-def report_run(run: Run) -> Path:
+def report_run(run: Run, out: Path | None = None) -> Path:
     """Writes report.html and its figures as PNG files into a run's directory; gives the page.
 
     What is missing or damaged there is left out, and the page says so.
+
+    Args:
+        run: The run.
+        out: Another folder to write into, which is made.
+
+    Raises:
+        ConfigError: Nothing can be written there.
     """
     record = read_record(run)
+    record.out = out
+    check_place(record.page_folder, "--out", is_folder=True)
+    record.page_folder.mkdir(parents=True, exist_ok=True)
     page = Page(record.name, summary(record))
     for trouble in record.troubles:
         page.text(f"Note: {trouble}")
@@ -55,7 +65,7 @@ def report_run(run: Run) -> Path:
     for file, add in _SECTIONS:
         with damage_told(page, file):
             add(page, record)
-    return page.save(run.path / PAGE)
+    return page.save(record.page_folder / PAGE)
 
 
 def summary(record: RunRecord) -> str:
@@ -113,7 +123,7 @@ def _how_long(record: RunRecord) -> str:
 def _curves(page: Page, record: RunRecord) -> None:
     for name, figure, caption in _figures(record):
         if figure is not None:
-            page.kept_figure(figure, record.run.path / f"{name}.png", caption)
+            page.kept_figure(figure, record.page_folder / f"{name}.png", caption)
 
 
 def _figures(record: RunRecord) -> Iterator[tuple[str, Any, str]]:

@@ -9,10 +9,13 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from roots.errors import DataError
+from roots.evaluation.along import at_steps
 from roots.runs import Run, read_metrics
 
 T = TypeVar("T")
@@ -40,6 +43,7 @@ class RunRecord:
         samples: Texts that the network wrote, oldest first.
         rows: The finite numbers of each logged row, by name.
         troubles: What could not be read, in sentences.
+        out: Where its page and figures go; None is the run's directory.
     """
 
     run: Run
@@ -53,6 +57,12 @@ class RunRecord:
     samples: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    out: Path | None = None
+
+    @property
+    def page_folder(self) -> Path:
+        """Where its page and figures go."""
+        return self.out or self.run.path
 
     @property
     def name(self) -> str:
@@ -81,7 +91,12 @@ class RunRecord:
             name: Its name.
             over: `step`; `tokens` or `seconds` of training since the run began.
         """
-        at = {"step": {row["step"]: row["step"] for row in self.rows}}.get(over) or self._at(over)
+        steps = [row["step"] for row in self.rows]
+        at = (
+            dict(zip(steps, steps, strict=True))
+            if over == "step"
+            else at_steps(self._at(over), steps)
+        )
         found = [(at[r["step"]], r[name]) for r in self.rows if name in r and r["step"] in at]
         return [x for x, _ in found], [y for _, y in found]
 
@@ -104,7 +119,7 @@ class RunRecord:
         return "nats per label" if kind else "nats"
 
     def _at(self, over: str) -> dict[float, float]:
-        """Gives tokens, or seconds of training, at each step that has them.
+        """Gives tokens, or seconds of training, at each step that reported them.
 
         The seconds are those of the stopwatch: between two reports it counted the tokens, and the
         rate is what they came to.
@@ -140,7 +155,7 @@ def read_record(run: Run) -> RunRecord:
             found = parse(file.read_text(encoding="utf-8"))
             if not isinstance(found, kind):
                 raise TypeError(f"it holds no {kind.__name__}")
-        except (OSError, ValueError, TypeError, yaml.YAMLError, csv.Error) as error:
+        except (DataError, OSError, ValueError, TypeError, yaml.YAMLError, csv.Error) as error:
             why = " ".join(str(error).split())[:200]
             record.troubles.append(f"{name} cannot be read ({why}): the page goes without it.")
             return empty
@@ -175,7 +190,7 @@ def _numbers(rows: Iterable[dict[Any, Any]]) -> tuple[list[dict[str, float]], in
     kept, damaged = [], 0
     for row in rows:
         try:
-            numbers = {name: float(word) for name, word in row.items() if word not in ("", None)}
+            numbers = {name: float(word) for name, word in row.items() if word != ""}
             step = numbers["step"]
         except (KeyError, ValueError, TypeError, AttributeError):
             damaged += 1

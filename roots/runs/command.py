@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from roots.errors import ConfigError, refusing
 from roots.records import as_json, duration
@@ -40,11 +42,14 @@ def main_list(args: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print plain values, a list of runs")
     own = parser.parse_args(args)
-    runs = list_runs(own.dir, name=own.name, state=own.state, sort=own.sort)
+    skipped: list[Path] = []
+    runs = list_runs(own.dir, name=own.name, state=own.state, sort=own.sort, skipped=skipped)
     if own.json:
         print(as_json([run.plain() for run in runs], indent=2))
     else:
         print(as_table(runs) if runs else f"no such run in {own.dir}")
+    for folder in skipped:
+        sys.stderr.write(f"left out, since you may not read it: {folder}\n")
     return 0
 
 

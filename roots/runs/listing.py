@@ -82,6 +82,7 @@ def list_runs(
     state: str = "",
     sort: str = "name",
     now: Callable[[], float] = time.time,
+    skipped: list[Path] | None = None,
 ) -> list[RunSummary]:
     """Lists the runs below a folder.
 
@@ -92,6 +93,7 @@ def list_runs(
         sort: `name`, `state` (running first), `step` (furthest first), `best` (best first, by
             metric), `age` (newest first) or `size` (largest first).
         now: The clock, in seconds since 1970.
+        skipped: Takes the folders that may not be read.
 
     Raises:
         CheckpointError: There is no such folder.
@@ -109,22 +111,32 @@ def list_runs(
             f"There is no folder {root}. Give the folder of your runs (trainer.runs_dir), or train"
             " one first: roots fit --config configs/run/quickstart.yaml."
         )
-    found = [run for run in run_folders(root) if fnmatch.fnmatch(_name(run), name or "*")]
+    skipped = [] if skipped is None else skipped
+    found = [run for run in run_folders(root, skipped) if fnmatch.fnmatch(_name(run), name or "*")]
     lines = [summary(Run(path), now=now) for path in found]
     kept = [line for line in lines if not wanted or line.state in wanted]
     return sorted(kept, key=_ORDERS[sort])
 
 
-def run_folders(root: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """Finds the directories of runs at or below a folder, in the order of their names."""
-    if _is_run(root):
+def run_folders(root: Path, skipped: list[Path], depth: int = DEPTH) -> Iterator[Path]:
+    """Finds the directories of runs at or below a folder, in the order of their names.
+
+    Args:
+        root: The folder.
+        skipped: Takes the folders that may not be read.
+        depth: How far below it they may lie.
+    """
+    try:
+        is_run = _is_run(root)
+        inside = [] if is_run or depth == 0 else sorted(root.iterdir(), key=_by_number)
+        folders = [f for f in inside if f.is_dir() and not f.name.startswith(".")]
+    except PermissionError:
+        skipped.append(root)
+        return
+    if is_run:
         yield root
-        return
-    if depth == 0:
-        return
-    for folder in sorted(root.iterdir(), key=_by_number):
-        if folder.is_dir() and not folder.name.startswith("."):
-            yield from run_folders(folder, depth - 1)
+    for folder in folders:
+        yield from run_folders(folder, skipped, depth - 1)
 
 
 def find_runs(given: Iterable[str | Path]) -> list[Run]:
@@ -138,11 +150,17 @@ def find_runs(given: Iterable[str | Path]) -> list[Run]:
         Each once, in the order in which they were named.
 
     Raises:
-        CheckpointError: A name fits no run.
+        CheckpointError: A name fits no run, or a folder may not be read.
     """
     found: dict[Path, Run] = {}
     for name in given:
-        runs = [path for folder in _named(name) for path in run_folders(folder)]
+        skipped: list[Path] = []
+        runs = [path for folder in _named(name) for path in run_folders(folder, skipped)]
+        if skipped:
+            raise CheckpointError(
+                f"You may not read {skipped[0]}, where runs may be. Ask for the right to read it, or"
+                " name the runs beside it."
+            )
         if not runs:
             raise CheckpointError(_not_found(Path(name)))
         found |= {path.resolve(): Run(path) for path in runs if path.resolve() not in found}
@@ -232,7 +250,7 @@ def _size(folder: Path) -> int:
 
 def _not_found(path: Path) -> str:
     above = path.parent if path.parent.is_dir() else Path("runs")
-    there = [str(run) for run in run_folders(above)] if above.is_dir() else []
+    there = [str(run) for run in run_folders(above, [])] if above.is_dir() else []
     what = "holds no run" if path.exists() else "is no run, and no pattern that fits one"
     hint = nearest(str(path), there) or (f" (there are {', '.join(there[:5])})" if there else "")
     return (

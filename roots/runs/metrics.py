@@ -40,8 +40,14 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Reads the rows of a metrics file; a last row that a crash cut short is left out."""
-    return list(csv.DictReader(io.StringIO(_whole_lines(path))))
+    """Reads the rows of a metrics file; a last row that a crash cut short is left out.
+
+    Raises:
+        DataError: The file cannot be read, or two of its columns have one name.
+    """
+    lines = csv.DictReader(io.StringIO(_whole_lines(path)))
+    _check_heading(path, ["step"] if lines.fieldnames is None else [*lines.fieldnames])
+    return list(lines)
 
 
 def load_metrics(path: Path) -> Metrics:
@@ -56,12 +62,7 @@ def load_metrics(path: Path) -> Metrics:
         return Metrics((), {})
     lines = csv.reader(io.StringIO(_whole_lines(path)))
     names = next(lines, ["step"])
-    if names[:1] != ["step"] or len({*names}) < len(names):
-        raise DataError(
-            f"{path} does not begin with a heading of different names after `step`, but with"
-            f" {','.join(names)[:60]!r}. Bring the file back from a copy; the run's checkpoints"
-            " are not touched by it."
-        )
+    _check_heading(path, names)
     rows: dict[int, dict[str, float]] = {}
     for cells in lines:
         step, row = _checked(path, lines.line_num, names, cells)
@@ -69,6 +70,16 @@ def load_metrics(path: Path) -> Metrics:
             raise _garbled(path, lines.line_num, f"step {step} follows step {next(reversed(rows))}")
         rows[step] = row
     return Metrics(tuple(names[1:]), rows)
+
+
+def _check_heading(path: Path, names: list[str]) -> None:
+    if names[:1] != ["step"] or len({*names}) < len(names):
+        twice = "".join(f", with {n!r} twice" for n in sorted({*names}) if names.count(n) > 1)
+        raise DataError(
+            f"{path} does not begin with a heading of different names after `step`, but with"
+            f" {','.join(names)[:60]!r}{twice[:60]}. Bring the file back from a copy; the run's"
+            " checkpoints are not touched by it."
+        )
 
 
 def _checked(

@@ -9,6 +9,7 @@ hyperband.py    which trials end early
 checks.py       what is refused before the first trial
 trial.py        the record of a trial, and where its runs are
 storage.py      where Optuna keeps the trials: a file, a database, a journal
+sampler.py      what a trial tries, drawn by its number
 study.py        the trials, by Optuna
 places.py       GPUs and cores of a trial
 trial_run.py    one trial: its processes and its metrics file

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 
 from roots.callbacks.stop_signals import Interrupted
@@ -22,7 +21,7 @@ from roots.sweeps.definition import Definition
 from roots.sweeps.places import environment_of
 from roots.sweeps.storage import StorageLost
 from roots.sweeps.study import Study
-from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, WORKERS, Trial
+from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, WORKERS, Trial, own
 from roots.sweeps.trial_run import Layout, TrialRun
 from roots.sweeps.words import told
 
@@ -82,9 +81,9 @@ class Engine:
             Interrupted: It was asked to stop; every trial has its checkpoint.
             TrainingError: The first trials all failed.
             StorageLost: The trials' storage broke off, for longer than it is waited for.
-            ConfigError: The run does not log the metric.
+            ConfigError: A run did not log the metric, and none has.
         """
-        lock = _own(self.layout.folder, self._owner)
+        lock = own(self.layout.folder, self._owner)
         self.study.while_away(gives_up=lambda: bool(self._signals), say=self._say)
         try:
             with self._listening():
@@ -121,8 +120,8 @@ class Engine:
             )
 
     def _interrupted(self, when: str = "") -> Interrupted:
-        name = signal.Signals(self._signals[0]).name
-        return Interrupted(f"The sweep was stopped by {name}{when}. Go on with: {self._go_on}")
+        by = f"{signal.Signals(self._signals[0]).name}{when}"
+        return Interrupted(f"The sweep was stopped by {by}. Go on with: {self._go_on}")
 
     # -- places ------------------------------------------------------------------------------
 
@@ -136,7 +135,7 @@ class Engine:
             self.study.note(trial.number, owner=self._owner)
             run = TrialRun(self.definition, self.layout, trial, environment)
             if run.is_complete:  # it was stopped between its end and the record of it
-                self._close(place, run, FINISHED)
+                self._close_complete(place, run)
             else:
                 run.start()
                 self._active[place] = run
@@ -145,8 +144,8 @@ class Engine:
         metric = self.definition.metric
         if metric.target is None or self._left:
             return False
-        done = [t.value for t in self.study.trials() if t.state == FINISHED]
-        return any(metric.is_reached(value) for value in done if value is not None)
+        done = [t for t in self.study.trials() if t.state == FINISHED]
+        return any(t.value is not None and metric.is_reached(t.value) for t in done)
 
     def _running(self) -> list[Trial]:
         return [trial for trial in self.study.trials() if trial.state == RUNNING]
@@ -172,10 +171,9 @@ class Engine:
                     self.study.note(trial.number, owner=self._owner)
                     mine.append(trial)
             lock.release()
-        mine = self._without_lost(mine)
-        for trial in mine:
+        for trial in (mine := self._without_lost(mine)):
             self._say(f"{trial.label} goes on where it was stopped")
-        return mine
+        return [self.study.drawn_again(trial) for trial in mine]
 
     def _without_lost(self, taken: list[Trial]) -> list[Trial]:
         """Leaves out what was nobody's and another machine took too: the last to write has it."""
@@ -216,8 +214,9 @@ class Engine:
         return any(verdicts)
 
     def _fit_done(self, place: int, run: TrialRun) -> None:
-        if not run.curve():
-            raise ConfigError(no_metric(self.definition.metric.name, run.logged()))
+        if not (curve := run.curve()):
+            self._close_without_metric(place, run)
+            return
         run.keep_result()
         behind = False
         if len(self.definition.fits) > 1:
@@ -225,19 +224,30 @@ class Engine:
             run.trial.curve[n_done] = run.mean
             behind = self.study.report(run.trial.number, n_done, run.mean)
         if run.is_complete:
-            self._close(place, run, FINISHED if math.isfinite(run.mean) else FAILED)
+            self._close_complete(place, run, f" at step {max(curve):,}")
         elif behind or run.is_asked_to_stop:
             self._close(place, run, PRUNED)
         else:
             self.study.note(run.trial.number, **run.notes())
             run.start()
 
-    def _close(self, place: int, run: TrialRun, state: str) -> None:
+    def _close_complete(self, place: int, run: TrialRun, where: str = "") -> None:
+        if len(run.results) > 1:
+            where = f" over fits of {', '.join(f'{r:.5g}' for r in run.results.values())}"
+        because = f"{self.definition.metric.name} is {run.mean}{where}"
+        self._close(place, run, FINISHED if math.isfinite(run.mean) else FAILED, because)
+
+    def _close_without_metric(self, place: int, run: TrialRun) -> None:
+        because = no_metric(self.definition.metric.name, run.logged())
+        self._close(place, run, FAILED, because)
+        if not any(trial.state in (FINISHED, PRUNED) for trial in self.study.trials()):
+            raise ConfigError(because)
+
+    def _close(self, place: int, run: TrialRun, state: str, because: str = "") -> None:
         self._active.pop(place, None)
-        trial = run.trial
-        notes = run.notes()
+        trial, notes = run.trial, run.notes()
         if state == FAILED:
-            notes["because"] = run.last_words()[-500:]
+            notes["because"] = because[:500] or run.last_words()[-500:]
         self.study.note(trial.number, **notes)
         self.study.tell(trial.number, state, run.mean if state == FINISHED else None)
         self._say(told(self.definition, self.study.trials(), trial.number, self.n_trials))
@@ -287,12 +297,3 @@ class Engine:
         if not self._signals:
             self._say("stopping: each trial writes a checkpoint (again to stop at once)")
         self._signals.append(number)
-
-
-def _own(folder: Path, owner: str) -> RunLock:
-    """Shows other processes that the trials of this one are in hands."""
-    mine = folder / WORKERS / owner
-    mine.mkdir(parents=True, exist_ok=True)
-    lock = RunLock(mine)
-    lock.acquire()
-    return lock

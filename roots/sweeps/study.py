@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numpy as np
-
 from roots.sweeps.definition import Definition
-from roots.sweeps.parameters import Parameter
+from roots.sweeps.sampler import Sampler, distribution
 from roots.sweeps.storage import Storage, optuna
 from roots.sweeps.trial import FAILED, FINISHED, PRUNED, RUNNING, Trial
 
@@ -75,7 +72,7 @@ class Study:
                 study_name=name or None,
                 storage=opened,
                 direction="maximize" if definition.metric.maximize else "minimize",
-                sampler=_Sampler(definition),
+                sampler=Sampler(definition),
                 pruner=_Pruner(definition),
                 load_if_exists=True,
             )
@@ -107,12 +104,28 @@ class Study:
         if trial.number >= n_trials:  # another machine was faster; it keeps its number
             self._study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             return None
-        for parameter in self.definition.searched:
-            trial._suggest(parameter.name, _distribution(parameter, self._method))
         self._trials[trial.number] = trial
+        return Trial(trial.number, RUNNING, self._draw(trial))
+
+    @_kept
+    def drawn_again(self, trial: Trial) -> Trial:
+        """Draws what a trial tries, where the process that began it was killed before it had."""
+        self._trials.pop(trial.number, None)
+        begun = self._running(trial.number)  # its draws begin anew
+        if "values" not in begun.user_attrs:
+            trial.values = self._draw(begun)
+        return trial
+
+    def _draw(self, trial: Any) -> dict[str, Any]:
+        """Gives every parameter its value, and writes them down; one that has its own keeps it."""
+        for parameter in self.definition.searched:
+            name, space = parameter.name, distribution(parameter, self._method)
+            if name in trial.params and self._method == "random" and not space.single():
+                self._study.sampler.sample_independent(self._study, trial, name, space)  # is passed
+            trial._suggest(name, space)
         values = self._values(trial.params)
         trial.set_user_attr("values", values)
-        return Trial(trial.number, RUNNING, values)
+        return values
 
     @_kept
     def note(self, number: int, **notes: Any) -> None:
@@ -164,7 +177,12 @@ class Study:
         Source:
             Hutter et al., ICML 2014 (fANOVA).
         """
-        done = [t for t in self.trials() if t.state == FINISHED and t.value is not None]
+        names = {p.name for p in self.definition.searched}
+        done = [
+            t
+            for t in self.trials()
+            if t.state == FINISHED and t.value is not None and names <= t.values.keys()
+        ]
         varied = [
             p.name
             for p in self.definition.searched
@@ -209,52 +227,6 @@ class Study:
         return self._trials[number]
 
 
-class _Sampler(optuna.samplers.BaseSampler):
-    """Draws for each trial from a seed of its own, so that it depends on the trial's number."""
-
-    def __init__(self, definition: Definition) -> None:
-        self._definition = definition
-        self._inner: Any = None
-
-    def before_trial(self, study: Any, trial: Any) -> None:
-        """Makes what draws for this trial."""
-        seeds = np.random.SeedSequence([self._definition.draw_seed, trial.number])
-        seed = int(seeds.generate_state(1)[0])
-        if self._definition.method == "bayes":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._inner = optuna.samplers.TPESampler(
-                    seed=seed,
-                    n_startup_trials=n_random(self._definition.run_cap),
-                    multivariate=True,
-                    constant_liar=True,
-                )
-        else:
-            self._inner = optuna.samplers.RandomSampler(seed=seed)
-        self._inner.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
-        """Asks what draws."""
-        return self._inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
-        """Asks what draws."""
-        return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: Any, trial: Any, param_name: str, param_distribution: Any
-    ) -> Any:
-        """Asks what draws; the values of a grid are counted through."""
-        if self._definition.method != "grid":
-            return self._inner.sample_independent(study, trial, param_name, param_distribution)
-        place = trial.number
-        for parameter in reversed(self._definition.parameters):
-            place, here = divmod(place, parameter.n_points)
-            if parameter.name == param_name:
-                return here
-        raise KeyError(param_name)
-
-
 class _Pruner(optuna.pruners.BasePruner):
     """Asks the sweep's rule."""
 
@@ -271,23 +243,6 @@ class _Pruner(optuna.pruners.BasePruner):
     def _costs(self, trial: Any) -> list[float]:
         values = sorted(trial.intermediate_values.items())
         return [self._definition.metric.cost(value) for _, value in values]
-
-
-def n_random(run_cap: int) -> int:
-    """Gives how many trials of `bayes` are drawn at random before there is something to go by."""
-    return min(10, max(4, run_cap // 4)) if run_cap else 10
-
-
-def _distribution(parameter: Parameter, method: str) -> Any:
-    """Gives the space that Optuna searches."""
-    kinds = optuna.distributions
-    if method == "grid":
-        return kinds.IntDistribution(0, parameter.n_points - 1)
-    if parameter.scale == "choice":
-        return kinds.CategoricalDistribution(parameter.labels)
-    if parameter.scale == "whole":
-        return kinds.IntDistribution(int(parameter.low), int(parameter.high))
-    return kinds.FloatDistribution(parameter.low, parameter.high, log=parameter.scale == "log")
 
 
 def _value(trial: Any) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roots.runs import Run
+from roots.runs import Run, RunLock
 
 FINISHED, PRUNED, FAILED, RUNNING = "finished", "pruned", "failed", "running"
 WORKERS = "workers"
@@ -37,6 +37,20 @@ class Trial:
     def label(self) -> str:
         """How people call it."""
         return f"trial {self.number + 1}"
+
+
+def own(folder: Path, owner: str) -> RunLock:
+    """Shows other processes that the trials of this one are in hands; gives the lock that does.
+
+    Args:
+        folder: The sweep's directory.
+        owner: The name of this process among those of the sweep.
+    """
+    mine = folder / WORKERS / owner
+    mine.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(mine)
+    lock.acquire()
+    return lock
 
 
 def run_of(trial: Trial, key: str, folder: Path) -> Run | None:

@@ -131,6 +131,7 @@ class TrialRun:
         self._log_begins = 0
         self._since = 0.0
         self._stop_by = 0.0
+        self._read: tuple[Any, Metrics] = (None, Metrics((), {}))
 
     # -- the processes -----------------------------------------------------------------------
 
@@ -233,8 +234,7 @@ class TrialRun:
         Raises:
             DataError: The metrics file is not what a run writes.
         """
-        steps, values = self._metrics().series(self.definition.metric.name)
-        return dict(zip(steps, values, strict=True))
+        return dict(zip(*self._metrics().series(self.definition.metric.name), strict=True))
 
     def logged(self) -> set[str]:
         """Names what the run has logged."""
@@ -260,8 +260,15 @@ class TrialRun:
         return {"results": self.results, "runs": self.paths, "seconds": self.seconds}
 
     def _metrics(self) -> Metrics:
+        """Reads the metrics file when it has changed: it is asked for four times a second."""
         run = self.run
-        return load_metrics(run.metrics_file) if run else Metrics((), {})
+        if run is None or not run.metrics_file.is_file():
+            return Metrics((), {})
+        stat = run.metrics_file.stat()
+        version = (run.path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        if self._read[0] != version:
+            self._read = (version, load_metrics(run.metrics_file))
+        return self._read[1]
 
 
 def end_holder(run: Run) -> None:
@@ -274,7 +281,8 @@ def end_holder(run: Run) -> None:
     began = time.monotonic()
     while held := lock.acquire():
         holder = _holder(run)
-        if holder.get("host") != socket.gethostname() or _too_long(began):
+        waited = time.monotonic() - began
+        if holder.get("host") != socket.gethostname() or waited > PATIENCE_SECONDS:
             raise CheckpointError(
                 f"{run.path} is in use by {held}. Stop it there, then resume the sweep again."
             )
@@ -286,11 +294,6 @@ def end_holder(run: Run) -> None:
 
 def _holder(run: Run) -> dict[str, Any]:
     try:
-        holder: dict[str, Any] = json.loads((run.path / LOCK_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads((run.path / LOCK_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}
-    return holder
-
-
-def _too_long(since: float) -> bool:
-    return time.monotonic() - since > PATIENCE_SECONDS

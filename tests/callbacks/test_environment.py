@@ -36,6 +36,28 @@ def test_uncommitted_changes_are_told_apart_by_their_sum(tmp_path: Path) -> None
     assert _commit(tmp_path)["diff_sha256"] not in sums
 
 
+def test_python_files_that_are_not_tracked_have_a_sum_beside_that_of_the_changes(
+    tmp_path: Path,
+) -> None:
+    git(tmp_path, "init")
+    (tmp_path / "notes.txt").write_text("a\n")
+    (tmp_path / ".gitignore").write_text("ignored.py\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    (tmp_path / "notes.txt").write_text("b\n")
+    (tmp_path / "ignored.py").write_text("a = 1\n")
+    assert _commit(tmp_path)["untracked_sha256"] == ""
+    file = tmp_path / "lab" / "rates.py"
+    file.parent.mkdir()
+    told = []
+    for content in ("a = 1\n", "a = 2\n", "a = 1\n"):
+        file.write_text(content)
+        told.append(_commit(file.parent))
+    assert told[0] == told[2]
+    assert told[0]["diff_sha256"] == told[1]["diff_sha256"]
+    assert told[0]["untracked_sha256"] != told[1]["untracked_sha256"] != ""
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 
 import lightning.fabric.loggers.tensorboard as lightnings_tensorboard
 import pytest
+import wandb
 from lightning.pytorch.loggers import WandbLogger
 from wandb_files import offline_file
 
 from roots.callbacks.recorder import tensorboard_logger
-from roots.callbacks.wandb_run import WandbRun, named_checkpoints, wandb_logger
+from roots.callbacks.wandb_run import WandbRun, named_checkpoints, open_wandb, wandb_logger
 from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError, MissingExtra
 from roots.fit import compose
@@ -27,7 +29,7 @@ from roots.runs.syncing import TO_WANDB, sync
 @pytest.fixture
 def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, no mode, and nothing that a run sets stays."""
-    for name in ("WANDB_MODE", "WANDB_SILENT", "WANDB_API_KEY"):
+    for name in ("WANDB_MODE", "WANDB_SILENT", "WANDB_API_KEY", "WANDB_BASE_URL"):
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -64,13 +66,74 @@ def test_wandb_is_told_no_secret_and_is_online_only_with_a_key(
     config: dict[str, Any] = {"data": {"path": "at/sesame-open-8457/x"}}
     logger: Any = wandb_logger(Run(tmp_path / "0001"), "tiny", config)
     assert logger._wandb_init["config"] == {"data": {"path": "at/<FAKE_TOKEN>/x"}}
-    import os
 
-    assert os.environ["WANDB_MODE"] == "offline"
-    del os.environ["WANDB_MODE"]
+
+@pytest.mark.usefixtures("no_account")
+def test_each_fit_looks_anew_whether_there_is_a_key_for_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mode() -> str:
+        logger: Any = wandb_logger(Run(tmp_path / "0001"), "tiny", {})
+        assert logger._wandb_init["settings"].silent
+        return str(logger._wandb_init["settings"].mode)
+
+    assert mode() == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    wandb_logger(Run(tmp_path / "0001"), "tiny", config)
-    assert os.environ["WANDB_MODE"] == "online"
+    assert mode() == "online"
+    monkeypatch.delenv("WANDB_API_KEY")
+    (tmp_path / "netrc").write_text(f"machine lab.example:8080 login user password {'k' * 40}\n")
+    assert mode() == "offline"
+    monkeypatch.setenv("WANDB_BASE_URL", "http://lab.example:8080")
+    assert mode() == "online"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert mode() == "disabled"
+    assert "WANDB_SILENT" not in os.environ
+
+
+def a_trainer(folder: Path) -> Any:
+    strategy = SimpleNamespace(broadcast=lambda words: words)
+    return SimpleNamespace(
+        run=Run(folder), is_global_zero=True, name="tiny", spec={}, strategy=strategy
+    )
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_wandb_that_cannot_be_reached_is_told_with_the_way_to_track_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise wandb.errors.CommError("no route\nto host")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    words = (
+        r"opened \(CommError: no route to host\).*WANDB_API_KEY.*WANDB_MODE=offline.*roots sync "
+    )
+    with pytest.raises(ConfigError, match=words):
+        open_wandb(a_trainer(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb")
+@pytest.mark.usefixtures("no_account")
+def test_a_wandb_run_of_the_users_own_is_left_open_and_closing_it_cures(
+    config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    mine = wandb.init(mode="offline", project="mine", dir=tmp_path)
+    flags = {"trainer.wandb": True, "trainer.max_steps": 3, "trainer.progress": True}
+    with pytest.raises(ConfigError, match=rf"The W&B run {mine.id} is open in this process"):
+        compose(config, flags).fit()
+    assert wandb.run is mine
+    mine.finish()
+    run = compose(config, flags).fit()
+    assert wandb.run is None
+    assert list(run.path.glob("wandb/offline-run-*"))
+    said = capsys.readouterr().err
+    assert f"keeps the run offline; send it there with: roots sync {run.path}" in said
+    assert "Symlinked" not in said
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    for _ in range(2):  # each closes what stands for its run
+        compose(config, flags).fit()
+    assert "offline" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -6,11 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roots.callbacks import MetricsCSV
 from roots.callbacks.metrics_csv import read_metrics
+from roots.errors import DataError
 from roots.runs import load_metrics
 
 
@@ -87,6 +88,32 @@ def test_a_last_line_that_a_crash_tore_is_left_out(path: Path, torn: str) -> Non
     assert path.read_text() == "step,a\n1,1.0\n2,2.0\n3,3.0\n"
 
 
+def test_names_with_commas_and_quotation_marks_stay_whole(path: Path) -> None:
+    names = ["val/recall_Business,_Finance", 'val/recall_"A",_B', "train/loss"]
+    told = {name: float(number) for number, name in enumerate(names)}
+    logger = MetricsCSV(path=path)
+    logger.log_metrics(told, step=1)
+    logger.log_metrics({"late": 5.0}, step=2)  # the file is written anew
+    MetricsCSV(path=path, from_step=1).log_metrics(told, step=2)
+    assert load_metrics(path).names == (*names, "late")
+    assert load_metrics(path).rows == {1: told, 2: told}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("step,a_b,_c,d_b,_c\n1,2.0,3.0\n", "with '_c' twice"),  # names that were not quoted
+        ("step,a_b,_c\n1,2.0\n", "it has 2 values for 3 columns"),
+    ],
+)
+def test_a_damaged_file_is_refused_and_left_as_it_is(path: Path, text: str, words: str) -> None:
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(DataError, match=words):
+        MetricsCSV(path=path, from_step=1)
+    assert path.read_text() == text
+
+
 @pytest.mark.parametrize("torn", ["", "ste", "step,a\n"])
 def test_a_file_that_was_torn_before_its_first_row_starts_anew(path: Path, torn: str) -> None:
     path.parent.mkdir()
@@ -117,6 +144,7 @@ def test_a_late_row_goes_to_its_place_and_the_file_stays_readable(path: Path) ->
     assert rows[50] == {"a": 51.0}
 
 
+@settings(deadline=None)  # each writes files
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"), st.integers(0, 99)), max_size=30)
 )

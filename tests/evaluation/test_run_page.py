@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -176,7 +177,9 @@ def test_a_run_without_metrics_still_has_a_page(tmp_path: Path) -> None:
     [
         (b"step,train/loss\n1,\xff\xfe\x00\n", "metrics.csv cannot be read"),
         ("step,train/loss\n1,2.0\n2,oops\n3,1.0,7\n", "metrics.csv: 2 of 3 rows are damaged"),
-        ("train/loss\n1.0\n", "metrics.csv: 1 of 1 rows are damaged"),
+        ("train/loss\n1.0\n", "metrics.csv cannot be read"),
+        ("step,a_b,_c,a_d,_c\n1,2.0,3.0\n", "with &#x27;_c&#x27; twice"),
+        ("step,train/loss,a,b\n1,2.0,3.0\n", "metrics.csv: 1 of 1 rows are damaged"),
     ],
 )
 def test_damaged_metrics_are_told_and_the_rest_is_drawn(
@@ -327,6 +330,21 @@ def test_the_calibration_error_is_its_definition() -> None:
         "accuracy": [0.5, 0.75, None],
     }
     assert expected_error(diagram) == pytest.approx((2 * 0.1 + 8 * 0.15) / 10)
+
+
+def test_the_page_of_a_run_that_may_not_be_written_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: None
+) -> None:
+    run = made(tmp_path, details_val=details())
+    before, system = sorted(run.path.iterdir()), os.access
+    monkeypatch.setattr(os, "access", lambda path, how: path != run.path and system(path, how))
+    with pytest.raises(ConfigError, match=r"which you may not write\. Give --out another place"):
+        command(["report", str(run.path)])
+    assert command(["report", str(run.path), "--out", str(tmp_path / "else")]) == 0
+    assert sorted(run.path.iterdir()) == before
+    assert {"report.html", "loss.png"} <= {file.name for file in (tmp_path / "else").iterdir()}
+    with pytest.raises(ConfigError, match="page of one run, and 2 are given"):
+        command(["report", str(run.path), str(run.path), "--out", str(tmp_path / "both")])
 
 
 def test_the_verb_writes_the_page_of_each_run(

@@ -152,7 +152,7 @@ def test_the_environment_says_what_ran_on_what(fitted: Composed) -> None:
     assert said["command"]
     shards = ShardFolder.open(Path(said["data"]["path"]))
     assert said["data"]["fingerprint"] == shards.fingerprint
-    assert set(said["code"]) in ({"commit", "changed", "diff_sha256"}, set())
+    assert set(said["code"]) in ({"commit", "changed", "diff_sha256", "untracked_sha256"}, set())
 
 
 def test_two_runs_do_not_collide(config: dict) -> None:

@@ -104,7 +104,14 @@ def test_differences_are_told_by_name_and_older_records_are_not_blamed() -> None
 def test_changed_files_without_a_sum_are_a_doubt() -> None:
     changed = {"commit": "a" * 40, "changed": True}
     assert "differ from commit aaaaaaaaaaaa" in doubts({"code": changed})[0]
-    assert doubts({"code": {**changed, "diff_sha256": "x"}}) == []
+    older = {**changed, "diff_sha256": "x"}
+    assert "or are not in it" in doubts({"code": older})[0], "of untracked files there was no sum"
+    assert doubts({"code": {**older, "untracked_sha256": ""}}) == []
+    other = {**older, "untracked_sha256": "z"}
+    assert differences({"code": {**older, "untracked_sha256": "y"}}, {"code": other}) == [
+        "code.untracked_sha256: y → z"
+    ]
+    assert differences({"code": older}, {"code": other}) == []
     assert "not in a git repository" in doubts({"code": {}})[0]
 
 

@@ -48,6 +48,27 @@ def test_every_run_is_listed_with_what_it_came_to(runs: Path) -> None:
     assert not any(run.trouble for run in found.values())
 
 
+def test_a_folder_that_may_not_be_read_is_left_out_and_told(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    system = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        if path.parent == runs / "beta":
+            raise PermissionError(13, "Permission denied")
+        return system(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert list(by_name(runs)) == ["alpha/0001", "alpha/0002"]
+    assert roots(["list", str(runs)]) == 0
+    said = capsys.readouterr()
+    assert "alpha/0002" in said.out
+    assert said.err == f"left out, since you may not read it: {runs / 'beta'}\n"
+    with pytest.raises(CheckpointError, match=rf"You may not read {runs / 'beta'}.*runs beside it"):
+        find_runs([runs])
+    assert len(find_runs([runs / "alpha"])) == 2  # the cure
+
+
 def test_a_folder_of_one_name_and_a_single_run_are_listed_too(runs: Path) -> None:
     assert list(by_name(runs / "alpha")) == ["alpha/0001", "alpha/0002"]
     assert list(by_name(runs / "alpha" / "0002")) == ["alpha/0002"]

@@ -2,8 +2,8 @@
 
 The loss of a trial falls towards (log10(learning rate) + 2)² + |rows - 8| / 8. What it does on the
 way is told by the environment, as `TRIAL:STEP` or `TRIAL-fold-FOLD:STEP`, each once: KILL_AT dies
-of SIGKILL, FAIL_AT ends with a message of roots, GARBLE_AT writes a row that is none; SECONDS is
-the time of a step, VAL_EVERY how often it validates.
+of SIGKILL, FAIL_AT ends with a message of roots, GARBLE_AT writes a row that is none, NAN_AT loses
+the loss; SECONDS is the time of a step, VAL_EVERY how often it validates, SILENT trials never do.
 """
 
 import json
@@ -87,13 +87,15 @@ for step in range(done + 1, STEPS + 1):
     if happens("FAIL_AT", run, step) or os.environ.get("FAIL_AT") == "all":
         sys.stderr.write("roots: The loss is nan at step 3. Set a smaller learning rate.\n")
         sys.exit(1)
-    value = loss(step, told)
+    value = math.nan if happens("NAN_AT", run, step) else loss(step, told)
     if happens("GARBLE_AT", run, step):
         with run.metrics_file.open("a") as file:
             file.write(f"{step},?,\n")
     with run.metrics_file.open("a") as file:
-        is_validated = step % int(os.environ.get("VAL_EVERY", "2")) == 0
+        is_silent = run.path.parent.name in os.environ.get("SILENT", "").split()
+        is_validated = not is_silent and step % int(os.environ.get("VAL_EVERY", "2")) == 0
         file.write(f"{step},{value},{value if is_validated else ''}\n")
     checkpoint(run, step)
     if stopped:
         sys.exit(130)
+print("next:\n  roots fit --resume RUN --trainer.max_steps 12")

@@ -15,7 +15,8 @@ from roots.sweeps import Hyperband, Parameter, read_definition
 from roots.sweeps.hyperband import read_hyperband
 from roots.sweeps.parameters import TAIL
 from roots.sweeps.reading import read_parameter
-from roots.sweeps.study import Study, n_random
+from roots.sweeps.sampler import distribution, n_random
+from roots.sweeps.study import Study
 from roots.sweeps.trial import FINISHED, PRUNED
 
 N = 400
@@ -123,6 +124,35 @@ def test_what_a_trial_tries_depends_on_its_number_and_the_seed_alone() -> None:
     assert [again.ask(9).values for _ in range(9)] == ours
     assert other.ask(9).values != ours[0]
     assert len({values["x"] for values in ours} | {values["y"] for values in ours}) == 18
+
+
+@pytest.mark.parametrize("method", ["random", "grid"])
+@pytest.mark.parametrize("n_written", [0, 1, 2])
+def test_a_trial_that_was_killed_while_it_was_drawn_tries_what_its_number_says(
+    method: str, n_written: int
+) -> None:
+    one, several = {"value": 3}, {"values": [1, 2, 3, 4]}
+    spec = {"x": several, "c": one, "y": several, "z": several}
+    if method == "random":
+        spec = {**spec, "x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}
+    whole, killed = (study_of(spec, method, run_cap=9) for _ in range(2))
+    expected = [whole.ask(9).values for _ in range(3)][-1]
+    assert [killed.ask(9).number for _ in range(2)] == [0, 1]
+    begun = killed._study.ask()
+    for parameter in killed.definition.searched[:n_written]:
+        begun._suggest(parameter.name, distribution(parameter, method))
+    killed.note(2, owner="who was killed")
+    found = killed.drawn_again(killed.trials()[2])
+    assert found.values == killed.trials()[2].values == expected
+
+
+def test_a_finished_trial_without_values_does_not_hide_the_importances_of_the_others() -> None:
+    study = study_of({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}})
+    study.tell(study._study.ask().number, FINISHED, 1.0)
+    for _ in range(10):
+        trial = study.ask(40)
+        study.tell(trial.number, FINISHED, trial.values["x"])
+    assert study.importances().keys() == {"x", "y"}
 
 
 # -- grid -----------------------------------------------------------------------------------------

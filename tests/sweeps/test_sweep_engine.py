@@ -167,6 +167,23 @@ def test_a_garbled_metrics_file_ends_the_sweep_by_its_name_and_mending_it_lets_i
     assert [trial.state for trial in sweep.trials()] == [FINISHED] * 4, told
 
 
+def test_a_trial_that_never_logs_the_metric_fails_alone_and_nan_is_told_with_its_step(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of all ends the sweep, which may have the wrong name, but goes on without it."""
+    write(sweep_file, parameters=FOUR)
+    monkeypatch.setenv("SILENT", "trial-0001 trial-0003")
+    monkeypatch.setenv("NAN_AT", "4:6")
+    sweep = sweep_of(sweep_file)
+    told: list[str] = []
+    with pytest.raises(ConfigError, match=r"'val/loss' is never logged.*It logs train/loss\."):
+        sweep.run(say=told.append)
+    sweep.run(say=told.append)
+    assert [t.state for t in sweep.trials()] == [FAILED, FINISHED, FAILED, FAILED]
+    assert "trial 4/4 · failed: val/loss is nan at step 6 · best 0.16667 (trial 2)" in told
+    assert "'val/loss' is never logged" in sweep.trials()[2].notes["because"]
+
+
 # -- stopped, killed, resumed ---------------------------------------------------------------------
 
 

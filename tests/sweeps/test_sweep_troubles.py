@@ -14,8 +14,8 @@ from small_sweeps import FOUR, STAND_IN, sweep_of, write
 
 from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError
-from roots.runs import RunLock, claim, write_atomically
-from roots.sweeps import engine, read_sweep
+from roots.runs import RunLock, claim, load_metrics, write_atomically
+from roots.sweeps import engine, read_sweep, trial_run
 from roots.sweeps.trial import FINISHED, RUNNING, Trial
 from roots.sweeps.trial_run import Layout, TrialRun, end_holder
 
@@ -106,6 +106,20 @@ def test_of_two_machines_that_take_a_trial_of_nobody_at_once_the_last_has_it(
     assert any("trial 1 still runs elsewhere (elsewhere-7)" in line for line in told) != is_ours
 
 
+def test_a_trial_that_was_killed_while_it_was_drawn_is_tried_as_its_number_says(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "OWNERLESS_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "TAKING_SECONDS", 0.0)
+    write(sweep_file, parameters=FOUR)
+    sweep = sweep_of(sweep_file)
+    sweep._make_folder()
+    sweep.study._study.ask()
+    sweep.run(workers=2, say=lambda line: None)
+    tried = [t.values["model.optimizer.init_args.learning_rate"] for t in sweep.trials()]
+    assert tried == [0.1, 0.01, 0.001, 1e-4]
+
+
 # -- a trial's processes --------------------------------------------------------------------------
 
 
@@ -122,6 +136,25 @@ def test_the_words_of_an_earlier_process_do_not_keep_a_crash_from_being_tried_ag
         time.sleep(0.02)
     assert (code, run.last_words()) == (1, "Segmentation fault")
     assert run.may_retry(code)
+
+
+def test_an_unchanged_metrics_file_is_read_once_and_a_row_more_is_seen(
+    sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path / "sweep")
+    run = TrialRun(sweep_of(sweep_file).definition, layout, Trial(0, RUNNING, {}), os.environ)
+    assert run.curve() == {}
+    file = claim(layout.trials, "trial-0001").metrics_file
+    write_atomically(file.parent / "config.yaml", "name: trial-0001\n")
+    assert run.curve() == {}
+    reads: list[Path] = []
+    monkeypatch.setattr(trial_run, "load_metrics", lambda f: reads.append(f) or load_metrics(f))
+    file.write_text("step,val/loss\n1,2.0\n")
+    assert [run.curve() for _ in range(3)] == [{1: 2.0}] * 3
+    with file.open("a") as more:
+        more.write("2,1.0\n")
+    assert [run.curve() for _ in range(3)] == [{1: 2.0, 2: 1.0}] * 3
+    assert len(reads) == 2
 
 
 def test_a_holder_that_is_gone_before_it_is_asked_to_end_is_no_trouble(

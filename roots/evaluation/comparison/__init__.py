@@ -2,6 +2,7 @@
 
 reading     what is compared of a run: settings, data, metrics, time
 groups      runs that differ only by seed are one; what they came to is a mean and a spread
+validation  whether two runs were validated on the same
 welch       whether two groups differ by more than chance
 comparing   compare(): all of it, as plain values
 figure      the curves over steps, tokens and time

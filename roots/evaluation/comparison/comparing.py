@@ -12,11 +12,10 @@ from typing import Any
 from roots.errors import ConfigError, nearest
 from roots.evaluation.comparison.groups import ASIDE, Group, Spread, grouped
 from roots.evaluation.comparison.reading import SEEN, ComparedRun, read_run
+from roots.evaluation.comparison.validation import other_context, other_validation
 from roots.evaluation.comparison.welch import CONFIDENCE, Difference, welch
 from roots.runs import find_runs
 
-SPLIT = ("data.class_path", "data.init_args.val_fraction")
-"""Settings beside the data's fingerprint that decide which text is validated on."""
 MISSING = "(not set)"
 
 
@@ -108,6 +107,13 @@ class Comparison:
         said = [f"{letter} is not comparable with A: {why}" for letter, why in self.apart.items()]
         for group in self.groups:
             said += _left_out(group)
+            if group.letter not in self.apart:
+                said += other_context(self.groups[0].runs[0], group.runs[0])
+        if not any(self.metric in run.metrics.names for run in self.groups[0].runs):
+            said.append(
+                f"A did not report {self.metric}, so nothing is held to it: name first a run that"
+                " did."
+            )
         tests = [d for each in self.differences.values() for d in each.values() if d.p is not None]
         if len(tests) > 1:
             level = 1 - CONFIDENCE
@@ -178,7 +184,7 @@ class Comparison:
                 f"{other.name} trains {other.objective}, {first.name} {first.objective}:"
                 f" {self.metric} is not the same quantity."
             )
-        if unlike := _other_validation(first, other):
+        if unlike := other_validation(first, other):
             return unlike
         if self.metric not in other.metrics.names:
             return f"{other.name} did not report {self.metric}."
@@ -251,28 +257,3 @@ def _left_out(group: Group) -> list[str]:
 
 def _differ(values: Sequence[Any]) -> bool:
     return any(value != values[0] for value in values)
-
-
-def _other_validation(first: ComparedRun, other: ComparedRun) -> str:
-    """Says in which way another text was validated on; empty where it was the same."""
-    if first.validated_on and other.validated_on:
-        if first.validated_on == other.validated_on:
-            return ""
-        return (
-            f"{other.name} was validated on other rows (fingerprint {_short(other.validated_on)})"
-            f" than {first.name} ({_short(first.validated_on)})."
-        )
-    if first.fingerprint != other.fingerprint:
-        return (
-            f"{other.name} has other data (fingerprint {_short(other.fingerprint)}) than"
-            f" {first.name} ({_short(first.fingerprint)}): what was validated on differs too."
-        )
-    for name in SPLIT:
-        mine, its = (run.settings.get(name, MISSING) for run in (first, other))
-        if mine != its:
-            return f"{name} is {its}, and {mine} in {first.name}: other text is validated on."
-    return ""
-
-
-def _short(fingerprint: str) -> str:
-    return fingerprint[:12] or "not recorded"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from roots.evaluation.along import at_steps
 from roots.evaluation.canvas import COLOURS, STYLES, new_figure, plain
 from roots.evaluation.comparison.comparing import Comparison
 from roots.evaluation.comparison.groups import Group
@@ -12,21 +13,26 @@ from roots.evaluation.comparison.reading import SEEN, ComparedRun
 from roots.evaluation.figures import smoothed
 
 TRAINED = "train/loss"
-Axis = tuple[str, Callable[[ComparedRun], dict[int, float]]]
+Axis = tuple[str, Callable[[ComparedRun], dict[float, float]]]
 
 
-def _steps(run: ComparedRun) -> dict[int, float]:
+def _steps(run: ComparedRun) -> dict[float, float]:
     return {step: float(step) for step in run.metrics.rows}
 
 
-def _tokens(run: ComparedRun) -> dict[int, float]:
-    return {step: row[SEEN] for step, row in run.metrics.rows.items() if SEEN in row}
+def _tokens(run: ComparedRun) -> dict[float, float]:
+    rows = run.metrics.rows
+    return at_steps({step: row[SEEN] for step, row in rows.items() if SEEN in row}, rows)
+
+
+def _seconds(run: ComparedRun) -> dict[float, float]:
+    return at_steps(run.training_seconds(), run.metrics.rows)
 
 
 AXES: tuple[Axis, ...] = (
     ("optimizer steps", _steps),
     ("tokens", _tokens),
-    ("seconds of training", ComparedRun.training_seconds),
+    ("seconds of training", _seconds),
 )
 """What stands along the x axes, and how far each step of a run was by it."""
 

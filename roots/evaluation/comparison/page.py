@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from roots.evaluation.canvas import save_png
 from roots.evaluation.comparison.comparing import Comparison, Outcome
 from roots.evaluation.comparison.figure import draw
+from roots.evaluation.comparison.groups import Group
 from roots.evaluation.page import Page
 from roots.runs import redact_values, write_record
 
 _RUN = ("run", "group", "seed", "state", "step", "final", "best", "at step", "tokens/s", "tokens")
 TABLE = (*_RUN, "training s", "wall s")
+WIDTH = 40
+"""Of a column of settings on a terminal."""
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
@@ -62,7 +65,7 @@ def in_words(comparison: Comparison) -> str:
     if comparison.differences:
         parts.append(_aligned([["from A", "of", "difference"], *_tests(comparison)]))
     if comparison.settings:
-        rows = [[name, *(value[:40] for value in each)] for name, *each in _settings(comparison)]
+        rows = [[name, *_cut(each)] for name, *each in _settings(comparison)]
         parts.append(_aligned([["setting", *letters], *rows]))
     if comparison.remarks:
         parts.append("\n".join(comparison.remarks))
@@ -79,9 +82,13 @@ def _cells(o: Outcome) -> tuple[object, ...]:
 def _means(comparison: Comparison) -> list[list[str]]:
     whats = ("final", "best", "tokens_per_second")
     return [
-        [g.name, *(str(comparison.spreads[g.letter].get(what, "no run counts")) for what in whats)]
+        [g.name, *(str(comparison.spreads[g.letter].get(what, _none(g))) for what in whats)]
         for g in comparison.groups
     ]
+
+
+def _none(group: Group) -> str:
+    return "not measured" if group.counted else "no run counts"
 
 
 def _tests(comparison: Comparison) -> list[list[str]]:
@@ -97,6 +104,22 @@ def _settings(comparison: Comparison) -> list[list[str]]:
         [name.replace(".init_args", ""), *(_setting(value) for value in redact_values(values))]
         for name, values in comparison.settings.items()
     ]
+
+
+def _cut(values: Sequence[str]) -> list[str]:
+    """Cuts values to a column of a terminal, where they still differ: at the end or before it."""
+    letters = enumerate(zip(*values, strict=False))
+    begin = next((place for place, each in letters if len({*each}) > 1), 0)
+    ways: tuple[Callable[[str], str], ...] = (
+        lambda value: f"{value[: WIDTH - 1]}…",
+        lambda value: f"{value[: WIDTH // 2 - 1]}…{value[-WIDTH // 2 :]}",
+        lambda value: f"…{value[begin : begin + WIDTH - 2]}…",
+    )
+    for way in ways:
+        short = [value if len(value) <= WIDTH else way(value) for value in values]
+        if len({*short}) == len({*values}):
+            return short
+    return [*values]
 
 
 def _setting(value: Any) -> str:

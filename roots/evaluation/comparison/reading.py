@@ -62,12 +62,13 @@ class ComparedRun:
         values = self.metrics.series(RATE)[1]
         return statistics.median(values[1:] or values) if values else None
 
-    def training_seconds(self) -> dict[int, float]:
+    def training_seconds(self) -> dict[float, float]:
         """Gives, for each report, the time spent training until there, in seconds.
 
         It is what the rates of the reports say; validations, checkpoints and samples are not in it.
         """
-        spent, seen, found = 0.0, 0.0, {}
+        spent, seen = 0.0, 0.0
+        found: dict[float, float] = {}
         for step, row in self.metrics.rows.items():
             if row.get(RATE, 0.0) > 0 and SEEN in row:
                 spent += (row[SEEN] - seen) / row[RATE]

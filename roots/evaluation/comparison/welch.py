@@ -43,7 +43,7 @@ class Difference:
             return f"{size} ({n}): {self.why_not}"
         verdict = "significant" if self.is_significant else "not significant"
         between = f"{self.low:+.4g} to {self.high:+.4g}"
-        return f"{size} ({CONFIDENCE:.0%}: {between}), p = {self.p:.2g}, {n}: {verdict}"
+        return f"{size} ({CONFIDENCE:.0%}: {between}), p = {_told(self.p)}, {n}: {verdict}"
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
@@ -70,6 +70,13 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
     result = ttest_ind(second, first, equal_var=False)
     between = result.confidence_interval(CONFIDENCE)
     return Difference(mean, n, float(between.low), float(between.high), float(result.pvalue))
+
+
+def _told(p: float) -> str:
+    """Writes a probability in two digits, or in as many as keep it on its side of the level."""
+    level = round(1 - CONFIDENCE, 9)
+    texts = (f"{p:.{digits}g}" for digits in range(2, 18))
+    return next((text for text in texts if (float(text) < level) == (p < level)), repr(p))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -10,6 +10,8 @@ from roots.errors import CheckpointError
 from roots.runs import Run, environment_of
 
 COMPARED = ("python", "packages", "hardware", "arithmetic", "code", "code_of_roots", "data")
+SUMS = ("diff_sha256", "untracked_sha256")
+"""Of the code: what differs from its commit. Older versions wrote none, or the first."""
 UNKNOWN = "not recorded"
 
 
@@ -49,7 +51,8 @@ def doubts(then: Mapping[str, Any]) -> list[str]:
     code = then.get("code") or {}
     if not code:
         return ["The first run was not in a git repository: the code that it ran is not known."]
-    if code.get("changed") and not code.get("diff_sha256"):
+    is_summed = any(code.get(name) for name in SUMS) and SUMS[1] in code
+    if code.get("changed") and not is_summed:
         return [
             f"The first run had files that differ from commit {str(code.get('commit'))[:12]} or are"
             " not in it: the code that it ran is not known for certain."
@@ -59,7 +62,7 @@ def doubts(then: Mapping[str, Any]) -> list[str]:
 
 def _is_news(name: str, before: Mapping[str, Any]) -> bool:
     """Whether an older version did not write this down, so that nothing can be said of it."""
-    return name == "code.diff_sha256" and name not in before
+    return name.rpartition(".")[2] in SUMS and name not in before
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
