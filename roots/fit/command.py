@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roots.callbacks.utilization import share_in_words
-from roots.data import Conversations, TaskData
+from roots.data import ChatData, TaskData
 from roots.errors import ConfigError
 from roots.fit.compose import Composed, from_run, put_together, resumed
 from roots.fit.loading import remembered
@@ -271,7 +271,7 @@ def _uses(composed: Composed, where: str) -> list[str]:
 
 def _asked(composed: Composed) -> str:
     """Words how the network is asked: as it was trained to be."""
-    if isinstance(composed.data, Conversations):
+    if isinstance(composed.data, ChatData):
         return '--chat "Who are you?"'
     return '--prompt "def main("'
 

@@ -19,9 +19,9 @@ from roots.fit.run_files import merge, read_run_files
 from roots.fit.trainer import Trainer
 from roots.fit.unchanged import (
     differences,
+    refuse_other_companion,
     refuse_other_data,
     refuse_other_shapes,
-    refuse_other_teacher,
 )
 from roots.inference import generate
 from roots.modules import StepModule
@@ -225,7 +225,7 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     refuse_other_shapes(changes)
     composed.checkpoint = composed.trainer.resume(run)
     refuse_other_data(run, composed.data)
-    refuse_other_teacher(run, composed.model)
+    refuse_other_companion(run, composed.model)
     composed.trainer.settle(composed.data)
     composed.__post_init__()  # what was settled is no change
     if composed.data.is_ready:
