@@ -95,8 +95,9 @@ class Reference(Companion):
             network.requires_grad_(False)
         asked = type(trainable)(network if mine else trainable.network, AnswerSums())
         decide(asked)
-        trainable.companion = Asked(asked.eval() if mine else asked, shares=not mine)
-        return trainable.companion
+        companion = Asked(asked.eval() if mine else asked, shares=not mine)
+        trainable.companion = companion
+        return companion
 
     # -- checkpoints -------------------------------------------------------------------------
 

@@ -143,9 +143,7 @@ def _trainable(model: Any, network: Any, conditions: Conditions) -> Any:
     trainable = model.trainable_of(network).train()
     _presume_forward(trainable)
     conditions.precision.convert_module(trainable)
-    if conditions.gathered is not None:
-        for parameter in trainable.parameters():
-            parameter.data = parameter.data.to(conditions.gathered)
+    _gather(trainable, conditions.gathered)
     if isinstance(model, TaskModule | Seq2Seq | PreferenceLM) and conditions.kind == "cpu":
         quicken_dropout(network, CPU)
     how = conditions.recomputation
@@ -153,11 +151,18 @@ def _trainable(model: Any, network: Any, conditions: Conditions) -> Any:
     return trainable
 
 
+def _gather(module: torch.nn.Module, dtype: torch.dtype | None) -> None:
+    """Takes weights in the format in which they are gathered, where they are cut."""
+    for parameter in module.parameters() if dtype is not None else ():
+        parameter.data = parameter.data.to(dtype)
+
+
 def _join(companion: Any, network: Any, trainable: Any, conditions: Conditions) -> None:
     if network is not None:
         network.to_empty(device=CPU)
         network.tie_weights()
         conditions.precision.convert_module(network)
+        _gather(network, conditions.gathered if companion.is_cut_too else None)
     companion.join(trainable, network, _presume_forward)
 
 

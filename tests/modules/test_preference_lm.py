@@ -79,12 +79,24 @@ def log_probs(folder: Path, split: Any, pair: int) -> list[float]:
 # -- what is learned -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16-mixed", "bf16-true"])
-@pytest.mark.parametrize("adapts", [False, True])
+@pytest.mark.parametrize(
+    ("adapts", "precision"),
+    [
+        ("", "32"),
+        ("", "bf16-mixed"),
+        ("", "bf16-true"),
+        ("lora", "32"),
+        ("lora", "bf16-mixed"),
+        ("qlora", "32"),
+    ],
+)
 def test_before_training_the_loss_is_ln_2_and_there_are_no_rewards(
-    config: dict[str, Any], adapts: bool, precision: str
+    config: dict[str, Any], adapts: str, precision: str
 ) -> None:
     config = adapted(config) if adapts else config
+    if adapts == "qlora":
+        few = {"class_path": "roots.networks.NF4", "init_args": {"compute_dtype": "float32"}}
+        config["model"]["init_args"]["network"]["init_args"]["quantise"] = few
     settings = {"trainer.max_steps": 3, "trainer.precision": precision}
     first, second, *_ = rows_of(compose(config, settings).fit())
     assert float(first["train/loss"]) == pytest.approx(math.log(2), rel=1e-7)
