@@ -6,8 +6,14 @@ import random
 from pathlib import Path
 from typing import Any
 
+import torch
 from tiny_chat import turns
 from tiny_tasks import sentence, task_config, write_jsonl
+from transformers import AutoModelForCausalLM
+
+from roots.batch import IGNORE
+
+LORA = {"class_path": "roots.networks.LoRA", "init_args": {"rank": 4, "dropout": 0.2}}
 
 
 def preferences(n: int, seed: int) -> list[dict[str, Any]]:
@@ -40,3 +46,24 @@ def preference_config(
     }
     spec = {"class_path": "roots.data.Preferences", "init_args": arguments}
     return task_config("PreferenceLM", spec, network, folder / "runs")
+
+
+def adapted(config: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    adapter = {**LORA, "init_args": {**LORA["init_args"], **settings}}
+    config["model"]["init_args"]["network"]["init_args"]["adapter"] = adapter
+    return config
+
+
+def log_probs(folder: Path, split: Any, pair: int) -> list[float]:
+    """What transformers' network in a folder says of both answers of a pair, in float64."""
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+    found = []
+    for row in (2 * pair, 2 * pair + 1):
+        ids, labels = (
+            torch.from_numpy(each[row].astype("int64")) for each in (split.input_ids, split.labels)
+        )
+        with torch.no_grad():
+            log_p = theirs(input_ids=ids[None]).logits[0].log_softmax(-1)
+        there = labels != IGNORE
+        found.append(float(log_p[there, labels[there]].sum()))
+    return found

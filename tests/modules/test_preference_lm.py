@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from preferred import preference_config, preferences
+from preferred import adapted, log_probs, preference_config, preferences
 from taught import numbers, rows_of
 from tiny_chat import turns, write_chat_network
-from transformers import AutoModelForCausalLM
 
 import roots
 from roots.batch import IGNORE
 from roots.cli import run as command
-from roots.errors import CheckpointError, ConfigError
+from roots.errors import ConfigError
 from roots.evaluation.run_record import read_record
 from roots.fit import compose
-from roots.fit.compose import resumed
 from roots.inference import chat, load
 from roots.runs import Run
 
@@ -42,7 +39,6 @@ NAMES = (
     "val/rejected_reward",
     "val/chosen_nats",
 )
-LORA = {"class_path": "roots.networks.LoRA", "init_args": {"rank": 4, "dropout": 0.2}}
 
 
 @pytest.fixture(scope="module")
@@ -53,27 +49,6 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(network: Path, tmp_path: Path) -> dict[str, Any]:
     return preference_config(network, tmp_path, preferences(49, 0))
-
-
-def adapted(config: dict[str, Any], **settings: Any) -> dict[str, Any]:
-    adapter = {**LORA, "init_args": {**LORA["init_args"], **settings}}
-    config["model"]["init_args"]["network"]["init_args"]["adapter"] = adapter
-    return config
-
-
-def log_probs(folder: Path, split: Any, pair: int) -> list[float]:
-    """What transformers' network in a folder says of both answers of a pair, in float64."""
-    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
-    found = []
-    for row in (2 * pair, 2 * pair + 1):
-        ids, labels = (
-            torch.from_numpy(each[row].astype("int64")) for each in (split.input_ids, split.labels)
-        )
-        with torch.no_grad():
-            log_p = theirs(input_ids=ids[None]).logits[0].log_softmax(-1)
-        there = labels != IGNORE
-        found.append(float(log_p[there, labels[there]].sum()))
-    return found
 
 
 # -- what is learned -------------------------------------------------------------------------------
@@ -215,131 +190,6 @@ def test_a_network_that_caps_its_logits_is_compared_by_its_own_forward(
     assert float(rows[-1]["val/margin"]) > 0
 
 
-# -- the reference ---------------------------------------------------------------------------------
-
-
-def test_an_adapter_switched_off_is_a_copy_of_the_network_before_training(
-    config: dict[str, Any], network: Path
-) -> None:
-    composed = compose(adapted(config), {"trainer.max_steps": 6})
-    seen: list[torch.Tensor] = []
-
-    def ask_both(*_: Any) -> None:
-        trainable = composed.model.trainable
-        if composed.trainer.global_step < 4:
-            return
-        batch = composed.data.split("train").batch(composed.data.order.samples(0), 0)
-        trained = [p.requires_grad for p in trainable.parameters()]
-        state = torch.random.get_rng_state()
-        said = trainable.companion(trainable.objective, batch).reference
-        assert torch.equal(state, torch.random.get_rng_state())  # nothing was dropped
-        assert [p.requires_grad for p in trainable.parameters()] == trained
-        assert trainable.network.training
-        assert not any(m._disable_adapters for m in trainable.modules() if hasattr(m, "lora_A"))
-        split, pairs = composed.data.split("train"), composed.data.order.samples(0).tolist()
-        expected = torch.tensor([log_probs(network, split, n) for n in pairs], dtype=torch.float64)
-        torch.testing.assert_close(said.double(), expected, rtol=1e-5, atol=0)
-        seen.append(said)
-
-    composed.model.on_train_batch_start = ask_both
-    run = composed.fit()
-    assert len(seen) == 2
-    assert torch.equal(*seen)
-    rows = rows_of(run)
-    assert float(rows[-1]["val/margin"]) != 0
-    assert "reference: the network without its adapter" in composed.model.remarks
-
-
-def test_rewards_beside_an_adapter_are_those_beside_a_second_network(
-    config: dict[str, Any], tmp_path: Path
-) -> None:
-    """A merged adapter, compared with its base as a run of its own, has the same margin."""
-    composed = compose(adapted(config, dropout=0.0), {"trainer.max_steps": 6})
-    run = composed.fit()
-    out = tmp_path / "merged"
-    assert command(["export", "--run", str(run.path), "--merge", "--to", str(out)]) == 0
-    step = run.best().step
-    last = next(row for row in rows_of(run) if row["val/margin"] and int(row["step"]) == step)
-    split, folder = composed.data.split("val"), config["model"]["init_args"]["network"]
-    base = Path(folder["init_args"]["path"])
-    margins = []
-    for pair in range(len(split)):
-        now, before = log_probs(out, split, pair), log_probs(base, split, pair)
-        margins.append(0.1 * ((now[0] - before[0]) - (now[1] - before[1])))
-    expected = sum(margins) / len(margins)
-    assert float(last["val/margin"]) == pytest.approx(expected, rel=1e-3)
-
-
-def test_the_reference_is_in_no_checkpoint_and_drops_nothing(network: Path, tmp_path: Path) -> None:
-    folder = write_chat_network(tmp_path / "dropping", attention_dropout=0.3)
-    config = preference_config(folder, tmp_path, preferences(49, 0))
-    composed = compose(config)
-    said: list[torch.Tensor] = []
-
-    def ask(*_: Any) -> None:
-        batch = composed.data.split("train").batch(composed.data.order.samples(0), 0)
-        trainable = composed.model.trainable
-        said.append(trainable.companion(trainable.objective, batch).reference)
-
-    composed.model.on_train_batch_start = ask
-    run = composed.fit()
-    assert len(said) == 6
-    assert all(torch.equal(each, said[0]) for each in said)
-    state = torch.load(run.last().trainer_file, weights_only=True)
-    assert set(state["reference"]) == {"path", "revision", "sha256"}
-    own = composed.model.trainable.network.state_dict()
-    assert state["state_dict"].keys() == {f"trainable.network.{name}" for name in own}
-    assert composed.model.trainable.companion is None  # it was let go
-
-
-def killed(config: dict[str, Any], after: int) -> str:
-    """A run that got to a step with its last checkpoint before it."""
-    half = compose(config, {"trainer.checkpoint_every_steps": 3})
-
-    class Killed(Exception):
-        pass
-
-    def stop(*_: Any) -> None:
-        if half.trainer.global_step == after:
-            raise Killed
-
-    half.model.on_train_batch_start = stop
-    with pytest.raises(Killed):
-        half.fit()
-    return str(half.trainer.run.path)
-
-
-@pytest.mark.parametrize("adapts", [False, True])
-def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted(
-    config: dict[str, Any], adapts: bool
-) -> None:
-    config = adapted(config) if adapts else config
-    whole = compose(config, {"trainer.checkpoint_every_steps": 3}).fit()
-    where = killed(config, 4)  # in the middle of an epoch of five steps
-    run = resumed(where, {}, [])[0].fit()
-    torch.testing.assert_close(
-        numbers(run, *NAMES), numbers(whole, *NAMES), rtol=0, atol=0, equal_nan=True
-    )
-
-
-def test_other_weights_at_the_start_are_refused_when_a_run_goes_on_or_is_measured(
-    tmp_path: Path,
-) -> None:
-    start = write_chat_network(tmp_path / "start")
-    weights = (start / "model.safetensors").read_bytes()
-    config = preference_config(start, tmp_path, preferences(49, 0))
-    where = killed(config, 4)
-    write_chat_network(start, initializer_range=0.2)
-    words = r"compared with the weights of .*start .* are others now .*Bring the old ones back"
-    with pytest.raises(CheckpointError, match=words):
-        resumed(where, {}, [])
-    with pytest.raises(CheckpointError, match=words):
-        command(["validate", "--run", where])
-    (start / "model.safetensors").write_bytes(weights)  # the cure
-    assert command(["validate", "--run", where]) == 0
-    resumed(where, {}, [])[0].fit()
-
-
 # -- used ------------------------------------------------------------------------------------------
 
 
@@ -410,50 +260,3 @@ def test_lists_and_data_that_ask_for_something_else_are_refused(
         compose({**config, "data": other["data"]}).fit()
     with pytest.raises(ConfigError, match=r"asks for which answer is preferred.*PreferenceLM"):
         compose({**other, "data": config["data"]}).fit()
-
-
-# -- with what it works ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("strategy", "words"),
-    [
-        (
-            {"class_path": "roots.strategies.FSDP", "init_args": {"tensor_parallel": 2}},
-            r"tensor_parallel=2 is not tried with the second network.*strategy to ddp",
-        ),
-        (
-            {"class_path": "roots.strategies.DeepSpeed", "init_args": {"stage": 3}},
-            r"DeepSpeed at stage 3 takes the projection's weights away.*stage to 2",
-        ),
-    ],
-)
-def test_strategies_that_cannot_hold_a_reference_are_refused(
-    config: dict[str, Any], strategy: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(ConfigError, match=words):
-        compose(config, {"trainer.strategy": strategy, "trainer.devices": 2})
-
-
-def test_the_plan_counts_the_reference_once_where_there_is_a_second_network(
-    config: dict[str, Any], planner: Callable[[Any], Any]
-) -> None:
-    from roots.plan.footprint import Way
-
-    composed = compose(config)
-    composed.model.learn_of(composed.data)
-    found = planner(composed)
-    weights = found.held(1).parameters
-    assert found.footprint(Way("single_device", 1), 4).parts["reference"] == weights
-    cut = found.footprint(Way("fsdp", 2, 2), 4).parts
-    assert cut["reference"] == pytest.approx(weights / 2, rel=0.01)
-    beside = compose(adapted(config))
-    beside.model.learn_of(beside.data)
-    assert "reference" not in planner(beside).footprint(Way("single_device", 1), 4).parts
-
-
-@pytest.fixture
-def planner() -> Callable[[Any], Any]:
-    from roots.plan.memory import planner_of
-
-    return lambda composed: planner_of(composed.trainer, composed.model, composed.data, None)
