@@ -92,7 +92,7 @@ class StepBatch:
         if lengths is None:
             return each(lambda tensor: tensor[part], value)
         longest = int(lengths[part].max())
-        return each(lambda tensor: tensor[part, :longest], value)
+        return each(lambda tensor: tensor[part, ..., :longest], value)
 
     def _with(self: Batch, tensors: dict[str, Any]) -> Batch:
         return replace(self, **tensors)
@@ -236,6 +236,38 @@ class PairBatch(TaskBatch):
 
     def _lengths_of(self, name: str) -> Tensor | None:
         return self.target_lengths if name == "labels" else super()._lengths_of(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceBatch(StepBatch):
+    """Pairs of rows, the preferred one first; each micro-batch is cut down to its longest row.
+
+    They are filled up behind their ends, where a causal network cannot see, so there is no mask.
+
+    Args:
+        tokens: Both rows of each pair, (B, 2, T).
+        labels: The next token of each position where it is the answer's, (B, 2, T).
+        lengths: Tokens of the longer row of each pair, (B,), on the host.
+    """
+
+    ON_HOST: ClassVar[frozenset[str]] = frozenset({"samples", "lengths"})
+    document_ids: ClassVar[None] = None
+
+    tokens: Int[Tensor, "B 2 T"]
+    lengths: Int[Tensor, " B"]
+
+    @property
+    def input_ids(self) -> Int[Tensor, "R T"]:
+        """The rows one under another, as a network reads them: R = 2 B."""
+        return self.tokens.flatten(0, 1)
+
+    @property
+    def n_labels(self) -> Int[Tensor, ""]:
+        """Counts the pairs that are no filler."""
+        return labelled(self.labels[:, 0]).any(-1).sum()
+
+    def _lengths_of(self, name: str) -> Tensor | None:
+        return self.lengths if name in ("tokens", "labels") else None
 
 
 class Score(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pairs import pairs_config, write_pairs
+from preferred import preference_config, preferences
 from quizzes import quiz_config, quiz_files
 from tiny_chat import chat_config, conversations, write_chat_network
 from tiny_masked import masked_config
@@ -33,13 +34,14 @@ OBJECTIVES = (
     "questions",
     "pairs",
     "conversations",
+    "preferences",
 )
 FIGURES = ("train/loss", "optim/grad_norm", "val/loss")
 
 
 def every_objective(folder: Path, masked_shards: Path) -> dict[str, dict[str, Any]]:
     """Writes the data of each objective; gives its run file."""
-    for name in ("pairs", "quiz", "words", "chat"):
+    for name in ("pairs", "quiz", "words", "chat", "preferences"):
         (folder / name).mkdir(parents=True)
     runs = folder / "runs"
     rows = classes(71, 3)  # no multiple of anything
@@ -62,6 +64,7 @@ def every_objective(folder: Path, masked_shards: Path) -> dict[str, dict[str, An
         "questions": quiz_config(quiz_files(folder / "quiz"), runs),
         "pairs": pairs_config(write_pairs(folder / "pairs", val=11), runs),
         "conversations": chat_config(chat, folder / "chat", conversations(50, 3)),
+        "preferences": preference_config(chat, folder / "preferences", preferences(50, 3)),
     }
     assert tuple(configs) == OBJECTIVES
     return configs

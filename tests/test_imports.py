@@ -126,9 +126,11 @@ OFFERED = {
     },
     "roots.modules": {
         "CausalLM",
+        "Companion",
         "Distiller",
         "LanguageModule",
         "MaskedLM",
+        "PreferenceLM",
         "QuestionAnswering",
         "Seq2Seq",
         "SequenceClassifier",

@@ -74,8 +74,9 @@ class Recorder(L.Callback):
         formats = number_formats(ours, module)
         module.remarks.append(in_words(formats))
         if trainer.is_global_zero:
-            teacher = {"teacher": module.distiller.record} if module.distiller else {}
-            self._decided = {"number_formats": formats, "remarks": module.remarks, **teacher}
+            companion = module.companion
+            beside = {companion.name: companion.record} if companion else {}
+            self._decided = {"number_formats": formats, "remarks": module.remarks, **beside}
         if self._is_open:
             self._write_down(ours)
 

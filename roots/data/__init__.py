@@ -5,12 +5,14 @@ Shape letters: B sequences, T tokens, S sequences of one optimizer step over all
 
 from roots.data.augment import Augment
 from roots.data.base import StepData
+from roots.data.chat_data import ChatData
 from roots.data.conversations import Conversations
 from roots.data.labelled_texts import LabelledTexts
 from roots.data.masked_corpus import MaskedCorpus
 from roots.data.mixture import Mixture, Phase
 from roots.data.order import permute, samples_at
 from roots.data.parallel_texts import ParallelTexts
+from roots.data.preferences import Preferences
 from roots.data.question_split import QuestionSplit
 from roots.data.questions import Questions
 from roots.data.relation_texts import RelationTexts, mark_relation
@@ -23,12 +25,14 @@ from roots.data.windows import TokenSpan, Windows
 
 __all__ = [
     "Augment",
+    "ChatData",
     "Conversations",
     "LabelledTexts",
     "MaskedCorpus",
     "Mixture",
     "ParallelTexts",
     "Phase",
+    "Preferences",
     "QuestionSplit",
     "Questions",
     "RelationTexts",

@@ -44,6 +44,9 @@ class StepData(L.LightningDataModule, ABC):
     same_lengths = True
     """Whether every row has `seq_len` tokens."""
 
+    rows_are: ClassVar[str] = "sequences"
+    """What a plan calls the rows of a step."""
+
     asks: ClassVar[str] = ""
     """What of a row a network is to say; a module of roots `learns` one such thing."""
 

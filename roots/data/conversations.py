@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
 from roots.batch import IGNORE, RaggedTokenBatch
+from roots.data.chat_data import ChatData
 from roots.data.ragged import Ragged
 from roots.data.splits import Split
-from roots.data.task_data import TaskData
 from roots.errors import DataError
 from roots.records import BadRow, Row
 from roots.sources.rows import Check, Messages, RowSource
-from roots.sources.rows.checks import bad
-from roots.tokenizer import Chat, Rendered, TemplateRefusal, Tokenizer, Turns
+from roots.tokenizer import Rendered, Turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +46,7 @@ class AnswerSplit(Split):
         )
 
 
-class Conversations(TaskData):
+class Conversations(ChatData):
     """Reads conversations: `messages`, a list of `{role, content}`, or `prompt` and `response`.
 
     A chat template makes text of them. Labels are the tokens of the answers, with what ends them;
@@ -83,7 +81,6 @@ class Conversations(TaskData):
     """
 
     asks: ClassVar[str] = "next tokens"
-    ARGUMENTS: ClassVar = ("template",)
     OPTIONAL: ClassVar = ("messages", "system", "prompt", "response")
 
     def __init__(
@@ -122,29 +119,6 @@ class Conversations(TaskData):
             rejected_file=rejected_file,
         )
         self.template = template
-
-    @cached_property
-    def chat(self) -> Chat:
-        """What makes tokens of conversations."""
-        return Chat(self._given_tokenizer, self.template)
-
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer, with the template that is used."""
-        own = self._given_tokenizer
-        settings = {**own.settings, "chat_template": self.chat.template.text}
-        return Tokenizer(definition=own.definition, settings=settings)
-
-    @cached_property
-    def _given_tokenizer(self) -> Tokenizer:
-        return self.read_tokenizer()
-
-    def recall(self, told: Any) -> None:
-        """Takes the template as well, whose file may be gone; not where another is asked for."""
-        super().recall(told)
-        self._given_tokenizer = told.tokenizer
-        if self.template == told.arguments.get("template", ""):
-            self.chat = Chat(told.tokenizer)
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -192,14 +166,8 @@ class Conversations(TaskData):
         checked = Messages()(row)
         if isinstance(checked, BadRow):
             return checked
-        messages: Any = checked.fields["messages"]
-        try:
-            return Row({"text": self.chat.render(messages)}, row.where)
-        except TemplateRefusal as error:
-            what = f"the chat template does not take it: {error}"
-            return bad(row, "refused by the template", what, "Mend it")
-        except DataError as error:
-            raise DataError(f"{row.where}: {error}") from error
+        text = self.rendered(row, checked.fields["messages"])
+        return text if isinstance(text, BadRow) else Row({"text": text}, row.where)
 
 
 def _text(row: Row) -> Rendered:

@@ -118,7 +118,7 @@ def padding_fraction(
     *,
     rows: int,
     ranks: int,
-    sides: Sequence[Int64[np.ndarray, " R"]] = (),
+    sides: Sequence[Int64[np.ndarray, "R ..."]] = (),
 ) -> float:
     """Tells which share of the places in the micro-batches of some steps was filled up.
 
@@ -128,8 +128,8 @@ def padding_fraction(
         stop: One past the last.
         rows: Of a micro-batch.
         ranks: How many share a step.
-        sides: The lengths of each row, of every side of it that is filled up by itself; none takes
-            those that the order goes by.
+        sides: The lengths of each row, of every side of it that is filled up by itself, or of
+            several that are filled up together, (R, K); none takes those that the order goes by.
     """
     sums = np.zeros(2)
     for step in range(first, stop):
@@ -139,12 +139,13 @@ def padding_fraction(
     return float(1 - sums[0] / sums[1]) if sums[1] else 0.0
 
 
-def padding(lengths: Int64[np.ndarray, " N"], rows: int) -> tuple[int, int]:
+def padding(lengths: Int64[np.ndarray, "N ..."], rows: int) -> tuple[int, int]:
     """Counts the places of micro-batches that rows of `lengths` fill, and all there are.
 
     Args:
-        lengths: Of one rank's share of a step, in the order in which it is cut.
+        lengths: Of one rank's share of a step, in the order in which it is cut; of a row several,
+            where so many are filled up together.
         rows: Of a micro-batch.
     """
     parts = [lengths[start : start + rows] for start in range(0, len(lengths), rows)]
-    return int(lengths.sum()), sum(int(part.max()) * len(part) for part in parts)
+    return int(lengths.sum()), sum(int(part.max()) * part.size for part in parts)

@@ -53,7 +53,7 @@ class Split:
         return self.input_ids.lengths
 
     @property
-    def sides(self) -> Sequence[Int64[np.ndarray, " R"]]:
+    def sides(self) -> Sequence[Int64[np.ndarray, "R ..."]]:
         """Gives the lengths of each tensor of a row that is filled up by itself."""
         return (self.lengths,)
 

@@ -113,6 +113,8 @@ class RunRecord:
         if self.setting("data", "init_args", "kind") == "value":
             return "squared error"
         kind = str(self.setting("model", "class_path") or "").rpartition(".")[2]
+        if kind == "PreferenceLM":
+            return "nats per pair"
         by_token = kind in _TOKEN_MODULES or any(n.endswith("nats_per_token") for n in self.names)
         if by_token:
             return "nats per token"

@@ -20,9 +20,9 @@ from roots.fit.trainer import Trainer
 from roots.fit.unchanged import (
     differences,
     other_rows_validated_on,
+    refuse_other_companion,
     refuse_other_network,
     refuse_other_shapes,
-    refuse_other_teacher,
     refuse_replaced_data,
 )
 from roots.inference import generate
@@ -228,7 +228,7 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     refuse_replaced_data(run, composed.data)
     composed.checkpoint = composed.trainer.resume(run)
     refuse_other_network(composed.checkpoint.parent, composed.model.builder, changes)
-    refuse_other_teacher(run, composed.model)
+    refuse_other_companion(run, composed.model)
     composed.trainer.settle(composed.data)
     composed.__post_init__()  # what was settled is no change
     if composed.data.is_ready:

@@ -160,11 +160,11 @@ def other_rows_validated_on(run: Run, step: int, data: Any, changes: list[str]) 
     ]
 
 
-def refuse_other_teacher(run: Run, model: StepModule) -> None:
-    """Refuses another teacher before anything is written; its folder may have moved."""
-    before = environment_of(run).get("teacher")
-    if before and model.distiller:
-        model.distiller.check_saved(before)
+def refuse_other_companion(run: Run, model: StepModule) -> None:
+    """Refuses another companion before anything is written; its folder may have moved."""
+    told, companion = environment_of(run), model.companion
+    if companion and (before := told.get(companion.name)):
+        companion.check_saved(before)
 
 
 def _short(value: Any) -> str:

@@ -14,6 +14,7 @@ _FITS = {
     "the tags of words": ("TokenClassifier", "TaggedWords"),
     "answers in a text": ("QuestionAnswering", "Questions"),
     "the target of a source": ("Seq2Seq", "ParallelTexts"),
+    "which answer is preferred": ("PreferenceLM", "Preferences"),
 }
 """What is asked and learned: the module that learns it, and data that ask for it."""
 

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from roots.batch import Score, StepBatch
 from roots.modules.asked import check_asked, check_batch, check_step
 from roots.modules.building import build_trainable, check_own, check_together, step_strategy
+from roots.modules.companion import Companion
 from roots.modules.distiller import Distiller
 from roots.modules.judged import judged
 from roots.modules.loss_parts import MISCOUNTED, LossParts, over_ranks, summed
@@ -80,19 +81,17 @@ class StepModule(L.LightningModule, ABC):
         check_rate(self.optimizer_builder)
         self.schedule = rebuild(schedule, Schedule)  # type: ignore[type-abstract]
         self.micro_batch_size = rows or USUAL_ROWS
-        self.seeks_rows = not rows
-        """Whether a run has still to find out how many rows fit."""
+        self.seeks_rows = not rows  # whether a run has still to find out how many rows fit
         self.clip_norm = clip_norm
         self.distiller = None if distiller is None else rebuild(distiller, Distiller)
-        self.trainable: Any = None
-        """The network with its loss, one forward pass: `TaskTrainable` or a kind of it."""
+        self.companion: Companion | None = self.distiller
+        self.trainable: Any = None  # the network with its loss, one forward pass: a `Root`
         self._is_ready = False  # to be trained, as `make_ready` does it
         self.vocabulary: Vocabulary | None = None
         self.tokenizer: Tokenizer | None = None
         self.seq_len = 0
         self.last_step: StepReport | None = None
-        self.remarks: list[str] = []
-        """What was decided when the network was built, in words."""
+        self.remarks: list[str] = []  # what was decided when the network was built, in words
         # where adapters are trained, a checkpoint has no other weights; which, is checked by name
         self.strict_loading = self.builder.adapter is None
         self.loss_parts = LossParts(torch.float32)  # of the present evaluation
@@ -152,11 +151,11 @@ class StepModule(L.LightningModule, ABC):
             check_own(self)
             self.make_ready(self.trainer.datamodule)  # type: ignore[attr-defined]
             self._is_ready = True
-        if self.distiller and self.trainer.state.fn != "predict":
-            self.remarks.append(self.distiller.engage(self, self.trainer))
+        if self.companion and self.companion.speaks_in(self.trainer.state.fn):
+            self.remarks.append(self.companion.engage(self, self.trainer))
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002
-        """Lets the teacher go."""
+        """Lets the companion go."""
         if self.trainable is not None:
             self.trainable.dismiss()
 
@@ -172,9 +171,10 @@ class StepModule(L.LightningModule, ABC):
         self, *, seed: int, device: torch.device, strategy: StepStrategy | None = None
     ) -> Any:
         """Builds network and loss, and finds out which forward is right."""
-        trainable = build_trainable(self, seed=seed, device=device, strategy=strategy)
+        self.trainable = trainable = build_trainable(
+            self, seed=seed, device=device, strategy=strategy
+        )
         self.remarks += self.builder.remarks
-        self.trainable = trainable
         if because := trainable.within(trainable.check):
             self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
         return trainable.train()

@@ -82,33 +82,12 @@ def check_own(module: Any) -> None:
         )
 
 
-def _check_teaching(module: Any, strategy: Any, compiled: str) -> None:
-    """Raises ConfigError when something does not work with a teacher beside."""
-    loss = getattr(module, "loss", "plain")
-    if loss not in ("fused", "plain"):
-        raise ConfigError(
-            f"loss: {loss} knows no teacher. Set model.loss to fused or plain, or leave out"
-            " model.distiller."
-        )
-    if module.distiller.hidden_weight and compiled != "none":
-        raise ConfigError(
-            f"compile: {compiled} makes graphs of the blocks, whose states"
-            f" distiller.hidden_weight={module.distiller.hidden_weight:g} looks at. Set"
-            " model.compile to none, or hidden_weight to 0."
-        )
-    if not strategy.builds_whole:
-        raise ConfigError(
-            f"{type(strategy).__name__} cuts the weights over the devices, and a teacher is whole"
-            " on each. Leave out model.distiller, or set trainer.strategy to ddp or single_device."
-        )
-
-
 def check_together(module: Any, trainer: Any) -> None:
     """Raises ConfigError when settings of the module, or of the trainer, do not work together."""
     strategy = trainer.strategy
     compiled = getattr(module, "compiled", "none")
-    if module.distiller:
-        _check_teaching(module, strategy, compiled)
+    if module.companion:
+        module.companion.check_together(module, strategy, compiled)
     strategy.check(
         optimizer=module.optimizer_builder,
         precision=trainer.precision_plugin,

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import torch
+from typing import Any, ClassVar
 
 from roots.errors import CheckpointError, ConfigError, nearest
+from roots.modules.companion import Companion
 from roots.modules.matching import LAYERS, Matching
+from roots.modules.teacher import Teacher
 from roots.networks import BaseWeights, Head, Pretrained, check_packing
 from roots.networks.builder import n_positions
-from roots.objectives import Listener, Teaching
+from roots.objectives import Listener
 from roots.objectives.labels import check_temperature
 from roots.records import Labels
 from roots.runs import network_folder
 from roots.tokenizer import Tokenizer, fetch_tokenizer, other_tokens
 
 
-class Distiller:
+class Distiller(Companion):
     """Learns from what a teacher says of the labelled places, beside the labels.
 
     The loss is (1 - alpha) · the module's own loss + alpha · temperature² · KL(teacher ‖ student),
@@ -56,6 +56,8 @@ class Distiller:
         Hinton et al., arXiv:1503.02531, section 2. States: linear CKA, Kornblith et al.,
         arXiv:1905.00414, eq. 3.
     """
+
+    name: ClassVar[str] = "teacher"
 
     def __init__(
         self,
@@ -96,6 +98,36 @@ class Distiller:
         self._weights: BaseWeights | None = None
 
     # -- before the run ----------------------------------------------------------------------
+
+    def check_together(self, module: Any, strategy: Any, compiled: str) -> None:
+        """Raises ConfigError when something does not work with a teacher beside."""
+        loss = getattr(module, "loss", "plain")
+        if loss not in ("fused", "plain"):
+            raise ConfigError(
+                f"loss: {loss} knows no teacher. Set model.loss to fused or plain, or leave out"
+                " model.distiller."
+            )
+        if self.hidden_weight and compiled != "none":
+            raise ConfigError(
+                f"compile: {compiled} makes graphs of the blocks, whose states"
+                f" distiller.hidden_weight={self.hidden_weight:g} looks at. Set model.compile to"
+                " none, or hidden_weight to 0."
+            )
+        if not strategy.builds_whole:
+            raise ConfigError(
+                f"{type(strategy).__name__} cuts the weights over the devices, and a teacher is"
+                " whole on each. Leave out model.distiller, or set trainer.strategy to ddp or"
+                " single_device."
+            )
+
+    def planned(self, module: Any, data: Any) -> str:
+        """Checks that the teacher fits, and says what it is and how much it counts."""
+        config = self.check(module, data.tokenizer) if data.is_ready else None
+        what = f"{config.model_type}, " if config else ""
+        counts = f"{1 - self.alpha:g} of the loss by the labels, {self.alpha:g} by the teacher"
+        if self.hidden_weight:
+            counts += f", and {self.hidden_weight:g} times how unlike the states of blocks are"
+        return f"{what}{self.teacher}: {counts}"
 
     def check(self, module: Any, tokenizer: Tokenizer) -> Any:
         """Gives the teacher's configuration, if it fits to a student.
@@ -174,7 +206,7 @@ class Distiller:
         decide(trainable)
         matching = self._match(student, network)
         teacher = Teacher(trainable.eval(), listener, self, matching)
-        student.teacher = teacher
+        student.companion = teacher
         return teacher
 
     def _match(self, student: Any, teacher: Any) -> Matching | None:
@@ -241,43 +273,6 @@ class Distiller:
                 f" student for {ours.vocab_size:,}. Set network.config.vocab_size of a student from"
                 f" scratch to {theirs.vocab_size}, or take another teacher."
             )
-
-
-class Teacher:
-    """A network that says of a batch what it thinks; no module, so that nothing trains or saves it.
-
-    Args:
-        trainable: The network, run as the student is.
-        listener: Stands in it where a loss would be.
-        distiller: How much it counts.
-        matching: Compares the states of both; None compares none.
-    """
-
-    def __init__(
-        self, trainable: Any, listener: Listener, distiller: Distiller, matching: Matching | None
-    ) -> None:
-        self.trainable = trainable
-        self._listener = listener
-        self._distiller = distiller
-        self._matching = matching
-
-    def __call__(self, objective: Any, batch: Any) -> Any:
-        """Makes the objective of a student of what the teacher says of a batch."""
-        with torch.no_grad():
-            self.trainable(batch)
-        said, self._listener.heard = self._listener.heard, None
-        how = self._distiller
-        return objective.beside(Teaching(said, how.alpha, how.temperature))
-
-    @property
-    def n_pairs(self) -> int:
-        """How many blocks of the student are compared with its own."""
-        return self._matching.n_pairs if self._matching else 0
-
-    def leave(self) -> None:
-        """Leaves the student as it was without a teacher."""
-        if self._matching is not None:
-            self._matching.leave()
 
 
 def _worded(labels: Labels) -> str:

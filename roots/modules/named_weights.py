@@ -14,15 +14,15 @@ from roots.networks import check_trained, trained_names
 
 
 def name_weights(module: Any, checkpoint: dict[str, Any]) -> None:
-    """Leaves the weights below an adapter out of a checkpoint; names those, and the teacher's."""
+    """Leaves the weights below an adapter out of a checkpoint; names those, and a companion's."""
     if base := module.builder.base:
         kept = trained_names(module)
         state = checkpoint["state_dict"]
         kept |= beside_network(module).keys()
         checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
         checkpoint["base"] = base.record
-    if module.distiller and module.trainable.teacher:
-        checkpoint["teacher"] = module.distiller.record
+    if module.companion and module.trainable.companion:
+        checkpoint[module.companion.name] = module.companion.record
 
 
 def check_weights(module: Any, checkpoint: dict[str, Any]) -> None:
@@ -31,8 +31,8 @@ def check_weights(module: Any, checkpoint: dict[str, Any]) -> None:
         base.check(checkpoint.get("base"))
         beside = beside_network(module).keys()
         check_trained(trained_names(module) | beside, set(checkpoint["state_dict"]))
-    if module.distiller and module.trainable.teacher:
-        module.distiller.check_saved(checkpoint.get("teacher"))
+    if module.companion and module.trainable.companion:
+        module.companion.check_saved(checkpoint.get(module.companion.name))
 
 
 def beside_network(module: Any) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 Shape letters: B sequences, T tokens, V vocabulary, D model width.
 """
 
+from roots.networks.adapter_off import adapter_off
 from roots.networks.attention import Choice, choose_attention
 from roots.networks.base_weights import BaseWeights, adapter_base
 from roots.networks.blocks import blocks_of, separable
@@ -71,6 +72,7 @@ __all__ = [
     "TokenFLOPs",
     "Trainable",
     "adapter_base",
+    "adapter_off",
     "blocks_of",
     "check_causal",
     "check_compile",

@@ -25,19 +25,19 @@ class Root(nn.Module):
     objective: Any
     """Scores what the network makes of a batch."""
 
-    teacher: Any = None
-    """Makes, of the objective and a batch, the objective of a student; no module, so that it is in
-    no checkpoint."""
+    companion: Any = None
+    """Makes, of the objective and a batch, one that knows what another network says of the batch;
+    no module, so that it is in no checkpoint."""
 
     def scoring(self, batch: Any) -> Any:
-        """Gives what scores a batch: the objective, beside a teacher's word where there is one."""
-        return self.objective if self.teacher is None else self.teacher(self.objective, batch)
+        """Gives what scores a batch: the objective, beside a companion's word where one is."""
+        return self.objective if self.companion is None else self.companion(self.objective, batch)
 
     def dismiss(self) -> None:
-        """Lets the teacher go, where there is one."""
-        if self.teacher is not None:
-            self.teacher.leave()
-        self.teacher = None
+        """Lets the companion go, where there is one."""
+        if self.companion is not None:
+            self.companion.leave()
+        self.companion = None
 
     def within(self, function: Callable[[], R]) -> R:
         """Calls a function as a forward pass, so that sharded weights are whole while it runs.

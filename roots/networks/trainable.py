@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from roots.batch import Score, TokenBatch
+from roots.batch import PreferenceBatch, Score, TokenBatch
 from roots.errors import ConfigError
 from roots.networks.large_states import logits_apart, logits_of_large_states
 from roots.networks.packing import packed_arguments
@@ -51,7 +51,7 @@ class Trainable(Root):
         self.own_forward_because = ""
         """Why the network's own forward is used; empty when body and head are run apart."""
 
-    def forward(self, batch: TokenBatch) -> Score:
+    def forward(self, batch: TokenBatch | PreferenceBatch) -> Score:
         """Scores one micro-batch: summed loss, summed nats, number of labels."""
         objective = self.scoring(batch)
         packed = batch.document_ids is not None
@@ -62,7 +62,7 @@ class Trainable(Root):
         score: Score = objective.from_hidden(hidden, self.head, batch.labels)
         return score
 
-    def arguments(self, batch: TokenBatch) -> dict[str, Any]:
+    def arguments(self, batch: TokenBatch | PreferenceBatch) -> dict[str, Any]:
         """Gives what the network reads of a batch; documents are kept apart where it has them."""
         if batch.document_ids is not None:
             return packed_arguments(self.network, batch.input_ids, batch.document_ids)
@@ -92,7 +92,7 @@ class Trainable(Root):
         assert isinstance(weight, Tensor)
         return weight.shape[-1]
 
-    def _own_forward(self, batch: TokenBatch, objective: Objective) -> Score:
+    def _own_forward(self, batch: TokenBatch | PreferenceBatch, objective: Objective) -> Score:
         output = self.network(**self.arguments(batch))
         score = objective.from_logits(output.logits, batch.labels)
         aux = getattr(output, "aux_loss", None)

@@ -10,9 +10,11 @@ from roots.objectives.masked_token import MaskedToken, flat_places, row_places
 from roots.objectives.masker import Masker
 from roots.objectives.masking import Masking
 from roots.objectives.next_token import NextToken, next_token_nats
+from roots.objectives.preference import AnswerSums, Preference
 from roots.objectives.teaching import Listener, Teaching
 
 __all__ = [
+    "AnswerSums",
     "Classes",
     "Corrupted",
     "Key",
@@ -22,6 +24,7 @@ __all__ = [
     "Masker",
     "Masking",
     "NextToken",
+    "Preference",
     "Spans",
     "Teaching",
     "Values",

@@ -115,8 +115,8 @@ class _Settings:
     teaching: Teaching | None = None
 
 
-class _Gradients:
-    """What the forward pass of a chunk adds up for the backward pass; None where not needed."""
+class Gradients:
+    """The gradients of a projection, added up chunk by chunk; None where not needed."""
 
     def __init__(
         self, hidden: Tensor, weight: Tensor, bias: Tensor | None, needs: Any, *, compiled: bool
@@ -147,11 +147,15 @@ class _Gradients:
 
     def scaled(self, factor: Tensor, *dtypes: torch.dtype) -> tuple[Tensor | None, ...]:
         """Multiplies by the gradient of the loss, in place."""
-        all_of_them = (self.hidden, self.weight, self.bias)
-        return tuple(
-            None if g is None else g.mul_(factor.to(g.dtype)).to(dtype)
-            for g, dtype in zip(all_of_them, dtypes, strict=True)
-        )
+        for gradient in (self.hidden, self.weight, self.bias):
+            if gradient is not None:
+                gradient.mul_(factor.to(gradient.dtype))
+        return self.given(*dtypes)
+
+    def given(self, *dtypes: torch.dtype) -> tuple[Tensor | None, ...]:
+        """Gives them in the formats of what they belong to."""
+        each = zip((self.hidden, self.weight, self.bias), dtypes, strict=True)
+        return tuple(None if g is None else g.to(dtype) for g, dtype in each)
 
 
 class _Projected(torch.autograd.Function):
@@ -167,7 +171,7 @@ class _Projected(torch.autograd.Function):
         matrix = weight.to(settings.dtype)  # V D
         offset = None if bias is None else bias.to(settings.dtype)
         needs = [settings.with_gradient and needed for needed in ctx.needs_input_grad]
-        gradients = _Gradients(hidden, weight, bias, needs, compiled=settings.compiled)
+        gradients = Gradients(hidden, weight, bias, needs, compiled=settings.compiled)
         score, wanted = _scorer(settings), any(needs)
         sums = []
         for start in range(0, len(labels), settings.rows):

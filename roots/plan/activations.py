@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from roots.batch import StepBatch, each
 from roots.errors import ConfigError
-from roots.modules import Seq2Seq, TaskModule
+from roots.modules import PreferenceLM, Seq2Seq, TaskModule
 from roots.networks import MaskedTrainable, blocks_of, recompute
 from roots.networks.dropout import quicken_dropout
 from roots.networks.mlm_heads import in_two
@@ -103,15 +103,15 @@ def passage(model: Any, data: Any, network: Any, rows: int, conditions: Conditio
         Unknown: What the network does depends on numbers (routing to experts, for one).
     """
     _set_attention(network, model.builder.attention)
-    teacher = model.distiller.empty(model) if model.distiller else None
+    beside = model.companion.empty(model) if model.companion else None
     batch = widest_batch(model, data, rows)
     mode = _Numberless(allow_non_fake_inputs=True)
     logging.getLogger(fake_tensor.__name__).setLevel(logging.CRITICAL)  # it is told below
     try:
         with mode, torch.compiler.set_stance("force_eager"), rows_for(conditions.kind):
             trainable = _trainable(model, network, conditions)
-            if teacher is not None:
-                _join_teacher(model.distiller, teacher, trainable, conditions)
+            if model.companion:
+                _join(model.companion, beside, trainable, conditions)
             return _run(trainable, _on(mode, batch), conditions)
     except RuntimeError as error:  # numbers are asked for, or a kernel has no form without them
         first = str(error).strip().splitlines()[:1] or [""]
@@ -143,21 +143,27 @@ def _trainable(model: Any, network: Any, conditions: Conditions) -> Any:
     trainable = model.trainable_of(network).train()
     _presume_forward(trainable)
     conditions.precision.convert_module(trainable)
-    if conditions.gathered is not None:
-        for parameter in trainable.parameters():
-            parameter.data = parameter.data.to(conditions.gathered)
-    if isinstance(model, TaskModule | Seq2Seq) and conditions.kind == "cpu":
+    _gather(trainable, conditions.gathered)
+    if isinstance(model, TaskModule | Seq2Seq | PreferenceLM) and conditions.kind == "cpu":
         quicken_dropout(network, CPU)
     how = conditions.recomputation
     recompute(blocks_of(network), how.mode, every_blocks=how.every_blocks)
     return trainable
 
 
-def _join_teacher(distiller: Any, network: Any, trainable: Any, conditions: Conditions) -> None:
-    network.to_empty(device=CPU)
-    network.tie_weights()
-    conditions.precision.convert_module(network)
-    distiller.join(trainable, network, _presume_forward)
+def _gather(module: torch.nn.Module, dtype: torch.dtype | None) -> None:
+    """Takes weights in the format in which they are gathered, where they are cut."""
+    for parameter in module.parameters() if dtype is not None else ():
+        parameter.data = parameter.data.to(dtype)
+
+
+def _join(companion: Any, network: Any, trainable: Any, conditions: Conditions) -> None:
+    if network is not None:
+        network.to_empty(device=CPU)
+        network.tie_weights()
+        conditions.precision.convert_module(network)
+        _gather(network, conditions.gathered if companion.is_cut_too else None)
+    companion.join(trainable, network, _presume_forward)
 
 
 OWN_FORWARD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_router_logits")
@@ -181,8 +187,8 @@ def _run(trainable: Any, batch: StepBatch, conditions: Conditions) -> Passage:
             parameter.grad = torch.empty_like(parameter)
     given = [t for field in fields(batch) for t in tree_leaves(getattr(batch, field.name))]
     held = [*_tensors(trainable), *given]
-    if trainable.teacher is not None:
-        held += _tensors(trainable.teacher.trainable)
+    if trainable.companion is not None:
+        held += _tensors(trainable.companion.trainable)
     gradients = [p.grad for p in parameters if p.grad is not None]
     ledger = Ledger(t for t in (*held, *gradients) if isinstance(t, Tensor))
     _mark_loss(trainable, ledger)
@@ -221,8 +227,8 @@ class _Marked:
         self._says()
         return self._objective(*given)
 
-    def beside(self, teaching: Any) -> Any:
-        return _Marked(self._objective.beside(teaching), self._says)
+    def beside(self, said: Any) -> Any:
+        return _Marked(self._objective.beside(said), self._says)
 
     def from_hidden(self, *given: Any) -> Any:
         self._says()

@@ -1,14 +1,13 @@
-"""What lies in memory beside the network that is trained: an average, a teacher, a copy to save."""
+"""What lies in memory beside the network that is trained: an average, a companion, a copy."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from roots.callbacks import WeightAverage
-from roots.plan.held import Held
+from roots.plan.held import Held, part_of, size_of
 
 AVERAGE = "average of the weights"
-TEACHER = "teacher"
 COPY = "copy to save"
 
 
@@ -17,12 +16,21 @@ def average_bytes(callbacks: Any, held: Held) -> int:
     return (held.masters or held.gradients) if _average(callbacks) else 0  # as large: float32 too
 
 
-def teacher_bytes(model: Any, precision: Any) -> int:
-    """Counts a teacher's weights, whole on each device."""
-    if model.distiller is None:
-        return 0
-    teacher = precision.convert_module(model.distiller.empty(model))
-    return sum(t.numel() * t.dtype.itemsize for t in (*teacher.parameters(), *teacher.buffers()))
+def companion_bytes(model: Any, precision: Any, *, shards: int = 1) -> dict[str, int]:
+    """Counts the weights of a teacher or a reference on each device, by what it is called.
+
+    Args:
+        model: The LightningModule, which has learned of its data.
+        precision: Says in which format weights lie.
+        shards: Over how many devices the network is cut; a teacher is whole on each.
+    """
+    companion = model.companion
+    network = companion.empty(model) if companion else None
+    if network is None:
+        return {}
+    precision.convert_module(network)
+    parts = [part_of(p, shards if companion.is_cut_too else 1) for p in network.parameters()]
+    return {companion.name: size_of([*parts, *network.buffers()])}
 
 
 def copy_bytes(model: Any, callbacks: Any, part: Held, whole: Held, *, gathers: bool) -> int:

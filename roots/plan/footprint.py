@@ -27,7 +27,7 @@ from roots.plan.activations import (
     Unknown,
     passage,
 )
-from roots.plan.beside import AVERAGE, COPY, TEACHER, average_bytes, copy_bytes, teacher_bytes
+from roots.plan.beside import AVERAGE, COPY, average_bytes, companion_bytes, copy_bytes
 from roots.plan.depth import DEPTHS, alike, cut_to, on_a_line
 from roots.plan.held import Held, groups_of, held_by
 from roots.plan.ledger import COPIES, GRADIENTS
@@ -120,6 +120,7 @@ class Planner:
     callbacks: Sequence[Any] = ()
     saves_behind: bool = False
     _held: dict[int, Held] = field(default_factory=dict)
+    _companions: dict[int, dict[str, int]] = field(default_factory=dict)
     _passages: dict[Any, Passage] = field(default_factory=dict)
 
     def share(self, ranks: int) -> int:
@@ -167,13 +168,15 @@ class Planner:
         on_host = self.target.kind == "cpu"  # which is the device, then
         return {
             AVERAGE: average_bytes(self.callbacks, held),
-            TEACHER: self._teacher,
+            **self._companion(way.shards),
             COPY: self.host_copy(way) if on_host else 0,
         }
 
-    @cached_property
-    def _teacher(self) -> int:
-        return teacher_bytes(self.model, self.precision)
+    def _companion(self, shards: int) -> dict[str, int]:
+        if shards not in self._companions:
+            found = companion_bytes(self.model, self.precision, shards=shards)
+            self._companions[shards] = found
+        return self._companions[shards]
 
     def _check_countable(self) -> None:
         """Raises Unknown for weights of few bits, which an empty network does not have."""

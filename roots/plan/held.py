@@ -55,27 +55,31 @@ def held_by(network: Any, optimizer: OptimizerBuilder, precision: Any, *, shards
     trained = [p for p in parameters if p.requires_grad]
     if shards > 1:
         for parameter in parameters:
-            parameter.data = _part(parameter.data, shards)
+            parameter.data = part_of(parameter.data, shards)
     has_low = any(p.dtype.itemsize < 4 for p in trained)
     copies = 4 * sum(p.numel() for p in trained) if has_low else 0
-    buffers = _size(network.buffers())
+    buffers = size_of(network.buffers())
     return Held(
-        parameters=_size(parameters) + buffers,
+        parameters=size_of(parameters) + buffers,
         buffers=buffers,
         values=sum(p.numel() for p in parameters),
-        gradients=_size(trained),
+        gradients=size_of(trained),
         state=optimizer.state_bytes(network),
         masters=copies,
         step_gradients=copies,
     )
 
 
-def _part(whole: torch.Tensor, shards: int) -> torch.Tensor:
+def part_of(whole: torch.Tensor, shards: int) -> torch.Tensor:
+    """Makes what the first of `shards` devices has of a tensor that is cut along its first axis."""
+    if shards == 1:
+        return whole
     rows = -(-whole.shape[0] // shards) if whole.ndim else 1
     return whole.new_empty((rows, *whole.shape[1:]))
 
 
-def _size(tensors: Any) -> int:
+def size_of(tensors: Any) -> int:
+    """Counts the bytes of tensors."""
     return sum(tensor.numel() * tensor.dtype.itemsize for tensor in tensors)
 
 

@@ -67,7 +67,8 @@ def plan_run(
     model.learn_of(data)
     config = model.builder.network_config(model.vocabulary, model.head)
     model.builder.check_seq_len(config, data.seq_len)
-    teacher = _teacher(model, data)
+    companion = model.companion
+    beside = [(companion.name, companion.planned(model, data))] if companion else []
     network = model.builder.empty(config, model.head)
     planner = planner_of(trainer, model, data, target)
     needs, table = memory_of(planner, trainer) if memory else ([], "")
@@ -75,7 +76,7 @@ def plan_run(
     return Plan(
         [
             ("network", _network(network, config)),
-            *teacher,
+            *beside,
             ("step", _step(data, model, share.rows, ranks)),
             ("run", _run(trainer, data)),
             ("learning rate", _rates(model, trainer.max_steps)),
@@ -107,33 +108,19 @@ def _network(network: Any, config: Any) -> str:
     )
 
 
-def _teacher(model: Any, data: Any) -> list[tuple[str, str]]:
-    """Checks that a student's teacher fits, and says what it is."""
-    distiller = model.distiller
-    if distiller is None:
-        return []
-    config = distiller.check(model, data.tokenizer) if data.is_ready else None
-    what = f"{config.model_type}, " if config else ""
-    counts = (
-        f"{1 - distiller.alpha:g} of the loss by the labels, {distiller.alpha:g} by the teacher"
-    )
-    if distiller.hidden_weight:
-        counts += f", and {distiller.hidden_weight:g} times how unlike the states of blocks are"
-    return [("teacher", f"{what}{distiller.teacher}: {counts}")]
-
-
 def _step(data: Any, model: Any, rows: int, ranks: int) -> str:
     if model.seeks_rows:
-        size = f"{data.sequences_per_step:,} sequences of {data.seq_len:,}"
+        size = f"{data.sequences_per_step:,} {data.rows_are} of {data.seq_len:,}"
         return f"{size}, in forward passes of as many rows as fit (micro_batch_size: auto)"
     passes = -(-rows // model.micro_batch_size)
     length = f"{data.seq_len:,}" if data.same_lengths else f"up to {data.seq_len:,}"
     about = "" if data.same_lengths else "about "
     over = f" on each of {ranks} ranks" if ranks > 1 else ""
     plural = "es" if passes > 1 else ""
+    tokens = f"{about}{data.tokens_per_step:,.0f}"
     return (
-        f"{data.sequences_per_step:,} sequences of {length} = {about}{data.tokens_per_step:,.0f}"
-        f" tokens, in {passes} forward pass{plural} of {min(model.micro_batch_size, rows)}{over}"
+        f"{data.sequences_per_step:,} {data.rows_are} of {length} = {tokens} tokens, in"
+        f" {passes} forward pass{plural} of {min(model.micro_batch_size, rows)}{over}"
         f"{data.growth}"
     )
 

@@ -7,9 +7,17 @@ from typing import Any
 
 import torch
 
-from roots.batch import MaskedBatch, PairBatch, StepBatch, TaskBatch, TokenBatch
+from roots.batch import (
+    MaskedBatch,
+    PairBatch,
+    PreferenceBatch,
+    StepBatch,
+    TaskBatch,
+    TokenBatch,
+)
 from roots.modules import (
     MaskedLM,
+    PreferenceLM,
     QuestionAnswering,
     Seq2Seq,
     SequenceClassifier,
@@ -43,6 +51,8 @@ def widest_batch(model: Any, data: Any, rows: int) -> StepBatch:
     samples = torch.arange(math.ceil(rows * most))
     if isinstance(model, TaskModule | Seq2Seq):
         return _of_task(model, data, samples)
+    if isinstance(model, PreferenceLM):
+        return _of_pairs(data, samples)
     tokens = torch.zeros((len(samples), data.seq_len), dtype=torch.long)
     shared: dict[str, Any] = {
         "samples": samples,
@@ -75,6 +85,12 @@ def _of_task(model: Any, data: Any, samples: Any) -> StepBatch:
         return TaskBatch(inputs=inputs, labels=tokens, per_token=True, **shared)
     labels = _labels_of_rows(model, samples)
     return TaskBatch(inputs=inputs, labels=labels, **shared)
+
+
+def _of_pairs(data: Any, samples: Any) -> StepBatch:
+    tokens = torch.zeros((len(samples), 2, data.seq_len), dtype=torch.long)
+    lengths = torch.full((len(samples),), data.seq_len)
+    return PreferenceBatch(tokens=tokens, labels=tokens, lengths=lengths, samples=samples, step=0)
 
 
 def _labels_of_rows(model: Any, samples: Any) -> torch.Tensor:

@@ -9,7 +9,7 @@ from roots.errors import CheckpointError
 from roots.runs.run import Run
 
 ENVIRONMENT_FILE = "environment.json"
-_BLOCKS = ("data", "teacher", "code", "hardware", "packages")
+_BLOCKS = ("data", "teacher", "reference", "code", "hardware", "packages")
 _WORDS = ("fingerprint", "validated_on")
 
 

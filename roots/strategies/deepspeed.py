@@ -172,8 +172,9 @@ class DeepSpeed(DDP):
     def _package(self) -> Any:
         return package(self.root_device.type)
 
-    def shard(self, trainable: Root, fill: Callable[[Give], None]) -> None:
+    def shard(self, trainable: Root, fill: Callable[[Give], None], *, beside: bool = False) -> None:
         """Gives the network its weights, whole; it is cut when the run is set up."""
+        assert not beside  # a second network is refused where `builds_whole` is false
         self.precision_plugin.convert_module(trainable)
         with kept_beside(trainable):
             trainable.to_empty(device=self.root_device)

@@ -158,7 +158,7 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
     def _n_replicas(self) -> int:
         return self.replicas or self.num_nodes
 
-    def shard(self, trainable: Root, fill: Callable[[Give], None]) -> None:
+    def shard(self, trainable: Root, fill: Callable[[Give], None], *, beside: bool = False) -> None:
         """Cuts the blocks and then the rest, makes room for the parts, and fills them."""
         network, mesh = trainable.network, self.mesh
         self.precision_plugin.convert_module(trainable)
@@ -175,14 +175,14 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
         again = self.reshard_after_forward
         for block in reversed(separable(network)):  # blocks within blocks come first
             fully_shard(block, reshard_after_forward=again, **how)
-        fully_shard(trainable, **how)
+        fully_shard(trainable, reshard_after_forward=beside or None, **how)
         register_fsdp_forward_method(trainable, "within")
         with filling.kept_beside(trainable):
             trainable.to_empty(device="cpu" if self.cpu_offload else self.root_device)
         filling.buffers_to(self.root_device, trainable)
         network.tie_weights()
         filling.fill_all(network, fill)
-        self._root = trainable
+        self._root = self._root if beside else trainable
 
     def model_to_device(self) -> None:
         """Moves what is not there yet; weights that shall lie on the host stay."""

@@ -71,12 +71,13 @@ class StepStrategy(Strategy, ABC):
     hides_weights: bool = False
     """Whether parameters are empty between their uses, as under DeepSpeed's stage 3."""
 
-    def shard(self, trainable: Root, fill: Callable[[Give], None]) -> None:
+    def shard(self, trainable: Root, fill: Callable[[Give], None], *, beside: bool = False) -> None:
         """Cuts a network on the meta device over the devices, and gives it its weights.
 
         Args:
             trainable: Changed in place.
             fill: Hands over every tensor of the network within, whole.
+            beside: It is a second network, which is only asked, beside the one that is trained.
         """
         raise NotImplementedError(f"{type(self).__name__} does not cut networks")
 

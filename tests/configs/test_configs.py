@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from preferred import preferences
 from quizzes import squad
 from tiny_chat import conversations, write_chat_network
 from tiny_tasks import sentence, tagged, write_conll, write_encoder, write_jsonl
@@ -45,6 +46,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text("\n".join([columns, *lines]) + "\n")
     (folder / "chat").mkdir()
     write_jsonl(folder / "chat/train.jsonl", conversations(80, 0))
+    (folder / "preferences").mkdir()
+    write_jsonl(folder / "preferences/train.jsonl", preferences(160, 0))
     (folder / "thucnews/classes.txt").write_text("".join(f"class{n}\n" for n in range(10)))
     (folder / "multi30k").mkdir()
     for name in ("train.en", "train.de", "val.en", "val.de"):
@@ -75,7 +78,7 @@ def without_hub(path: Path, encoder: Path, causal: Path) -> dict[str, str]:
     model = read_run_files([path])["model"]
     if "path" not in model["init_args"]["network"]["init_args"]:
         return {}
-    is_causal = model["class_path"] == "roots.modules.CausalLM"
+    is_causal = model["class_path"] in ("roots.modules.CausalLM", "roots.modules.PreferenceLM")
     instead = {"model.network.path": str(causal if is_causal else encoder)}
     if "distiller" in model["init_args"]:
         names = {"id2label": {0: "negative", 1: "positive"}}

@@ -107,4 +107,4 @@ def test_a_causal_module_opens_whatever_it_was_trained_with(
     run.config_file.write_text(yaml.safe_dump(said))
     module = check_loaded(composed, CausalLM)
     assert module.compiled == "none"
-    assert module.trainable.teacher is None
+    assert module.trainable.companion is None

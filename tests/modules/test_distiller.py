@@ -105,7 +105,7 @@ def test_a_student_learns_the_teachers_word_and_is_an_ordinary_network_afterward
     alone = compose(config, {"trainer.max_steps": 3}).fit()
     plain = torch.load(alone.last().trainer_file, weights_only=True)["state_dict"]
     assert state["state_dict"].keys() == plain.keys()
-    assert composed.model.trainable.teacher is None  # it was let go
+    assert composed.model.trainable.companion is None  # it was let go
     loaded = load(run.path)
     assert generate(loaded.network, loaded.tokenizer, "the cat", max_tokens=3, temperature=0)
 

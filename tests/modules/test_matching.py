@@ -66,7 +66,7 @@ def test_the_hooks_are_gone_after_the_run(config: dict[str, Any], teacher: Path)
     composed = compose(taught(config, teacher, hidden_weight=1.0))
     composed.fit()
     trainable = composed.model.trainable
-    assert trainable.teacher is None
+    assert trainable.companion is None
     assert not any(module._forward_hooks for module in trainable.modules())
 
 

@@ -200,7 +200,7 @@ def test_what_a_teacher_says_of_a_batch_is_counted(
         return sum(planned(composed, "32", mode, gradients_there=False).at_peak.values())
 
     assert found() == pytest.approx(measured, rel=0.1)
-    composed.model.distiller = None
+    composed.model.companion = None
     assert found() < 0.8 * measured  # there is something to find
 
 

@@ -12,8 +12,9 @@ from tiny import tiny_config
 
 from roots.callbacks import WeightAverage
 from roots.fit import compose
+from roots.modules import Distiller
 from roots.plan import plan_run
-from roots.plan.beside import AVERAGE, COPY, TEACHER
+from roots.plan.beside import AVERAGE, COPY
 from roots.plan.footprint import Planner, Way
 from roots.plan.memory import planner_of
 from roots.plan.target import target_named
@@ -111,7 +112,7 @@ def test_an_average_of_what_is_trained_is_kept_in_float32(
 def test_a_teacher_lies_beside_its_student(shards: Path, tmp_path: Path) -> None:
     teacher = compose(tiny_config(shards, tmp_path, max_steps=3)).fit().path
     composed = compose(taught(tiny_config(shards, tmp_path), teacher))
-    planned = planner_for(composed).footprint(ONE, 2).parts[TEACHER]
+    planned = planner_for(composed).footprint(ONE, 2).parts[Distiller.name]
     network = planner_for(composed).empty()  # the student's, which is as large
     real = [*network.parameters(), *network.buffers()]
     assert planned == sum(t.numel() * t.dtype.itemsize for t in real)

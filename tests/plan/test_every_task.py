@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from pairs import pairs_config, write_pairs
+from preferred import preference_config, preferences
 from quizzes import quiz_config, quiz_files
-from test_activations import ROWS, empty, plugin
+from test_activations import ROWS, empty, plugin, profiled_peak
 from tiny import LLAMA, tiny_config
+from tiny_chat import write_chat_network
 from tiny_tasks import (
     classes,
     tagged,
@@ -74,6 +76,27 @@ def test_a_task_needs_what_its_real_pass_needs(
     gradients = sum(p.nbytes for p in trainable.parameters())
     total = sum(t.nbytes for t in weights) + gradients + sum(found.at_peak.values())
     assert total == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.parametrize("adapts", [False, True])
+def test_pairs_need_what_their_real_pass_and_that_of_the_reference_need(
+    adapts: bool, tmp_path: Path
+) -> None:
+    network = write_chat_network(tmp_path / "chat", hidden_size=64, intermediate_size=192)
+    config = preference_config(network, tmp_path, preferences(30, 1))
+    adapter = {"class_path": "roots.networks.LoRA", "init_args": {"rank": 4}}
+    if adapts:
+        config["model"]["init_args"]["network"]["init_args"]["adapter"] = adapter
+    composed = compose(config)
+    model, data = composed.model, composed.data
+    model.learn_of(data)
+    how = Conditions("cpu", plugin("32"), gradients_there=False)
+    found = sum(passage(model, data, empty(model), ROWS, how).at_peak.values())
+    trainable = model.build(seed=1, device=torch.device("cpu"))
+    second = None if adapts else model.builder.build(None, seed=1, device=torch.device("cpu"))
+    model.companion.join(trainable, second, _presume_forward)
+    batch = widest_batch(model, data, ROWS)
+    assert found == pytest.approx(profiled_peak(trainable, batch, "32"), rel=0.1)
 
 
 FAMILIES = {

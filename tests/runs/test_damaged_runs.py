@@ -13,7 +13,7 @@ from made_runs import a_config, make_run
 
 from roots.cli import run as roots
 from roots.errors import CheckpointError, DataError
-from roots.fit.unchanged import refuse_other_data, refuse_other_teacher
+from roots.fit.unchanged import refuse_other_data, refuse_other_companion
 from roots.runs import Run, environment_of, list_runs, load_metrics
 
 
@@ -103,7 +103,7 @@ def test_an_environment_of_another_kind_is_told_at_a_resume_and_in_a_comparison(
     for read in (
         lambda: roots(["compare", "runs/a"]),
         lambda: refuse_other_data(run, SimpleNamespace(is_ready=True, fingerprint="x", path="p")),
-        lambda: refuse_other_teacher(run, SimpleNamespace(distiller=None)),  # type: ignore[arg-type]
+        lambda: refuse_other_companion(run, SimpleNamespace(companion=None)),  # type: ignore[arg-type]
     ):
         with pytest.raises(CheckpointError, match=words):
             read()

@@ -9,6 +9,7 @@ hugging_face.py   HuggingFaceRows: saved folders, data files, the hub
 conll.py          Conll: a word and its tag on each line
 squad.py          Squad: questions on paragraphs   answers.py      what must hold of an answer
 messages.py       Messages: what must hold of a conversation
+preferred.py      PreferredAnswers: what must hold of a pair of answers
 parallel_text.py  ParallelText: two files, line by line
 text_lines.py     lines that know their own trouble
 columns.py        Columns: the file's columns under the task's names
@@ -38,6 +39,7 @@ from roots.sources.rows.leak import KnownTexts, Leak
 from roots.sources.rows.messages import Messages
 from roots.sources.rows.parallel_text import ParallelText
 from roots.sources.rows.parquet import Parquet
+from roots.sources.rows.preferred import PreferredAnswers
 from roots.sources.rows.row_source import RowSource
 from roots.sources.rows.squad import Squad, given_once
 
@@ -59,6 +61,7 @@ __all__ = [
     "OneLabel",
     "ParallelText",
     "Parquet",
+    "PreferredAnswers",
     "RowBooks",
     "RowSource",
     "Squad",

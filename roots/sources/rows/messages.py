@@ -9,6 +9,7 @@ from roots.sources.jsonl import kind_of
 from roots.sources.rows.checks import bad
 
 ROLES = ("system", "user", "assistant")
+Turn = dict[str, str]
 
 
 class Messages:
@@ -26,19 +27,38 @@ class Messages:
         if found is None:
             what = "there are neither 'messages' nor 'prompt' and 'response'"
             return bad(row, "no messages", what, "Name them in data.columns")
-        if not isinstance(found, (list, tuple)) or not found:
-            what = f"'messages' is {'empty' if found == [] else kind_of(found)}"
-            return bad(row, "no messages", what, "Give a list of {role: …, content: …}")
-        turns: list[dict[str, str]] = []
-        for number, turn in enumerate(found, 1):
-            checked = _turn(row, turn, number, turns[-1]["role"] if turns else "")
-            if isinstance(checked, BadRow):
-                return checked
-            turns.append(checked)
+        turns = checked_turns(row, found, "messages")
+        if isinstance(turns, BadRow):
+            return turns
         if turns[-1]["role"] != "assistant":
             what = f"the last of {len(turns)} turns is the {turns[-1]['role']}'s"
             return bad(row, "no answer", what, "End it with an answer of the assistant")
         return Row({"messages": turns}, row.where)
+
+
+def checked_turns(
+    row: Row, found: object, field: str, *, before: str = "", of: str = ""
+) -> list[Turn] | BadRow:
+    """Gives the turns of a list, each with a role that may be there and a text.
+
+    Args:
+        row: Whose they are.
+        found: The list.
+        field: What it is called.
+        before: The role of the turn before the first; empty where there is none.
+        of: What follows the number of a turn in a message.
+    """
+    if not isinstance(found, (list, tuple)) or not found:
+        what = f"'{field}' is {'empty' if found == [] else kind_of(found)}"
+        return bad(row, "no messages", what, "Give a list of {role: …, content: …}")
+    turns: list[Turn] = []
+    for number, turn in enumerate(found, 1):
+        role = turns[-1]["role"] if turns else before
+        checked = _turn(row, turn, f"turn {number}{of}", role)
+        if isinstance(checked, BadRow):
+            return checked
+        turns.append(checked)
+    return turns
 
 
 def _of_columns(fields: Mapping[str, object]) -> list[dict[str, object]]:
@@ -48,8 +68,7 @@ def _of_columns(fields: Mapping[str, object]) -> list[dict[str, object]]:
     return [*turns[first:], {"role": "assistant", "content": fields["response"]}]
 
 
-def _turn(row: Row, turn: object, number: int, before: str) -> dict[str, str] | BadRow:
-    name = f"turn {number}"
+def _turn(row: Row, turn: object, name: str, before: str) -> Turn | BadRow:
     if not isinstance(turn, Mapping) or not {"role", "content"} <= turn.keys():
         what = f"{name} is {_shape(turn)}, not an object with role and content"
         return bad(row, "no messages", what, "Write {role: …, content: …}")
