@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from roots.callbacks.utilization import share_in_words
-from roots.data import Conversations, TaskData
+from roots.data import ChatData, TaskData
 from roots.fit.compose import Composed
 from roots.fit.trainer import Trainer
 from roots.runs import Run
@@ -90,7 +90,7 @@ def _uses(composed: Composed, where: str) -> list[str]:
 
 def _asked(composed: Composed) -> str:
     """Words how the network is asked: as it was trained to be."""
-    if isinstance(composed.data, Conversations):
+    if isinstance(composed.data, ChatData):
         return '--chat "Who are you?"'
     return '--prompt "def main("'
 
