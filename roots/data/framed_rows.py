@@ -137,7 +137,7 @@ class DocumentRows:
 
     def lay(self, rows: Int64[np.ndarray, " B"]) -> Laid:
         """Reads rows, filled up to the longest; a negative number is filler, one token long."""
-        lengths = np.where(rows >= 0, self.lengths[rows], 1)
+        lengths = np.where(rows >= 0, self._sizes[rows] + 2, 1)
         ids = np.full((len(rows), int(lengths.max())), self.frame.filler, dtype=np.int64)
         for line, row in enumerate(rows.tolist()):
             if row >= 0:

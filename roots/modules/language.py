@@ -46,8 +46,9 @@ class LanguageModule(StepModule):
         optimizer: Builds the optimizer.
         schedule: The learning rate of each step, as a fraction of the optimizer's.
         micro_batch_size: Rows per device and forward pass; it decides memory and speed, and leaves
-            the numbers as they are. Fewer rows mean more passes per step. `auto` takes the most
-            that fit into memory on every rank, and writes the number into config.yaml.
+            the numbers as they are (but for the loss of a mixture of experts' router, which is of a
+            micro-batch). Fewer rows mean more passes per step. `auto` takes the most that fit into
+            memory on every rank, and writes the number into config.yaml.
         clip_norm: Largest norm of the gradient; `.inf` clips nothing.
         label_smoothing: Share of the target's probability that is spread evenly over the
             vocabulary, 0 to 1.

@@ -118,7 +118,10 @@ class Trainable(Root):
         config = self.network.config
         if getattr(config, "output_router_logits", False):
             router_weight(self.network)
-            return "its router adds a loss of its own"
+            return (
+                "its router adds a loss of its own, that of each micro-batch: another"
+                " micro_batch_size changes the numbers a little"
+            )
         if whole := _in_one(self.network):
             return whole
         device = self.network.get_input_embeddings().weight.device

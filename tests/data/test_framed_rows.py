@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,15 @@ def test_an_empty_span_has_no_rows(folder: Path) -> None:
     assert len(StreamRows(span, seq_len=6, keep_last=True, frame=FRAME)) == 0
     assert len(PackedRows(span, seq_len=6, keep_last=True, frame=FRAME)) == 0
     assert len(DocumentRows(span, seq_len=6, frame=FRAME)) == 0
+
+
+def test_reading_few_documents_takes_no_memory_for_all_the_others(folder: Path) -> None:
+    rows = DocumentRows(span_of(folder, [5] * 200), seq_len=16, frame=FRAME)
+    expected = rows.lay(np.array([3, -1]))
+    rows._starts, rows._sizes = np.tile(rows._starts, 1000), np.tile(rows._sizes, 1000)  # 1.6 MB
+    tracemalloc.start()
+    laid = rows.lay(np.array([3, -1]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+    assert np.array_equal(laid.input_ids, expected.input_ids)
