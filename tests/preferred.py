@@ -13,6 +13,22 @@ from transformers import AutoModelForCausalLM
 
 from roots.batch import IGNORE
 
+NAMES = (
+    "train/loss",
+    "train/accuracy",
+    "train/margin",
+    "train/chosen_reward",
+    "train/rejected_reward",
+    "train/chosen_nats",
+    "optim/grad_norm",
+    "val/loss",
+    "val/accuracy",
+    "val/margin",
+    "val/chosen_reward",
+    "val/rejected_reward",
+    "val/chosen_nats",
+)
+"""What is logged of them."""
 LORA = {"class_path": "roots.networks.LoRA", "init_args": {"rank": 4, "dropout": 0.2}}
 
 

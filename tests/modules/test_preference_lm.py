@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from preferred import adapted, log_probs, preference_config, preferences
+from preferred import NAMES, adapted, log_probs, preference_config, preferences
 from taught import numbers, rows_of
 from tiny_chat import turns, write_chat_network
 
@@ -23,22 +23,6 @@ from roots.inference import chat, load
 from roots.runs import Run
 
 pytestmark = pytest.mark.heavy
-
-NAMES = (
-    "train/loss",
-    "train/accuracy",
-    "train/margin",
-    "train/chosen_reward",
-    "train/rejected_reward",
-    "train/chosen_nats",
-    "optim/grad_norm",
-    "val/loss",
-    "val/accuracy",
-    "val/margin",
-    "val/chosen_reward",
-    "val/rejected_reward",
-    "val/chosen_nats",
-)
 
 
 @pytest.fixture(scope="module")
