@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from shapes import check_shapes
 from tiny import WORDS, tiny_config, without_pages
 
 check_shapes()
+
+settings.register_profile("roots", deadline=None)  # how long an example takes, the machine decides
+settings.load_profile("roots")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -158,7 +158,7 @@ def read_record(run: Run) -> RunRecord:
             if not isinstance(found, kind):
                 raise TypeError(f"it holds no {kind.__name__}")
         except (DataError, OSError, ValueError, TypeError, yaml.YAMLError, csv.Error) as error:
-            why = " ".join(str(error).split())[:200]
+            why = " ".join(str(error).replace(str(file), "it").split())[:300]
             record.troubles.append(f"{name} cannot be read ({why}): the page goes without it.")
             return empty
         return found
