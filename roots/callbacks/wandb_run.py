@@ -68,7 +68,8 @@ class WandbRun(L.Callback):
         if logger is None or not file.is_file():
             return
         with told_if_it_fails(trainer, "the samples were not sent to W&B"):
-            records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            with file.open(encoding="utf-8") as lines:
+                records = [json.loads(line) for line in lines]
             if len(records) == self._n_samples:
                 return
             self._n_samples = len(records)

@@ -175,7 +175,7 @@ def read_record(run: Run) -> RunRecord:
         found: dict[str, Any] = take(run.details_file(stage).name, json.loads, {}, dict)
         if found:
             record.details[stage] = found
-    record.samples = _whole_lines(take("samples.jsonl", str.splitlines, [], list))
+    record.samples = _whole_lines(take("samples.jsonl", lambda text: text.split("\n"), [], list))
     rows: list[dict[str, str]] = take(
         "metrics.csv", lambda _: read_metrics(run.metrics_file), [], list
     )

@@ -189,10 +189,11 @@ def validated(folder: Path, logger: WandbLogger) -> list[str]:
     """Ends a validation of a run with samples; gives what was said."""
     rows = [
         {"step": 3, "sample": 0, "source": "a", "reference": "b", "output": "c"},  # GeneratedTexts
-        {"step": 3, "prompt": "the", "text": " cat"},  # Samples
+        {"step": 3, "prompt": "the", "text": " cat\u2028\x85"},  # Samples
         {"step": 6, "sample": 0, "source": "a", "reference": "b", "output": "d"},
     ]
-    (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "samples.jsonl").write_text(lines, encoding="utf-8")
     said: list[str] = []
     trainer: Any = SimpleNamespace(
         loggers=[logger],
@@ -215,7 +216,7 @@ def test_samples_of_every_kind_go_to_wandb_in_a_table_for_each(tmp_path: Path) -
             ["step", "sample", "source", "reference", "output"],
             [[3, 0, "a", "b", "c"], [6, 0, "a", "b", "d"]],
         ),
-        "samples_2": (["step", "prompt", "text"], [[3, "the", " cat"]]),
+        "samples_2": (["step", "prompt", "text"], [[3, "the", " cat\u2028\x85"]]),
     }
 
 

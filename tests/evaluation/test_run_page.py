@@ -94,7 +94,7 @@ def test_a_run_has_its_curves_numbers_classes_settings_and_commands(tmp_path: Pa
     run = made(tmp_path, environment=environment, details_val=details())
     (run.path / "samples.jsonl").write_text(
         '{"step": 1, "prompt": "the", "text": " first"}\n'
-        '{"step": 3, "prompt": "the", "text": " last"}\n{"step": 4, "prom'
+        '{"step": 3, "prompt": "the", "text": " last\u2028line"}\n{"step": 4, "prom'
     )
     html = report_run(run).read_text()
     assert Tags(html).open == []
@@ -114,7 +114,7 @@ def test_a_run_has_its_curves_numbers_classes_settings_and_commands(tmp_path: Pa
         " · val/accuracy 0.5 at step 2"  # where the loss that is monitored is lowest
     )
     assert "a hard text" in html
-    assert "⟨the⟩ last" in html
+    assert "⟨the⟩ last\u2028line" in html  # a character of a text, which ends no line of the file
     assert html.index("⟨the⟩ last") < html.index("⟨the⟩ first")
     assert f"roots fit --config {run.config_file}" in html
     assert "with changes that are not committed" in html
