@@ -36,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="a folder for what is read")
     parser.add_argument("--tokens", type=float, default=32e6)
+    parser.add_argument("--shards", type=Path, help="real text, a corpus; none draws tokens")
     parser.add_argument("--seq-len", type=int, default=1024)
     parser.add_argument("--rows", type=int, default=32, help="of a batch")
     parser.add_argument("--rounds", type=int, default=5)
@@ -47,7 +48,7 @@ def main() -> int:
     n_rows = int(asked.tokens) // asked.seq_len // asked.rows * asked.rows
     job = {"work": str(asked.work), "seq_len": asked.seq_len, "rows": asked.rows, "n": n_rows}
     job["vocabulary"] = prepare.VOCABULARY
-    prepare.all_but_litdata(asked.work, n_rows, asked.seq_len)
+    prepare.all_but_litdata(asked.work, n_rows, asked.seq_len, asked.shards)
     prepare.sparse(asked.work / "large", int(asked.large))
     here = ("roots", "Hugging Face Arrow", "Arrow, as much as roots", "bare memmap")
     pythons = dict.fromkeys(here, sys.executable)

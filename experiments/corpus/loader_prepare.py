@@ -17,13 +17,20 @@ from roots.sources import Folder
 VOCABULARY = 8192
 
 
-def all_but_litdata(work: Path, n_rows: int, seq_len: int) -> None:
-    """Writes shards for roots, a plain file for the memmap loop and a data set for Hugging Face."""
+def all_but_litdata(work: Path, n_rows: int, seq_len: int, shards: Path | None = None) -> None:
+    """Writes shards for roots, a plain file for the memmap loop and a data set for Hugging Face.
+
+    Args:
+        work: Where they go.
+        n_rows: How many rows are read.
+        seq_len: Tokens of a row.
+        shards: Real text, of as many tokens; None draws them.
+    """
     made = work / "made.json"
-    asked = {"n_rows": n_rows, "seq_len": seq_len, "with_targets": True}
+    asked = {"n_rows": n_rows, "seq_len": seq_len, "with_targets": True, "shards": str(shards)}
     if made.exists() and json.loads(made.read_text()) == asked:
         return
-    tokens = drawn(n_rows * seq_len + 1)
+    tokens = real(shards, n_rows * seq_len + 1) if shards else drawn(n_rows * seq_len + 1)
     tokens.tofile(work / "tokens.bin")
     _write_shards(work, tokens)
     _write_arrow(work / "arrow", tokens[:-1].reshape(n_rows, seq_len))
@@ -39,6 +46,18 @@ def drawn(n_tokens: int) -> np.ndarray:
     tokens[drawer.random(n_tokens) < 1 / 500] = 0
     tokens[-1] = 0
     return tokens
+
+
+def real(shards: Path, n_tokens: int) -> np.ndarray:
+    """Documents of a corpus, as long as they are there; ids are folded into the vocabulary."""
+    folder = ShardFolder.open(shards)
+    tokens = folder.shard("train").tokens[:n_tokens]
+    if len(tokens) < n_tokens:
+        raise SystemExit(f"{shards} has {len(tokens):,} tokens; ask for fewer than {n_tokens:,}")
+    folded = 1 + tokens % (VOCABULARY - 1)
+    folded[tokens == folder.manifest.eos_id] = 0
+    folded[-1] = 0
+    return folded.astype(np.uint16)
 
 
 def _write_shards(work: Path, tokens: np.ndarray) -> None:

@@ -50,8 +50,9 @@ DEFAULT_SENTENCES = c4_filters.split_into_sentences
 
 def texts(megabytes: float, seed: int) -> list[str]:
     """Modules, docstrings and documents of this Python and its packages, in a drawn order."""
-    root = Path(sysconfig.get_path("stdlib"))
-    found = sorted({text for path in sorted(root.rglob("*")) for text in _texts_of(path)})
+    roots = sorted({Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")})
+    paths = [path for root in roots for path in sorted(root.rglob("*"))]
+    found = sorted({text for path in paths for text in _texts_of(path)})
     random.Random(seed).shuffle(found)
     taken, size = [], 0
     for text in found:
