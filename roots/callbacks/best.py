@@ -55,9 +55,13 @@ class Best:
 
     def superfluous(self, found: Sequence[Checkpoint]) -> list[Checkpoint]:
         """Gives those that are neither the newest, which is the last, nor among the best."""
-        measured = [c for c in found if self.rank(c.metrics.get(self.monitor)) < math.inf]
-        best = sorted(measured, key=lambda c: self.rank(c.metrics[self.monitor]))[: self.keep]
+        best = self.ranked(found)[: self.keep]
         return [c for c in found[:-1] if c not in best]
+
+    def ranked(self, found: Sequence[Checkpoint]) -> list[Checkpoint]:
+        """Gives those that have a number of the metric, the best first, of equals the oldest."""
+        measured = [c for c in found if self.rank(c.metrics.get(self.monitor)) < math.inf]
+        return sorted(measured, key=lambda c: self.rank(c.metrics[self.monitor]))
 
     def why_unknown(self, trainer: Any) -> str:
         """Says that a validation did not report the metric; nothing where it did, or will later."""

@@ -45,14 +45,9 @@ class EarlyStopping(L.Callback):
         before, self._judged_by = self._judged_by, (best.monitor, best.mode)
         if before in (self._judged_by, ("", "")):  # "" in a new run, or one of an older version
             return
-        found = [
-            (c.metrics[best.monitor], c.step)
-            for c in ours.run.checkpoints()
-            if best.rank(c.metrics.get(best.monitor)) < math.inf
-        ]
-        known = min(found, key=lambda pair: best.rank(pair[0]), default=(math.nan, 0))
+        known = [(c.metrics[best.monitor], c.step) for c in best.ranked(ours.run.checkpoints())]
         # by the folders that the first rank sees: another machine's disk may lag behind
-        self._best, self._best_step = ours.strategy.broadcast(known)
+        self._best, self._best_step = ours.strategy.broadcast((known or [(math.nan, 0)])[0])
         self._waited = 0
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
