@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from roots.errors import ConfigError
 from roots.inference.generation import evaluating, most_positions
 from roots.inference.streaming import pieces_of
-from roots.networks.builder import check_causal
+from roots.networks.checks import check_causal
 from roots.networks.quiet import quiet_transformers
 from roots.tokenizer import Tokenizer
 

@@ -7,7 +7,8 @@ from roots.networks.adapter_off import adapter_off
 from roots.networks.attention import Choice, choose_attention
 from roots.networks.base_weights import BaseWeights, adapter_base
 from roots.networks.blocks import blocks_of, separable
-from roots.networks.builder import NetworkBuilder, check_causal
+from roots.networks.builder import NetworkBuilder
+from roots.networks.checks import check_causal
 from roots.networks.compiling import (
     COMPILE,
     check_compile,

@@ -10,7 +10,8 @@ from transformers import AutoConfig, PretrainedConfig
 
 from roots.errors import ConfigError, DataError
 from roots.networks.base_weights import adapter_base
-from roots.networks.builder import check_keys, text_part
+from roots.networks.builder import text_part
+from roots.networks.checks import check_keys
 from roots.networks.head import Head
 from roots.networks.registered import import_classes_of
 from roots.records import expanded

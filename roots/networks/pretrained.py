@@ -15,12 +15,10 @@ from roots.errors import ConfigError
 from roots.networks.base_weights import BaseWeights, adapter_base, adapter_revision, check_base
 from roots.networks.builder import (
     NetworkBuilder,
-    check_attention,
-    check_causal,
-    check_vocabulary,
     implementation,
     tell_padding,
 )
+from roots.networks.checks import check_attention, check_causal, check_vocabulary
 from roots.networks.drawing import Give, named_tensors
 from roots.networks.folder_config import read_config, unreadable
 from roots.networks.freezing import freeze

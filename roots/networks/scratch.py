@@ -12,13 +12,10 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from roots.errors import ConfigError, nearest
 from roots.networks.builder import (
     NetworkBuilder,
-    check_attention,
-    check_causal,
-    check_keys,
-    check_vocabulary,
     implementation,
     special_ids,
 )
+from roots.networks.checks import check_attention, check_causal, check_keys, check_vocabulary
 from roots.networks.drawing import (
     Give,
     draw_by_blocks,

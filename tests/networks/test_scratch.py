@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from roots.errors import ConfigError
 from roots.networks import MASKED_LM, Scratch
-from roots.networks.builder import check_causal
+from roots.networks.checks import check_causal
 from roots.records import Vocabulary
 
 CPU = torch.device("cpu")
