@@ -111,6 +111,7 @@ STAYS = [
     "a@b, @property, x @ y, x@np.linalg.inv(y), git@github.com:a/b.git, pkg@1.2.3",
     "someone@example.com, a@b.test",  # of nobody, by RFC 2606
     "2024-01-02 10:11:12, 1234-5678, 123-456, +12345678, x+12345.6789, 030 1234567, 112-555-0187",
+    "+1.2345678 -2.34 +12.345678 3.5 +1.4540 2.345 +1.50 2.25 3.75 4.75 5.5",  # rows of a table
     "password = os.environ['SOME_PASSWORD_NAME'], token: authentication_token_value_1",
     "secret = aaaaaaaaaaaaaaaa1111111A, api_key=short1A, keyboard = Abcdefgh12345678",
     "ghp_tooshort, AKIA12, sk-learn, skip-list-of-things, hf_model, eyJhbGciOi.x",
@@ -189,6 +190,8 @@ def test_what_stands_in_a_column_of_a_table_is_found(text, after) -> None:
         ("4000 3782 822463 10005", "4000 <CARD>"),
         ("4111 1111 1111 1111 5555 5555 5555 4444", "<CARD> <CARD>"),
         ("No12 DE89 3704 0044 0532 0130 00", "No12 <IBAN>"),
+        ("4.33 +1 212-555-0123  6.164 1.09", "4.33 <PHONE>  6.164 1.09"),
+        ("+49 30 63098359 1.22083953", "<PHONE> 1.22083953"),
     ],
 )
 def test_what_begins_within_a_form_that_failed_is_found(text, after) -> None:

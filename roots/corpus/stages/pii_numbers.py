@@ -24,11 +24,12 @@ _CARD_FORMS = tuple(  # looked at from each number, also from one within a form 
     )
 )
 _INTERNATIONAL = re.compile(
-    r"[1-9][0-9]{0,2}[ .()/\-]{0,3}[0-9](?:[ .()/\-]{0,2}[0-9]){5,12}(?![0-9])"
+    r"[1-9][0-9]{0,2}[ .()/\-]{0,3}[0-9](?:[ .()/\-]{0,2}[0-9]){5,12}(?![.\-]?[0-9])"
 )
 _NORTH_AMERICAN = re.compile(
     r"(?<![0-9])(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
 )
+_DECIMALS = re.compile(r"[0-9]+\.[0-9]+(?: {1,2}-?[0-9]+\.[0-9]+)*")
 _IPV6 = re.compile(r"[23](?<![0-9A-Fa-f:].)[0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,35}")
 _IBAN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]{2}[0-9]{2}(?=[ -]?[A-Za-z0-9]{4})")
 _VERSION = re.compile(
@@ -105,11 +106,12 @@ def phones(text: str) -> Iterator[Span]:
 def is_international(written: str) -> bool:
     """Checks the number of digits (E.164: at most 15), and that something divides few of them.
 
-    `+12345678` and `+12345.678` may be arithmetic; from ten digits on it hardly is.
+    `+12345678` and `+12345.678` may be arithmetic; from ten digits on it hardly is. `+1.50 2.25
+    3.75` is the row of a table.
     """
-    n_digits = sum(map(str.isdigit, written))
-    if written.count(".") == len(written) - n_digits == 1:
+    if _DECIMALS.fullmatch(written):
         return False
+    n_digits = sum(map(str.isdigit, written))
     return 8 <= n_digits <= 15 and (n_digits >= 10 or n_digits < len(written))
 
 
