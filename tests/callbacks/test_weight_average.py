@@ -248,3 +248,14 @@ def test_settings_that_cannot_work_are_refused(wrong: dict, cure: dict, message:
     with pytest.raises(ConfigError, match=message):
         WeightAverage(**wrong)
     WeightAverage(**cure)
+
+
+def test_a_second_average_would_take_the_firsts_place_and_is_refused(
+    shards: Path, tmp_path: Path
+) -> None:
+    config = a_config(shards, tmp_path, decay=0.9)
+    first = config["trainer"]["callbacks"][0]
+    second = {**first, "init_args": {"decay": 0.5, "use": False}}
+    with pytest.raises(ConfigError, match=r"WeightAverage is there twice.*Leave one out"):
+        compose({**config, "trainer": {**config["trainer"], "callbacks": [first, second]}})
+    compose(config)
