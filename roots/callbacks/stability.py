@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -127,8 +128,9 @@ def _local(parameter: Tensor) -> Tensor:
 
 
 def whence(trainer: Any, report: Any) -> str:
-    """Says in a sentence where the rows of a step come from."""
-    words: str = trainer.datamodule.whence(report.samples.numpy())
+    """Says in a sentence where the rows of a step come from; all ranks come here at once."""
+    samples = trainer.strategy.joined(report.samples.tolist())  # one rank's may have spoilt it
+    words: str = trainer.datamodule.whence(np.array(samples))
     return words
 
 

@@ -118,6 +118,13 @@ class WeightAverage(L.Callback):
         trainer.strategy.reshard()  # type: ignore[attr-defined]  # a whole copy is of the average
         self._measuring.__exit__(None, None, None)
 
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Brings them back where a validation broke off: a fit leaves its own weights."""
+        if not isinstance(self._measuring, nullcontext):
+            self.on_validation_epoch_end(trainer, pl_module)  # nothing, where that came to its end
+
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
     on_predict_epoch_start = on_validation_epoch_start

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import lightning as L
 from lightning.pytorch import callbacks as lightnings
 
+from roots.callbacks import WeightAverage
 from roots.errors import ConfigError
 
 REFUSED = {
@@ -31,6 +32,11 @@ REFUSED = {
 def check_callbacks(callbacks: Sequence[L.Callback]) -> None:
     """Raises ConfigError for a callback that a run of roots cannot have, with what it can."""
     check_states(callbacks)
+    if sum(isinstance(callback, WeightAverage) for callback in callbacks) > 1:
+        raise ConfigError(
+            "trainer.callbacks: WeightAverage is there twice, and a checkpoint has one place for an"
+            " average of the weights. Leave one out, and compare decays in runs of their own."
+        )
     for callback in callbacks:
         for kind, instead in REFUSED.items():
             if isinstance(callback, kind):

@@ -52,7 +52,7 @@ def compile_network(
     if mode == "none":
         return
     prepare_compiler(device)
-    _allow_shapes(n_lengths)
+    _allow_graphs(n_lengths * _kinds_of_blocks(network))
     if mode == "blocks":
         parts = _blocks_to_compile(network)
     else:
@@ -76,14 +76,23 @@ def _bodies(network: PreTrainedModel) -> list[nn.Module]:
     return [decoder if whole else network.base_model]
 
 
-def _allow_shapes(n_lengths: int) -> None:
-    """Lets the compiler make, of each length, as many graphs as it makes by default of one: 8.
+def _allow_graphs(n_kinds: int) -> None:
+    """Lets the compiler make, of each length and kind of block, as many graphs as by default: 8.
 
-    Behind its limit it runs new shapes as plain code: the longest rows.
+    Behind its limit it runs what is new as plain code: the longest rows, or blocks of one kind.
     """
     from torch._dynamo import config
 
-    config.recompile_limit = max(config.recompile_limit, 8 * n_lengths)
+    config.recompile_limit = max(config.recompile_limit, 8 * n_kinds)
+
+
+def _kinds_of_blocks(network: PreTrainedModel) -> int:
+    """Counts blocks that are compiled apart, since weights or input have a gradient in one alone.
+
+    Where some weights are kept as they are, those are the lowest blocks, the first that is trained,
+    whose input has no gradient, and the others.
+    """
+    return 1 if all(p.requires_grad for p in network.parameters()) else 3
 
 
 def _make_rotary_angles_once(body: nn.Module) -> None:

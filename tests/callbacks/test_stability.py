@@ -210,6 +210,24 @@ def test_bad_gradients_on_one_rank_skip_the_step_on_both(
         assert (one == other).all()
 
 
+def documents_told(shards: Path, folder: Path, strategy: str) -> str:
+    composed = compose(tiny_config(shards, folder, strategy=strategy, val_every_steps=0))
+    composed.trainer.callbacks.insert(0, Poison(step=1))
+    with pytest.raises(TrainingError) as stopped:
+        composed.fit()
+    told = re.search(r"start in the documents [\d, …]+\.", str(stopped.value))
+    assert told
+    return told[0]
+
+
+def test_every_rank_names_the_documents_that_the_step_read_on_any(
+    shards: Path, tmp_path: Path
+) -> None:
+    """The rank whose message is read need not be the one whose rows spoilt the step."""
+    alone = documents_told(shards, tmp_path, "single_device")
+    assert run_ranks(documents_told, shards, tmp_path, "ddp") == [alone, alone]
+
+
 def test_a_good_run_is_left_alone(config: dict) -> None:
     composed = compose(config, {"model.optimizer.learning_rate": 1e-4})
     assert composed.fit().last().step == 6

@@ -151,6 +151,34 @@ def test_a_resumed_run_has_bitwise_the_average_of_the_whole_one(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+class StopsIn(L.Callback):
+    """Breaks a fit off by an error: in a validation, or in the step after one."""
+
+    def __init__(self, hook: str) -> None:
+        self.hook = hook
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        if self.hook == "validation":
+            raise RuntimeError("power cut")
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        if self.hook == "step" and trainer.global_step == 4:
+            raise RuntimeError("power cut")
+
+
+@pytest.mark.parametrize("hook", ["validation", "step"])
+def test_a_fit_that_breaks_off_leaves_its_own_weights(
+    shards: Path, tmp_path: Path, hook: str
+) -> None:
+    composed, keeps = compose(a_config(shards, tmp_path, decay=0.7)), Keeps()
+    composed.trainer.callbacks += [keeps, StopsIn(hook)]
+    with pytest.raises(RuntimeError, match="power cut"):
+        composed.fit()
+    assert len(keeps.weights) == {"validation": 4, "step": 5}[hook]
+    for name, parameter in composed.model.named_parameters():
+        assert torch.equal(parameter, keeps.weights[-1][name])
+
+
 def average_of(composed: Composed) -> dict[str, Tensor]:
     assert composed.trainer.run is not None
     kept = torch.load(composed.trainer.run.last().trainer_file, weights_only=True)
@@ -248,3 +276,14 @@ def test_settings_that_cannot_work_are_refused(wrong: dict, cure: dict, message:
     with pytest.raises(ConfigError, match=message):
         WeightAverage(**wrong)
     WeightAverage(**cure)
+
+
+def test_a_second_average_would_take_the_firsts_place_and_is_refused(
+    shards: Path, tmp_path: Path
+) -> None:
+    config = a_config(shards, tmp_path, decay=0.9)
+    first = config["trainer"]["callbacks"][0]
+    second = {**first, "init_args": {"decay": 0.5, "use": False}}
+    with pytest.raises(ConfigError, match=r"WeightAverage is there twice.*Leave one out"):
+        compose({**config, "trainer": {**config["trainer"], "callbacks": [first, second]}})
+    compose(config)

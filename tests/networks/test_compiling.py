@@ -11,6 +11,7 @@ from lightning import Callback
 from pairs import NETWORKS
 from ranks import run_ranks
 from test_tiled import network
+from tiny import LLAMA
 
 from roots.batch import PairBatch, TokenBatch
 from roots.errors import ConfigError
@@ -28,6 +29,7 @@ from roots.networks import (
 )
 from roots.networks.blocks import blocks_of
 from roots.networks.compiling import cache_folder, check_compile, check_compiler
+from roots.networks.freezing import freeze
 from roots.objectives import NextToken
 from roots.records import Vocabulary
 
@@ -108,6 +110,23 @@ def test_each_of_many_lengths_is_compiled_where_they_are_announced(
         for length in range(2, 12):
             made(torch.zeros(1, length, dtype=torch.long), use_cache=False)
         assert compiled_so_far().graphs - before == compiled
+
+
+def test_blocks_that_are_kept_as_they_are_leave_room_for_the_others_graphs(quick: None) -> None:
+    """Three kinds of blocks, each of two sizes of micro-batches, and two kinds in a validation."""
+    from torch._dynamo import config as limits
+
+    config = {**LLAMA, "num_hidden_layers": 3, "tie_word_embeddings": False}
+    made = Scratch(config=config).build(PADDED, seed=1, device=CPU, head=CAUSAL_LM)
+    freeze(made, 1)
+    with limits.patch(recompile_limit=8):
+        compile_network(made, "blocks", CPU)
+        before = compiled_so_far().graphs
+        for learns in (True, False):
+            for n_rows in (3, 2):
+                with torch.set_grad_enabled(learns):
+                    made(torch.zeros(n_rows, 8, dtype=torch.long), use_cache=False)
+        assert compiled_so_far().graphs - before == 3 * 2 + 2 * 2
 
 
 OPT = {
