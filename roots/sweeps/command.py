@@ -81,6 +81,11 @@ def _check(given: argparse.Namespace) -> None:
             raise ConfigError(
                 f"{flag} {value} is that of a new sweep. Leave it out, or give the sweep file."
             )
+    if given.resume and given.dry_run:
+        raise ConfigError(
+            "--dry-run shows how a sweep begins, and that of --resume has begun. Give the sweep"
+            f" file, or look at what was found: roots sweep report {given.resume}"
+        )
     if given.wandb and (given.resume or given.storage or given.sweeps_dir):
         raise ConfigError(
             "--wandb keeps its trials with W&B: leave out --resume, --storage and --sweeps-dir. An"
