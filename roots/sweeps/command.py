@@ -13,7 +13,7 @@ from roots.sweeps.opening import open_sweep, read_sweep
 from roots.sweeps.places import check_places
 from roots.sweeps.sweep import Sweep
 from roots.sweeps.with_wandb import agent_command, register, run_agents, wandb_file
-from roots.sweeps.words import result
+from roots.sweeps.words import fit_command, result
 
 SWEEPS_DIR = "sweeps"
 EPILOG = """\
@@ -68,7 +68,8 @@ def main(args: list[str]) -> int:
         print("\nno trial is finished yet, and none is left to begin")
         return 0
     print(f"\nbest: {best.label}, {result(sweep.definition, best)}")
-    print(f"report: {folder}/report.html\n\nnext:\n  roots fit --config {folder}/best.yaml")
+    assert folder is not None
+    print(f"report: {folder}/report.html\n\nnext:\n  {fit_command(folder)}")
     return 0
 
 
