@@ -11,6 +11,8 @@ from roots.errors import ConfigError
 DARKEST = 0.85
 """How opaque the background of the greatest value is: black letters stay legible on it."""
 _COLOUR = "209, 118, 44"  # canvas.ORANGE
+_PAPER = "color: #000; background: #fff;"
+"""In a dark notebook too: over black the greatest would be the lightest, under light letters."""
 _LINE_ENDS = str.maketrans({"\n": "⏎\n"})
 
 
@@ -59,9 +61,10 @@ class ColouredText:
         spans = map(self._span, self.pieces, self.values)
         scale = f"0 to {self.most:.3g} {self.unit}".rstrip()
         return (
-            '<div style="white-space: pre-wrap; font-family: monospace; line-height: 1.7">'
+            f'<div style="{_PAPER} white-space: pre-wrap; font-family: monospace;'
+            ' line-height: 1.7">'
             f"{''.join(spans)}</div>"
-            f'<div style="color: #666; font-size: small">the darker the more: {escape(scale)}</div>'
+            f'<div style="{_PAPER} font-size: small">the darker the more: {escape(scale)}</div>'
         )
 
     def _span(self, piece: str, value: float) -> str:

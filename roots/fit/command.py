@@ -19,7 +19,7 @@ from roots.fit.own_arguments import given_word, own_parser, parse_own
 from roots.fit.predictions import check_file, gathered, refuse_what_is_read, write_rows
 from roots.fit.run_files import read_run_files
 from roots.fit.trainer import Trainer
-from roots.plan import plan_run
+from roots.plan import plan_run, refuse_early
 from roots.runs import Run, check_place, write_atomically
 
 
@@ -83,6 +83,7 @@ def _fit(own: argparse.Namespace, config: dict[str, Any], flags: list[str]) -> i
     if _is_first():
         _check_place(composed.trainer)
         if not own.dry_run:
+            refuse_early(composed.trainer, composed.model, composed.data)
             composed.data.prepare_data()
         plan = plan_run(composed.trainer, composed.model, composed.data, memory=own.dry_run)
         _say(f"{composed.trainer.name}\n{plan}\n")

@@ -91,6 +91,25 @@ def plan_run(
     )
 
 
+def refuse_early(trainer: Any, model: Any, data: Any) -> None:
+    """Refuses what `plan_run` would, as far as it is known before the data are made.
+
+    Args:
+        trainer: The run's.
+        model: The run's.
+        data: The run's; where they are there, the plan refuses all at once.
+
+    Raises:
+        ConfigError: The schedule does not fit into the steps, or the network is too short.
+    """
+    if data.is_ready:
+        return
+    if not trainer.epochs:
+        model.schedule.check(trainer.max_steps)
+    config = model.builder.network_config(None, model.head)
+    model.builder.check_seq_len(config, data.seq_len)
+
+
 def _ranks(trainer: Any, target: Target | None) -> int:
     if target is not None:
         return target.ranks // int(trainer.strategy.ranks_per_share)

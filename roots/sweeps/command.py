@@ -13,7 +13,7 @@ from roots.sweeps.opening import open_sweep, read_sweep
 from roots.sweeps.places import check_places
 from roots.sweeps.sweep import Sweep
 from roots.sweeps.with_wandb import agent_command, register, run_agents, wandb_file
-from roots.sweeps.words import result
+from roots.sweeps.words import fit_command, result
 
 SWEEPS_DIR = "sweeps"
 EPILOG = """\
@@ -68,7 +68,8 @@ def main(args: list[str]) -> int:
         print("\nno trial is finished yet, and none is left to begin")
         return 0
     print(f"\nbest: {best.label}, {result(sweep.definition, best)}")
-    print(f"report: {folder}/report.html\n\nnext:\n  roots fit --config {folder}/best.yaml")
+    assert folder is not None
+    print(f"report: {folder}/report.html\n\nnext:\n  {fit_command(folder)}")
     return 0
 
 
@@ -81,6 +82,11 @@ def _check(given: argparse.Namespace) -> None:
             raise ConfigError(
                 f"{flag} {value} is that of a new sweep. Leave it out, or give the sweep file."
             )
+    if given.resume and given.dry_run:
+        raise ConfigError(
+            "--dry-run shows how a sweep begins, and that of --resume has begun. Give the sweep"
+            f" file, or look at what was found: roots sweep report {given.resume}"
+        )
     if given.wandb and (given.resume or given.storage or given.sweeps_dir):
         raise ConfigError(
             "--wandb keeps its trials with W&B: leave out --resume, --storage and --sweeps-dir. An"

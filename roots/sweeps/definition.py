@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from roots.errors import ConfigError, nearest
 from roots.fit import read_run_files
 from roots.records import read_yaml
@@ -176,7 +178,7 @@ def plain(name: str) -> str:
 
 def _load(file: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
     if isinstance(file, Mapping):
-        return dict(file), Path()
+        return {key: _of_python(value) for key, value in file.items()}, Path()
     path = Path(file)
     content = read_yaml(path, what="sweep file")
     if not isinstance(content, dict):
@@ -184,6 +186,15 @@ def _load(file: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
             f"{path} holds no `key: value` lines. See configs/sweep/ for a sweep file."
         )
     return content, path.parent
+
+
+def _of_python(value: Any) -> Any:
+    """Turns numpy's numbers and arrays into Python's, which YAML and flags can be written of."""
+    if isinstance(value, Mapping):
+        return {key: _of_python(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_of_python(each) for each in value]
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def _run_files(content: Mapping[str, Any], folder: Path) -> list[str]:

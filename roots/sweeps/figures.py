@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from roots.evaluation.canvas import BLUE, GREY, ORANGE, new_figure, plain
+from roots.evaluation.canvas import BLUE, GREY, LONGEST_LABEL, ORANGE, labels_of, new_figure, plain
 from roots.sweeps.curves import Curve
 from roots.sweeps.definition import Definition
 from roots.sweeps.parameters import Parameter
@@ -99,9 +99,9 @@ def draw_importances(importances: Mapping[str, float]) -> Any:
     shorts = short_names(list(importances))
     figure = new_figure(8.0, 0.9 + 0.4 * len(importances))
     axes = figure.subplots()
-    names = [shorts[name] for name in importances][::-1]
+    names = labels_of([shorts[name] for name in importances])[::-1]
     shares = list(importances.values())[::-1]
-    axes.barh(names, shares, color=BLUE, height=0.6)
+    axes.barh(range(len(names)), shares, tick_label=names, color=BLUE, height=0.6)
     for place, share in enumerate(shares):
         axes.text(share + 0.01, place, f"{share:.2f}", va="center", fontsize=9)
     axes.set_xlim(0, 1.08)
@@ -133,7 +133,7 @@ def draw_parallel(definition: Definition, trials: Sequence[Trial]) -> Any:
         _mark(axes, place, parameter, order)
     for height, value in ((0.0, min(values)), (1.0, max(values))):
         axes.text(len(parameters) + 0.04, height, number_text(value), fontsize=8, va="center")
-    _dress(axes, [*(shorts[p.name] for p in parameters), definition.metric.name])
+    _dress(axes, labels_of([*(shorts[p.name] for p in parameters), definition.metric.name]))
     return figure
 
 
@@ -164,9 +164,19 @@ def _mark(axes: Any, place: int, parameter: Parameter, trials: Sequence[Trial]) 
     heights = _heights(parameter, trials)
     told = {h: trial.values[parameter.name] for h, trial in zip(heights, trials, strict=True)}
     shown = told if parameter.choices else {h: told[h] for h in (min(told), max(told))}
-    for height, value in shown.items():
-        words = value_text(parameter, value)
+    for height, words in zip(
+        shown, _labels([value_text(parameter, v) for v in shown.values()]), strict=True
+    ):
         axes.text(place + 0.04, height, words, fontsize=8, va="center", bbox=_PAPER, zorder=4)
+
+
+def _labels(values: Sequence[str]) -> list[str]:
+    """Shortens values to their beginnings, or to their ends where the beginnings are alike."""
+    begins = labels_of(values)
+    if len({*begins}) == len({*values}):
+        return begins
+    ends = [v if len(v) <= LONGEST_LABEL else f"…{v[1 - LONGEST_LABEL :]}" for v in values]
+    return labels_of(ends)
 
 
 def _share(value: float, low: float, high: float) -> float:

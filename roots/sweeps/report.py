@@ -19,7 +19,15 @@ from roots.sweeps.definition import Definition
 from roots.sweeps.figures import draw_curves, draw_history, draw_importances, draw_parallel
 from roots.sweeps.study import Study
 from roots.sweeps.trial import FAILED, FINISHED, PRUNED, Trial, run_of
-from roots.sweeps.words import number_text, ranked, result, short_names, spread, value_text
+from roots.sweeps.words import (
+    fit_command,
+    number_text,
+    ranked,
+    result,
+    short_names,
+    spread,
+    value_text,
+)
 
 
 def write_report(definition: Definition, study: Study, best: Trial, folder: Path) -> Path:
@@ -41,7 +49,7 @@ def write_report(definition: Definition, study: Study, best: Trial, folder: Path
         f" better · {', '.join(f'{n} {state}' for state, n in counts.items())}",
     )
     page.text(_best_in_words(definition, best))
-    page.text(f"Its run file: roots fit --config {folder / 'best.yaml'}")
+    page.text(f"Its run file: {fit_command(folder)}")
     page.heading("Trials")
     page.table(*_table(definition, trials))
     _add_failures(page, trials)
@@ -83,7 +91,7 @@ def write_best(definition: Definition, best: Trial, folder: Path) -> Path:
         f" {result(definition, best)}",
         *(f"#   {name}: {_in_a_line(value)}" for name, value in best.values.items()),
         *whole,
-        f"# roots fit --config {folder / 'best.yaml'}",
+        f"# {fit_command(folder)}",
     ]
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     path = folder / "best.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -221,7 +222,7 @@ class Sweep:
     def _go_on(self) -> str:
         """The command that goes on with it; the storage's address is for the user to write."""
         where = " --storage URL" if self.storage else ""
-        return f"roots sweep --resume {self.folder}{where}"
+        return f"roots sweep --resume {shlex.quote(str(self.folder))}{where}"
 
     def _make_folder(self) -> Path:
         if self.folder is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from roots.sweeps.definition import Definition
@@ -49,6 +51,11 @@ def result(definition: Definition, trial: Trial) -> str:
     words = f"{definition.metric.name} {trial.value:.6g}"
     around = spread(trial)
     return words if around is None else f"{words} ± {around:.2g} over {definition.repeats}"
+
+
+def fit_command(folder: Path) -> str:
+    """Words the command that trains by the best trial's run file, for a shell."""
+    return f"roots fit --config {shlex.quote(str(folder / 'best.yaml'))}"
 
 
 def settings(definition: Definition, trial: Trial) -> list[str]:

@@ -339,6 +339,26 @@ def test_the_curves_are_drawn_over_steps_tokens_and_time(root: Path) -> None:
     assert grid[5].get_lines()[0].get_xdata() == pytest.approx([0.2, 0.4])
 
 
+@pytest.mark.parametrize("n_letters", [4, 40, 90, 130])
+def test_every_name_stands_within_the_figure(root: Path, n_letters: int) -> None:
+    from roots.evaluation.comparison.figure import draw
+
+    for number in range(5):
+        name = f"{number}{'w' * (n_letters - 1)}"  # among the widest letters
+        make_run(root / name / "0001", config=a_config(lr=1.0 + number))
+    make_run(root / "体育" / "0001", config=a_config(lr=9.0))
+    figure = draw(compare([root]))
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert [words[0] for words in shown] == [*"ABCDEF"]
+    assert shown[-1] == "F"  # the font of the figures has no Chinese
+    edges = [text.get_window_extent() for text in legend.get_texts()]
+    assert max(edge.x1 for edge in edges) < figure.bbox.x1
+    assert min(edge.y0 for edge in edges) > max(a.get_window_extent().y1 for a in figure.axes)
+    assert min(axes.get_window_extent().height for axes in figure.axes) > 250
+
+
 def test_comparing_imports_no_torch(root: Path) -> None:
     code = (
         "import sys; from roots.evaluation import compare;"

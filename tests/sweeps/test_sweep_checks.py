@@ -182,6 +182,7 @@ def test_a_dry_run_shows_commands_that_fit_understands_and_writes_nothing(
             "--sweeps-dir there is that of a new sweep",
         ),
         (["--resume", "here", "--folds", "3"], "--folds 3 is that of a new sweep. Leave it out"),
+        (["--resume", "here", "--dry-run"], "that of --resume has begun. Give the sweep file, or"),
         (["FILE", "--dry-run", "--workers", "0"], "workers=0 and gpus_per_trial=0: set the first"),
         (["FILE", "--wrokers", "2"], "Unrecognized arguments: --wrokers"),
         (["FILE", "--workers", "0"], "workers=0 and gpus_per_trial=0: set the first to 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from typing import Any
@@ -279,6 +280,17 @@ def test_only_one_in_eta_goes_on_past_a_band() -> None:
     assert [rule.stops(curve, everyone) for curve in everyone] == [False] * 4 + [True] * 5
     assert not rule.stops([100.0], [*everyone, [100.0]]), "it has not come to the band"
     assert not rule.stops([9.0, 50.0], [[9.0, 50.0]]), "it is alone there"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_trial_whose_metric_is_lost_ends_and_decides_nothing_about_others(strict: bool) -> None:
+    """NaN has no order: as it was, `sorted` put the others where it liked."""
+    rule = Hyperband(bands=(1,), eta=3, strict=strict)
+    for curves in itertools.permutations([[1.0], [2.0], [9.0], [math.nan]]):
+        ends = [curve[0] for curve in curves if rule.stops(curve, curves)]
+        assert sorted(map(str, ends)) == ["9.0", "nan"]
+    assert not Hyperband((2,), 3).stops([math.nan, 1.0], [[5.0, n] for n in (1.0, 2.0, 3.0)])
+    assert not rule.stops([math.nan], [[math.nan]]), "it is alone there"
 
 
 def test_strict_compares_the_value_at_the_band_itself() -> None:

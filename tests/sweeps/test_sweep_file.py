@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -208,6 +209,17 @@ def test_what_yaml_takes_for_a_text_is_read_as_a_number() -> None:
     assert definition.parameters[0].probabilities == (0.1, 0.9)
     assert definition.metric.target == 1e-3
     assert wandb_file(definition)["parameters"]["x"]["probabilities"] == [0.1, 0.9]
+
+
+def test_numbers_of_numpy_are_those_of_a_file() -> None:
+    rates = np.logspace(-4, -2, 3)
+    ours = read(parameters={"x": {"values": rates.tolist()}, "n": {"min": 1, "max": 3}})
+    for values in (rates, list(rates), tuple(rates)):
+        n = {"min": np.int64(1), "max": np.int64(3)}
+        theirs = read(parameters={"x": {"values": values}, "n": n})
+        assert theirs.parameters == ours.parameters
+        assert theirs.fingerprint == ours.fingerprint
+        assert yaml.safe_load(yaml.safe_dump(theirs.given)) == ours.given
 
 
 def test_files_that_are_no_sweep_files(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from roots.fit import read_run_files
-from roots.sweeps import read_definition, report
+from roots.sweeps import Sweep, read_definition, report
 from roots.sweeps.parameters import Parameter
 from roots.sweeps.trial import FAILED, FINISHED, Trial
 from roots.sweeps.words import told, value_text
@@ -72,3 +73,20 @@ def test_a_value_of_several_lines_adds_nothing_to_the_best_run_file(
     file = report.write_best(read_definition(content, base={}), best, tmp_path)
     rest = {"trainer": {"max_steps": 3, "runs_dir": "runs", "progress": True}}
     assert read_run_files([file]) == {"name": "sweep-best", **rest}
+
+
+def test_the_commands_of_a_sweep_in_a_folder_with_a_space_can_be_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_config_of", lambda *_: {"trainer": {}})
+    folder = tmp_path / "my sweeps" / "0001"
+    folder.mkdir(parents=True)
+    parameters = {"data.prefix": {"values": ["a", "b"]}}
+    content = {"config": "none.yaml", "method": "grid", "parameters": parameters}
+    definition = read_definition(content, base={})
+    best = Trial(0, FINISHED, {"data.prefix": "a"}, 1.0)
+    file = report.write_best(definition, best, folder)
+    told = [line for line in file.read_text().splitlines() if line.startswith("# roots fit")]
+    assert shlex.split(told[0])[1:] == ["roots", "fit", "--config", str(file)]
+    go_on = Sweep(definition, folder=folder)._go_on
+    assert shlex.split(go_on) == ["roots", "sweep", "--resume", str(folder)]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from roots.evaluation.along import at_steps
-from roots.evaluation.canvas import COLOURS, STYLES, new_figure, plain
+from roots.evaluation.canvas import COLOURS, STYLES, labels_of, new_figure, plain
 from roots.evaluation.comparison.comparing import Comparison
 from roots.evaluation.comparison.groups import Group
 from roots.evaluation.comparison.reading import SEEN, ComparedRun
 from roots.evaluation.figures import smoothed
 
 TRAINED = "train/loss"
+WIDTH, LONGEST, MARK = 12.0, 95, 8
+"""The figure in inches, the letters of a line in it, and the line's own mark in letters."""
 Axis = tuple[str, Callable[[ComparedRun], dict[float, float]]]
 
 
@@ -46,7 +49,7 @@ def draw(comparison: Comparison) -> Any:
     groups = [g for g in comparison.groups if g.letter not in comparison.apart]
     rows = [name for name in (TRAINED, comparison.metric) if _is_measured(groups, name)]
     rows = list(dict.fromkeys(rows)) or [comparison.metric]
-    figure = new_figure(12.0, 1.2 + 3.2 * len(rows))
+    figure = new_figure(WIDTH, 1.2 + 3.2 * len(rows))
     grid = figure.subplots(len(rows), len(AXES), squeeze=False, sharey="row")
     for line, name in zip(grid, rows, strict=True):
         for axes, (label, along) in zip(line, AXES, strict=True):
@@ -55,9 +58,24 @@ def draw(comparison: Comparison) -> Any:
             plain(axes, label, _worded(name) if axes is line[0] else "")
             _space_numbers(axes)
     handles, labels = grid[0][0].get_legend_handles_labels()
-    columns = min(len(labels), 3) or 1
+    labels = _drawable(labels)
+    columns = _columns(labels)
+    figure.set_figheight(1.0 + 0.2 * math.ceil(len(labels) / columns) + 3.2 * len(rows))
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False)
     return figure
+
+
+def _drawable(names: Sequence[str]) -> list[str]:
+    """Makes names that fit in one line; of one that the font lacks only its letter stays."""
+    shorts = labels_of(names, longest=LONGEST)
+    pairs = zip(shorts, names, strict=True)
+    return [n.partition(":")[0] if short.startswith("#") else short for short, n in pairs]
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """Puts as many names side by side as the figure is wide enough for, 3 at most."""
+    widest = max(map(len, labels), default=0) + MARK
+    return max(min(len(labels), 3, (LONGEST + MARK) // widest), 1)
 
 
 def _draw_group(axes: Any, group: Group, name: str, along: Any, number: int) -> None:
