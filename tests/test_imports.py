@@ -83,7 +83,7 @@ OFFERED = {
         "left_out",
         "parameter_groups",
     },
-    "roots.plan": {"Plan", "Target", "device_meant", "plan_run", "target_named"},
+    "roots.plan": {"Plan", "Target", "device_meant", "plan_run", "refuse_early", "target_named"},
     "roots.sweeps": {
         "Definition",
         "Hyperband",
