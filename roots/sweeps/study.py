@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -64,6 +65,7 @@ class Study:
 
     def __init__(self, definition: Definition, storage: str | Path = "", name: str = "") -> None:
         self.definition = definition
+        self.name = name
         self.storage = Storage(storage) if storage else None
         self._trials: dict[int, Any] = {}
         opened = self.storage.open() if self.storage else None
@@ -199,6 +201,13 @@ class Study:
     @property
     def _method(self) -> str:
         return self.definition.method
+
+    @_kept
+    def namesakes(self) -> list[str]:
+        """Lists the studies in the same storage of sweeps that have this one's name alone."""
+        alike = re.compile(rf"{re.escape(self.definition.name)}-[0-9a-f]{{8}}")
+        every = optuna.get_all_study_names(self._study._storage)
+        return [other for other in every if other != self.name and alike.fullmatch(other)]
 
     def _begun(self) -> list[Any]:
         """Lists Optuna's trials without those that were given back; the next ask takes these."""

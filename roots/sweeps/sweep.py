@@ -110,6 +110,12 @@ class Sweep:
         folder = self._make_folder()
         study = self.study
         say(f"{folder}: {n_trials} trials ({self.definition.method}), {workers} at once")
+        if self.storage and not study.trials() and (others := study.namesakes()):
+            say(
+                f"none of them is shared: the storage knows {' and '.join(others)}, of which the"
+                f" sweep file or a run file was another one than here ({study.name}). Where they"
+                " should be one sweep, begin both from the same files"
+            )
         engine = Engine(
             self.definition,
             Layout(folder),

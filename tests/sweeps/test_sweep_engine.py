@@ -245,6 +245,25 @@ def test_two_directories_share_a_sweep_by_a_journal(sweep_file: Path, tmp_path: 
     assert open_sweep(two.folder, storage=journal).best.number == 1
 
 
+def test_a_sweep_of_the_same_name_from_other_files_in_one_storage_is_told(
+    sweep_file: Path, tmp_path: Path
+) -> None:
+    journal = str(tmp_path / "shared/journal.log")
+    told: list[list[str]] = [[], [], []]
+    write(sweep_file, parameters=FOUR)
+    one = read_sweep(sweep_file, sweeps_dir=tmp_path / "one", storage=journal)
+    one.run(trials=1, say=told[0].append)
+    write(sweep_file, parameters=FOUR, name="tiny-2")
+    read_sweep(sweep_file, sweeps_dir=tmp_path / "long", storage=journal).run(say=told[0].append)
+    write(sweep_file, parameters={RATE: {"values": [0.1, 0.2]}})
+    other = read_sweep(sweep_file, sweeps_dir=tmp_path / "two", storage=journal)
+    other.run(trials=1, say=told[1].append)
+    open_sweep(other.folder, storage=journal).run(say=told[2].append)
+    lines = [[line for line in lines if "none of them is shared" in line] for lines in told]
+    assert [len(each) for each in lines] == [0, 1, 0]
+    assert f"the storage knows {one.study.name}, of which" in lines[1][0]
+
+
 def test_ctrl_c_ends_every_trial_with_a_checkpoint_and_the_sweep_goes_on_later(
     sweep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
