@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,21 +37,16 @@ class Hyperband:
         """Tells whether a trial should end.
 
         Args:
-            curve: The trial's values so far, the smaller the better; NaN is worse than all.
+            curve: The trial's values so far as costs (`Metric.cost`), the smaller the better.
             everyone: The values of all trials, this one's among them.
         """
         passed = [band for band in self.bands if band <= len(curve)]
         if not passed:
             return False
         band = passed[-1]
-        there = sorted(_cost(other[band - 1]) for other in everyone if len(other) >= band)
+        there = sorted(other[band - 1] for other in everyone if len(other) >= band)
         threshold = there[int(len(there) / self.eta)]
-        return (_cost(curve[band - 1]) if self.strict else min(map(_cost, curve))) > threshold
-
-
-def _cost(value: float) -> float:
-    """Puts what is no number behind all that are, as NaN has no place of its own."""
-    return math.inf if math.isnan(value) else value
+        return (curve[band - 1] if self.strict else min(curve)) > threshold
 
 
 def read_hyperband(spec: Any) -> Hyperband:

@@ -14,6 +14,7 @@ from scipy import stats
 from roots.errors import ConfigError
 from roots.sweeps import Hyperband, Parameter, read_definition
 from roots.sweeps.hyperband import read_hyperband
+from roots.sweeps.metric import Metric
 from roots.sweeps.parameters import TAIL
 from roots.sweeps.reading import read_parameter
 from roots.sweeps.sampler import distribution, n_random
@@ -284,13 +285,16 @@ def test_only_one_in_eta_goes_on_past_a_band() -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_trial_whose_metric_is_lost_ends_and_decides_nothing_about_others(strict: bool) -> None:
-    """NaN has no order: as it was, `sorted` put the others where it liked."""
-    rule = Hyperband(bands=(1,), eta=3, strict=strict)
+    """NaN has no order, so the rule sees costs: of NaN the largest there is."""
+    rule, cost = Hyperband(bands=(1,), eta=3, strict=strict), Metric("val/loss").cost
     for curves in itertools.permutations([[1.0], [2.0], [9.0], [math.nan]]):
-        ends = [curve[0] for curve in curves if rule.stops(curve, curves)]
+        costs = [[cost(value) for value in curve] for curve in curves]
+        judged = zip(curves, costs, strict=True)
+        ends = [curve[0] for curve, own in judged if rule.stops(own, costs)]
         assert sorted(map(str, ends)) == ["9.0", "nan"]
-    assert not Hyperband((2,), 3).stops([math.nan, 1.0], [[5.0, n] for n in (1.0, 2.0, 3.0)])
-    assert not rule.stops([math.nan], [[math.nan]]), "it is alone there"
+    lost = cost(math.nan)
+    assert not Hyperband((2,), 3).stops([lost, 1.0], [[5.0, n] for n in (1.0, 2.0, 3.0)])
+    assert not rule.stops([lost], [[lost]]), "it is alone there"
 
 
 def test_strict_compares_the_value_at_the_band_itself() -> None:
