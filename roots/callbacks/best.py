@@ -49,8 +49,9 @@ class Best:
         """Tells whether a checkpoint with this value would be kept beside those there are."""
         if not self.keep:
             return False
-        known = sorted(self.rank(c.metrics.get(self.monitor)) for c in found)
-        worst = known[self.keep - 1] if len(known) >= self.keep else math.inf
+        kept = self.ranked(found)[: self.keep]
+        full = len(kept) == self.keep
+        worst = self.rank(kept[-1].metrics[self.monitor]) if full else math.inf
         return self.rank(value) < worst
 
     def superfluous(self, found: Sequence[Checkpoint]) -> list[Checkpoint]:

@@ -97,12 +97,12 @@ def refuse_early(trainer: Any, model: Any, data: Any) -> None:
     Args:
         trainer: The run's.
         model: The run's.
-        data: The run's; where they are there, the plan refuses all at once.
+        data: The run's; where none are made of text, the plan comes at once.
 
     Raises:
         ConfigError: The schedule does not fit into the steps, or the network is too short.
     """
-    if data.is_ready:
+    if not data.made_folders:  # whether they are ready is not asked: that may read all the text
         return
     if not trainer.epochs:
         model.schedule.check(trainer.max_steps)
