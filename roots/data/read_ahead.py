@@ -1,7 +1,9 @@
-"""The next item is read while the present one is used: one thread, one item ahead."""
+"""The next items are read while the present ones are used: by one thread, some at a time."""
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -11,33 +13,50 @@ from torch.utils.data import DataLoader
 
 T = TypeVar("T")
 
-_END = object()
+AT_ONCE = 2e-3  # seconds of reading that one waking of the thread, of about 0.1 ms, is worth
 
 
 def read_ahead(items: Iterator[T], *, prepare: Callable[[], None] | None = None) -> Iterator[T]:
-    """Yields the items in order; a thread asks for the next one as soon as one is handed out.
+    """Yields the items in order; a thread reads the next ones while those before are used.
 
-    The thread starts when the first item is asked for. It has ended when the items have, and when
-    the iterator is closed or dropped, which waits for a read that is going on. An error of the
-    source is raised where its item would have come, as it was, with the thread's traceback.
+    It reads what takes `AT_ONCE`, but one item at least: slow or large ones by themselves, quick
+    ones several at a time. It starts when the first item is asked for. It has ended when the items
+    have, and when the iterator is closed or dropped, which waits for a read that is going on. An
+    error of the source is raised where its item would have come, as it was, with the thread's
+    traceback.
 
     Args:
-        items: The source; only the thread reads it, and at most one item more than were asked for.
+        items: The source; only the thread reads it.
         prepare: Is called once in the thread before it reads.
     """
     with ThreadPoolExecutor(1, "read-ahead", initializer=prepare) as thread:
-        coming = thread.submit(next, items, _END)
+        coming = thread.submit(_read, items)
         while True:
-            item: Any = coming.result()
-            if item is _END:
+            ready, end = coming.result()
+            if end is None:
+                coming = thread.submit(_read, items)
+            while ready:
+                yield ready.popleft()  # the consumer's now: it may be freed before the next comes
+            if isinstance(end, StopIteration):
                 return
-            coming = thread.submit(next, items, _END)
-            yield item
-            del item  # the consumer's now: it may be freed while the next is waited for
+            if end is not None:
+                raise end
+
+
+def _read(items: Iterator[T]) -> tuple[deque[T], BaseException | None]:
+    """Reads for `AT_ONCE`: the items, and what ended them, an error or StopIteration."""
+    ready: deque[T] = deque()
+    until = time.perf_counter() + AT_ONCE
+    try:
+        while not ready or time.perf_counter() < until:
+            ready.append(next(items))
+    except BaseException as end:  # is raised where the items are used
+        return ready, end
+    return ready, None
 
 
 class AheadLoader(DataLoader[T]):
-    """A DataLoader whose next item is read, and pinned, while the present one is used.
+    """A DataLoader whose next items are read, and pinned, while the present ones are used.
 
     A read from cold storage costs a wait per row; a thread hides it without a copy of this process.
     An item is a batch as it is: there is nothing to collate, so torch's own iterator is left out.

@@ -1,8 +1,9 @@
-"""Reading ahead: one item, in order, by a thread that ends."""
+"""Reading ahead: in order, no more than is worth it, by a thread that ends."""
 
 from __future__ import annotations
 
 import gc
+import itertools
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -19,6 +21,7 @@ from ranks import run_ranks
 from tiny import tiny_config
 from torch.utils.data import Dataset
 
+from roots.data import read_ahead as module
 from roots.data.read_ahead import AheadLoader, read_ahead
 from roots.data.steps import StepsFrom, TrainSteps
 from roots.errors import DataError
@@ -78,7 +81,10 @@ def test_the_next_item_is_asked_for_while_the_present_one_is_used() -> None:
         assert source.asked[item + 1].wait(PATIENCE)  # nothing else was taken meanwhile
 
 
-def test_exactly_one_item_is_ahead() -> None:
+def test_exactly_one_item_is_ahead_where_reading_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 0.0)  # so each read has taken longer
     source = Source(5)
     items = read_ahead(source)
     assert source.n_asked == 0  # nothing is read before the first is asked for
@@ -88,6 +94,31 @@ def test_exactly_one_item_is_ahead() -> None:
         assert source.asked[taken].wait(PATIENCE)
         assert not source.asked[taken + 1].wait(0.02)
     items.close()  # type: ignore[attr-defined]
+
+
+def test_quick_items_are_read_until_it_was_worth_waking_the_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = itertools.count()  # a second goes by with each look at it
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(module, "AT_ONCE", 3.0)
+    source = Source(20)
+    items = read_ahead(source)
+    for taken, asked in ((0, 6), (1, 6), (2, 6), (3, 9), (4, 9), (5, 9), (6, 12)):
+        assert next(items) == taken  # three at once, and as many ahead
+        assert source.asked[asked - 1].wait(PATIENCE)
+        assert not source.asked[asked].wait(0.02)
+    items.close()  # type: ignore[attr-defined]
+
+
+def test_the_items_before_an_error_come_although_it_was_met_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 60.0)  # so all are read at once
+    items = read_ahead(1 // (3 - n) for n in range(9))
+    assert [next(items) for _ in range(3)] == [0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(items)
 
 
 def test_an_item_is_freed_when_its_user_lets_it_go() -> None:
