@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from typing import Any
@@ -155,8 +154,7 @@ class GeneratedTexts(L.Callback):
         rows.sort(key=lambda row: row["sample"])
         if trainer.run is None or not trainer.is_global_zero:
             return
-        with (trainer.run.path / "samples.jsonl").open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        trainer.run.samples.add(rows)
         for row in rows[:1]:
             sys.stderr.write(f"\nafter step {row['step']:,}: {row['source']}\n → {row['output']}\n")
 

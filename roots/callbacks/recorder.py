@@ -212,7 +212,7 @@ class Recorder(L.Callback):
         if trainer.is_global_zero:
             start, stop = trainer.resumed_from, trainer.max_steps
             self.run.sweep()
-            self.run.drop_samples(after=start)
+            self.run.samples.drop(after=start)
             run_state.begin(self.run, step=start, max_steps=stop, now=lambda: self._came_at)
             if trainer.passed_over:
                 self.run.set_aside(after=start)

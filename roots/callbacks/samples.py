@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from typing import Any
@@ -98,8 +97,7 @@ class Samples(L.Callback):
     def _keep(self, trainer: Any, prompt: str, text: str) -> None:
         told = redact_values({"prompt": prompt, "text": text})
         record = {"step": trainer.global_step, **told}
-        with (trainer.run.path / "samples.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        trainer.run.samples.add([record])
         sys.stderr.write(
             f"\nsample after step {trainer.global_step:,}: {record['prompt']}{record['text']}\n"
         )

@@ -64,12 +64,10 @@ class WandbRun(L.Callback):
 
     def _send_samples(self, trainer: Any) -> None:
         logger = _logger(trainer)
-        file = trainer.run.path / "samples.jsonl"
-        if logger is None or not file.is_file():
+        if logger is None:
             return
         with told_if_it_fails(trainer, "the samples were not sent to W&B"):
-            with file.open(encoding="utf-8") as lines:
-                records = [json.loads(line) for line in lines]
+            records = trainer.run.samples.read()
             if len(records) == self._n_samples:
                 return
             self._n_samples = len(records)

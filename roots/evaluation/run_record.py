@@ -175,7 +175,7 @@ def read_record(run: Run) -> RunRecord:
         found: dict[str, Any] = take(run.details_file(stage).name, json.loads, {}, dict)
         if found:
             record.details[stage] = found
-    record.samples = _whole_lines(take("samples.jsonl", lambda text: text.split("\n"), [], list))
+    record.samples = take("samples.jsonl", lambda _: run.samples.read(), [], list)
     rows: list[dict[str, str]] = take(
         "metrics.csv", lambda _: read_metrics(run.metrics_file), [], list
     )
@@ -202,16 +202,3 @@ def _numbers(rows: Iterable[dict[Any, Any]]) -> tuple[list[dict[str, float]], in
             continue
         kept.append({name: value for name, value in numbers.items() if math.isfinite(value)})
     return kept, damaged
-
-
-def _whole_lines(lines: list[str]) -> list[dict[str, Any]]:
-    """Reads JSON lines; one that a crash cut short is left out."""
-    found = []
-    for line in lines:
-        try:
-            sample = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(sample, dict):
-            found.append(sample)
-    return found

@@ -34,6 +34,7 @@ import yaml
 from roots.errors import CheckpointError, ConfigError
 from roots.records import expanded, is_file
 from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, rank, read_checkpoint
+from roots.runs.samples import SampledTexts
 from roots.runs.writing import replace_folder, write_atomically
 
 
@@ -116,16 +117,10 @@ class Run:
         for folder in self.checkpoints_folder.glob(".step-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def drop_samples(self, *, after: int) -> None:
-        """Removes sampled texts of later steps, which are made again, and a line that was torn."""
-        file = self.path / "samples.jsonl"
-        if not file.is_file():
-            return
-        text = file.read_text(encoding="utf-8", errors="replace")
-        kept = [line for line in text.split("\n")[:-1] if _step_of(line) <= after]
-        left = "".join(f"{line}\n" for line in kept)
-        if left != text:
-            write_atomically(file, left)
+    @property
+    def samples(self) -> SampledTexts:
+        """The texts that were sampled as the run went on."""
+        return SampledTexts(self.path / "samples.jsonl")
 
     def last_intact(self) -> tuple[Checkpoint, dict[Path, str]]:
         """Gives the newest checkpoint whose files are as they were written.
@@ -262,10 +257,3 @@ def newest(root: Path | str, name: str) -> Run:
             f"There is no run in {Path(root, name)} to resume. Start one without --resume."
         )
     return Run(found[-1].parent)
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line).get("step", 0))
-    except (ValueError, TypeError, AttributeError):
-        return math.inf
