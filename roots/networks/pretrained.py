@@ -13,11 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError
 from roots.networks.base_weights import BaseWeights, adapter_base, adapter_revision, check_base
-from roots.networks.builder import (
-    NetworkBuilder,
-    implementation,
-    tell_padding,
-)
+from roots.networks.builder import NetworkBuilder, implementation, tell_padding
 from roots.networks.checks import check_attention, check_causal, check_vocabulary
 from roots.networks.drawing import Give, named_tensors
 from roots.networks.folder_config import read_config, unreadable

@@ -10,11 +10,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from roots.errors import ConfigError, nearest
-from roots.networks.builder import (
-    NetworkBuilder,
-    implementation,
-    special_ids,
-)
+from roots.networks.builder import NetworkBuilder, implementation, special_ids
 from roots.networks.checks import check_attention, check_causal, check_keys, check_vocabulary
 from roots.networks.drawing import (
     Give,
