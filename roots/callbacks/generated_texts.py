@@ -22,12 +22,14 @@ class GeneratedTexts(L.Callback):
     (`beams`, `length_penalty`). The values are logged beside the loss (`val/bleu`, `val/chrf`,
     `val/rouge1`, …, `val/exact_match`), and `val/generated_rows`, of how many rows they are. In the
     validations of a run these are the same rows each time, so that `trainer.monitor` may name one;
-    the last adds those of all rows, as `val/all_rows/bleu` and so on. Some rows with source,
-    reference and output go to samples.jsonl in the run's directory.
+    the last adds those of all rows, as `val/all_rows/bleu` and so on. A run that early stopping
+    ends has none of those: `roots validate` gives them. Some rows with source, reference and output
+    go to samples.jsonl in the run's directory.
 
     Args:
         rows: How many rows are written in a validation during training, the first of the split, in
-            the order of the file; 0 writes none before the last, whose values are of all rows.
+            the order of the file; 0 writes none before that at the last step of `max_steps`, whose
+            values are of all rows.
         samples: How many rows go to samples.jsonl, of those written.
         tokenizer: How sacrebleu cuts text for BLEU: `13a`, as published figures do, `intl`, `zh`,
             `char` or `none`.

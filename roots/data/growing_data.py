@@ -44,6 +44,11 @@ class GrowingData(StepData):
         return self._growing or InTurn(self.sequences_per_step)
 
     @property
+    def n_sizes(self) -> int:
+        """Counts the sizes that steps have in turn; the rest behind full micro-batches differs."""
+        return self._growing.full // self._growing.first if self._growing else 1
+
+    @property
     def growth(self) -> str:
         """Says how the rows of a step grow, behind a comma; nothing where they do not."""
         if not self._growing:

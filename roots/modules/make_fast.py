@@ -28,7 +28,7 @@ def make_fast(
     compile_mode: str,
     strategy: StepStrategy,
     whole_rows: bool = True,
-    n_lengths: int = 1,
+    n_shapes: int = 1,
 ) -> list[str]:
     """Sets the attention where the builder leaves it open; then compiles, or quickens dropout.
 
@@ -42,7 +42,7 @@ def make_fast(
         strategy: Where the network computes; the first rank chooses for all.
         whole_rows: Each row is one full sequence. Else attention gets a mask, which decides what is
             fast, and which not every one takes: the network keeps its usual one.
-        n_lengths: Lengths that training rows have in turn, `seq_len` the last of them.
+        n_shapes: Shapes that the steps of the training have in turn.
 
     Returns:
         What was decided, in words.
@@ -62,5 +62,5 @@ def make_fast(
         remarks.append(str(choice))
     if compile_mode == "none":
         quicken_dropout(network, device)  # the compiler draws by its own means
-    compile_network(network, compile_mode, device, n_lengths=n_lengths)
+    compile_network(network, compile_mode, device, n_shapes=n_shapes)
     return remarks

@@ -35,7 +35,7 @@ def check_compile(mode: str) -> None:
 
 
 def compile_network(
-    network: PreTrainedModel, mode: str, device: torch.device, *, n_lengths: int = 1
+    network: PreTrainedModel, mode: str, device: torch.device, *, n_shapes: int = 1
 ) -> None:
     """Marks a network's blocks, or the whole of its body, for compilation on their first call.
 
@@ -43,7 +43,7 @@ def compile_network(
         network: Changed in place; names and weights stay.
         mode: One of `COMPILE`.
         device: Where it computes.
-        n_lengths: Lengths that training rows will have; each is compiled by itself.
+        n_shapes: Shapes that the steps of the training will have; each is compiled by itself.
 
     Raises:
         ConfigError: The compiler lacks what it needs on this machine, or no blocks are found.
@@ -52,7 +52,7 @@ def compile_network(
     if mode == "none":
         return
     prepare_compiler(device)
-    _allow_graphs(n_lengths * _kinds_of_blocks(network))
+    _allow_graphs(n_shapes * _kinds_of_blocks(network))
     if mode == "blocks":
         parts = _blocks_to_compile(network)
     else:
@@ -77,9 +77,10 @@ def _bodies(network: PreTrainedModel) -> list[nn.Module]:
 
 
 def _allow_graphs(n_kinds: int) -> None:
-    """Lets the compiler make, of each length and kind of block, as many graphs as by default: 8.
+    """Lets the compiler make, of each shape and kind of block, as many graphs as by default: 8.
 
-    Behind its limit it runs what is new as plain code: the longest rows, or blocks of one kind.
+    Behind its limit it runs what is new as plain code: the longest rows, the largest micro-batches,
+    or blocks of one kind.
     """
     from torch._dynamo import config
 

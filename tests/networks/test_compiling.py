@@ -97,19 +97,33 @@ def test_a_compiled_run_learns_as_a_plain_one(
     assert compiled == pytest.approx(plain, rel=1e-5)
 
 
-@pytest.mark.parametrize(("n_lengths", "compiled"), [(1, 8), (10, 10)])
+@pytest.mark.parametrize(("n_shapes", "compiled"), [(1, 8), (10, 10)])
 def test_each_of_many_lengths_is_compiled_where_they_are_announced(
-    quick: None, n_lengths: int, compiled: int
+    quick: None, n_shapes: int, compiled: int
 ) -> None:
     from torch._dynamo import config as limits
 
     made = network("llama", "sdpa")
     with limits.patch(recompile_limit=8), torch.no_grad():
-        compile_network(made, "blocks", CPU, n_lengths=n_lengths)
+        compile_network(made, "blocks", CPU, n_shapes=n_shapes)
         before = compiled_so_far().graphs
         for length in range(2, 12):
             made(torch.zeros(1, length, dtype=torch.long), use_cache=False)
         assert compiled_so_far().graphs - before == compiled
+
+
+def test_steps_that_grow_and_rows_that_lengthen_are_announced_to_the_compiler(
+    quick: None, config: dict
+) -> None:
+    """Behind its limit the last of them, whole micro-batches of whole rows, run as plain code."""
+    from torch._dynamo import config as limits
+
+    grows = {"data.first_sequences_per_step": 2, "data.growing_steps": 3}  # 2, 4, 6, 8
+    lengthens = {"data.first_seq_len": 8, "data.lengthening_steps": 3}  # 8, 16
+    brief = {"model.compile": "blocks", "trainer.max_steps": 3, "trainer.val_every_steps": 0}
+    with limits.patch(recompile_limit=8):
+        compose(config, {**brief, **grows, **lengthens}).fit()
+        assert limits.recompile_limit == 8 * 4 * 2
 
 
 def test_blocks_that_are_kept_as_they_are_leave_room_for_the_others_graphs(quick: None) -> None:
