@@ -144,6 +144,11 @@ class StepData(L.LightningDataModule, ABC):
         """The lengths that training rows have in turn, where all of a step have the same."""
         return (self.seq_len,)
 
+    @property
+    def n_sizes(self) -> int:
+        """Counts the sizes that steps have in turn."""
+        return 1
+
     def length_at(self, step: int) -> int:  # noqa: ARG002
         """Counts the tokens of a training row of a step, or gives the most it may have."""
         return self.seq_len

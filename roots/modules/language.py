@@ -169,7 +169,7 @@ class LanguageModule(StepModule):
             compile_mode=self.compiled,
             strategy=self._strategy,
             whole_rows=data.same_lengths and not self._packed_by,
-            n_shapes=len(data.lengths) * getattr(data, "n_sizes", 1),
+            n_shapes=len(data.lengths) * data.n_sizes,
         )
         self.remarks += self.builder.other_tokens(data.tokenizer)
         self._prove_packing()
