@@ -48,6 +48,10 @@ class Run:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
 
+    def __repr__(self) -> str:
+        """Names the directory, which is what a notebook shows of `fit()`."""
+        return f"Run({str(self.path)!r})"
+
     @property
     def is_one(self) -> bool:
         """Whether a run is there; a path too long for one is none, and raises nothing."""

@@ -35,6 +35,10 @@ def by_name(folder: Path, **how: Any) -> dict[str, Any]:
     return {f"{run.name}/{run.id}": run for run in list_runs(folder, **how)}
 
 
+def test_what_a_notebook_shows_of_a_run_is_its_directory(runs: Path) -> None:
+    assert repr(Run(runs / "tiny" / "0001")) == f"Run('{runs}/tiny/0001')"
+
+
 def test_every_run_is_listed_with_what_it_came_to(runs: Path) -> None:
     found = by_name(runs, now=lambda: 4600.0)
     assert list(found) == ["alpha/0001", "alpha/0002", "beta/0001"]
