@@ -20,10 +20,8 @@ runs/<name>/<id>/
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 import shutil
 from operator import itemgetter
 from pathlib import Path
@@ -31,11 +29,11 @@ from typing import Any
 
 import yaml
 
-from roots.errors import CheckpointError, ConfigError
+from roots.errors import CheckpointError
 from roots.records import expanded, is_file
 from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, rank, read_checkpoint
 from roots.runs.samples import SampledTexts
-from roots.runs.writing import replace_folder, write_atomically
+from roots.runs.writing import replace_folder
 
 
 class Run:
