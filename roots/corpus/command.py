@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,12 @@ class _ConfigFile(ActionConfigFile):
         self, parser: Any, namespace: Any, values: Any, option_string: str | None = None
     ) -> None:
         """Takes its settings."""
-        read_yaml(Path(values), what="configuration")
+        content = read_yaml(Path(values), what="configuration")
+        if isinstance(content, dict) and {"model", "data"} & content.keys():
+            raise ConfigError(
+                f"{values} is a run file (it has model or data), and a corpus has none. Give it to"
+                " `roots fit --config`, and `roots corpus` a file such as configs/corpus/text.yaml."
+            )
         super().__call__(parser, namespace, values, option_string)
 
 
@@ -118,9 +124,11 @@ def _parsed(parser: ArgumentParser, args: list[str]) -> Namespace:
     try:
         return parser.parse_args(args)
     except ArgumentError as error:
+        said = re.sub(r'Parser key "([^"]+)":', r"\1:", " ".join(str(error).split()))
         raise ConfigError(
-            f"roots corpus: {error}\nSee `roots corpus --help`,"
-            " or `roots corpus --source.help CLASS` for what a source takes."
+            f"roots corpus: {said.rstrip('.')}. See `roots corpus --help`, or `roots corpus"
+            " --source.help CLASS` for what a source takes: plain text is named by --source"
+            " roots.sources.Text --source.paths FILE_OR_FOLDER."
         ) from error
 
 

@@ -99,6 +99,7 @@ class CommandLine(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the files' text, then the flags."""
         _refuse_lightnings_own(self.given, args)
+        _refuse_other_files(self.given)
         for part in PARTS:
             _refuse_misplaced(self.given.get(part), part)
         files = ["--config", yaml.safe_dump(self.given, sort_keys=False)] if self.given else []
@@ -157,6 +158,21 @@ def _usual(given: dict[str, Any], flags: Sequence[str]) -> list[str]:
     return found
 
 
+KEYS = ("name", "seed", *PARTS)
+"""What a run file has at its left edge."""
+
+
+def _refuse_other_files(config: dict[str, Any]) -> None:
+    """Refuses keys that no run has, as the files of a corpus and of a sweep have them."""
+    for key in config:
+        if key not in KEYS:
+            raise ConfigError(
+                f"{key!r} is no key of a run file{nearest(str(key), KEYS)}, which has"
+                f" {', '.join(KEYS)}. Correct it; a file of configs/corpus is for `roots corpus`,"
+                " and one of configs/sweep for `roots sweep`."
+            )
+
+
 def _refuse_lightnings_own(config: dict[str, Any], flags: Sequence[str]) -> None:
     in_files = config.get("trainer", {})
     for name, instead in REFUSED.items():
@@ -187,6 +203,11 @@ def readable(message: str, flags: Sequence[str] = ()) -> str:
         return (
             f"The configuration lacks {missing[1]}. Give a run file that has it (--config"
             " configs/run/quickstart.yaml), or set it by flags."
+        )
+    if alone := re.match(r"unrecognized arguments: ([^- ]\S*)", text):
+        text = (
+            f"{alone[1]} belongs to no flag. A run file is named by --config FILE, and a run by"
+            " --resume RUN (to train on) or --run RUN (to measure)"
         )
     if unknown := re.match(r"unrecognized arguments: (--[^ =]+)", text):
         text = f"There is no {unknown[1]}{_meant(unknown[1], flags)}"

@@ -80,6 +80,12 @@ def _run(given: argparse.Namespace) -> int:
     from roots.inference.loading import load
 
     loaded = load(path, checkpoint=checkpoint, device=given.device, dtype=given.dtype)
+    if given.chat is not None and not loaded.tokenizer.settings.get("chat_template"):
+        raise ConfigError(
+            f"{path} has no chat template, so it never learned to answer. Continue a text by"
+            " --prompt, or train it on conversations (configs/run/llama_chat_lora.yaml;"
+            " data.template plain gives it a template)."
+        )
     for index in range(given.n):
         if not given.json:
             _show("\n---\n" if index else "")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 import torch
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError, nearest
 from roots.networks.head import CAUSAL_LM, Head
@@ -51,6 +51,21 @@ def check_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary | None) ->
             f" token ids. Use the tokenizer that belongs to this network (corpus tokenizer:"
             f" roots.corpus.Existing), or set the network's vocab_size to at least"
             f" {vocabulary.size:,}."
+        )
+
+
+def check_attention_name(name: str) -> None:
+    """Raises ConfigError for an attention that nobody has, long before a network is built with it.
+
+    Whether its package is installed is left to `build`: a plan may be for other machines. A name
+    with `/` is that of a kernel on the hub, and one with `|` is of transformers' paged ones.
+    """
+    known = ["auto", "eager", *AttentionInterface().valid_keys()]
+    if name not in known and "/" not in name and "|" not in name:
+        said = ", ".join(each for each in known if "|" not in each)
+        raise ConfigError(
+            f"There is no attention {name!r}{nearest(name, known)}. Set network.attention to one of"
+            f" {said}, or to the name of a kernel on the Hugging Face hub."
         )
 
 

@@ -14,7 +14,12 @@ from transformers import PretrainedConfig, PreTrainedModel
 from roots.errors import ConfigError
 from roots.networks.base_weights import BaseWeights, adapter_base, adapter_revision, check_base
 from roots.networks.builder import NetworkBuilder, implementation, tell_padding
-from roots.networks.checks import check_attention, check_causal, check_vocabulary
+from roots.networks.checks import (
+    check_attention,
+    check_attention_name,
+    check_causal,
+    check_vocabulary,
+)
 from roots.networks.drawing import Give, named_tensors
 from roots.networks.folder_config import read_config, unreadable
 from roots.networks.freezing import freeze
@@ -51,7 +56,8 @@ class Pretrained(NetworkBuilder):
             you trust with your machine.
 
     Raises:
-        ConfigError: `frozen_layers` beside an adapter, or `quantise` without one.
+        ConfigError: `frozen_layers` beside an adapter, `quantise` without one, or no such
+            attention.
         DataError: Nothing that can be read lies at `path`.
     """
 
@@ -78,6 +84,7 @@ class Pretrained(NetworkBuilder):
                 " weights of few bits have no gradient. Add network.adapter (roots.networks.LoRA),"
                 " or leave out network.quantise."
             )
+        check_attention_name(attention)
         self.path = path
         self.config = dict(config or {})
         self.frozen_layers = frozen_layers

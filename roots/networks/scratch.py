@@ -11,7 +11,13 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from roots.errors import ConfigError, nearest
 from roots.networks.builder import NetworkBuilder, implementation, special_ids
-from roots.networks.checks import check_attention, check_causal, check_keys, check_vocabulary
+from roots.networks.checks import (
+    check_attention,
+    check_attention_name,
+    check_causal,
+    check_keys,
+    check_vocabulary,
+)
 from roots.networks.drawing import (
     Give,
     draw_by_blocks,
@@ -40,8 +46,8 @@ class Scratch(NetworkBuilder):
             of a run, which is fastest for its shapes, and says what it took.
 
     Raises:
-        ConfigError: No `model_type`, one that transformers does not know, or a key that this
-            architecture does not have.
+        ConfigError: No `model_type`, one that transformers does not know, a key that this
+            architecture does not have, or no such attention.
     """
 
     def __init__(self, *, config: dict[str, Any], attention: str = "auto") -> None:
@@ -138,6 +144,7 @@ class Scratch(NetworkBuilder):
                 f" {getattr(family.sub_configs['text_config'], 'model_type', 'llama')}."
             )
         check_keys(self.config, family)
+        check_attention_name(self.attention)
 
 
 @torch.no_grad()

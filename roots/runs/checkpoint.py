@@ -94,7 +94,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def written_files(folder: Path) -> list[str]:
-    """Lists the files in a checkpoint's folder by their paths within, without its CHECKPOINT_FILE."""
+    """Lists the files of a checkpoint by their paths in its folder, without CHECKPOINT_FILE."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return sorted(name for f in files if (name := _name(f, folder)) != CHECKPOINT_FILE)
 

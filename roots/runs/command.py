@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from roots.errors import ConfigError, refusing
+from roots.errors import refusing
 from roots.records import as_json, duration
 from roots.runs.listing import ORDERS, RunSummary, list_runs
 from roots.runs.state import STATES

@@ -25,7 +25,8 @@ def environment_of(run: Run, *, until: int = 0) -> dict[str, Any]:
         CheckpointError: The file is damaged.
     """
     words = (file.stem.rpartition("-")[2] for file in run.path.glob("environment-from-*.json"))
-    begun = max((step for step in map(int, filter(str.isdecimal, words)) if step < until), default=0)
+    steps = map(int, filter(str.isdecimal, words))
+    begun = max((step for step in steps if step < until), default=0)
     file = run.path / (f"environment-from-{begun:06d}.json" if begun else ENVIRONMENT_FILE)
     try:
         return _whole(json.loads(file.read_text(encoding="utf-8")))

@@ -158,8 +158,8 @@ def find_runs(given: Iterable[str | Path]) -> list[Run]:
         runs = [path for folder in _named(name) for path in run_folders(folder, skipped)]
         if skipped:
             raise CheckpointError(
-                f"You may not read {skipped[0]}, where runs may be. Ask for the right to read it, or"
-                " name the runs beside it."
+                f"You may not read {skipped[0]}, where runs may be. Ask for the right to read it,"
+                " or name the runs beside it."
             )
         if not runs:
             raise CheckpointError(_not_found(Path(name)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 from roots.errors import DataError
@@ -35,7 +36,7 @@ class Metrics:
     def best(self, name: str, mode: str) -> tuple[int, float] | None:
         """Gives the step and the value of a metric where it was best; None when it never was."""
         sign = 1 if mode == "min" else -1
-        found = [(s, v) for s, v in zip(*self.series(name), strict=True) if v == v]  # no NaN
+        found = [(s, v) for s, v in zip(*self.series(name), strict=True) if not isnan(v)]
         return min(found, key=lambda point: sign * point[1]) if found else None
 
 

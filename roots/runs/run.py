@@ -20,10 +20,8 @@ runs/<name>/<id>/
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 import shutil
 from operator import itemgetter
 from pathlib import Path
@@ -31,11 +29,11 @@ from typing import Any
 
 import yaml
 
-from roots.errors import CheckpointError, ConfigError
+from roots.errors import CheckpointError
 from roots.records import expanded, is_file
 from roots.runs.checkpoint import CHECKPOINT_FILE, Checkpoint, rank, read_checkpoint
 from roots.runs.samples import SampledTexts
-from roots.runs.writing import replace_folder, write_atomically
+from roots.runs.writing import replace_folder
 
 
 class Run:
@@ -47,6 +45,10 @@ class Run:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+
+    def __repr__(self) -> str:
+        """Names the directory, which is what a notebook shows of `fit()`."""
+        return f"Run({str(self.path)!r})"
 
     @property
     def is_one(self) -> bool:

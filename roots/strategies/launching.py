@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,8 @@ class ScriptLauncher(_SubprocessScriptLauncher):
         of several would take itself for one that was started with them.
 
         Raises:
-            ConfigError: There is no command that they could be started by.
+            ConfigError: There is no command that they could be started by, or nothing says where
+                the other machines are.
         """
         if is_interactive() and self.num_processes > 1:
             raise ConfigError(
@@ -42,6 +44,12 @@ class ScriptLauncher(_SubprocessScriptLauncher):
                 " of itself. Train by roots.compose(…).fit(), which starts them as roots fit does;"
                 " for anything else set trainer.devices to 1, or use the command line (roots"
                 " validate, test, predict)."
+            )
+        if self.num_nodes > 1 and "MASTER_ADDR" not in os.environ:
+            raise ConfigError(
+                f"num_nodes={self.num_nodes} machines are asked for, and nothing says where the"
+                " others are: this one would wait for them in vain. Start the run by torchrun or"
+                " SLURM (configs/launch has a script for each), or set trainer.num_nodes to 1."
             )
         if self.num_processes * self.num_nodes == 1:
             return function(*args, **kwargs)

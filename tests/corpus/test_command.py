@@ -168,8 +168,9 @@ def test_the_books_are_printed_at_the_end_and_agree_with_the_manifest(staged, ca
     [
         (["--sorce", "x"], "unrecognized arguments: --sorce x|unrecognized"),
         (["--source", "roots.sources.Tex", "--out", "x"], "has no attribute 'Tex'"),
-        (["--val_fraction", "a"], "val_fraction.*\n.*Got value: a"),
+        (["--val_fraction", "a"], "val_fraction: .*Got value: a"),
         (["--source", "roots.sources.StandardLibrary"], "required: out"),
+        (["a.txt"], r"arguments: a\.txt\. See .* --source\.paths FILE_OR_FOLDER\.$"),
     ],
 )
 def test_a_wrong_setting_is_told_without_the_usage(args, words, capsys) -> None:
@@ -177,6 +178,15 @@ def test_a_wrong_setting_is_told_without_the_usage(args, words, capsys) -> None:
         main(args)
     assert "roots corpus --help" in str(caught.value)
     assert "usage:" not in str(caught.value) + capsys.readouterr().err
+
+
+def test_a_run_file_is_told_as_one(config) -> None:
+    run_file = CONFIGS.parent / "run" / "quickstart.yaml"
+    with pytest.raises(
+        ConfigError, match=r"quickstart\.yaml is a run file .* `roots fit --config`"
+    ):
+        main(["--config", str(run_file)])
+    assert main(["--config", config, "--dry-run"]) == 0  # a corpus file is taken
 
 
 def test_a_key_that_no_setting_has_is_refused(config, tmp_path) -> None:

@@ -69,6 +69,19 @@ def test_one_process_leaves_nothing_that_a_later_run_of_several_would_take_for_i
     assert dict(os.environ) == before
 
 
+def test_machines_that_nothing_tells_of_are_not_waited_for(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    launcher = compose(config, {"trainer.num_nodes": 2}).trainer.strategy.launcher
+    words = r"num_nodes=2 machines .* by torchrun or SLURM .* trainer\.num_nodes to 1"
+    with pytest.raises(ConfigError, match=words):
+        launcher.launch(print)
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")  # who starts each machine by hand says so
+    monkeypatch.setenv("NODE_RANK", "1")
+    assert launcher.launch(lambda: "together") == "together"
+
+
 @pytest.mark.slow
 def test_what_the_processes_refuse_is_told_as_it_is(two: dict[str, Any]) -> None:
     two["data"]["init_args"]["sequences_per_step"] = 7

@@ -17,6 +17,8 @@ from roots.errors import CheckpointError, ConfigError, DataError
 from roots.fit import compose
 from roots.runs import Run
 
+CONFIGS = Path(__file__).parents[2] / "configs"
+
 
 @pytest.fixture
 def run_file(config: dict[str, Any], tmp_path: Path) -> str:
@@ -171,8 +173,26 @@ def test_an_argument_that_nobody_knows_is_refused(run_file: str) -> None:
         roots(["fit", "--config", run_file, "--trainer.max_step", "3"])  # no abbreviations
     with pytest.raises(ConfigError, match="Argument -c/--config: expected one argument"):
         roots(["fit", "--config"])
-    with pytest.raises(ConfigError, match=r"run\.yaml"):
+    with pytest.raises(ConfigError, match=r"run\.yaml belongs to no flag\. .* --config FILE"):
         roots(["fit", run_file])
+
+
+@pytest.mark.parametrize("file", ["corpus/stdlib.yaml", "sweep/quickstart.yaml"])
+def test_a_file_for_another_verb_is_told_as_one(file: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no key of a run file, .* for `roots sweep`"):
+        roots(["fit", "--config", str(CONFIGS / file)])
+
+
+def test_a_misspelt_part_is_told_with_the_word_that_was_meant(run_file: str) -> None:
+    file = Path(run_file)
+    text = file.read_text()
+    file.write_text(text.replace("trainer:", "trianer:"))
+    with pytest.raises(ConfigError, match=r"'trianer' .*\(did you mean 'trainer'\?\)"):
+        roots(["fit", "--config", run_file, "--print_config"])
+    file.write_text(text)
+    with pytest.raises(SystemExit) as ended:  # the cure
+        roots(["fit", "--config", run_file, "--print_config"])
+    assert ended.value.code == 0
 
 
 @pytest.mark.parametrize(

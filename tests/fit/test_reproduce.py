@@ -240,6 +240,13 @@ def test_more_steps_than_were_reported_are_refused(run: Run) -> None:
     assert reproduce(run.path, steps=6).steps == 6
 
 
+def test_no_steps_are_not_taken_for_all(run: Run, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(ConfigError, match=r"--steps 0 is no number of .* from 1 on"):
+        roots(["reproduce", str(run.path), "--steps", "0", "--dry-run"])
+    assert roots(["reproduce", str(run.path), "--steps", "1", "--dry-run"]) == 0  # the cure
+    assert "to do again: 1 of 6 steps" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("tolerance", ["-1", "nan", "inf"])
 def test_a_tolerance_that_anything_is_within_is_refused(run: Run, tolerance: str) -> None:
     words = rf"tolerance={tolerance} is no relative difference\..* such as 1e-5"

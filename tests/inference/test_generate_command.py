@@ -83,6 +83,17 @@ def test_the_prompt_may_come_from_a_file_or_from_standard_input(
     assert capsys.readouterr().out == of_file
 
 
+def test_a_network_without_a_chat_template_is_told_before_it_seems_to_listen(
+    run_folder: Path, capsys: Capture
+) -> None:
+    with pytest.raises(ConfigError, match=r"0001 has no chat template.* a text by --prompt"):
+        main(["--run", str(run_folder), "--chat", "Who?"])
+    assert capsys.readouterr().out == ""
+    assert (
+        main(["--run", str(run_folder), "--prompt", "Who?", "--max-tokens", "1"]) == 0
+    )  # the cure
+
+
 def test_on_a_terminal_the_prompt_is_dim(
     run_folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from roots.errors import ConfigError
-from roots.networks import MASKED_LM, Scratch
+from roots.networks import MASKED_LM, Pretrained, Scratch
 from roots.networks.checks import check_causal
 from roots.records import Vocabulary
 
@@ -217,14 +218,22 @@ def test_a_value_that_the_architecture_refuses_is_told_as_a_mistake(key: str, va
         Scratch(config={**LLAMA, key: value}).network_config(ROOMY)
 
 
-@pytest.mark.parametrize("attention", ["sdpaa", "flash_attention_2"])
-def test_an_attention_that_is_not_there_is_refused(attention: str) -> None:
-    if attention == "flash_attention_2" and find_spec("flash_attn"):
+def test_an_attention_without_its_package_is_refused() -> None:
+    if find_spec("flash_attn"):
         pytest.skip("flash attention is installed here")
-    scratch = Scratch(config=LLAMA, attention=attention)
-    with pytest.raises(ConfigError, match=rf"attention={attention}: .* network\.attention to auto"):
+    scratch = Scratch(config=LLAMA, attention="flash_attention_2")  # a plan may be for a GPU
+    words = r"attention=flash_attention_2: .* network\.attention to auto"
+    with pytest.raises(ConfigError, match=words):
         scratch.build(ROOMY, seed=1, device=CPU)
     Scratch(config=LLAMA, attention="auto").build(ROOMY, seed=1, device=CPU)
+
+
+@pytest.mark.parametrize("make", [partial(Scratch, config=LLAMA), partial(Pretrained, path="any")])
+def test_an_attention_that_nobody_has_is_refused_before_anything_is_made(make: Any) -> None:
+    with pytest.raises(ConfigError, match=r"no attention 'spda' \(did you mean 'sdpa'\?\)\. Set"):
+        make(attention="spda")
+    for known in ("sdpa", "eager", "tiled", "flash_attention_3", "kernels-community/flash-attn3"):
+        make(attention=known)
 
 
 def test_a_vocabulary_smaller_than_the_datas_is_refused() -> None:

@@ -13,7 +13,7 @@ from made_runs import a_config, make_run
 
 from roots.cli import run as roots
 from roots.errors import CheckpointError, DataError
-from roots.fit.unchanged import refuse_other_data, refuse_other_companion
+from roots.fit.unchanged import refuse_other_companion, refuse_other_data
 from roots.runs import Run, environment_of, list_runs, load_metrics
 
 

@@ -35,6 +35,10 @@ def by_name(folder: Path, **how: Any) -> dict[str, Any]:
     return {f"{run.name}/{run.id}": run for run in list_runs(folder, **how)}
 
 
+def test_what_a_notebook_shows_of_a_run_is_its_directory(runs: Path) -> None:
+    assert repr(Run(runs / "tiny" / "0001")) == f"Run('{runs}/tiny/0001')"
+
+
 def test_every_run_is_listed_with_what_it_came_to(runs: Path) -> None:
     found = by_name(runs, now=lambda: 4600.0)
     assert list(found) == ["alpha/0001", "alpha/0002", "beta/0001"]
@@ -86,11 +90,11 @@ def test_filters_and_orders(runs: Path) -> None:
     assert list(by_name(runs, name="al*")) == ["alpha/0001", "alpha/0002"]
     assert list(by_name(runs, state="failed, interrupted")) == ["alpha/0002", "beta/0001"]
     assert list(by_name(runs, sort="best")) == ["alpha/0002", "beta/0001", "alpha/0001"]
-    assert list(by_name(runs, sort="step"))[0] == "beta/0001"
+    assert next(iter(by_name(runs, sort="step"))) == "beta/0001"
     assert list(by_name(runs, sort="age"))[-1] == "beta/0001"
     assert list(by_name(runs, sort="state")) == ["alpha/0001", "alpha/0002", "beta/0001"]
     (runs / "alpha" / "0002" / "large").write_bytes(bytes(100_000))
-    assert list(by_name(runs, sort="size"))[0] == "alpha/0002"
+    assert next(iter(by_name(runs, sort="size"))) == "alpha/0002"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,10 @@ def test_the_command_prints_a_table_with_the_errors_below(
     table, notes = capsys.readouterr().out.split("\n\n")
     lines = table.splitlines()
     assert lines[0].split() == ["run", "state", "step", "best", "age", "size"]
-    assert lines[1].split()[:9] == "alpha/0001 finished 3 of 3 val/loss 1.5 at 2".split()
+    assert lines[1].split()[:9] == [
+        *("alpha/0001", "finished", "3", "of", "3"),
+        *("val/loss", "1.5", "at", "2"),
+    ]
     assert notes == "alpha/0002: OSError: x\n"
     assert roots(["list", str(runs), "--state", "running"]) == 0
     assert capsys.readouterr().out == f"no such run in {runs}\n"

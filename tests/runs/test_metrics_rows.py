@@ -49,9 +49,7 @@ def test_a_last_row_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
         ("1,2.0,\n", "step 1 follows step 1"),
     ],
 )
-def test_a_garbled_row_is_named_and_deleting_it_cures(
-    tmp_path: Path, line: str, what: str
-) -> None:
+def test_a_garbled_row_is_named_and_deleting_it_cures(tmp_path: Path, line: str, what: str) -> None:
     path = written(tmp_path, HEAD + "1,2.5,\n" + line + "3,1.5,\n")
     with pytest.raises(DataError, match=rf"Line 3 of {path} is garbled: {what}"):
         load_metrics(path)

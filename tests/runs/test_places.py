@@ -21,9 +21,7 @@ def of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "theirs"
     folder.mkdir()
     system = os.access
-    monkeypatch.setattr(
-        os, "access", lambda path, how: Path(path) != folder and system(path, how)
-    )
+    monkeypatch.setattr(os, "access", lambda path, how: Path(path) != folder and system(path, how))
     return folder
 
 
@@ -31,7 +29,7 @@ def test_a_folder_of_others_is_no_place(of_others: Path) -> None:
     for place, is_folder in ((of_others, True), (of_others / "x" / "y", True)):
         with pytest.raises(ConfigError, match=r"written into .*theirs, which you may not write"):
             check_place(place, "--out", is_folder=is_folder)
-    with pytest.raises(ConfigError, match="which you may not write.*Give --to another place"):
+    with pytest.raises(ConfigError, match=r"which you may not write.*Give --to another place"):
         check_place(of_others / "told.csv", "--to", is_folder=False)
     check_place(of_others.parent / "mine", "--out", is_folder=True)  # the cure
 

@@ -45,7 +45,9 @@ def test_an_address_without_a_secret_stays(address: str) -> None:
 
 def test_a_secret_that_a_format_would_fold_or_escape_is_hidden_before() -> None:
     secret = 'correct "horse" battery \\ ' + "staple " * 20
-    told = redact_values({"a": [f"x {secret} y", 3, None], secret: (1.5, secret)}, {"MY_KEY": secret})
+    told = redact_values(
+        {"a": [f"x {secret} y", 3, None], secret: (1.5, secret)}, {"MY_KEY": secret}
+    )
     assert told == {"a": ["x <MY_KEY> y", 3, None], "<MY_KEY>": (1.5, "<MY_KEY>")}
     for text in (json.dumps(told), yaml.safe_dump({"a": told["a"]})):
         assert "horse" not in text

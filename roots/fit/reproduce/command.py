@@ -6,6 +6,7 @@ import argparse
 import os
 
 from roots.errors import refusing
+from roots.fit.own_arguments import whole
 
 ABOUT = """\
 Runs a run again, in a new directory, and says whether its numbers come again.
@@ -67,7 +68,11 @@ def _arguments() -> argparse.ArgumentParser:
     parser.error = refusing("roots reproduce")  # type: ignore[method-assign,assignment]
     parser.add_argument("run", metavar="RUN", help="the run's directory")
     parser.add_argument(
-        "--steps", type=int, default=0, metavar="N", help="only its first N optimizer steps"
+        "--steps",
+        type=whole("steps", "optimizer steps"),
+        default=0,
+        metavar="N",
+        help="only its first N optimizer steps",
     )
     parser.add_argument(
         "--tolerance",
