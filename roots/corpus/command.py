@@ -85,6 +85,7 @@ def _parser() -> ArgumentParser:
         " card. `roots corpus report FOLDER` draws the card of a folder again; `roots corpus sums"
         " FOLDER` writes the sums of its blocks, by which who streams it notices wrong bytes.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action=_ConfigFile, help="A YAML file of these settings.")
     parser.add_argument(
@@ -108,6 +109,7 @@ def _write_sums(args: list[str]) -> int:
         " blocks. Upload them with it: who streams the folder then notices a block that arrives"
         " wrong.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("folder", nargs="+", metavar="FOLDER", help="A folder of shards.")
     try:

@@ -170,6 +170,7 @@ def test_the_books_are_printed_at_the_end_and_agree_with_the_manifest(staged, ca
         (["--source", "roots.sources.Tex", "--out", "x"], "has no attribute 'Tex'"),
         (["--val_fraction", "a"], "val_fraction: .*Got value: a"),
         (["--source", "roots.sources.StandardLibrary"], "required: out"),
+        (["--sampl", "4"], "unrecognized arguments: --sampl 4"),
         (["a.txt"], r"arguments: a\.txt\. See .* --source\.paths FILE_OR_FOLDER\.$"),
     ],
 )
