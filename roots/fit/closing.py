@@ -8,6 +8,7 @@ from roots.callbacks.utilization import share_in_words
 from roots.data import ChatData, TaskData
 from roots.fit.compose import Composed
 from roots.fit.trainer import Trainer
+from roots.networks import MASKED_LM
 from roots.runs import Run
 
 
@@ -75,7 +76,7 @@ def _pictures(run: Run) -> str:
 
 
 def _uses(composed: Composed, where: str) -> list[str]:
-    """Words what can be done with the network now: it writes on, or says what it thinks of rows."""
+    """Words what can be done with the network now: it writes on, guesses, or judges rows."""
     data = composed.data
     if composed.model.causal:
         name = composed.trainer.name
@@ -83,6 +84,9 @@ def _uses(composed: Composed, where: str) -> list[str]:
             f"  roots generate --run {where} {_asked(composed)}",
             f"  roots export --run {where}{_merged(composed)} --to exported/{name}",
         ]
+    if composed.model.head == MASKED_LM:
+        mask = data.tokenizer.settings["mask_token"]
+        return [f'  roots fill --run {where} "the {mask} of the"']
     if not isinstance(data, TaskData):
         return []
     return [f"  roots predict --run {where} --from {'texts.txt' if data.line() else 'rows.jsonl'}"]

@@ -205,7 +205,8 @@ def _ask(data: Any, path: str) -> None:
     if not isinstance(data, TaskData):
         raise ConfigError(
             f"--from {path}: {type(data).__name__} reads tokens, not rows of a task. Leave it out;"
-            " a language model continues a text by `roots generate`."
+            " a causal language model continues a text by `roots generate`, a masked one guesses"
+            " hidden tokens by `roots fill`."
         )
     data.predict_from = path
 

@@ -2,7 +2,8 @@
 
 `load` opens a run, a checkpoint or a Hugging Face folder; `tokens` is the loop with the key-value
 cache; `stream` and `generate` put text around it, `chat` a conversation; `write_folder` writes what
-`load` opens. `surprisals` and `attention_maps` tell how a network reads a text.
+`load` opens. `surprisals` and `attention_maps` tell how a network reads a text; `fill`
+guesses its hidden tokens.
 The names are imported when they are first used, because `roots --help` must not import torch.
 """
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from roots.inference.attention import AttentionMaps, attention_maps
     from roots.inference.chatting import chat
+    from roots.inference.filling import Guess, fill
     from roots.inference.folder import write_folder
     from roots.inference.generation import generate, stream, tokens
     from roots.inference.loading import Loaded, load
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AttentionMaps": "attention",
+    "Guess": "filling",
     "Loaded": "loading",
     "ReadToken": "surprisal",
     "Sampling": "sampling",
     "TextStream": "streaming",
     "attention_maps": "attention",
     "chat": "chatting",
+    "fill": "filling",
     "generate": "generation",
     "load": "loading",
     "next_token": "sampling",
@@ -38,12 +42,14 @@ _HOMES = {
 
 __all__ = [
     "AttentionMaps",
+    "Guess",
     "Loaded",
     "ReadToken",
     "Sampling",
     "TextStream",
     "attention_maps",
     "chat",
+    "fill",
     "generate",
     "load",
     "next_token",

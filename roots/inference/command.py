@@ -88,10 +88,10 @@ def _run(given: argparse.Namespace) -> int:
         )
     for index in range(given.n):
         if not given.json:
-            _show("\n---\n" if index else "")
-            _show(_dim(prompt if given.chat is None else f"{prompt}\n"))
+            show("\n---\n" if index else "")
+            show(_dim(prompt if given.chat is None else f"{prompt}\n"))
         _continue(loaded, prompt, given, sampling, seed=given.seed + index)
-    _show("" if given.json else "\n")
+    show("" if given.json else "\n")
     return 0
 
 
@@ -116,13 +116,13 @@ def _continue(
     for id_ in found:
         pieces.append(text.push(id_))
         n_tokens += 1
-        _show("" if given.json else pieces[-1])
+        show("" if given.json else pieces[-1])
     pieces.append(text.finish())
-    _show("" if given.json else pieces[-1])
+    show("" if given.json else pieces[-1])
     if given.json:
         ended = "eos" if n_tokens < given.max_tokens else "max_tokens"
         record = {"prompt": prompt, "text": "".join(pieces), "seed": seed, "ended_by": ended}
-        _show(json.dumps({**record, "tokens": n_tokens}) + "\n")
+        show(json.dumps({**record, "tokens": n_tokens}) + "\n")
 
 
 def _asked(
@@ -179,7 +179,7 @@ def _dim(text: str) -> str:
     return f"\x1b[2m{text}\x1b[0m" if text and sys.stdout.isatty() else text
 
 
-def _show(text: str) -> None:
+def show(text: str) -> None:
     """Writes at once; a character that the terminal's encoding lacks becomes a question mark."""
     if text:
         encoding = sys.stdout.encoding or "utf-8"

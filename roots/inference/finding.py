@@ -48,15 +48,16 @@ class Source:
             )
 
 
-def find(path: str | Path, *, checkpoint: str = "best") -> Source:
+def find(path: str | Path, *, checkpoint: str = "best", fills: bool = False) -> Source:
     """Finds the folder that a path or name stands for.
 
     Args:
         path: A run's directory, a checkpoint, any Hugging Face folder, or a name on the hub.
         checkpoint: Of a run: `best`, `last`, or a step.
+        fills: Whether it shall guess hidden tokens, and not continue a text.
 
     Raises:
-        CheckpointError: There is nothing, or something else, or a network that writes no texts,
+        CheckpointError: There is nothing, or something else, or a network that does not do this,
             or one whose class cannot be imported.
         ConfigError: A variable in the path is not set.
     """
@@ -74,7 +75,7 @@ def find(path: str | Path, *, checkpoint: str = "best") -> Source:
     _check(source.folder)
     if source.run is not None:
         import_classes_of(source.run, source.folder)
-    _check_writes(source)
+    _check_kind(source, fills=fills)
     return source
 
 
@@ -132,9 +133,9 @@ def _check(folder: Path) -> None:
     )
 
 
-def _check_writes(source: Source) -> None:
+def _check_kind(source: Source, *, fills: bool) -> None:
     """Raises CheckpointError for a classifier and the like: opened anyway, it would write noise."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+    from transformers.models.auto import modeling_auto as auto
 
     try:
         config: Any = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
@@ -143,18 +144,30 @@ def _check_writes(source: Source) -> None:
         raise CheckpointError(
             f"{source.folder / 'config.json'} is damaged: {error!r}. Fetch or export it again."
         ) from error
-    if not named or _share(named, CAUSAL.values()) or _share(named, registered_causal()):
+    causal = {*auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *registered_causal()}
+    masked = {*auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()} - {
+        *auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()  # a BART's decoder writes anew
+    }
+    if not named or _share(named, masked if fills else causal):
         return
-    cure = "Open it with the class of transformers that its config.json names."
-    if source.run is not None:
-        run = source.run.path
-        cure = f"Open it by roots.load('{run}'); one that has a task answers by its `predict`, and"
-        cure += (
-            f" by `roots predict --run {run}`. Its checkpoints are Hugging Face folders already."
-        )
+    kind, does = ("masked", "guess hidden tokens") if fills else ("causal", "continue a text")
     raise CheckpointError(
-        f"{source.folder} holds no causal language model but {', '.join(named)}, which does not"
-        f" continue a text. {cure}"
+        f"{source.folder} holds no {kind} language model but {', '.join(named)}, which does not"
+        f" {does}."
+        f" {_cure(source, continues=_share(named, causal), fills=_share(named, masked))}"
+    )
+
+
+def _cure(source: Source, *, continues: bool, fills: bool) -> str:
+    """Words how to use a network that does something else than was asked."""
+    if continues or fills:
+        return f"Ask it by `roots {'generate' if continues else 'fill'}`."
+    if source.run is None:
+        return "Open it with the class of transformers that its config.json names."
+    run = source.run.path
+    return (
+        f"Open it by roots.load('{run}'); one that has a task answers by its `predict`, and by"
+        f" `roots predict --run {run}`. Its checkpoints are Hugging Face folders already."
     )
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from roots.errors import CheckpointError, ConfigError
 from roots.inference.finding import Source, find, first_line
-from roots.networks import adapter_base, check_causal, merge_adapter
+from roots.networks import CAUSAL_LM, Head, adapter_base, check_causal, merge_adapter
 from roots.networks.base_weights import adapter_revision, check_base, local_folder
 from roots.networks.quiet import without_progress_bars
 from roots.networks.reading import dtype_of_files
@@ -41,7 +41,12 @@ class Loaded:
 
 
 def load(
-    path: str | Path, *, checkpoint: str = "best", device: str = "auto", dtype: str = "auto"
+    path: str | Path,
+    *,
+    checkpoint: str = "best",
+    device: str = "auto",
+    dtype: str = "auto",
+    head: Head = CAUSAL_LM,
 ) -> Loaded:
     """Opens a network and its tokenizer.
 
@@ -53,24 +58,29 @@ def load(
         device: `cpu`, `cuda`, `cuda:1`, `mps`, …; `auto` takes the fastest there is.
         dtype: `float32`, `bfloat16` or `float16`; `auto` takes that of the weights
             in the files, and the widest where they have several.
+        head: What the network does: continue a text, or `roots.networks.MASKED_LM`.
 
     Raises:
         CheckpointError: Nothing that can be read lies at `path`.
         ConfigError: There is no such device or dtype.
         DataError: The folder's tokenizer is missing or damaged.
     """
-    return load_source(find(path, checkpoint=checkpoint), device=device, dtype=dtype)
+    source = find(path, checkpoint=checkpoint, fills=not head.is_causal)
+    return load_source(source, device=device, dtype=dtype, head=head)
 
 
-def load_source(source: Source, *, device: str = "auto", dtype: str = "auto") -> Loaded:
+def load_source(
+    source: Source, *, device: str = "auto", dtype: str = "auto", head: Head = CAUSAL_LM
+) -> Loaded:
     """Opens what `find` found; see `load`."""
     target = pick_device(device)
     if dtype != "auto" and dtype not in DTYPES:
         raise ConfigError(f"There is no dtype {dtype!r}. Set it to auto, {', '.join(DTYPES)}.")
     tokenizer = Tokenizer.load(source.folder)
-    network = _network(source.folder, DTYPES.get(dtype)).to(target)
+    network = _network(source.folder, DTYPES.get(dtype), head).to(target)
     _check_vocabulary(source.folder, network, tokenizer)
-    _check_does_not_look_ahead(source.folder, network)
+    if head.is_causal:
+        _check_does_not_look_ahead(source.folder, network)
     return Loaded(network.eval(), tokenizer, source.folder)
 
 
@@ -95,12 +105,12 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _network(folder: Path, dtype: torch.dtype | None) -> PreTrainedModel:
+def _network(folder: Path, dtype: torch.dtype | None, head: Head) -> PreTrainedModel:
     base, revision = adapter_base(folder), adapter_revision(folder)
     try:
         files = local_folder(base or str(folder), revision)
         with without_progress_bars():
-            network, report = AutoModelForCausalLM.from_pretrained(
+            network, report = head.auto.from_pretrained(
                 base or folder,
                 revision=revision,
                 dtype=dtype or dtype_of_files(files) or "auto",
@@ -111,24 +121,26 @@ def _network(folder: Path, dtype: torch.dtype | None) -> PreTrainedModel:
             )
     except Exception as error:  # transformers and safetensors raise many kinds
         raise CheckpointError(
-            f"{folder} holds no network that can be read: {first_line(error)} It must be a causal"
-            " language model that transformers knows, with whole *.safetensors; fetch or export it"
+            f"{folder} holds no network that can be read: {first_line(error)} It must be a"
+            f" {head.kind} that transformers knows, with whole *.safetensors; fetch or export it"
             " again."
         ) from error
-    _check_complete(folder, network, report)
+    _check_complete(folder, network, report, head)
     if not base:
         return network
     check_base(folder)
     return merge_adapter(network, folder)
 
 
-def _check_complete(folder: Path, network: PreTrainedModel, report: dict[str, Any]) -> None:
+def _check_complete(
+    folder: Path, network: PreTrainedModel, report: dict[str, Any], head: Head
+) -> None:
     lost = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if lost:
         raise CheckpointError(
             f"{folder} has no fitting weights for {len(lost):,} parameters of"
             f" {type(network).__name__}, for instance {', '.join(lost[:3])}: they would be random."
-            " Use a folder of a causal language model, with the config.json that belongs to it."
+            f" Use a folder of a {head.kind}, with the config.json that belongs to it."
         )
 
 
@@ -143,8 +155,8 @@ def _check_does_not_look_ahead(folder: Path, network: PreTrainedModel) -> None:
         raise CheckpointError(
             f"{folder} holds a {type(network).__name__} whose tokens see those behind them, so it"
             " does not continue a text. If it was trained with a causal mask, set"
-            f' "is_decoder": true in {folder / "config.json"}; if it fills masks, open it with'
-            " transformers.AutoModelForMaskedLM."
+            f' "is_decoder": true in {folder / "config.json"}; if it fills masks, ask it by'
+            " roots fill."
         ) from error
 
 

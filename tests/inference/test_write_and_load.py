@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from roots.errors import CheckpointError, ConfigError, DataError
 from roots.inference import load, write_folder
-from roots.networks import Trainable
+from roots.networks import MASKED_LM, Trainable
 from roots.networks.reading import dtype_of_files
 from roots.objectives import NextToken
 from roots.tokenizer import Tokenizer
@@ -278,7 +278,7 @@ def test_a_damaged_checkpoint_record_is_told(folder: Path) -> None:
         load(folder)
 
 
-OTHERS = ("LlamaForSequenceClassification", "BertForMaskedLM", "BartForConditionalGeneration")
+OTHERS = ("LlamaForSequenceClassification", "BartForConditionalGeneration")
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -293,6 +293,8 @@ def test_a_network_that_does_not_continue_texts_is_refused_with_what_opens_it(
     copy = Path(shutil.copytree(folder, run_folder.parents[1] / "copy"))
     with pytest.raises(CheckpointError, match=rf"{name}.*class of transformers"):
         load(copy, device="cpu")
+    with pytest.raises(CheckpointError, match=rf"no masked language model but {name}"):
+        load(copy, device="cpu", head=MASKED_LM)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
