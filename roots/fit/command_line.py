@@ -165,7 +165,7 @@ KEYS = ("name", "seed", *PARTS)
 def _refuse_other_files(config: dict[str, Any]) -> None:
     """Refuses keys that no run has, as the files of a corpus and of a sweep have them."""
     for key in config:
-        if key not in KEYS:
+        if str(key).partition(".")[0] not in KEYS:
             raise ConfigError(
                 f"{key!r} is no key of a run file{nearest(str(key), KEYS)}, which has"
                 f" {', '.join(KEYS)}. Correct it; a file of configs/corpus is for `roots corpus`,"

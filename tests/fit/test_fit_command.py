@@ -189,8 +189,8 @@ def test_a_misspelt_part_is_told_with_the_word_that_was_meant(run_file: str) -> 
     file.write_text(text.replace("trainer:", "trianer:"))
     with pytest.raises(ConfigError, match=r"'trianer' .*\(did you mean 'trainer'\?\)"):
         roots(["fit", "--config", run_file, "--print_config"])
-    file.write_text(text)
-    with pytest.raises(SystemExit) as ended:  # the cure
+    file.write_text(f"{text}\ntrainer.keep_best: 2\n")
+    with pytest.raises(SystemExit) as ended:  # the cure, and a key by its whole name
         roots(["fit", "--config", run_file, "--print_config"])
     assert ended.value.code == 0
 
