@@ -86,23 +86,30 @@ def _run(given: argparse.Namespace) -> int:
             " --prompt, or train it on conversations (configs/run/llama_chat_lora.yaml;"
             " data.template plain gives it a template)."
         )
+    asked = _asked(loaded, prompt, given)
     for index in range(given.n):
         if not given.json:
             show("\n---\n" if index else "")
             show(_dim(prompt if given.chat is None else f"{prompt}\n"))
-        _continue(loaded, prompt, given, sampling, seed=given.seed + index)
+        _continue(loaded, prompt, asked, given, sampling, seed=given.seed + index)
     show("" if given.json else "\n")
     return 0
 
 
 def _continue(
-    loaded: Loaded, prompt: str, given: argparse.Namespace, sampling: Sampling, *, seed: int
+    loaded: Loaded,
+    prompt: str,
+    asked: tuple[list[int], frozenset[int]],
+    given: argparse.Namespace,
+    sampling: Sampling,
+    *,
+    seed: int,
 ) -> None:
     """Writes one text as it comes, or its record when it is whole."""
     from roots.inference.generation import tokens
     from roots.inference.streaming import TextStream
 
-    ids, ends = _asked(loaded, prompt, given)
+    ids, ends = asked
     found = tokens(
         loaded.network,
         ids,
@@ -151,13 +158,13 @@ def _check_chat(given: argparse.Namespace) -> None:
 
 def _prompt(given: argparse.Namespace) -> str:
     if given.chat is not None:
-        return _utf8(given.chat.encode("utf-8", "surrogateescape"), "--chat")
+        return utf8(given.chat.encode("utf-8", "surrogateescape"), "--chat")
     if given.prompt_file is None:
-        return _utf8((given.prompt or "").encode("utf-8", "surrogateescape"), "--prompt")
+        return utf8((given.prompt or "").encode("utf-8", "surrogateescape"), "--prompt")
     if given.prompt_file == "-":
-        return _utf8(sys.stdin.buffer.read(), "The standard input")
+        return utf8(sys.stdin.buffer.read(), "The standard input")
     try:
-        return _utf8(Path(given.prompt_file).read_bytes(), given.prompt_file)
+        return utf8(Path(given.prompt_file).read_bytes(), given.prompt_file)
     except OSError as error:
         raise ConfigError(
             f"--prompt-file {given.prompt_file} cannot be read: {error.strerror}."
@@ -165,7 +172,8 @@ def _prompt(given: argparse.Namespace) -> str:
         ) from error
 
 
-def _utf8(content: bytes, what: str) -> str:
+def utf8(content: bytes, what: str) -> str:
+    """Decodes what a network shall read; raises ConfigError where it is no UTF-8."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from roots.inference.arguments import Parser, add_source, named_source
-from roots.inference.command import show
+from roots.inference.command import show, utf8
 
 
 def main(args: list[str]) -> int:
@@ -16,6 +16,7 @@ def main(args: list[str]) -> int:
         UserError: An argument is wrong, or the network cannot be read.
     """
     given = _parser().parse_args(args)
+    text = utf8(given.text.encode("utf-8", "surrogateescape"), "The text")
     path, checkpoint = named_source(given)
     from roots.inference.filling import fill
     from roots.inference.loading import load
@@ -24,10 +25,10 @@ def main(args: list[str]) -> int:
     loaded = load(
         path, checkpoint=checkpoint, device=given.device, dtype=given.dtype, head=MASKED_LM
     )
-    found = fill(loaded.network, loaded.tokenizer, given.text, k=given.k)
+    found = fill(loaded.network, loaded.tokenizer, text, k=given.k)
     if given.json:
         masks = [[{"token": g.text, "probability": g.probability} for g in each] for each in found]
-        show(json.dumps({"text": given.text, "masks": masks}) + "\n")
+        show(json.dumps({"text": text, "masks": masks}) + "\n")
         return 0
     for number, each in enumerate(found, start=1):
         told = (f"{guess.text.strip()} {guess.probability:.3f}" for guess in each)

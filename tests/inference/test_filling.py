@@ -113,6 +113,11 @@ def test_the_verb_prints_json(run: Run, loaded: Loaded, capsys: Capture) -> None
     assert said["masks"][0][0]["probability"] == pytest.approx(found[0][0].probability)
 
 
+def test_a_text_that_is_no_utf8_is_told(run: Run) -> None:
+    with pytest.raises(ConfigError, match=r"The text is not UTF-8: byte 4 is 0xff"):
+        command(["fill", "--run", str(run.path), "the \udcff [MASK]"])
+
+
 def test_a_network_of_another_kind_is_told_on_either_side(
     run: Run, shards: Path, tmp_path: Path
 ) -> None:
