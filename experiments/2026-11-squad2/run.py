@@ -27,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 CONTENDERS = {"roots": "run_roots.py", "Hugging Face Trainer": "run_trainer.py"}
 COLUMNS = ("f1", "exact_match", "f1/HasAns", "exact_match/HasAns", "f1/NoAns")
 SEEDS = (1, 2, 3)
+RATE = 5e-5
 NEVER = "never answers"
 
 
@@ -106,17 +107,19 @@ def main() -> None:
     parser.add_argument("--network", default="", help="a folder with the weights; else the hub")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--learning-rate", type=float, default=RATE)
     parser.add_argument("--only", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS))
     given = parser.parse_args()
     runs = []
     for seed in given.seeds:
         for name in given.only:  # alternated, so that a slow hour strikes both
             script = HERE / CONTENDERS[name]
-            folder = given.work.resolve() / f"{script.stem}-{seed}"
+            folder = given.work.resolve() / f"{script.stem}-{seed}-{given.learning_rate:g}"
             file = folder / "predictions.json"
             if not file.exists():
                 folder.mkdir(parents=True, exist_ok=True)
                 options = ["--network", given.network, "--epochs", str(given.epochs)]
+                options += ["--learning-rate", str(given.learning_rate)]
                 command = [str(script), str(folder), "--seed", str(seed), *options]
                 subprocess.run([sys.executable, *command], check=True)
             found = json.loads(file.read_text())
@@ -127,7 +130,8 @@ def main() -> None:
             runs.append({"contender": name, "seed": seed, "seconds": seconds, "values": values})
             print(json.dumps(runs[-1]), flush=True)
     runs.append(never(found))
-    whole = {*SEEDS} <= {*given.seeds} and given.epochs == 3 and len(given.only) == len(CONTENDERS)
+    settings = (given.epochs, given.learning_rate, len(given.only))
+    whole = {*SEEDS} <= {*given.seeds} and settings == (3, RATE, len(CONTENDERS))
     out = HERE if whole else given.work
     (out / "results.json").write_text(json.dumps(runs, indent=1) + "\n")
     print(table(runs))

@@ -21,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--network", required=True)
     parser.add_argument("--epochs", type=float, required=True)
+    parser.add_argument("--learning-rate", type=float, required=True)
     return parser.parse_args()
 
 
@@ -30,6 +31,7 @@ def composed(given: argparse.Namespace) -> Any:
         "seed": given.seed,
         "trainer.max_epochs": given.epochs,
         "trainer.val_every_epochs": 0,
+        "model.optimizer.learning_rate": given.learning_rate,
         "trainer.runs_dir": given.folder,
     }
     if given.network:
