@@ -35,6 +35,9 @@ another index). Call make again: it goes on where it stopped.
 endef
 export SIZES PIP_HELP
 
+# Images of containers often set it; then each of the many processes that tests start compiles roots anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL = help
 .PHONY: help quickstart setup test test-full test-deepspeed test-fp8 check clean venv
 

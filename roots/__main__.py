@@ -42,7 +42,8 @@ def _run() -> int:
     except RootsError as error:
         sys.stdout.flush()
         text = textwrap.fill(str(error), width=100, break_long_words=False, break_on_hyphens=False)
-        sys.stderr.write(f"roots: {text}\n")
+        if error.is_told:
+            sys.stderr.write(f"roots: {text}\n")
         return error.exit_code
     except KeyboardInterrupt:
         return 130

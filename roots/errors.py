@@ -20,6 +20,8 @@ class RootsError(Exception):
     """Base of every error that roots raises on purpose; its text says what, why and the fix."""
 
     exit_code = 1
+    is_told = True
+    """Whether the command line says it; of ranks that all stop alike only the first does."""
 
     def _render_traceback_(self) -> list[str]:
         """Gives what IPython shows in place of a traceback: what the command line would say."""

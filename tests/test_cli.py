@@ -158,6 +158,15 @@ def test_our_own_errors_end_with_their_code_and_without_a_traceback(
     assert max(map(len, said.err.splitlines())) <= 107
 
 
+def test_a_rank_that_leaves_telling_to_the_first_ends_with_its_code_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    error = Interrupted("Stopped at step 3 by another rank.")
+    error.is_told = False
+    assert ended_with(error, monkeypatch) == Interrupted.exit_code
+    assert capsys.readouterr().err == ""
+
+
 def test_a_long_path_in_an_error_is_not_broken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

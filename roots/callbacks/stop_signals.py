@@ -115,10 +115,12 @@ class StopSignals(L.Callback):
         return bool(answer)
 
     def _interrupted(self, trainer: Any) -> Interrupted:
-        return Interrupted(
+        stopped = Interrupted(
             f"Stopped at step {trainer.global_step:,} by {self._received or 'another rank'}."
             f" Go on with: {how_to_go_on(trainer.run)}"
         )
+        stopped.is_told = trainer.is_global_zero
+        return stopped
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._received and (number == signal.SIGINT or self._is_saved):

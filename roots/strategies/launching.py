@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
@@ -45,7 +46,8 @@ class ScriptLauncher(_SubprocessScriptLauncher):
                 " for anything else set trainer.devices to 1, or use the command line (roots"
                 " validate, test, predict)."
             )
-        if self.num_nodes > 1 and "MASTER_ADDR" not in os.environ:
+        by_hand = isinstance(self.cluster_environment, LightningEnvironment)  # no scheduler's
+        if self.num_nodes > 1 and by_hand and "MASTER_ADDR" not in os.environ:
             raise ConfigError(
                 f"num_nodes={self.num_nodes} machines are asked for, and nothing says where the"
                 " others are: this one would wait for them in vain. Start the run by torchrun or"

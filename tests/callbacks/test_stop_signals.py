@@ -103,14 +103,17 @@ def test_a_run_that_nobody_stops_leaves_the_handlers_as_they_were(config: dict) 
         signal.signal(signal.SIGTERM, handled)
 
 
-def interrupted_rank(shards: Path, runs: Path, signalled: int, every: int) -> str:
-    """Trains as one of several ranks, of which one gets a signal in its second step."""
+def interrupted_rank(shards: Path, runs: Path, signalled: int, every: int) -> tuple[str, bool]:
+    """Trains as one of several ranks, of which one gets a signal in its second step.
+
+    Gives what it says, and whether its command line would say it.
+    """
     composed = compose(tiny_config(shards, runs, log_every_steps=every))
     if composed.trainer.global_rank == signalled:
         composed.trainer.callbacks.insert(0, SignalsItself(step=2, number=signal.SIGTERM))
     with pytest.raises(Interrupted) as stopped:
         composed.fit()
-    return str(stopped.value)
+    return str(stopped.value), stopped.value.is_told
 
 
 @pytest.mark.parametrize(("signalled", "every"), [(0, 1), (1, 4)])
@@ -120,8 +123,9 @@ def test_a_signal_to_one_rank_stops_all_after_the_next_step(
     said = run_ranks(interrupted_rank, shards, tmp_path, signalled, every)
     who = ["another rank", "another rank"]
     who[signalled] = "SIGTERM"
-    for message, name in zip(said, who, strict=True):
+    for (message, _), name in zip(said, who, strict=True):
         assert message.startswith(f"Stopped at step 3 by {name}.")
+    assert [is_told for _, is_told in said] == [True, False]  # said once, not once by each rank
     last = Run(tmp_path / "tiny" / "0001").last()
     assert last.step == 3
     assert "val/loss" in last.metrics  # step 3 validates: measured before the stop
@@ -144,7 +148,7 @@ def test_ranks_that_are_asked_to_stop_in_the_last_step_all_end_the_run(
     assert "val/loss" in run.last().metrics
 
 
-def interrupted_where_reading_waits(*arguments: Any) -> str:
+def interrupted_where_reading_waits(*arguments: Any) -> tuple[str, bool]:
     """The same, as on a device where a look at a number waits for it."""
     stability.reading_is_free = lambda device: False
     return interrupted_rank(*arguments)
@@ -154,7 +158,7 @@ def test_where_a_look_costs_a_wait_the_answer_is_read_two_steps_late(
     shards: Path, tmp_path: Path
 ) -> None:
     said = run_ranks(interrupted_where_reading_waits, shards, tmp_path, 1, 4)
-    assert all(message.startswith("Stopped at step 5 by") for message in said)
+    assert all(message.startswith("Stopped at step 5 by") for message, _ in said)
 
 
 @pytest.mark.gpu

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from roots.errors import ConfigError
 from roots.fit import compose
 from roots.fit.devices import resolve_devices
+from roots.strategies.launching import ScriptLauncher
 
 LAUNCH = Path(__file__).parents[2] / "configs" / "launch"
 
@@ -78,7 +80,11 @@ def test_two_machines_follow_the_losses_of_one_process(
                 text=True,
             )
         )
-    said = [machine.communicate(timeout=240)[0] for machine in machines]
+    try:
+        said = [machine.communicate(timeout=240)[0] for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
     assert [machine.returncode for machine in machines] == [0, 0], said
     together = alone.parent.parent / "two" / "0001"
     torch.testing.assert_close(losses(together), losses(alone), rtol=1e-5, atol=1e-5)
@@ -92,6 +98,16 @@ def test_machines_and_processes_are_those_of_srun(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SLURM_NTASKS", "8")
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
     assert resolve_devices("cpu", "auto", 1) == (torch.device("cpu"), 4, 2)
+
+
+def test_machines_that_srun_starts_are_told_where_the_first_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in srun(1, "1")[1].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)  # SLURM_NODELIST says it
+    launcher = ScriptLauncher(SLURMEnvironment(), num_processes=1, num_nodes=2)
+    assert launcher.launch(lambda: "trained") == "trained"
 
 
 def test_srun_that_was_not_told_of_the_processes_per_machine_is_refused_with_what_to_set(
