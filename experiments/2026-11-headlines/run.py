@@ -1,14 +1,18 @@
-"""What does masked-LM pretraining on 41,000 Chinese headlines give a classifier of headlines?
+"""What do masked-LM pretraining and a second tokenizer give a classifier of Chinese headlines?
 
     export ROOTS_DATA=~/data
     python experiments/2026-11-headlines/run.py --work headlines
 
-A small BERT is trained from nothing, or pretrained first on the headlines without their labels;
-with the 10,000 labels of train.tsv, or with all. 2,000 rows of train_more.tsv, the same number of
-each class, are kept apart: no tokenizer, pretraining or classifier sees them. A linear SVM on
-character n-grams stands beside. What is in `--work` already is not made again. At the end
-results.json is written (beside this script; into the work folder where a part was asked for), and
-a table is printed.
+A small ModernBERT that reads words and pieces of words, and another that reads characters, are
+trained from nothing, or pretrained first on the headlines without their labels; with the 10,000
+labels of train.tsv, or with all. Together, what the two pretrained ones say is the class with the
+highest mean of their probabilities. 2,000 rows of train_more.tsv, the same number of each class,
+are kept apart: no tokenizer, pretraining or classifier sees them. A linear SVM on character n-grams
+stands beside.
+
+What is in `--work` already is not made again, and two commands, `--reads words` and `--reads
+characters`, may share a folder and the cores. When all is there, results.json is written beside
+this script, and a table is printed.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ import random
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +35,10 @@ HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parents[1] / "configs" / "run"
 SEEDS = (1, 2, 3)
 LABELS = ("10,000", "all")
+READS = ("words", "characters")
 STARTS = ("random weights", "pretrained")
-EPOCHS = {("random weights", "10,000"): 12, ("random weights", "all"): 6,
-          ("pretrained", "10,000"): 6, ("pretrained", "all"): 4}  # fmt: skip
+EPOCHS = {"random weights": 6, "pretrained": 3}
+CHARACTERS = {"class_path": "roots.corpus.WordPiece", "init_args": {"vocab_size": 7000}}
 PER_CLASS = 200
 
 Row = dict[str, str]
@@ -68,76 +76,102 @@ def write(work: Path) -> dict[str, str]:
     return paths
 
 
-def pretrain(paths: dict[str, str], seed: int, given: argparse.Namespace) -> dict[str, Any]:
-    from roots.fit import compose
-
+def pretrain(
+    paths: dict[str, str], reads: str, seed: int, given: argparse.Namespace
+) -> dict[str, Any]:
     settings = {
-        "seed": seed,
+        **common(f"{reads}_mlm", seed, given),
         "data.shards.source.rows": [paths["all"]],
-        "data.shards.out": str(given.work / "corpus"),
-        "trainer.runs_dir": str(given.work / "runs"),
-        "trainer.precision": given.precision,
-        "trainer.accelerator": "cpu",
-        "trainer.progress": False,
+        "data.shards.out": str(given.work / f"corpus-{reads}"),
         "trainer.max_steps": given.steps,
-        "model.schedule.warmup_steps": max(1, given.steps // 13),
+        "trainer.val_every_steps": given.steps,
     }
-    composed = compose(CONFIGS / "bert_headlines_mlm.yaml", settings)
-    began = time.perf_counter()
-    run = composed.fit()
-    seconds = time.perf_counter() - began
-    latest = composed.trainer.latest
-    return {"run": str(run.path), "seconds": seconds, "loss": latest["val/loss"]}
+    if reads == "characters":
+        settings["data.shards.tokenizer"] = CHARACTERS
+    run, composed, seconds = fitted("bert_headlines_mlm.yaml", settings)
+    return {"run": run, "seconds": seconds, "loss": composed.trainer.latest["val/loss"]}
 
 
 def finetune(
-    paths: dict[str, str], labels: str, seed: int, given: argparse.Namespace, start: str
+    paths: dict[str, str],
+    reads: str,
+    start: str,
+    labels: str,
+    seed: int,
+    given: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Fine-tunes; `start` is the run of the pretraining, its weights taken or only its shape."""
-    from roots.fit import compose
-
-    pretrained = json.loads((given.work / f"pretrain-{seed}.json").read_text())["run"]
+    """Fine-tunes from the run of the pretraining: from its weights, or from its shape alone."""
+    pretrained = json.loads((given.work / f"{reads}-pretraining-{seed}.json").read_text())["run"]
     settings = {
-        "seed": seed,
+        **common(f"{reads}_{start.split(maxsplit=1)[0]}", seed, given),
         "model.network.path": pretrained,
         "data.train": paths[labels],
         "data.val": paths["dev"],
-        "trainer.runs_dir": str(given.work / "runs"),
-        "trainer.precision": given.precision,
-        "trainer.accelerator": "cpu",
-        "trainer.progress": False,
-        "trainer.max_epochs": EPOCHS[start, labels] * given.fraction,
+        "trainer.max_epochs": EPOCHS[start] * given.fraction,
+        "trainer.val_every_epochs": 0,  # once, at the end: nothing is chosen on these rows
     }
     if start == "random weights":
         from roots.runs import Run
 
         mlm = Run(pretrained).best().path
-        settings |= {
-            "model.network": {
-                "class_path": "roots.networks.Scratch",
-                "init_args": {"config": shape_of(mlm)},
-            },
-            "data.tokenizer": str(mlm),
-        }
+        scratch = {"class_path": "roots.networks.Scratch", "init_args": {"config": shape_of(mlm)}}
+        settings |= {"model.network": scratch, "data.tokenizer": str(mlm)}
         settings.pop("model.network.path")
-    composed = compose(CONFIGS / "bert_headlines.yaml", settings)
+    run, composed, seconds = fitted("bert_headlines.yaml", settings)
+    texts, _ = columns(divided()["dev"])
+    return {
+        "run": run,
+        "accuracy": composed.trainer.latest["val/accuracy"],
+        "f1_macro": composed.trainer.latest["val/f1_macro"],
+        "seconds": seconds,
+        "said": [row["probabilities"] for row in composed.model.predict(texts)],
+    }
+
+
+def common(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "name": name,
+        "seed": seed,
+        "trainer.runs_dir": str(given.work / "runs"),
+        "trainer.precision": given.precision,
+        "trainer.accelerator": "cpu",
+        "trainer.progress": False,
+    }
+
+
+def fitted(config: str, settings: dict[str, Any]) -> tuple[str, Any, float]:
+    from roots.fit import compose
+
+    composed = compose(CONFIGS / config, settings)
     began = time.perf_counter()
     run = composed.fit()
-    seconds = time.perf_counter() - began
-    latest = composed.trainer.latest
-    return {
-        "run": str(run.path),
-        "accuracy": latest["val/accuracy"],
-        "f1_macro": latest["val/f1_macro"],
-        "seconds": seconds,
-    }
+    return str(run.path), composed, time.perf_counter() - began
 
 
 def shape_of(folder: Path) -> dict[str, Any]:
     config = json.loads((folder / "config.json").read_text())
-    names = ("model_type", "hidden_size", "intermediate_size", "num_hidden_layers")
-    others = ("num_attention_heads", "max_position_embeddings")
-    return {name: config[name] for name in (*names, *others)}
+    names = ["model_type", "hidden_size", "intermediate_size", "num_hidden_layers"]
+    names += ["num_attention_heads", "max_position_embeddings"]
+    names += ["embedding_dropout", "attention_dropout", "mlp_dropout"]
+    head = {"classifier_dropout": 0.2, "classifier_pooling": "mean"}
+    return {name: config[name] for name in names} | head
+
+
+def together(work: Path, labels: str, seed: int) -> dict[str, Any] | None:
+    """What the two pretrained ones of a seed say together, where both are there."""
+    files = [work / f"{reads}-pretrained-{labels}-{seed}.json" for reads in READS]
+    firsts = [work / f"{reads}-pretraining-{seed}.json" for reads in READS]
+    if not all(file.is_file() for file in files):
+        return None
+    found = [json.loads(file.read_text()) for file in files]
+    names = (Path(os.environ["ROOTS_DATA"]) / "thucnews" / "classes.txt").read_text().split()
+    _, truth = columns(divided()["dev"])
+    right = sum(
+        max(names, key=lambda name: one[name] + other[name]) == names[int(label)]
+        for one, other, label in zip(found[0]["said"], found[1]["said"], truth, strict=True)
+    )
+    seconds = [json.loads(file.read_text())["seconds"] for file in (*firsts, *files)]
+    return {"accuracy": right / len(truth), "seconds": sum(seconds)}
 
 
 def svm(labels: str) -> dict[str, Any]:
@@ -155,20 +189,37 @@ def svm(labels: str) -> dict[str, Any]:
     return {"accuracy": judge.score(texts, truth), "seconds": time.perf_counter() - began}
 
 
+def gathered(work: Path) -> list[dict[str, Any]]:
+    """All results that are there, without what was said of each row."""
+    results = []
+    for labels in LABELS:
+        found = once(work / f"svm-{labels}.json", partial(svm, labels))
+        results.append({"labels": labels, "who": "linear SVM", "seed": 0, **found})
+        for reads, start, seed in product(READS, STARTS, SEEDS):
+            record = work / f"{reads}-{start}-{labels}-{seed}.json"
+            if record.is_file():
+                found = {k: v for k, v in json.loads(record.read_text()).items() if k != "said"}
+                results.append(
+                    {"labels": labels, "who": f"{reads}, {start}", "seed": seed, **found}
+                )
+        for seed in SEEDS:
+            both = together(work, labels, seed)
+            if both:
+                results.append({"labels": labels, "who": "both together", "seed": seed, **both})
+    return results
+
+
 def columns(rows: list[Row]) -> tuple[list[str], list[str]]:
     return [row["sentence"] for row in rows], [row["label"] for row in rows]
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    lines = ["| labels | start | accuracy | seconds | seeds |", "|---|---|---|---|---|"]
-    for labels in LABELS:
-        for start in ("linear SVM", *STARTS):
-            runs = [r for r in results if (r["labels"], r["start"]) == (labels, start)]
-            if not runs:
-                continue
-            accuracy = spread([run["accuracy"] for run in runs], 4)
-            seconds = spread([run["seconds"] for run in runs], 0)
-            lines.append(f"| {labels} | {start} | {accuracy} | {seconds} | {len(runs)} |")
+    lines = ["| labels | who | accuracy | seconds | seeds |", "|---|---|---|---|---|"]
+    for labels, who in dict.fromkeys((r["labels"], r["who"]) for r in results):
+        runs = [r for r in results if (r["labels"], r["who"]) == (labels, who)]
+        accuracy = spread([run["accuracy"] for run in runs], 4)
+        seconds = spread([run["seconds"] for run in runs], 0)
+        lines.append(f"| {labels} | {who} | {accuracy} | {seconds} | {len(runs)} |")
     return "\n".join(lines)
 
 
@@ -177,10 +228,12 @@ def spread(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
-def once(record: Path, make: Any) -> dict[str, Any]:
+def once(record: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if not record.is_file():
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(make(), indent=1) + "\n")
+        made = record.with_suffix(".part")
+        made.write_text(json.dumps(make()) + "\n")
+        made.replace(record)
     found: dict[str, Any] = json.loads(record.read_text())
     return found
 
@@ -190,38 +243,27 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--labels", nargs="+", default=list(LABELS), choices=LABELS)
+    parser.add_argument("--reads", nargs="+", default=list(READS), choices=READS)
     parser.add_argument("--starts", nargs="+", default=list(STARTS), choices=STARTS)
-    parser.add_argument("--steps", type=int, default=4000, help="of the pretraining")
+    parser.add_argument("--steps", type=int, default=600, help="of the pretraining")
     parser.add_argument("--fraction", type=float, default=1.0, help="of the epochs of fine-tuning")
     parser.add_argument("--precision", default="bf16-mixed", choices=["bf16-mixed", "32"])
     given = parser.parse_args()
     given.work = given.work.resolve()
-    paths, results = write(given.work), []
-    for labels in given.labels:
-        found = once(given.work / f"svm-{labels}.json", lambda labels=labels: svm(labels))
-        results.append({"labels": labels, "start": "linear SVM", "seed": 0, **found})
-    for seed in given.seeds:
-        first = given.work / f"pretrain-{seed}.json"
-        print(once(first, lambda seed=seed: pretrain(paths, seed, given)), flush=True)
-        for start in given.starts:
-            for labels in given.labels:
-                record = given.work / f"{start}-{labels}-{seed}.json"
-                about = (paths, labels, seed, given, start)
-                found = once(record, lambda about=about: finetune(*about))
-                results.append({"labels": labels, "start": start, "seed": seed, **found})
-                print(json.dumps(results[-1]), flush=True)
-    out = HERE if whole(given) else given.work
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    paths = write(given.work)
+    for seed, reads in product(given.seeds, given.reads):
+        first = given.work / f"{reads}-pretraining-{seed}.json"
+        once(first, partial(pretrain, paths, reads, seed, given))
+        for start, labels in product(given.starts, given.labels):
+            record = given.work / f"{reads}-{start}-{labels}-{seed}.json"
+            found = once(record, partial(finetune, paths, reads, start, labels, seed, given))
+            about = f"{reads}, {start}, {labels} labels, seed {seed}"
+            print(f"{about}: {found['accuracy']:.4f}", flush=True)
+    results = gathered(given.work)
+    is_whole = len(results) == len(LABELS) * (1 + len(SEEDS) * (len(READS) * len(STARTS) + 1))
+    if is_whole and (given.steps, given.fraction) == (600, 1.0):
+        (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
-
-
-def whole(given: argparse.Namespace) -> bool:
-    return (
-        tuple(given.seeds) == SEEDS
-        and tuple(given.labels) == LABELS
-        and tuple(given.starts) == STARTS
-        and (given.steps, given.fraction) == (4000, 1.0)
-    )
 
 
 if __name__ == "__main__":
