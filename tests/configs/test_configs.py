@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from preferred import preferences
 from quizzes import squad
 from tiny_chat import conversations, write_chat_network
 from tiny_tasks import sentence, tagged, write_conll, write_encoder, write_jsonl
+from transformers import ModernBertConfig, ModernBertModel
 
 from roots.cli import run as roots
 from roots.fit import compose, read_run_files
 from roots.plan import plan_run
 from roots.sweeps import read_sweep
+from roots.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -73,6 +76,17 @@ def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_chat_network(folder, max_position_embeddings=4096)
 
 
+def write_modern(folder: Path, encoder: Path) -> Path:
+    """Writes a tiny ModernBERT without a head, with the tokenizer of another encoder."""
+    shutil.copytree(encoder, folder, dirs_exist_ok=True)
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2}
+    size = Tokenizer.load(encoder).vocab_size
+    ids = dict.fromkeys(("pad_token_id", "bos_token_id", "cls_token_id", "eos_token_id"), 0)
+    config = ModernBertConfig(vocab_size=size, num_attention_heads=2, **sizes, **ids)
+    ModernBertModel(config).save_pretrained(folder)
+    return folder
+
+
 def without_hub(path: Path, encoder: Path, causal: Path) -> dict[str, str]:
     """Puts a tiny network in the place of one on the hub, which tests do not reach."""
     model = read_run_files([path])["model"]
@@ -80,6 +94,8 @@ def without_hub(path: Path, encoder: Path, causal: Path) -> dict[str, str]:
         return {}
     is_causal = model["class_path"] in ("roots.modules.CausalLM", "roots.modules.PreferenceLM")
     instead = {"model.network.path": str(causal if is_causal else encoder)}
+    if "classifier_pooling" in model["init_args"]["network"]["init_args"].get("config", {}):
+        instead["model.network.path"] = str(write_modern(encoder.parent / "modern", encoder))
     if "distiller" in model["init_args"]:
         names = {"id2label": {0: "negative", 1: "positive"}}
         instead["model.distiller.teacher"] = str(write_encoder(encoder.parent / "teacher", **names))
