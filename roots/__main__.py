@@ -41,8 +41,10 @@ def _run() -> int:
         return run(sys.argv[1:])
     except RootsError as error:
         sys.stdout.flush()
-        text = textwrap.fill(str(error), width=100, break_long_words=False, break_on_hyphens=False)
         if error.is_told:
+            text = textwrap.fill(
+                str(error), width=100, break_long_words=False, break_on_hyphens=False
+            )
             sys.stderr.write(f"roots: {text}\n")
         return error.exit_code
     except KeyboardInterrupt:

@@ -113,9 +113,8 @@ def finetune(
     if start == "random weights":
         from roots.runs import Run
 
-        mlm = Run(pretrained).best().path
-        scratch = {"class_path": "roots.networks.Scratch", "init_args": {"config": shape_of(mlm)}}
-        settings |= {"model.network": scratch, "data.tokenizer": str(mlm)}
+        scratch = {"class_path": "roots.networks.Scratch", "init_args": {"config": shape()}}
+        settings |= {"model.network": scratch, "data.tokenizer": str(Run(pretrained).best().path)}
         settings.pop("model.network.path")
     run, composed, seconds = fitted("bert_headlines.yaml", settings)
     texts, _ = columns(divided()["dev"])
@@ -148,13 +147,15 @@ def fitted(config: str, settings: dict[str, Any]) -> tuple[str, Any, float]:
     return str(run.path), composed, time.perf_counter() - began
 
 
-def shape_of(folder: Path) -> dict[str, Any]:
-    config = json.loads((folder / "config.json").read_text())
-    names = ["model_type", "hidden_size", "intermediate_size", "num_hidden_layers"]
-    names += ["num_attention_heads", "max_position_embeddings"]
-    names += ["embedding_dropout", "attention_dropout", "mlp_dropout"]
-    head = {"classifier_dropout": 0.2, "classifier_pooling": "mean"}
-    return {name: config[name] for name in names} | head
+def shape() -> dict[str, Any]:
+    """The shape of the pretrained network with the head of the fine-tuned one, by the run files."""
+    from roots.fit import read_run_files
+
+    body, head = (
+        read_run_files([CONFIGS / name])["model"]["init_args"]["network"]["init_args"]["config"]
+        for name in ("bert_headlines_mlm.yaml", "bert_headlines.yaml")
+    )
+    return {**body, **head}
 
 
 def together(work: Path, labels: str, seed: int) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 CONTENDERS = {"roots": "run_roots.py", "Hugging Face Trainer": "run_trainer.py"}
 COLUMNS = ("f1", "exact_match", "f1/HasAns", "exact_match/HasAns", "f1/NoAns")
 SEEDS = (1, 2, 3)
-RATE = 5e-5
+RATE = 1e-4
 NEVER = "never answers"
 
 
@@ -114,7 +114,8 @@ def main() -> None:
     for seed in given.seeds:
         for name in given.only:  # alternated, so that a slow hour strikes both
             script = HERE / CONTENDERS[name]
-            folder = given.work.resolve() / f"{script.stem}-{seed}-{given.learning_rate:g}"
+            asked = f"{given.learning_rate:g}-{given.epochs:g}"
+            folder = given.work.resolve() / f"{script.stem}-{seed}-{asked}"
             file = folder / "predictions.json"
             if not file.exists():
                 folder.mkdir(parents=True, exist_ok=True)
