@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pairs import pairs_config, write_pairs
+from pairs import of_network, pairs_config, write_pairs, write_t5_with_a_head
 from preferred import preference_config, preferences
 from quizzes import quiz_config, quiz_files
 from tiny_chat import chat_config, conversations, write_chat_network
@@ -33,6 +33,7 @@ OBJECTIVES = (
     "tags",
     "questions",
     "pairs",
+    "pairs, a head of its own",
     "conversations",
     "preferences",
 )
@@ -54,6 +55,7 @@ def every_objective(folder: Path, masked_shards: Path) -> dict[str, dict[str, An
     texts = {"class_path": "roots.data.LabelledTexts", "init_args": labelled}
     words = words_data(folder / "words", tagged(54, 2))
     chat = write_chat_network(folder / "chat" / "network")
+    pairs = write_pairs(folder / "pairs", val=11)
     configs = {
         "masked": masked_config(masked_shards, runs),
         "masked, packed": masked_config(masked_shards, runs, "modernbert", "packed"),
@@ -62,7 +64,10 @@ def every_objective(folder: Path, masked_shards: Path) -> dict[str, dict[str, An
         ),
         "tags": tagging_config(write_bert(folder / "bert"), runs, words),
         "questions": quiz_config(quiz_files(folder / "quiz"), runs),
-        "pairs": pairs_config(write_pairs(folder / "pairs", val=11), runs),
+        "pairs": pairs_config(pairs, runs),
+        "pairs, a head of its own": of_network(
+            pairs_config(pairs, runs), write_t5_with_a_head(folder / "t5")
+        ),
         "conversations": chat_config(chat, folder / "chat", conversations(50, 3)),
         "preferences": preference_config(chat, folder / "preferences", preferences(50, 3)),
     }
@@ -73,7 +78,7 @@ def every_objective(folder: Path, masked_shards: Path) -> dict[str, dict[str, An
 def steps(
     config: dict[str, Any], gradient_of: Callable[[Any], Any], strategy: Any = "auto"
 ) -> dict[str, Any]:
-    """Trains four steps; gives the first one's gradient, unclipped, and the figures of all."""
+    """Trains four steps; gives the first one's gradient, unclipped, the figures of all, remarks."""
     gradient: dict[str, Any] = {}
     told = {
         "model.clip_norm": ".inf",
@@ -93,7 +98,7 @@ def steps(
     composed.model.on_before_optimizer_step = keep
     rows = load_metrics(composed.fit().metrics_file).rows.values()
     figures = {name: [row[name] for row in rows if name in row] for name in FIGURES}
-    return {"gradient": gradient, "figures": figures}
+    return {"gradient": gradient, "figures": figures, "remarks": composed.model.remarks}
 
 
 def assert_same_figures(made: dict[str, Any], expected: dict[str, Any]) -> None:

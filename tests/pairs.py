@@ -6,7 +6,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+import torch
 from tiny import WORDS
+from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "t5": {
@@ -47,6 +49,23 @@ def write_pairs(folder: Path, *, train: int = 48, val: int = 12) -> Path:
             text = "".join(" ".join(line) + "\n" for line in lines)
             (folder / f"{name}.{ending}").write_text(text)
     return folder
+
+
+def write_t5_with_a_head(folder: Path) -> Path:
+    """Writes a T5 whose head has values of its own, as the folders of T5 1.1, mT5 and Flan-T5."""
+    torch.manual_seed(5)
+    config = AutoConfig.for_model(**NETWORKS["t5"], vocab_size=320, decoder_start_token_id=0)
+    network = AutoModelForSeq2SeqLM.from_config(config)
+    network.lm_head.weight = torch.nn.Parameter(0.1 * torch.randn(320, config.d_model))
+    network.save_pretrained(folder)
+    return folder
+
+
+def of_network(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Lets a run begin with the weights of a folder."""
+    network = {"class_path": "roots.networks.Pretrained", "init_args": {"path": str(folder)}}
+    config["model"]["init_args"]["network"] = network
+    return config
 
 
 def parallel(folder: Path, name: str) -> dict[str, Any]:

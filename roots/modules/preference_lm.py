@@ -15,6 +15,7 @@ from roots.modules.reference import Reference
 from roots.networks import CAUSAL_LM, Head, NetworkBuilder, Trainable
 from roots.objectives import Preference
 from roots.optim import OptimizerBuilder, Schedule
+from roots.strategies import StepStrategy
 
 
 class PreferenceLM(StepModule):
@@ -98,6 +99,17 @@ class PreferenceLM(StepModule):
     def trainable_of(self, network: PreTrainedModel) -> Trainable:
         """Puts the loss behind the network's body, where the projection keeps no logits."""
         return Trainable(network, self.objective())
+
+    def build(
+        self, *, seed: int, device: torch.device, strategy: StepStrategy | None = None
+    ) -> Trainable:
+        """Builds network and loss; of logits, where weights are gone before their gradient."""
+        trainable: Trainable = super().build(seed=seed, device=device, strategy=strategy)
+        if strategy and strategy.hides_weights and not trainable.own_forward_because:
+            because = f"{type(strategy).__name__} takes weights away between their uses"
+            trainable.own_forward_because = because
+            self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
+        return trainable
 
     def make_ready(self, data: Any) -> None:
         """Chooses the attention where that is left open, and makes dropout quick on a CPU."""

@@ -42,16 +42,11 @@ class Reference(Companion):
     def check_together(self, module: Any, strategy: Any, compiled: str) -> None:
         """Raises ConfigError where a second network cannot be cut as the first is."""
         del compiled
-        kind, name = type(module).__name__, type(strategy).__name__
-        if strategy.hides_weights:
-            raise ConfigError(
-                f"{name} at stage 3 takes the projection's weights away before {kind} has made its"
-                " gradient. Set stage to 2, or trainer.strategy to fsdp or ddp."
-            )
         if strategy.ranks_per_share > 1:
             raise ConfigError(
                 f"tensor_parallel={strategy.ranks_per_share} is not tried with the second network"
-                f" that {kind} compares with. Set tensor_parallel to 1, or trainer.strategy to ddp."
+                f" that {type(module).__name__} compares with. Set tensor_parallel to 1, or"
+                " trainer.strategy to ddp."
             )
 
     def planned(self, module: Any, data: Any) -> str:

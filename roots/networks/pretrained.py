@@ -27,7 +27,7 @@ from roots.networks.head import CAUSAL_LM, Head
 from roots.networks.lora import LoRA, merge_adapter, whole_in
 from roots.networks.quantising import Quantisation, keep_as_they_are
 from roots.networks.quiet import quiet_transformers
-from roots.networks.reading import read_one_by_one
+from roots.networks.reading import read_one_by_one, untie, untied_in
 from roots.records import Vocabulary
 from roots.runs import network_folder
 from roots.tokenizer import Tokenizer, other_tokens
@@ -96,6 +96,7 @@ class Pretrained(NetworkBuilder):
         self.drawn: frozenset[str] = frozenset()
         """The parameters of the latest `build` that no file had."""
         self._base: BaseWeights | None = None
+        self._untied: frozenset[str] | None = None
 
     def network_config(
         self, vocabulary: Vocabulary | None, head: Head = CAUSAL_LM
@@ -170,6 +171,9 @@ class Pretrained(NetworkBuilder):
     def empty(self, config: PretrainedConfig, head: Head) -> PreTrainedModel:
         """Makes the network without memory for its weights: with adapters, and what is frozen."""
         network = super().empty(config, head)
+        folder = Path(network_folder(self.path))
+        if folder.is_dir():
+            untie(network, self._untied_in(folder, network))
         if self.frozen_layers:
             freeze(network, self.frozen_layers)
         if self.adapter:
@@ -220,6 +224,7 @@ class Pretrained(NetworkBuilder):
             )
         except (OSError, ValueError, ImportError) as error:
             raise unreadable(self.path, error) from error
+        untie(network, self._untied_in(self._folder(), network))
         tell_padding(network, vocabulary, head)
         check_attention(network, self.attention, head)
         self.remarks = (freeze(network, self.frozen_layers),) if self.frozen_layers else ()
@@ -238,6 +243,12 @@ class Pretrained(NetworkBuilder):
             whole = self.build(vocabulary, head=head, seed=seed, device=torch.device("cpu"))
             for name, tensor in named_tensors(whole):
                 give(name, tensor)
+
+    def _untied_in(self, folder: Path, network: PreTrainedModel) -> frozenset[str]:
+        """Names what the files untie, found once: it reads both weights."""
+        if self._untied is None:
+            self._untied = untied_in(folder, network)
+        return self._untied
 
     def _folder(self) -> Path:
         path = network_folder(self.path)

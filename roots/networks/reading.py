@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import reduce
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from roots.errors import ConfigError
 from roots.networks.drawing import Give, forget_initialized
 
 
@@ -29,12 +28,8 @@ def read_one_by_one(skeleton: PreTrainedModel, folder: Path, give: Give) -> bool
         Whether the files have every weight, under its name in the network (or that without the
         body's prefix) and in its shape. Otherwise nothing was given: transformers has to rename,
         merge or refuse them.
-
-    Raises:
-        ConfigError: Weights that the network ties have values of their own in the files.
     """
     shapes, files = _wanted(skeleton), _files_by_name(folder)
-    _check_tied(skeleton, files)
     found = {name: _name_in_files(name, skeleton, files) for name in shapes}
     if any(there not in files for there in found.values()):
         return False
@@ -46,6 +41,35 @@ def read_one_by_one(skeleton: PreTrainedModel, folder: Path, give: Give) -> bool
         if name not in found:
             give(name, buffer)
     return True
+
+
+def untied_in(folder: Path, skeleton: PreTrainedModel) -> frozenset[str]:
+    """Names the weights that a network ties, and that have values of their own in its files.
+
+    The head of a T5 1.1, of an mT5 and of a Flan-T5 is one: transformers ties it by their
+    configuration, and leaves it alone when it has read the files.
+
+    Args:
+        folder: A Hugging Face folder; where its weights cannot be read by name, none is named.
+        skeleton: On the meta device.
+    """
+    keys, files = skeleton.all_tied_weights_keys, _files_by_name(folder)
+    both = [(name, first) for name, first in keys.items() if {name, first} <= files.keys()]
+    return frozenset(
+        name
+        for name, first in both
+        if not torch.equal(_tensor(files[name], name), _tensor(files[first], first))
+    )
+
+
+def untie(skeleton: PreTrainedModel, names: Collection[str]) -> None:
+    """Gives weights that a network ties a place of their own, as transformers does for files."""
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        tied = skeleton.get_parameter(name)
+        own = nn.Parameter(torch.empty_like(tied), requires_grad=tied.requires_grad)
+        setattr(skeleton.get_submodule(module), attribute, own)
+        del skeleton.all_tied_weights_keys[name]
 
 
 def dtype_of_files(folder: Path) -> torch.dtype | None:
@@ -104,21 +128,6 @@ def _wanted(skeleton: PreTrainedModel) -> dict[str, tuple[int, ...]]:
             wanted[name] = tuple(tensor.shape)
         seen.add(id(tensor))
     return wanted
-
-
-def _check_tied(skeleton: PreTrainedModel, files: dict[str, Path]) -> None:
-    """Refuses a T5 1.1, whose head transformers unties when it sees the files: too late here."""
-    names: dict[int, str] = {}
-    for name, tensor in skeleton.state_dict(keep_vars=True).items():
-        other = names.setdefault(id(tensor), name)
-        if other == name or not {name, other} <= files.keys():
-            continue
-        if not torch.equal(_tensor(files[name], name), _tensor(files[other], other)):
-            raise ConfigError(
-                f"{name} and {other} are one weight in {type(skeleton).__name__} and two in"
-                f" {files[name]}, which a network that is cut before it is filled cannot have. Set"
-                " trainer.strategy to ddp."
-            )
 
 
 def _tensor(path: Path, name: str) -> Tensor:

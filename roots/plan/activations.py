@@ -139,7 +139,7 @@ def _set_attention(network: Any, name: str) -> None:
 
 def _trainable(model: Any, network: Any, conditions: Conditions) -> Any:
     network.to_empty(device=CPU)
-    network.tie_weights()
+    network.tie_weights(recompute_mapping=False)
     trainable = model.trainable_of(network).train()
     _presume_forward(trainable)
     conditions.precision.convert_module(trainable)
@@ -160,7 +160,7 @@ def _gather(module: torch.nn.Module, dtype: torch.dtype | None) -> None:
 def _join(companion: Any, network: Any, trainable: Any, conditions: Conditions) -> None:
     if network is not None:
         network.to_empty(device=CPU)
-        network.tie_weights()
+        network.tie_weights(recompute_mapping=False)
         conditions.precision.convert_module(network)
         _gather(network, conditions.gathered if companion.is_cut_too else None)
     companion.join(trainable, network, _presume_forward)

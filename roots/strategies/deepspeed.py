@@ -173,13 +173,21 @@ class DeepSpeed(DDP):
         return package(self.root_device.type)
 
     def shard(self, trainable: Root, fill: Callable[[Give], None], *, beside: bool = False) -> None:
-        """Gives the network its weights, whole; it is cut when the run is set up."""
-        assert not beside  # a second network is refused where `builds_whole` is false
+        """Gives the network its weights, whole; what is trained is cut with its optimizer."""
         self.precision_plugin.convert_module(trainable)
         with kept_beside(trainable):
             trainable.to_empty(device=self.root_device)
-        trainable.network.tie_weights()
+        trainable.network.tie_weights(recompute_mapping=False)
         fill_all(trainable.network, fill)
+        if beside:
+            start_engine(
+                self._package,
+                trainable,
+                None,
+                self._config_beside(),
+                device=self.root_device,
+                local_rank=self.local_rank,
+            )
 
     def setup(self, trainer: L.Trainer) -> None:
         """Hands network and optimizer to DeepSpeed where they are trained."""
@@ -219,14 +227,25 @@ class DeepSpeed(DDP):
         A bucket has room for every value that is trained and for no more, unless the user says
         otherwise: it is filled with numbers where a run is to be repeatable, 2 GB by default.
         """
-        run = {
-            "train_micro_batch_size_per_gpu": 1,  # it only counts rows with it
-            "gradient_accumulation_steps": 1,  # `micro_batch` says which is the last
-            "gradient_clipping": 0.0 if math.isinf(clip_norm) else clip_norm,
-            "bf16": {"enabled": type(self.precision_plugin) is BF16True},
-        }
+        run = {**self._counts_and_formats, "gradient_clipping": clip_norm}
+        if math.isinf(clip_norm):
+            run["gradient_clipping"] = 0.0
         buckets = {"reduce_bucket_size": min(n_trained, LARGEST_BUCKET)}
         return merged({**IN_FLOAT32, **run, ZERO: buckets}, self.deepspeed_config)
+
+    def _config_beside(self) -> dict[str, Any]:
+        """Gives what DeepSpeed is told of a network that is only asked: it is cut alike."""
+        asked = merged(self._counts_and_formats, self.deepspeed_config)
+        asked[ZERO] = {key: at for key, at in asked[ZERO].items() if key != "offload_optimizer"}
+        return asked
+
+    @property
+    def _counts_and_formats(self) -> dict[str, Any]:
+        return {
+            "train_micro_batch_size_per_gpu": 1,  # it only counts rows with it
+            "gradient_accumulation_steps": 1,  # `micro_batch` says which is the last
+            "bf16": {"enabled": type(self.precision_plugin) is BF16True},
+        }
 
     @property
     def reduces_in(self) -> torch.dtype | None:  # type: ignore[override]

@@ -26,12 +26,21 @@ class Placing:
     def __init__(self, network: nn.Module) -> None:
         self.targets: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
         self.targets |= dict(network.named_buffers(remove_duplicate=False))
-        self._placed: set[int] = set()
+        self._placed: dict[int, str] = {}
 
     def __call__(self, name: str, whole: Tensor) -> None:
-        """Writes this rank's part of a tensor."""
-        place(whole, self.targets[name])
-        self._placed.add(id(self.targets[name]))
+        """Writes this rank's part of a tensor.
+
+        Raises:
+            ConfigError: It has values of its own, and is one with another that has come.
+        """
+        target = self.targets[name]
+        if (before := self._placed.setdefault(id(target), name)) != name:
+            raise ConfigError(
+                f"{name} and {before} have values of their own in the files, and are one weight in"
+                " the network, which is cut before they are read. Set trainer.strategy to ddp."
+            )
+        place(whole, target)
 
     def missing(self) -> list[str]:
         """Names the tensors that have not come; of tied ones, one is enough."""

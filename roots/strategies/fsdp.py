@@ -180,7 +180,7 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
         with filling.kept_beside(trainable):
             trainable.to_empty(device="cpu" if self.cpu_offload else self.root_device)
         filling.buffers_to(self.root_device, trainable)
-        network.tie_weights()
+        network.tie_weights(recompute_mapping=False)
         filling.fill_all(network, fill)
         self._root = self._root if beside else trainable
 

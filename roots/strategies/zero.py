@@ -60,7 +60,7 @@ def check_disk(deepspeed: Any) -> None:
 def start_engine(
     deepspeed: Any,
     network: nn.Module,
-    optimizer: Optimizer,
+    optimizer: Optimizer | None,
     config: Mapping[str, Any],
     *,
     device: torch.device,
@@ -71,7 +71,7 @@ def start_engine(
     Args:
         deepspeed: The package.
         network: What is run in one forward pass, whole, on its device; changed in place.
-        optimizer: Torch's, over its parameters.
+        optimizer: Torch's, over its parameters; None where the network is only asked.
         config: DeepSpeed's configuration.
         device: The device of this process.
         local_rank: The number of this process on this machine.

@@ -161,24 +161,11 @@ def test_other_weights_at_the_start_are_refused_when_a_run_goes_on_or_is_measure
 # -- with what it works ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("strategy", "words"),
-    [
-        (
-            {"class_path": "roots.strategies.FSDP", "init_args": {"tensor_parallel": 2}},
-            r"tensor_parallel=2 is not tried with the second network.*strategy to ddp",
-        ),
-        (
-            {"class_path": "roots.strategies.DeepSpeed", "init_args": {"stage": 3}},
-            r"DeepSpeed at stage 3 takes the projection's weights away.*stage to 2",
-        ),
-    ],
-)
-def test_strategies_that_cannot_hold_a_reference_are_refused(
-    config: dict[str, Any], strategy: dict[str, Any], words: str
-) -> None:
+def test_ranks_that_share_layers_are_refused(config: dict[str, Any]) -> None:
+    shares = {"class_path": "roots.strategies.FSDP", "init_args": {"tensor_parallel": 2}}
+    words = r"tensor_parallel=2 is not tried with the second network.*strategy to ddp"
     with pytest.raises(ConfigError, match=words):
-        compose(config, {"trainer.strategy": strategy, "trainer.devices": 2})
+        compose(config, {"trainer.strategy": shares, "trainer.devices": 2})
 
 
 def test_the_plan_counts_the_reference_once_where_there_is_a_second_network(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from pairs import NETWORKS, write_t5_with_a_head
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
@@ -15,6 +17,7 @@ from roots.networks import SEQ2SEQ, Pretrained, Scratch
 from roots.networks.drawing import draw_by_blocks, named_tensors
 from roots.networks.reading import read_one_by_one
 from roots.networks.scratch import draw_weights
+from roots.strategies.filling import Placing
 
 SHAPE = {
     "hidden_size": 32,
@@ -150,21 +153,41 @@ def test_another_file_beside_the_weights_is_not_read(tmp_path: Path) -> None:
     assert not read_one_by_one(builder.skeleton(None), tmp_path, kept)
 
 
-def test_a_head_of_its_own_where_the_network_ties_it_is_refused(tmp_path: Path) -> None:
+def test_a_head_of_its_own_where_the_network_ties_it_is_kept(tmp_path: Path) -> None:
     """As in the folders of T5 1.1, mT5 and Flan-T5."""
-    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
-    config = AutoConfig.for_model("t5", **sizes, vocab_size=64, decoder_start_token_id=0)
-    network = AutoModelForSeq2SeqLM.from_config(config)
-    network.lm_head.weight = torch.nn.Parameter(torch.randn(64, 32))
-    network.save_pretrained(tmp_path)
-    builder = Pretrained(path=str(tmp_path))
-    message = r"lm_head\.weight and shared\.weight are one weight .*two.*trainer\.strategy to ddp"
-    with pytest.raises(ConfigError, match=message):
-        builder.fill(None, Kept(), seed=0, head=SEQ2SEQ)
-    whole = builder.build(None, seed=0, device=torch.device("cpu"), head=SEQ2SEQ)
-    assert torch.equal(whole.lm_head.weight, network.lm_head.weight)
-    network.lm_head.weight = network.shared.weight
-    network.save_pretrained(tmp_path)
-    kept = Kept()
+    folder = write_t5_with_a_head(tmp_path)
+    own = load_file(folder / "model.safetensors")["lm_head.weight"]
+    builder, kept = Pretrained(path=str(folder)), Kept()
+    for network in (
+        builder.skeleton(None, head=SEQ2SEQ),
+        builder.empty(builder.network_config(None, SEQ2SEQ), SEQ2SEQ),
+        Pretrained(path=str(folder), frozen_layers=1).skeleton(None, head=SEQ2SEQ),
+    ):
+        network.tie_weights(recompute_mapping=False)
+        assert network.lm_head.weight is not network.shared.weight
+        assert network.encoder.embed_tokens.weight is network.shared.weight
+        assert network.lm_head.weight.requires_grad
     builder.fill(None, kept, seed=0, head=SEQ2SEQ)
-    assert torch.equal(kept.tensors["shared.weight"], network.shared.weight)
+    assert torch.equal(kept.tensors["lm_head.weight"], own)
+    whole = builder.build(None, seed=0, device=torch.device("cpu"), head=SEQ2SEQ)
+    assert_same(kept.tensors, whole)
+    whole.lm_head.weight = whole.shared.weight
+    whole.save_pretrained(tmp_path / "tied")
+    kept, builder = Kept(), Pretrained(path=str(tmp_path / "tied"))
+    network = builder.skeleton(None, head=SEQ2SEQ)
+    assert network.lm_head.weight is network.shared.weight
+    builder.fill(None, kept, seed=0, head=SEQ2SEQ)
+    assert torch.equal(kept.tensors["shared.weight"], whole.shared.weight)
+
+
+def test_weights_that_are_one_in_a_network_that_is_filled_are_refused_with_two_values() -> None:
+    network = AutoModelForSeq2SeqLM.from_config(
+        AutoConfig.for_model(**NETWORKS["t5"], vocab_size=32, decoder_start_token_id=0)
+    )
+    placing = Placing(network)
+    placing("shared.weight", torch.ones(32, 32))
+    placing("shared.weight", torch.zeros(32, 32))
+    message = r"lm_head\.weight and shared\.weight have values of their own.*strategy to ddp"
+    with pytest.raises(ConfigError, match=message):
+        placing("lm_head.weight", torch.ones(32, 32))
+    assert not network.shared.weight.any()
