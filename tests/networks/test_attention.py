@@ -124,8 +124,16 @@ def test_a_home_that_cannot_be_written_costs_only_the_memory(
 
 def test_the_usual_one_stays_unless_another_is_clearly_faster() -> None:
     assert fastest("sdpa", {"sdpa": 1.0, "eager": 0.95}) == "sdpa"
-    assert fastest("sdpa", {"sdpa": 1.0, "eager": 0.85}) == "eager"
-    assert fastest("sdpa", {"sdpa": 1.0, "eager": 0.85, "tiled": 0.5}) == "tiled"
+    assert fastest("sdpa", {"sdpa": 1.0, "tiled": 0.85}) == "tiled"
+    assert fastest("sdpa", {"sdpa": 1.0, "eager": 0.65, "tiled": 0.5}) == "tiled"
+    assert fastest("eager", {"sdpa": 1.0, "eager": 0.95}) == "eager"
+    assert fastest("eager", {"sdpa": 0.85, "eager": 1.0}) == "sdpa"
+
+
+def test_one_that_keeps_its_scores_must_be_much_faster() -> None:
+    assert fastest("sdpa", {"sdpa": 1.0, "eager": 0.81}) == "sdpa"
+    assert fastest("sdpa", {"sdpa": 1.0, "eager": 0.65}) == "eager"
+    assert fastest("sdpa", {"sdpa": 1.0, "eager": 0.75, "tiled": 0.85}) == "tiled"
 
 
 def test_deterministic_runs_measure_nothing(home: Path) -> None:
