@@ -247,7 +247,10 @@ class Pretrained(NetworkBuilder):
     def _untied_in(self, folder: Path, network: PreTrainedModel) -> frozenset[str]:
         """Names what the files untie, found once: it reads both weights."""
         if self._untied is None:
-            self._untied = untied_in(folder, network)
+            try:
+                self._untied = untied_in(folder, network)
+            except (OSError, ValueError, SafetensorError) as error:
+                raise unreadable(self.path, error) from error
         return self._untied
 
     def _folder(self) -> Path:

@@ -53,7 +53,8 @@ def untied_in(folder: Path, skeleton: PreTrainedModel) -> frozenset[str]:
         folder: A Hugging Face folder; where its weights cannot be read by name, none is named.
         skeleton: On the meta device.
     """
-    keys, files = skeleton.all_tied_weights_keys, _files_by_name(folder)
+    keys = skeleton.all_tied_weights_keys
+    files = _files_by_name(folder) if keys else {}
     both = [(name, first) for name, first in keys.items() if {name, first} <= files.keys()]
     return frozenset(
         name

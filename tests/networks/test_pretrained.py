@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pairs import write_t5_with_a_head
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,7 +23,16 @@ from transformers import (
 )
 
 from roots.errors import ConfigError, DataError
-from roots.networks import NF4, Head, LoRA, Pretrained, Scratch, Trainable, write_adapter
+from roots.networks import (
+    NF4,
+    SEQ2SEQ,
+    Head,
+    LoRA,
+    Pretrained,
+    Scratch,
+    Trainable,
+    write_adapter,
+)
 from roots.objectives import NextToken
 from roots.records import Labels, Vocabulary
 
@@ -127,6 +137,17 @@ def test_damaged_weights_are_refused(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(DataError, match=rf"Cannot load a network from {folder}: .*deserializing"):
         build(folder)
+
+
+def test_damaged_weights_are_refused_before_a_network_is_cut(tmp_path: Path) -> None:
+    folder = write_t5_with_a_head(tmp_path)
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    builder = Pretrained(path=str(folder))
+    with pytest.raises(DataError, match=r"Cannot load a network from .* Check the path"):
+        builder.skeleton(None, head=SEQ2SEQ)
+    with pytest.raises(DataError, match=r"Cannot load a network from .* Check the path"):
+        builder.empty(builder.network_config(None, SEQ2SEQ), SEQ2SEQ)
 
 
 def test_a_damaged_config_is_refused(folder: Path) -> None:
