@@ -227,9 +227,8 @@ class DeepSpeed(DDP):
         A bucket has room for every value that is trained and for no more, unless the user says
         otherwise: it is filled with numbers where a run is to be repeatable, 2 GB by default.
         """
-        run = {**self._counts_and_formats, "gradient_clipping": clip_norm}
-        if math.isinf(clip_norm):
-            run["gradient_clipping"] = 0.0
+        clipping = 0.0 if math.isinf(clip_norm) else clip_norm
+        run = {**self._counts_and_formats, "gradient_clipping": clipping}
         buckets = {"reduce_bucket_size": min(n_trained, LARGEST_BUCKET)}
         return merged({**IN_FLOAT32, **run, ZERO: buckets}, self.deepspeed_config)
 
