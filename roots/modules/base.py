@@ -176,8 +176,12 @@ class StepModule(L.LightningModule, ABC):
         )
         self.remarks += self.builder.remarks
         if because := trainable.within(trainable.check):
-            self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
+            self.remark_own_forward(because)
         return trainable.train()
+
+    def remark_own_forward(self, because: str) -> None:
+        """Remarks that the loss is made of the network's own logits, and why."""
+        self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
 
     def configure_optimizers(self) -> Optimizer:
         """Builds the optimizer, over float32 copies where the network has lower precision."""

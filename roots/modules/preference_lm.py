@@ -108,7 +108,7 @@ class PreferenceLM(StepModule):
         if strategy and strategy.hides_weights and not trainable.own_forward_because:
             because = f"{type(strategy).__name__} takes weights away between their uses"
             trainable.own_forward_because = because
-            self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
+            self.remark_own_forward(because)
         return trainable
 
     def make_ready(self, data: Any) -> None:

@@ -222,9 +222,9 @@ class Pretrained(NetworkBuilder):
                 attn_implementation=implementation(self.attention),
                 dtype=torch.float32,
             )
+            untie(network, self._untied_in(self._folder(), network))
         except (OSError, ValueError, ImportError) as error:
             raise unreadable(self.path, error) from error
-        untie(network, self._untied_in(self._folder(), network))
         tell_padding(network, vocabulary, head)
         check_attention(network, self.attention, head)
         self.remarks = (freeze(network, self.frozen_layers),) if self.frozen_layers else ()
