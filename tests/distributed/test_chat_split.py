@@ -31,7 +31,14 @@ def series(rows: list[dict[str, str]], name: str) -> torch.Tensor:
     return torch.tensor([float(row[name]) for row in rows if row[name]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("trained", ["all weights", "adapters", "adapters on four bits"])
+@pytest.mark.parametrize(
+    "trained",
+    [
+        "all weights",
+        "adapters",
+        pytest.param("adapters on four bits", marks=pytest.mark.slow),
+    ],
+)
 def test_one_and_two_ranks_make_the_same_steps(tmp_path: Path, trained: str) -> None:
     network = write_chat_network(tmp_path / "network")
     config = chat_config(network, tmp_path, conversations(50, 3))  # no multiple of anything

@@ -73,7 +73,7 @@ def assert_same(made: dict[str, Any], expected: dict[str, Any]) -> None:
         assert mine["no_answer"] == pytest.approx(its["no_answer"], abs=1e-4)
 
 
-@pytest.mark.parametrize("micro_batch_size", [1, 3])
+@pytest.mark.parametrize("micro_batch_size", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_every_micro_batch_size_makes_the_same_steps_and_answers(
     folder: Path, tmp_path: Path, alone: dict[str, Any], micro_batch_size: int
 ) -> None:

@@ -82,7 +82,9 @@ def test_a_steps_loss_is_that_of_its_short_rows_each_read_alone(
     assert losses == pytest.approx(defined.losses, rel=2e-6)
 
 
-@pytest.mark.parametrize("after", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "after", [2, *(pytest.param(after, marks=pytest.mark.slow) for after in (1, 3, 4, 5))]
+)
 def test_resuming_across_a_change_gives_bitwise_the_uninterrupted_run(
     shards: Path, tmp_path: Path, after: int
 ) -> None:
@@ -121,6 +123,7 @@ def quick():
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_each_length_is_compiled_once_and_is_no_surprise(
     quick: None, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture

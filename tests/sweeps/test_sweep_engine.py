@@ -72,6 +72,7 @@ def test_the_report_and_the_best_run_file(sweep_file: Path, capsys: pytest.Captu
     assert (folder / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_trial_that_falls_behind_is_ended_with_its_checkpoint_as_the_report_says(
     sweep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_trial_that_falls_behind_is_ended_with_its_checkpoint_as_the_report_sa
     assert "ended early at step 2" in page
 
 
+@pytest.mark.slow
 def test_several_seeds_give_the_mean_and_the_report_its_spread(sweep_file: Path) -> None:
     write(sweep_file, seeds=[1, 2, 3], parameters={RATE: {"values": [0.01, 0.1]}})
     sweep = sweep_of(sweep_file)
@@ -107,6 +109,7 @@ def test_several_seeds_give_the_mean_and_the_report_its_spread(sweep_file: Path)
     assert '<th class="number">±</th>' in page
 
 
+@pytest.mark.slow
 def test_no_trial_starts_after_the_target_was_reached(sweep_file: Path) -> None:
     write(sweep_file, metric={"name": "val/loss", "target": 0.5}, parameters=FOUR)
     sweep = sweep_of(sweep_file)
@@ -127,6 +130,7 @@ def test_what_roots_refuses_is_a_failed_trial_and_the_sweep_goes_on(
     assert any("trial 1/2 · failed: roots: The loss is nan at step 3." in line for line in said)
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_first_trials_all_fail_ends(
     sweep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +155,7 @@ def test_a_metric_that_no_run_has_logged_ends_the_sweep_with_the_nearest_name(
         sweep_of(sweep_file).run(say=lambda line: None)
 
 
+@pytest.mark.slow
 def test_a_garbled_metrics_file_ends_the_sweep_by_its_name_and_mending_it_lets_it_go_on(
     sweep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +172,7 @@ def test_a_garbled_metrics_file_ends_the_sweep_by_its_name_and_mending_it_lets_i
     assert [trial.state for trial in sweep.trials()] == [FINISHED] * 4, told
 
 
+@pytest.mark.slow
 def test_a_trial_that_never_logs_the_metric_fails_alone_and_nan_is_told_with_its_step(
     sweep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +217,7 @@ def test_a_sweep_that_was_killed_goes_on_with_the_trials_it_was_at(
     assert sweep.best.number == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_that_lives_keeps_its_trials(
     sweep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +237,7 @@ def test_a_sweep_that_lives_keeps_its_trials(
     assert len({t.notes["owner"] for t in sweep.trials()}) == 2
 
 
+@pytest.mark.slow
 def test_two_directories_share_a_sweep_by_a_journal(sweep_file: Path, tmp_path: Path) -> None:
     write(sweep_file, parameters=FOUR)
     journal = str(tmp_path / "shared/journal.log")
@@ -245,6 +253,7 @@ def test_two_directories_share_a_sweep_by_a_journal(sweep_file: Path, tmp_path: 
     assert open_sweep(two.folder, storage=journal).best.number == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_of_the_same_name_from_other_files_in_one_storage_is_told(
     sweep_file: Path, tmp_path: Path
 ) -> None:

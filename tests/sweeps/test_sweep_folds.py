@@ -53,6 +53,7 @@ def test_a_trial_is_the_mean_of_its_folds_and_the_report_tells_the_spread(
     assert yaml.safe_load(content)["data"]["init_args"] == {"val_fraction": 0.0}
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_in_the_middle_of_a_cross_validation_goes_on_there(
     sweep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_sweep_that_was_killed_in_the_middle_of_a_cross_validation_goes_on_the
     assert starts(sweep, 1, "-fold-3") == [0, 3], "a killed fold goes on from its checkpoint"
 
 
+@pytest.mark.slow
 def test_the_rule_that_ends_trials_early_is_fed_by_the_running_mean(sweep_file: Path) -> None:
     early = {"type": "hyperband", "min_iter": 2}
     write(sweep_file, parameters={RATE: {"values": [0.01, 1e-4]}}, folds=4, early_terminate=early)
