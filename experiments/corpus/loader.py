@@ -50,7 +50,8 @@ def main() -> int:
     job["vocabulary"] = prepare.VOCABULARY
     prepare.all_but_litdata(asked.work, n_rows, asked.seq_len, asked.shards)
     prepare.sparse(asked.work / "large", int(asked.large))
-    here = ("roots", "Hugging Face Arrow", "Arrow, as much as roots", "bare memmap")
+    arrow = ("Hugging Face Arrow", "Arrow, as run_clm.py writes it", "Arrow, as much as roots")
+    here = ("roots", *arrow, "bare memmap")
     pythons = dict.fromkeys(here, sys.executable)
     if not asked.without_litdata:
         pythons["litdata"] = litdata_environment(asked.work / "litdata-environment")

@@ -102,6 +102,26 @@ def arrow(job: Job) -> Results:
     )
 
 
+def run_clm(job: Job) -> Results:
+    """The columns that transformers' run_clm.py trains on, each model input of them used."""
+    import datasets
+    import transformers
+
+    rows = datasets.load_from_disk(str(Path(job["work"]) / "arrow-of-run-clm"))
+    loader = torch.utils.data.DataLoader(
+        rows.with_format("torch"),
+        batch_sampler=order(job).tolist(),
+        collate_fn=transformers.default_data_collator,
+    )
+
+    def epoch() -> Iterator[torch.Tensor]:
+        for batch in loader:
+            assert batch["labels"].shape == batch["attention_mask"].shape
+            yield batch["input_ids"].long()
+
+    yield from measured(job, "Hugging Face Arrow, the columns of run_clm.py", epoch)
+
+
 def arrow_alike(job: Job) -> Results:
     """What roots gives, made by hand of rows that are one token longer; 0 ends a document."""
     import datasets
@@ -215,6 +235,7 @@ CONTENDERS = {
     "roots": roots,
     "bare memmap": memmap,
     "Hugging Face Arrow": arrow,
+    "Arrow, as run_clm.py writes it": run_clm,
     "Arrow, as much as roots": arrow_alike,
     "litdata": litdata,
     "prepare litdata": prepare_litdata,

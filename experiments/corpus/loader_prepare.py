@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,13 @@ def all_but_litdata(work: Path, n_rows: int, seq_len: int, shards: Path | None =
         shards: Real text, of as many tokens; None draws them.
     """
     made = work / "made.json"
-    asked = {"n_rows": n_rows, "seq_len": seq_len, "with_targets": True, "shards": str(shards)}
+    asked = {
+        "n_rows": n_rows,
+        "seq_len": seq_len,
+        "with_targets": True,
+        "run_clm": True,
+        "shards": str(shards),
+    }
     if made.exists() and json.loads(made.read_text()) == asked:
         return
     tokens = real(shards, n_rows * seq_len + 1) if shards else drawn(n_rows * seq_len + 1)
@@ -36,6 +43,7 @@ def all_but_litdata(work: Path, n_rows: int, seq_len: int, shards: Path | None =
     _write_arrow(work / "arrow", tokens[:-1].reshape(n_rows, seq_len))
     overlapping = np.lib.stride_tricks.sliding_window_view(tokens, seq_len + 1)[::seq_len]
     _write_arrow(work / "arrow-with-targets", overlapping)
+    _write_as_run_clm(work / "arrow-of-run-clm", tokens[:-1], seq_len)
     made.write_text(json.dumps(asked))
 
 
@@ -81,6 +89,31 @@ def _write_arrow(folder: Path, rows: np.ndarray) -> None:
     column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), width)
     shutil.rmtree(folder, ignore_errors=True)
     Dataset(pa.table({"input_ids": column})).save_to_disk(str(folder))
+
+
+def _write_as_run_clm(folder: Path, tokens: np.ndarray, seq_len: int) -> None:
+    """Groups documents, as a tokenizer gives them, by the `group_texts` of run_clm.py."""
+    from datasets import Dataset, Features, List, Value
+
+    def group_texts(examples: dict[str, list[list[int]]]) -> dict[str, list[list[int]]]:
+        joined = {name: list(chain(*rows)) for name, rows in examples.items()}
+        starts = range(0, len(joined["input_ids"]) // seq_len * seq_len, seq_len)
+        grouped = {
+            name: [all_[at : at + seq_len] for at in starts] for name, all_ in joined.items()
+        }
+        return {**grouped, "labels": grouped["input_ids"].copy()}
+
+    # of 16 whole rows each, so that group_texts, which drops what is left over, drops nothing
+    documents = [
+        part.tolist() for part in np.split(tokens, range(0, len(tokens), 16 * seq_len)[1:])
+    ]
+    columns = {"input_ids": documents, "attention_mask": [[1] * len(each) for each in documents]}
+    types = Features(input_ids=List(Value("int32")), attention_mask=List(Value("int8")))
+    grouped = Dataset.from_dict(columns, features=types).map(
+        group_texts, batched=True, batch_size=100
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    grouped.save_to_disk(str(folder))
 
 
 def sparse(folder: Path, n_tokens: int) -> None:
