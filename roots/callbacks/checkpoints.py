@@ -93,7 +93,8 @@ class Checkpoints(CheckpointBase):
         ours: Any = trainer
         self._look(ours)
         step = trainer.global_step
-        if self.every_steps and step % self.every_steps == 0 and not ours.validates_after(step):
+        every = self.every_steps or ours.val_every_steps  # also where nothing is validated on
+        if every and step % every == 0 and not ours.validates_after(step):
             self.save(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -43,7 +43,7 @@ class EarlyStopping(L.Callback):
         ours: Any = trainer
         best = ours.checkpoints.best
         before, self._judged_by = self._judged_by, (best.monitor, best.mode)
-        if before in (self._judged_by, ("", "")):  # "" in a new run, or one of an older version
+        if before == self._judged_by:  # "" in a new run, or where it did not judge before
             return
         known = [(c.metrics[best.monitor], c.step) for c in best.ranked(ours.run.checkpoints())]
         # by the folders that the first rank sees: another machine's disk may lag behind

@@ -22,7 +22,14 @@ from roots.callbacks.utilization import Utilization, utilization_of
 from roots.callbacks.wandb_run import open_wandb
 from roots.errors import CheckpointError, MissingExtra
 from roots.evaluation import corpus_page, run_page
-from roots.runs import Run, RunLock, claim, redact_values, write_atomically, write_record
+from roots.runs import (
+    Run,
+    RunLock,
+    claim,
+    redact_values,
+    write_atomically,
+    write_record,
+)
 from roots.runs import state as run_state
 
 
@@ -39,6 +46,7 @@ class Recorder(L.Callback):
         self.run = run
         self._tokens_at_lap = 0
         self._step_at_lap = 0
+        self._reported_at = 0  # before a fit that goes on between two reports
         self._validating_since = 0.0
         self._utilization = Utilization()
         self._lock = RunLock(None)
@@ -87,6 +95,7 @@ class Recorder(L.Callback):
             self._open(ours)
         self._utilization = utilization_of(ours, pl_module)
         self._tokens_at_lap, self._step_at_lap = ours.tokens_seen, trainer.global_step
+        self._reported_at = ours.reported_until(trainer.global_step)
         ours.throughput.wait = waiter(trainer.strategy.root_device)
         ours.throughput.wait()
         ours.throughput.start()
@@ -169,6 +178,22 @@ class Recorder(L.Callback):
                 f"{self.run.path} is in use by {held}: two at once would spoil each other's"
                 " checkpoints. Wait until it ends, or stop it (it then writes a checkpoint)."
             )
+        went_on = trainer.strategy.broadcast(trainer.is_global_zero and self._newer(trainer))
+        if went_on:
+            raise CheckpointError(
+                f"{self.run.path} went on to {went_on} while this process began from step"
+                f" {trainer.resumed_from:,}. Resume it once more."
+            )
+
+    def _newer(self, trainer: Any) -> str:
+        """Names the newest checkpoint that was written after this process had chosen its own."""
+        if self.run is None or not trainer.resumed_from:
+            return ""
+        start = self.run.checkpoint_folder(trainer.resumed_from).name
+        folders = {*self.run.checkpoints_folder.glob("step-*")} - trainer.passed_over.keys()
+        names = [(len(folder.name), folder.name) for folder in folders]
+        newest = max(names, default=(0, ""))
+        return newest[1] if newest > (len(start), start) else ""
 
     def _check_all_begin_at_one_step(self, trainer: Any) -> None:
         """Refuses ranks that found different checkpoints: the disk of one machine may lag behind.
@@ -189,8 +214,8 @@ class Recorder(L.Callback):
         report = module.last_step
         numbers = report.numbers  # the host has waited for the device here, and nowhere else
         seen, first, step = trainer.tokens_seen, self._step_at_lap, trainer.global_step
-        tokens = seen - self._tokens_at_lap
-        self._tokens_at_lap, self._step_at_lap = seen, step
+        tokens, reported = seen - self._tokens_at_lap, self._reported_at
+        self._tokens_at_lap, self._step_at_lap, self._reported_at = seen, step, step
         rate = trainer.throughput.lap(tokens)
         data = trainer.datamodule
         return {
@@ -203,7 +228,7 @@ class Recorder(L.Callback):
             "train/tokens_per_second_median": trainer.throughput.median,
             "train/tokens_seen": float(seen),
             **trainer.checkpoints.spent(),
-            **data.step_metrics(first, step, module.micro_batch_size),
+            **data.step_metrics(reported, step, module.micro_batch_size),
         }
 
     def _open(self, trainer: Any) -> None:
@@ -238,8 +263,9 @@ class Recorder(L.Callback):
         assert self.run is not None
         file = self.run.config_file
         former = file.read_text(encoding="utf-8") if file.exists() else config
-        if former != config:
-            write_atomically(self.run.path / f"config-until-{step:06d}.yaml", former)
+        kept = self.run.path / f"config-until-{step:06d}.yaml"
+        if former != config and not kept.exists():  # else nothing was kept of the fit between
+            write_atomically(kept, former)
 
     def _loggers(self, trainer: Any) -> list[Logger]:
         """Makes the loggers, none of which writes yet; what tracks the run is `trainer.logger`."""

@@ -8,9 +8,12 @@ from typing import Any
 
 import lightning as L
 
+from roots.callbacks.told import told_if_it_fails
 from roots.callbacks.weight_average import weights_to_use
 from roots.errors import ConfigError
-from roots.inference import generate
+from roots.inference import Sampling, generate
+from roots.inference.generation import check_prompt
+from roots.inference.sampling import check_amount, check_seed
 from roots.runs import redact_values
 
 
@@ -26,6 +29,9 @@ class Samples(L.Callback):
         temperature: Sharpness of the choice; 0 takes the likeliest token.
         top_p: Choose among the likeliest tokens that hold this share of the probability.
         seed: Decides the choices.
+
+    Raises:
+        ConfigError: There is no prompt, or a value is out of its range.
     """
 
     def __init__(
@@ -40,6 +46,9 @@ class Samples(L.Callback):
     ) -> None:
         if not prompts:
             raise ConfigError("Samples has no prompts. Give it at least one, or leave it out.")
+        check_amount(max_tokens)
+        check_seed(seed, len(prompts))
+        Sampling(temperature=temperature, top_p=top_p)
         self.prompts = prompts
         self.every_steps = every_steps
         self.max_tokens = max_tokens
@@ -56,6 +65,14 @@ class Samples(L.Callback):
                 " network that does. Leave it out of trainer.callbacks, or train a"
                 " roots.modules.CausalLM."
             )
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Raises ConfigError when network or tokenizer cannot take a prompt, before a step."""
+        ours: Any = trainer
+        module: Any = pl_module
+        for prompt in self.prompts:
+            tokenizer = ours.datamodule.tokenizer
+            check_prompt(module.trainable.network, tokenizer, prompt, self.max_tokens)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, _: int
@@ -75,13 +92,17 @@ class Samples(L.Callback):
         self._sampled_after = trainer.global_step
         trainer.strategy.reshard()  # a whole copy is of the weights that are trained
         with trainer.throughput.aside(), weights_to_use(trainer):
-            for index, prompt in enumerate(self.prompts):
-                text = pl_module.trainable.within(
-                    partial(self._continue, trainer, pl_module, prompt, self.seed + index)
-                )
-                if trainer.is_global_zero:
-                    self._keep(trainer, prompt, text)
+            with told_if_it_fails(trainer, "no samples were written"):
+                self._write(trainer, pl_module)
             trainer.strategy.reshard()  # and here, perhaps, of their average
+
+    def _write(self, trainer: Any, pl_module: Any) -> None:
+        for index, prompt in enumerate(self.prompts):
+            text = pl_module.trainable.within(
+                partial(self._continue, trainer, pl_module, prompt, self.seed + index)
+            )
+            if trainer.is_global_zero:
+                self._keep(trainer, prompt, text)
 
     def _continue(self, trainer: Any, pl_module: Any, prompt: str, seed: int) -> str:
         return generate(

@@ -95,7 +95,7 @@ def refuse_changes(composed: Any) -> None:
             f"{devices}, which cannot import {own[0]}: it is defined here. Define it in a file"
             " beside the notebook and import it from there, or set trainer.devices to 1."
         )
-    was, now = composed.as_made, settings_of(composed)
+    was, now = dict(composed.as_made), settings_of(composed)
     theirs, ours = was.pop("callbacks"), now.pop("callbacks")
     changes = differences(was, now)
     changes += [

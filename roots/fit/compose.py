@@ -20,6 +20,7 @@ from roots.fit.trainer import Trainer
 from roots.fit.unchanged import (
     differences,
     other_rows_validated_on,
+    refuse_hidden,
     refuse_other_companion,
     refuse_other_network,
     refuse_other_shapes,
@@ -28,7 +29,7 @@ from roots.fit.unchanged import (
 from roots.inference import generate
 from roots.modules import StepModule
 from roots.records import expanded, plain
-from roots.runs import TRAINER_FILE, Run, newest, open_run
+from roots.runs import TRAINER_FILE, Run, newest, open_run, redact_values
 
 
 @dataclass
@@ -222,8 +223,9 @@ def resumed(which: str, config: dict[str, Any], flags: Sequence[str]) -> tuple[C
     else:
         run = open_run(which)
     before = read_run_files([run.config_file])
+    refuse_hidden(run, merge(before, config), flags)
     composed = put_together(merge(before, config), flags)
-    changes = differences(before, composed.config)
+    changes = differences(redact_values(before), redact_values(composed.config))
     refuse_other_shapes(changes)
     refuse_replaced_data(run, composed.data)
     composed.checkpoint = composed.trainer.resume(run)

@@ -251,6 +251,10 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
         """Tells whether the step that completes `step` steps is reported."""
         return step % self.log_every_steps == 0 or step in (1, self.max_steps)
 
+    def reported_until(self, step: int) -> int:
+        """Gives the last step up to `step` that was reported; 0 before the first."""
+        return step // self.log_every_steps * self.log_every_steps or min(step, 1)
+
     def validates_after(self, step: int) -> bool:
         """Tells whether a validation follows the step that completes `step` steps."""
         has_text = self.enable_validation and sum(self.num_val_batches) > 0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import PretrainedConfig
 
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, ConfigError
 from roots.modules import StepModule
-from roots.runs import Run, environment_of, network_folder
+from roots.runs import Run, environment_of, hidden_names, network_folder
 
 
 def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
@@ -140,12 +141,15 @@ def other_rows_validated_on(run: Run, step: int, data: Any, changes: list[str]) 
     Raises:
         CheckpointError: The rows differ, and no setting asks for it.
     """
-    before = environment_of(run, until=step).get("data", {}).get("validated_on")
+    before, accepted = (
+        environment_of(run, until=until).get("data", {}).get("validated_on")
+        for until in (step, step + 1)  # a fit from here that died before its first checkpoint
+    )
     if not before or before == data.validated_on:
         return []
     prints = f"(fingerprint {before[:12]} → {data.validated_on[:12]})"
     asks = ("data.init_args.val:", "data.init_args.val.")
-    if not any(change.startswith(asks) for change in changes):
+    if accepted != data.validated_on and not any(change.startswith(asks) for change in changes):
         raise CheckpointError(
             f"The rows that {run.path} validates on are no longer the same {prints}, so the best"
             " checkpoint and early stopping would compare unlike numbers. Bring the old rows back,"
@@ -165,6 +169,26 @@ def refuse_other_companion(run: Run, model: StepModule) -> None:
     told, companion = environment_of(run), model.companion
     if companion and (before := told.get(companion.name)):
         companion.check_saved(before)
+
+
+def refuse_hidden(run: Run, config: dict[str, Any], flags: Sequence[str]) -> None:
+    """Refuses a configuration with the name of a secret in place of its value, unless given.
+
+    Raises:
+        ConfigError: No flag gives the value.
+    """
+    given = [f.removeprefix("--").partition("=")[0] for f in flags if f.startswith("--")]
+    hidden = [name for name in hidden_names(config) if not _is_given(name, given)]
+    if hidden:
+        raise ConfigError(
+            f"A secret was left out of {run.config_file} at {', '.join(hidden)}. Give the value by"
+            f" a flag: --{hidden[0]} VALUE."
+        )
+
+
+def _is_given(name: str, flags: Sequence[str]) -> bool:
+    short = name.replace(".init_args", "")  # which may be left out of a flag
+    return any(name.startswith(flag) or short.startswith(flag) for flag in flags)
 
 
 def _short(value: Any) -> str:

@@ -40,7 +40,8 @@ class Source:
         Each is read whole for it. Of a folder without sums nothing is known.
         """
         known = self.checkpoint
-        names = [] if known is None else [n for n in known.files if n.endswith(_READ)]
+        files = [] if known is None else known.files
+        names = [n for n in files if n.endswith(_READ) and "/" not in n]  # no shards to resume from
         if known is not None and names and (wrong := known.damage(*names)):
             raise CheckpointError(
                 f"{known.path} is not as it was written: {wrong}. Bring it back from a copy, or"

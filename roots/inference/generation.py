@@ -130,6 +130,13 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str, *, bos: bool = False) -> list[
     return [tokenizer.bos_id, *ids] if bos or not ids else ids
 
 
+def check_prompt(
+    network: PreTrainedModel, tokenizer: Tokenizer, prompt: str, max_tokens: int
+) -> None:
+    """Raises ConfigError where a prompt cannot be continued by so many tokens."""
+    _check(network, prompt_ids(tokenizer, prompt), max_tokens)
+
+
 def eos_ids(network: PreTrainedModel, tokenizer: Tokenizer) -> frozenset[int]:
     """Collects the ids that end a text: the tokenizer's, and those that the network names."""
     named = getattr(network.generation_config, "eos_token_id", None)

@@ -59,14 +59,17 @@ class TextStream:
 
     def _cut(self) -> None:
         """Forgets the ids that no later one can touch."""
-        head, tail = self._window[:-_KEPT], self._window[-_KEPT:]
+        kept = min(_KEPT, len(self._window))
+        while kept < len(self._window) and self._window[-kept] in self._bytes:
+            kept += 1  # a run of bytes is decoded together
+        head, tail = self._window[:-kept], self._window[-kept:]
         whole = len(self.tokenizer.decode(self._window))
-        kept = len(self.tokenizer.decode(tail))
+        length = len(self.tokenizer.decode(tail))
         # while something is held back, no character may lie across the cut
-        apart = whole == self._given or len(self.tokenizer.decode(head)) + kept == whole
-        if head and kept and apart:
+        apart = whole == self._given or len(self.tokenizer.decode(head)) + length == whole
+        if head and length and apart:
             self._window = tail
-            self._given -= whole - kept
+            self._given -= whole - length
 
 
 def pieces_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:

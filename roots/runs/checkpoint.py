@@ -52,9 +52,12 @@ class Checkpoint:
         Of folders of older versions, without sums, it says nothing.
 
         Args:
-            names: The files, by their paths within; none takes all.
+            names: The files, by their paths within, or folders of them; none takes all.
         """
-        wanted = {n: s for n, s in self.files.items() if not names or n in names}
+        within = tuple(f"{name}/" for name in names)
+        wanted = {
+            n: s for n, s in self.files.items() if not names or n in names or n.startswith(within)
+        }
         here = file_sums(self.path, [n for n in wanted if (self.path / n).is_file()])
         gone = [f"{name} is missing" for name in wanted if name not in here]
         other = [f"{n} has another sha256" for n, s in wanted.items() if here.get(n, s) != s]

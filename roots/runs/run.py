@@ -71,25 +71,38 @@ class Run:
         Raises:
             CheckpointError: There is none, or it is damaged.
         """
+        return self._config(self.config_file)
+
+    def former_configs(self) -> dict[int, dict[str, Any]]:
+        """Reads the configurations that were changed at a resume, by the step they held until.
+
+        Raises:
+            CheckpointError: One is damaged.
+        """
+        files = self.path.glob("config-until-*.yaml")
+        steps = {int(f.stem.rpartition("-")[2]): f for f in files if f.stem[-1].isdecimal()}
+        return {step: self._config(file) for step, file in sorted(steps.items())}
+
+    def _config(self, file: Path) -> dict[str, Any]:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
         try:
-            config = yaml.load(self.config_file.read_text(encoding="utf-8"), loader)  # noqa: S506
+            config = yaml.load(file.read_text(encoding="utf-8"), loader)  # noqa: S506
             config = {} if config is None else config
         except FileNotFoundError:
             raise CheckpointError(
-                f"{self.path} has no config.yaml, so nobody knows what was run. Bring the file back"
+                f"{self.path} has no {file.name}, so nobody knows what was run. Bring the file back"
                 " from a copy, or leave this folder out."
             ) from None
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise CheckpointError(
-                f"{self.config_file} cannot be read: {error} Bring it back from a copy, or leave"
+                f"{file} cannot be read: {error} Bring it back from a copy, or leave"
                 f" {self.path} out."
             ) from error
         whole = isinstance(config, dict) and isinstance(config.get("trainer") or {}, dict)
         if not whole:
             part = "of its trainer " if isinstance(config, dict) else ""
             raise CheckpointError(
-                f"{self.config_file} holds no `key: value` lines {part}any more. Bring it back from"
+                f"{file} holds no `key: value` lines {part}any more. Bring it back from"
                 f" a copy, or leave {self.path} out."
             )
         found: dict[str, Any] = config

@@ -311,3 +311,22 @@ def test_the_record_has_the_sha256_of_every_file(fitted: Composed) -> None:
     for name, digest in checkpoint.files.items():
         assert hashlib.sha256((checkpoint.path / name).read_bytes()).hexdigest() == digest
     assert checkpoint.damage() == ""
+
+
+def test_without_text_to_validate_on_checkpoints_come_as_often_as_validations_would(
+    config: dict[str, Any],
+) -> None:
+    config["trainer"].update(max_steps=5, val_every_steps=2, keep_best=9)
+    composed = compose(config)
+    composed.trainer.limit_val_batches = 0
+    seen: list[int] = []
+
+    class Looks(L.Callback):
+        def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+            trainer.checkpoints.settle(trainer)
+            seen.extend(steps_of(trainer.run))
+
+    composed.trainer.callbacks.insert(0, Looks())
+    run = composed.fit()
+    assert {*seen} == {2, 4}
+    assert run.last().step == 5

@@ -230,3 +230,15 @@ def test_a_number_that_is_no_patience_is_refused(shards: Path, tmp_path: Path) -
         ConfigError, match=r"early_stopping=0 would stop before the first.*1 or more"
     ):
         EarlyStopping(patience=0)
+
+
+def test_a_run_that_is_to_end_early_from_now_on_knows_its_best(
+    shards: Path, tmp_path: Path
+) -> None:
+    config = config_of(shards, tmp_path / "runs", max_steps=4, early_stopping=0)
+    run = compose(config).fit()
+    first = run.checkpoints()[0].metrics["val/loss"]
+    on = roots.resume(run.path, {"trainer.max_steps": 20, "trainer.early_stopping": 2})
+    on.fit()
+    assert on.trainer.global_step == 8
+    assert f"not better than {first:.6g} (step 2) in 2" in on.trainer.stopped_early

@@ -141,3 +141,48 @@ def test_callbacks_that_let_a_network_write_are_refused_beside_one_that_does_not
     ):
         compose(config)
     compose(config, {"trainer.callbacks": [sampling]})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"max_tokens": 0}, "max_tokens=0 adds nothing"),
+        ({"top_p": 0.0}, "top_p=0"),
+        ({"temperature": -1.0}, "temperature=-1"),
+        ({"seed": 2**64}, "is no seed"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_when_the_run_is_put_together(
+    values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Samples(prompts=["a"], **values)
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_the_first_step(config: dict) -> None:
+    config["model"]["init_args"]["network"]["init_args"]["config"] = {
+        "model_type": "gpt2",
+        "n_embd": 32,
+        "n_layer": 1,
+        "n_head": 2,
+        "n_positions": 64,
+    }
+    composed = compose(config)
+    composed.trainer.callbacks.insert(-2, Samples(prompts=["the cat"], max_tokens=64))
+    with pytest.raises(ConfigError, match=r"this network has 64 positions\. Set max_tokens to"):
+        composed.fit()
+    assert composed.trainer.global_step == 0
+
+
+def test_a_sample_that_fails_costs_no_checkpoint(
+    config: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fails(*_: Any, **__: Any) -> str:
+        raise RuntimeError("no text today")
+
+    monkeypatch.setattr("roots.callbacks.samples.generate", fails)
+    composed = compose(config, {"trainer.progress": True})
+    composed.trainer.callbacks.insert(-2, Samples(prompts=["a"], every_steps=3, max_tokens=2))
+    run = composed.fit()
+    assert run.last().step == 6
+    assert "no samples were written (RuntimeError: no text today)" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from made_runs import a_config, make_run, metrics_text
 
 from roots.cli import run as roots
@@ -380,3 +381,33 @@ def test_a_place_that_takes_no_folder_is_refused_before_the_runs_are_read(
             with pytest.raises(ConfigError, match=words):
                 roots(["compare", "a", "--out", str(root / out)])
     assert roots(["compare", "a", "--out", str(root / "other" / "out")]) == 0
+
+
+def test_a_run_whose_settings_were_changed_on_its_way_is_no_seed_of_the_others(root: Path) -> None:
+    for seed in (1, 2, 3):
+        make_run(root / "a" / f"000{seed}", config=a_config(seed=seed), seed=seed)
+    former = a_config(seed=3)
+    former["trainer"]["max_steps"] = 3
+    (root / "a" / "0003" / "config-until-000002.yaml").write_text(yaml.safe_dump(former))
+    found = compare(["a"])
+    assert [len(group.runs) for group in found.groups] == [2, 1]
+    assert found.settings == {"trainer.max_steps": [4, "3 until step 2, then 4"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("label_smoothing", 0.1), ("z_loss", 1e-4), ("class_weights", {"a": 2.0}), ("beta", 0.3)],
+)
+def test_losses_of_which_another_one_is_optimized_are_not_comparable(
+    root: Path, name: str, value: Any
+) -> None:
+    other = a_config()
+    other["model"].setdefault("init_args", {})[name] = value
+    for seed in (1, 2):
+        val = {"val": {4: 1.0 + seed / 10}, "seed": seed}
+        make_run(root / "a" / f"000{seed}", config=a_config(seed=seed), **val)
+        make_run(root / "b" / f"000{seed}", config=other | {"seed": seed}, **val)
+    found = compare(["a", "b"])
+    assert f"model.{name}" in found.apart["B"]
+    assert "the losses are not the same quantity" in found.apart["B"]
+    assert compare(["a", "b"], metric="train/tokens_per_second").apart == {}

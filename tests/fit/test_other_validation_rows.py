@@ -60,3 +60,33 @@ def test_the_same_rows_in_another_file_are_no_others(
     moved = val.rename(tmp_path / "moved.jsonl")
     roots.resume(run.path, {"data.val": str(moved)})
     assert "validate on" not in capsys.readouterr().err
+
+
+def test_rows_that_were_asked_for_once_need_not_be_where_that_fit_wrote_no_checkpoint(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = str(write_jsonl(tmp_path / "train.jsonl", classes(40, 1)))
+    arguments = {
+        "train": train,
+        "val": str(write_jsonl(tmp_path / "val.jsonl", classes(12, 2))),
+        "sequences_per_step": 8,
+    }
+    part = {"class_path": "roots.data.LabelledTexts", "init_args": arguments}
+    config = task_config("SequenceClassifier", part, encoder, tmp_path / "runs", max_steps=3)
+    run = compose(config).fit()
+    other = str(write_jsonl(tmp_path / "other.jsonl", classes(12, 5)))
+    killed = roots.resume(run.path, {"trainer.max_steps": 5, "data.val": other})
+
+    class Killed(Exception):
+        pass
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    killed.model.on_train_batch_start = kill
+    with pytest.raises(Killed):
+        killed.fit()
+    capsys.readouterr()
+    again = roots.resume(run.path)
+    assert "other rows to validate on" in capsys.readouterr().err
+    assert again.fit().last().step == 5

@@ -310,3 +310,10 @@ def test_the_environment_names_what_decides_about_the_last_bits(first: Run) -> N
     for package in ("torch", "torchmetrics", "datasets", "scipy", "safetensors"):
         assert told["packages"][package]
     assert "not-a-package" not in told["packages"]
+
+
+def test_how_the_work_was_divided_is_no_number_of_the_run() -> None:
+    parts = {"train__padding_fraction": [0.2, 0.3], "compile__recompilations": [0.0, 1.0]}
+    then, now = metrics(3.0, 2.0, **parts), metrics(3.0, 2.0)
+    assert judge(then, now, steps=2).kind == "bitwise"
+    assert judge(then, now, steps=2).n_values == 2

@@ -273,3 +273,37 @@ def test_a_schedule_that_does_not_fit_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=r"warmup_steps=50 does not end before the run's 20"):
         resumed(str(run.path), {}, ["--model.schedule.warmup_steps=50"])
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
+def test_the_settings_of_a_first_part_outlive_two_changes_from_the_same_step(
+    shards: Path, tmp_path: Path
+) -> None:
+    run = interrupted(long_config(shards, tmp_path), 8)
+    first = run.config_file.read_text()
+    for rate in ("0.002", "0.001"):
+
+        class Killed(Exception):
+            pass
+
+        def kill(*_: object, killed: type[Exception] = Killed) -> None:
+            raise killed
+
+        again, _ = resumed(str(run.path), {}, [f"--model.optimizer.learning_rate={rate}"])
+        again.model.on_train_batch_start = kill
+        with pytest.raises(Killed):
+            again.fit()
+    assert (run.path / "config-until-000008.yaml").read_text() == first
+
+
+def test_a_run_that_went_on_meanwhile_is_not_resumed_from_before(
+    shards: Path, tmp_path: Path
+) -> None:
+    run = interrupted(long_config(shards, tmp_path), 8)
+    slow, _ = resumed(str(run.path), {}, [])
+    resumed(str(run.path), {}, ["--trainer.max_steps=10"])[0].fit()
+    rows = run.metrics_file.read_text()
+    with pytest.raises(CheckpointError, match=r"went on to step-000010 .* from step 8\. Resume it"):
+        slow.fit()
+    assert run.metrics_file.read_text() == rows
+    again, _ = resumed(str(run.path), {}, ["--trainer.max_steps=20"])
+    assert again.fit().last().step == 20

@@ -10,6 +10,8 @@ import pytest
 import torch
 from wandb_files import offline_file
 
+import roots
+from roots.errors import ConfigError
 from roots.fit import compose
 from roots.runs import Run, hidden_names
 
@@ -87,3 +89,36 @@ def test_a_run_that_fails_by_a_secret_does_not_tell_it(planted: dict[str, Any]) 
     )
     files = [path for path in run.path.rglob("*") if path.is_file()]
     assert not any(KEY.encode() in path.read_bytes() for path in files)
+
+
+def test_a_secret_that_was_left_out_is_asked_for_and_not_replaced_by_its_name(
+    planted: dict[str, Any], shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = planted["model"]["init_args"]["network"]["init_args"]
+    network["config"] = {k: v for k, v in network["config"].items() if k != "id2label"}
+    planted["trainer"].pop("callbacks")
+    run = compose(planted).fit()
+    with pytest.raises(ConfigError, match=r"left out of .* at data\.init_args\.shards\. Give the"):
+        roots.resume(run.path, {"trainer.max_steps": 4})
+    place = planted["data"]["init_args"]["shards"]
+    roots.resume(run.path, {"trainer.max_steps": 4, "data.shards": place})
+    told = capsys.readouterr().err
+    assert "trainer.max_steps: 3 → 4" in told
+    assert KEY not in told
+
+
+def test_what_changes_at_a_resume_is_told_without_a_secret(
+    config: dict[str, Any],
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = compose(config).fit()
+    monkeypatch.setenv("MY_API_KEY", KEY)
+    monkeypatch.chdir(tmp_path)
+    Path(KEY).symlink_to(shards)
+    roots.resume(run.path, {"data.shards": KEY})
+    told = capsys.readouterr().err
+    assert "<MY_API_KEY>" in told
+    assert KEY not in told

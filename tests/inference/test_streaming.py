@@ -118,3 +118,14 @@ def test_finish_gives_what_is_left_only_once(tokenizer: Tokenizer) -> None:
     stream.push(tokenizer.encode("𝔘")[0])
     assert stream.finish() == "\ufffd"
     assert stream.finish() == ""
+
+
+@pytest.mark.parametrize("prompt", ["cats 鶴亀", "鶴亀松竹", "x " * 40 + "鶴亀松"])
+def test_bytes_that_a_prompt_ends_in_are_kept_with_those_that_follow(
+    prompt: str, tokenizers_of_every_kind: dict[str, Tokenizer]
+) -> None:
+    tokenizer = tokenizers_of_every_kind["sentencepiece_like"]
+    before, ids = tokenizer.encode(prompt), tokenizer.encode("x松竹 cats")[1:]
+    whole = tokenizer.decode([*before, *ids])
+    assert "\ufffd" not in whole
+    assert tokenizer.decode(before) + "".join(pieces(tokenizer, ids, before)) == whole

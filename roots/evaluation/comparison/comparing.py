@@ -11,12 +11,10 @@ from typing import Any
 
 from roots.errors import ConfigError, nearest
 from roots.evaluation.comparison.groups import ASIDE, Group, Spread, grouped
-from roots.evaluation.comparison.reading import SEEN, ComparedRun, read_run
-from roots.evaluation.comparison.validation import other_context, other_validation
+from roots.evaluation.comparison.reading import MISSING, SEEN, ComparedRun, read_run
+from roots.evaluation.comparison.validation import other_context, other_loss, other_validation
 from roots.evaluation.comparison.welch import CONFIDENCE, Difference, welch
 from roots.runs import find_runs
-
-MISSING = "(not set)"
 
 
 @dataclass(frozen=True)
@@ -185,6 +183,8 @@ class Comparison:
                 f" {self.metric} is not the same quantity."
             )
         if unlike := other_validation(first, other):
+            return unlike
+        if self.metric.endswith("/loss") and (unlike := other_loss(first, other)):
             return unlike
         if self.metric not in other.metrics.names:
             return f"{other.name} did not report {self.metric}."

@@ -10,6 +10,7 @@ from typing import Any
 from roots.runs import Metrics, Run, environment_of, load_metrics, open_run, state_of
 
 RATE, SEEN = "train/tokens_per_second", "train/tokens_seen"
+MISSING = "(not set)"
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class ComparedRun:
     Args:
         run: Its directory.
         state: running, finished, failed or interrupted.
-        settings: Its configuration by dotted names.
+        settings: Its configuration by dotted names; what was changed at a resume is a text that
+            tells both values, and until when the first held.
         fingerprint: That of its data; empty where it was not recorded.
         validated_on: The fingerprint of the rows that it was validated on; empty where that of its
             data tells it.
@@ -91,7 +93,7 @@ def read_run(path: Path | str) -> ComparedRun:
     return ComparedRun(
         run=run,
         state=state.state,
-        settings=flat(run.config()),
+        settings=_over_time(run),
         fingerprint=data.get("fingerprint") or "",
         validated_on=data.get("validated_on") or "",
         metrics=load_metrics(run.metrics_file),
@@ -99,6 +101,18 @@ def read_run(path: Path | str) -> ComparedRun:
         mode=mode,
         wall_seconds=state.seconds,
     )
+
+
+def _over_time(run: Run) -> dict[str, Any]:
+    """Gives the settings of a run; of one that was changed, `0.1 until step 500, then 0.0005`."""
+    settings = flat(run.config())
+    for step, config in reversed(run.former_configs().items()):
+        former = flat(config)
+        for name in sorted({*former, *settings}):
+            before, after = (each.get(name, MISSING) for each in (former, settings))
+            if before != after:
+                settings[name] = f"{before} until step {step:,}, then {after}"
+    return settings
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether two runs were validated on the same: the text, what was asked of it, and its context."""
+"""Whether two runs were measured alike: the text, what was asked of it, its context, the loss."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ SPLIT: dict[str, Any] = {
 """Settings beside the data's fingerprint that decide which text is validated on."""
 TASK = "data.init_args.masking."
 """Settings that decide what is asked of it: how much is hidden, and how."""
+LOSS = tuple(
+    f"model.init_args.{name}"
+    for name in ("label_smoothing", "z_loss", "class_weights", "balance", "beta", "distiller")
+)
+"""Settings that decide what the loss is, beside the module's class."""
 CONTEXT = ("seq_len", "packing", "rows", "attend_across_documents")
 """Those of the data that decide how much of its text a network sees around what it is asked."""
 
@@ -41,6 +46,19 @@ def other_validation(first: ComparedRun, other: ComparedRun) -> str:
         if name.startswith(TASK) and mine != its:
             short = name.replace(".init_args", "")
             return f"{short} is {its}, and {mine} in {first.name}: something else is asked."
+    return ""
+
+
+def other_loss(first: ComparedRun, other: ComparedRun) -> str:
+    """Says in which way another loss is optimized, and so measured; empty where it is the same."""
+    for name in sorted({*first.settings, *other.settings}):
+        mine, its = (run.settings.get(name) for run in (first, other))
+        if name.startswith(LOSS) and (mine or None) != (its or None):  # of old runs: not there
+            short = name.replace(".init_args", "")
+            return (
+                f"{short} is {its}, and {mine} in {first.name}: the losses are not the same"
+                " quantity. Compare what is measured without it (--metric)."
+            )
     return ""
 
 

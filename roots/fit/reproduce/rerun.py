@@ -19,11 +19,10 @@ from roots.fit.reproduce.surroundings import differences, doubts, recorded
 from roots.fit.reproduce.verdict import Verdict, judge
 from roots.fit.run_files import read_run_files
 from roots.fit.unchanged import differences as settings_differences
-from roots.fit.unchanged import refuse_replaced_data
+from roots.fit.unchanged import refuse_hidden, refuse_replaced_data
 from roots.records import expanded, plain
 from roots.runs import (
     Run,
-    hidden_names,
     holder,
     load_metrics,
     open_run,
@@ -139,7 +138,7 @@ def reproduce(
     config, until = _first_config(run)
     last = min(_reported(run), until or _reported(run))
     n_steps = _steps_to_do(run, steps, last)
-    _refuse_hidden(run, config, flags)
+    refuse_hidden(run, config, flags)
     aside = [f"--trainer.{name}=false" for name in OURS]
     composed = put_together(config, [f"--trainer.runs_dir={_above(run, config)}", *aside, *flags])
     _settle(run, composed, n_steps)
@@ -189,21 +188,6 @@ def _steps_to_do(run: Run, steps: int, last: int) -> int:
             f" --steps {last}."
         )
     return steps or last
-
-
-def _refuse_hidden(run: Run, config: dict[str, Any], flags: Sequence[str]) -> None:
-    given = [f.removeprefix("--").partition("=")[0] for f in flags if f.startswith("--")]
-    hidden = [name for name in hidden_names(config) if not _is_given(name, given)]
-    if hidden:
-        raise ConfigError(
-            f"A secret was left out of {run.config_file} at {', '.join(hidden)}. Give the value by"
-            f" a flag: --{hidden[0]} VALUE."
-        )
-
-
-def _is_given(name: str, flags: Sequence[str]) -> bool:
-    short = name.replace(".init_args", "")  # which may be left out of a flag
-    return any(name.startswith(flag) or short.startswith(flag) for flag in flags)
 
 
 def _above(run: Run, config: dict[str, Any]) -> Path:

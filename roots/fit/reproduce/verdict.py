@@ -10,6 +10,8 @@ from roots.runs import Metrics
 
 MACHINE = ("_per_second", "_per_second_median", "_seconds", "/mfu", "/fraction_of_matmul_peak")
 """How the names of metrics end that measure the machine, which are not compared."""
+DIVISION = ("compile/", "train/padding_fraction")
+"""How those begin that tell how the work was divided: over fits, ranks and micro-batches."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Verdict:
 
 
 def judge(then: Metrics, now: Metrics, *, steps: int, tolerance: float = 0.0) -> Verdict:
-    """Compares every metric that the first run reported until a step, but those of the machine.
+    """Compares every metric that the first run reported until a step, but MACHINE and DIVISION.
 
     Args:
         then: The metrics of the first run.
@@ -118,7 +120,8 @@ def judge(then: Metrics, now: Metrics, *, steps: int, tolerance: float = 0.0) ->
 
 
 def _told(metrics: Metrics, step: int) -> list[tuple[str, float]]:
-    return [(n, v) for n, v in metrics.rows[step].items() if not n.endswith(MACHINE)]
+    told = metrics.rows[step].items()
+    return [(n, v) for n, v in told if not (n.endswith(MACHINE) or n.startswith(DIVISION))]
 
 
 def _apart(then: float, now: float | None) -> float:
