@@ -120,7 +120,7 @@ class Augment:
     def groups(self) -> dict[str, list[str]]:
         """The synonyms of each word, without itself."""
         try:
-            lines = Path(expanded(self.synonyms)).read_text(encoding="utf-8").splitlines()
+            lines = Path(expanded(self.synonyms)).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"The synonyms in {self.synonyms} cannot be read: {error}. Correct"

@@ -32,8 +32,9 @@ class AnswerSplit(Split):
 
     def batch(self, rows: Int64[np.ndarray, " B"], step: int) -> RaggedTokenBatch:
         """Lays rows under each other; a row of -1 is filler, one token long and unlabelled."""
+        assert isinstance(self.labels, Ragged)
         ids = self.input_ids.padded(rows, self.pad_id)  # B T
-        labels = self._labels(rows)  # B T
+        labels = self.labels.padded(rows, IGNORE)  # B T
         known = labels != IGNORE
         n_bytes = np.where(known, self.token_bytes[np.where(known, labels, 0)], 0).sum(1)
         return RaggedTokenBatch(

@@ -213,6 +213,8 @@ class LabelledTexts(TaskData):
         """Tokenizes the texts, with the special tokens that the network expects."""
         framing = Framing(self.tokenizer, max_tokens=self.seq_len)
         texts = [text_of(row) for row in rows]
+        if not framing.parts_pairs and any(isinstance(text, tuple) for text in texts):
+            self._remark_on_pairs()
         split = framed_split(
             framing.frame(texts),
             labels=self._numbers(rows),
@@ -220,6 +222,15 @@ class LabelledTexts(TaskData):
             pad_id=self.tokenizer.pad_id,
         )
         return replace(split, texts=texts) if self.augment else split
+
+    def _remark_on_pairs(self) -> None:
+        remark = (
+            "this tokenizer puts nothing between the two texts of a pair: that one ends and the"
+            " other begins, the network is not told. End each first text by a mark of your own, or"
+            " take a network whose tokenizer has a separator"
+        )
+        if remark not in self.remarks:
+            self.remarks.append(remark)
 
     def describe(self) -> str:
         """Says in one line what is read, and how much of it."""

@@ -41,10 +41,10 @@ class PairSplit(Split):
         return super().digest + self.targets.ends.tobytes()
 
     def batch(self, rows: Int64[np.ndarray, " B"], step: int) -> PairBatch:
-        """Lays rows under each other; a row of -1 is filler, one token long and unlabelled."""
-        there = rows >= 0
-        lengths = np.where(there, self.input_ids.lengths[rows], 1)
-        ids = self.input_ids.padded(rows, self.pad_id)  # B T
+        """Lays rows under each other; a row of -1 is filler, the source of another, unlabelled."""
+        read = self.filled(rows)
+        lengths = self.input_ids.lengths[read]
+        ids = self.input_ids.padded(read, self.pad_id)  # B T
         mask = np.arange(ids.shape[1]) < lengths[:, None]
         return PairBatch(
             inputs={
@@ -53,7 +53,7 @@ class PairSplit(Split):
             },
             labels=torch.from_numpy(self.targets.padded(rows, IGNORE)),  # B U
             lengths=torch.from_numpy(lengths),
-            target_lengths=torch.from_numpy(np.where(there, self.targets.lengths[rows], 1)),
+            target_lengths=torch.from_numpy(np.where(rows >= 0, self.targets.lengths[rows], 1)),
             samples=torch.from_numpy(rows),
             step=step,
         )

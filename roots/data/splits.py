@@ -66,12 +66,13 @@ class Split:
         return found.digest()
 
     def batch(self, rows: Int64[np.ndarray, " B"], step: int) -> StepBatch:
-        """Lays rows under each other; a row of -1 is filler, one token long and unlabelled."""
-        ids = self.input_ids.padded(rows, self.pad_id)  # B T
-        lengths = np.where(rows >= 0, self.lengths[rows], 1)
+        """Lays rows under each other; a row of -1 is filler, the tokens of another, unlabelled."""
+        read = self.filled(rows)
+        ids = self.input_ids.padded(read, self.pad_id)  # B T
+        lengths = self.lengths[read]
         mask = np.arange(ids.shape[1]) < lengths[:, None]
         arrays = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-        arrays |= {name: ragged.padded(rows, 0) for name, ragged in self.others.items()}
+        arrays |= {name: ragged.padded(read, 0) for name, ragged in self.others.items()}
         return TaskBatch(
             inputs={name: torch.from_numpy(array) for name, array in arrays.items()},
             labels=torch.from_numpy(self._labels(rows)),
@@ -82,9 +83,21 @@ class Split:
             about=[self.about[row] if row >= 0 else None for row in rows] if self.about else (),
         )
 
+    def filled(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        """Gives the row that is read in each place: in that of filler (-1), one of the others.
+
+        Where there is none, the shortest. Heads that look for a token in each row (the end of a
+        text for BART, separators for Longformer) find it, and nothing gets longer.
+        """
+        there = rows[rows >= 0]
+        stand_in = there[-1] if len(there) else int(self.lengths.argmin())
+        return np.where(rows >= 0, rows, stand_in)
+
     def _labels(self, rows: Int64[np.ndarray, " B"]) -> Shaped[np.ndarray, "B ..."]:
         if isinstance(self.labels, Ragged):
-            return self.labels.padded(rows, IGNORE)
+            laid = self.labels.padded(self.filled(rows), IGNORE)
+            laid[rows < 0] = IGNORE
+            return laid
         found: Shaped[np.ndarray, "B ..."] = self.labels[rows]
         found[rows < 0] = np.nan if found.dtype.kind == "f" else IGNORE
         return found

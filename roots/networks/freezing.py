@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from roots.errors import ConfigError
 from roots.networks.blocks import blocks_of
+from roots.networks.lora import heads_of
 
 
 def freeze(network: PreTrainedModel, n_layers: int) -> str:
@@ -52,9 +53,9 @@ def freeze(network: PreTrainedModel, n_layers: int) -> str:
 def _freeze_body(network: PreTrainedModel) -> None:
     """Keeps all but the head; T5 is its own body, of which the projection is a part."""
     network.base_model.requires_grad_(False)
-    head = network.get_output_embeddings()
-    if network.base_model is network and head is not None and not _has_tied_head(network):
-        head.requires_grad_(True)
+    if network.base_model is network and not _has_tied_head(network):
+        for name in heads_of(network):
+            network.get_submodule(name).requires_grad_(True)
 
 
 def _freeze_below(network: PreTrainedModel, blocks: list[nn.Module], n_layers: int) -> None:

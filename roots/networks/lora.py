@@ -238,11 +238,14 @@ def _owners(names: Iterable[str]) -> Iterator[str]:
 def heads_of(network: PreTrainedModel) -> Iterator[str]:
     """Names the modules outside the body that have parameters of their own.
 
-    Of a network that is its own body (T5), it is the projection to the vocabulary.
+    Of a network that is its own body (T5), these are what is neither encoder, decoder nor
+    embedding: the projection to the vocabulary, or that to the places of an answer.
     """
     if network.base_model is network:
-        head = network.get_output_embeddings()
-        yield from (name for name, module in network.named_modules() if module is head)
+        body = (network.get_encoder(), network.get_decoder())
+        for name, child in network.named_children():
+            if child not in body and not isinstance(child, nn.Embedding):
+                yield name
         return
     for name, module in network.named_modules():
         inside = name == network.base_model_prefix or name.startswith(

@@ -63,6 +63,9 @@ class Seq2SeqTrainable(Root):
         """Gives what the decoder reads so as to predict the labels."""
         padding = self.network.config.pad_token_id
         filled = labels.masked_fill(labels == IGNORE, padding)
+        # mBART looks for the last token of each row: one that has none is given one, for nothing
+        is_filler = (labels[:, :1] == IGNORE) & (labels == IGNORE).all(1, keepdim=True)
+        filled[:, :1].masked_fill_(is_filler, int(padding == 0))
         if hasattr(self.network, "prepare_decoder_input_ids_from_labels"):
             own: Int[Tensor, "B U"] = self.network.prepare_decoder_input_ids_from_labels(filled)
             return own

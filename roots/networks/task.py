@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from roots.batch import Score, TaskBatch
+from roots.errors import ConfigError
 from roots.networks.root import Root
 
 TaskObjective = Callable[[Any, Tensor], Score]
@@ -26,6 +27,9 @@ class TaskTrainable(Root):
     Args:
         network: A `transformers` network with a head.
         objective: Scores its output against the labels.
+
+    Raises:
+        ConfigError: The network would read padding (XLNet).
     """
 
     own_forward_because = ""
@@ -34,6 +38,7 @@ class TaskTrainable(Root):
         super().__init__()
         self.network = network
         self.objective = objective
+        _check_reads_no_padding(network)
         self._reads = set(inspect.signature(network.forward).parameters)
         if not _tells_texts_apart(network.config):
             self._reads -= {"token_type_ids"}
@@ -81,6 +86,16 @@ def inputs_of(batch: TaskBatch) -> Mapping[str, Tensor]:
     if "attention_mask" not in batch.inputs or bool((batch.lengths != batch.lengths[0]).any()):
         return batch.inputs
     return {name: value for name, value in batch.inputs.items() if name != "attention_mask"}
+
+
+def _check_reads_no_padding(network: PreTrainedModel) -> None:
+    """Refuses a head that reads the last place of a row, whatever stands there (XLNet)."""
+    if hasattr(network, "sequence_summary") and network.config.summary_type == "last":
+        raise ConfigError(
+            f"{type(network).__name__} reads the last place of each row, which is padding where a"
+            " longer row is beside it: what it says of a text would depend on the others. Take"
+            " another network, such as a BERT or a Llama."
+        )
 
 
 def _tells_texts_apart(config: PretrainedConfig) -> bool:

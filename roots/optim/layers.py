@@ -32,7 +32,10 @@ def distances_from_the_top(network: nn.Module) -> dict[int, int]:
     for module in network.modules():
         body = getattr(module, "base_model", None)
         if isinstance(body, nn.Module):
-            return {id(p): 0 for _, p in owned(network)} | _distances_in(body)
+            distances = {id(p): 0 for _, p in owned(network)} | _distances_in(body)
+            if body is module and getattr(body.config, "is_encoder_decoder", False):  # T5
+                distances |= {id(p): 0 for p in _heads_within(body)}
+            return distances
     raise ConfigError(
         f"layer_decay needs a network of transformers, whose layers are known; this is a"
         f" {type(network).__name__}. Set model.optimizer.layer_decay to 1."
@@ -46,9 +49,7 @@ def _distances_in(body: nn.Module) -> dict[int, int]:
             f"layer_decay finds no numbered layers in {type(body).__name__}."
             " Set model.optimizer.layer_decay to 1."
         )
-    embeddings = {
-        id(p) for m in body.modules() if isinstance(m, nn.Embedding) for p in m.parameters()
-    }
+    embeddings = _embedded(body)
     distances: dict[int, int] = {}
     for name, parameter in body.named_parameters(remove_duplicate=False):  # a half may share them
         if found := _LAYER(name):
@@ -58,6 +59,19 @@ def _distances_in(body: nn.Module) -> dict[int, int]:
             distance = _depth_above(name, depths) + 1 if below else 1
         distances[id(parameter)] = max(distance, distances.get(id(parameter), 0))
     return distances
+
+
+def _heads_within(body: nn.Module) -> list[nn.Parameter]:
+    """Lists the parameters that are neither of the embeddings, the encoder nor the decoder."""
+    halves = [getattr(body, get)() for get in ("get_encoder", "get_decoder") if hasattr(body, get)]
+    children = (child for child in body.children() if child not in halves)
+    embeddings = _embedded(body)
+    return [p for child in children for p in child.parameters() if id(p) not in embeddings]
+
+
+def _embedded(body: nn.Module) -> set[int]:
+    found = (m for m in body.modules() if isinstance(m, nn.Embedding))
+    return {id(parameter) for embedding in found for parameter in embedding.parameters()}
 
 
 def _depths(names: Iterable[str]) -> dict[str, int]:

@@ -172,4 +172,4 @@ def _of_file(path: Path) -> str:
             f"data.template={str(path)!r} is neither plain nor a .jinja file that is there. Correct"
             " it, or leave it out for the tokenizer's own template."
         )
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8-sig")

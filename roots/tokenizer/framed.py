@@ -77,6 +77,8 @@ class Framing:
         rust.enable_truncation(max_tokens, stride=max(stride, 0), strategy=cut)
         self._rust = rust
         self._windows = stride >= 0
+        self.parts_pairs = n_special > rust.num_special_tokens_to_add(is_pair=False)
+        """Whether a token stands where the second text of a pair begins."""
 
     def frame(self, texts: Sequence[str | tuple[str, str]]) -> list[Framed]:
         """Frames each text or pair as one row."""

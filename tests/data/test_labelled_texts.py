@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from tiny_tasks import write_jsonl, write_wordpiece
+import torch
+from tiny_tasks import write_jsonl, write_tokenizer, write_wordpiece
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+)
 
+from roots.batch import IGNORE
 from roots.data import LabelledTexts, RelationTexts, TaggedWords
+from roots.data.ragged import Ragged
+from roots.data.splits import Split
 from roots.errors import ConfigError, DataError
+from roots.networks.task import SpanTrainable, TaskTrainable
+from roots.objectives import Classes, Spans
 from roots.sources.rows import LabelSet
 
 
@@ -267,3 +280,77 @@ def test_a_split_that_is_none_is_refused_with_those_that_are(
     with pytest.raises(DataError, match=r"no split 'vall'. Ask for one of train, val, test"):
         found.split("vall")
     assert len(found.split("val"))
+
+
+# -- filler and pairs ------------------------------------------------------------------------------
+
+
+def test_filler_is_a_row_that_is_there_without_its_label(tmp_path: Path, tokenizer: str) -> None:
+    rows = [
+        {"text": text, "label": label} for text, label in (("the cat sat", "a"), ("the mat", "b"))
+    ]
+    data = LabelledTexts(
+        train=written(tmp_path, "rows", rows),
+        val=written(tmp_path, "val", rows),
+        tokenizer=tokenizer,
+    )
+    split = data.split("val")
+    batch = split.batch(np.array([0, 1, -1]), 0)
+    assert batch.labels.tolist() == [0, 1, IGNORE]
+    assert batch.samples.tolist() == [0, 1, -1]
+    assert torch.equal(batch.inputs["input_ids"][2], batch.inputs["input_ids"][1])
+    assert batch.lengths[2] == batch.lengths[1]
+    alone = split.batch(np.array([-1, -1]), 0)
+    assert alone.inputs["input_ids"].tolist() == [split.input_ids[1].tolist()] * 2
+    assert alone.labels.tolist() == [IGNORE, IGNORE]
+
+
+@pytest.mark.parametrize("kind", ["bart", "t5", "mbart", "longformer"])
+def test_heads_that_look_for_a_token_in_each_row_find_it_in_filler(kind: str) -> None:
+    halves = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2}
+    halves |= {"decoder_attention_heads": 2, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+    sizes = {
+        "t5": {"d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2},
+        "longformer": {
+            "hidden_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 8,
+            "attention_window": 4,
+            "sep_token_id": 2,
+        },
+    }.get(kind, halves)
+    ids = {"pad_token_id": 1, "eos_token_id": 2, "bos_token_id": 0, "decoder_start_token_id": 2}
+    config = AutoConfig.for_model(kind, vocab_size=12, d_model=8, **sizes, **ids)
+    answers = kind == "longformer"
+    auto = AutoModelForQuestionAnswering if answers else AutoModelForSequenceClassification
+    rows = Ragged.of(
+        [[0, 5, 2, 2, 6, 7, 2], [0, 5, 2, 2, 6, 2]] if answers else [[5, 6, 2], [5, 2]]
+    )
+    labels = np.array([[4, 5], [4, 4]] if answers else [0, 1])
+    split = Split(input_ids=rows, labels=labels, where=["a", "b"], pad_id=1)
+    network = auto.from_config(config).eval()
+    trainable = SpanTrainable(network, Spans()) if answers else TaskTrainable(network, Classes())
+    with torch.no_grad():
+        whole = trainable(split.batch(np.array([0, 1]), 0))
+        filled = trainable(split.batch(np.array([0, 1, -1, -1]), 0))
+    assert int(filled.n_labels) == int(whole.n_labels)
+    torch.testing.assert_close(filled.loss, whole.loss)
+    with torch.no_grad():
+        assert float(trainable(split.batch(np.array([-1, -1]), 0)).loss) == 0
+
+
+def test_pairs_that_nothing_parts_are_remarked(tmp_path: Path, tokenizer: str) -> None:
+    rows = [{"text": "a cat", "text_pair": "sat", "label": n % 2} for n in range(4)]
+    for row, n in zip(rows, range(4), strict=True):
+        row["text"] += f" {n}"
+    bare = write_tokenizer(tmp_path / "bare")
+    definition = json.loads((bare / "tokenizer.json").read_text())
+    (bare / "tokenizer.json").write_text(json.dumps({**definition, "post_processor": None}))
+    for folder, remarked in ((str(bare), True), (tokenizer, False)):
+        file = written(tmp_path, "rows", rows)
+        data = LabelledTexts(train=file, val=file, tokenizer=folder)
+        data.split("train")
+        data.split("val")
+        said = [remark for remark in data.remarks if "puts nothing between the two" in remark]
+        assert len(said) == remarked

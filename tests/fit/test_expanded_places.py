@@ -70,6 +70,10 @@ def test_files_that_settings_name_are_found_there_too(home: Path) -> None:
     augment = Augment(replace=0.1, synonyms="${SCRATCH}/synonyms.txt")
     assert augment.groups == {"cat": ["dog"], "dog": ["cat"]}
     assert template_text("${SCRATCH}/chat.jinja", {}) == "{{ messages[0].content }}"
+    for name in ("synonyms.txt", "chat.jinja"):  # an editor's mark of UTF-8 is no part of them
+        (home / name).write_bytes(b"\xef\xbb\xbf" + (home / name).read_bytes())
+    assert Augment(replace=0.1, synonyms="${SCRATCH}/synonyms.txt").groups == augment.groups
+    assert template_text("${SCRATCH}/chat.jinja", {}) == "{{ messages[0].content }}"
     assert tokenizer_folder("${SCRATCH}") == home
     streamed = Streamed(url="memory://corpus", cache_dir="~")
     assert streamed.cache().folder == home / "roots-blocks"

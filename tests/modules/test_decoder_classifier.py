@@ -10,10 +10,17 @@ import pytest
 import torch
 from taught import taught
 from tiny_tasks import classes, task_config, write_jsonl, write_tokenizer
-from transformers import LlamaConfig, LlamaForSequenceClassification
+from transformers import (
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    XLNetConfig,
+    XLNetForSequenceClassification,
+    XLNetForTokenClassification,
+)
 
-from roots.errors import DataError
+from roots.errors import ConfigError, DataError
 from roots.fit import compose
+from roots.networks.task import TaskTrainable
 from roots.tokenizer import Tokenizer
 
 SHORT, LONG = "the cat", "the cat sat on the mat and then it ran"
@@ -96,3 +103,10 @@ def test_a_decoder_teaches_and_learns_without_a_padding_token_of_its_own(tmp_pat
     run = composed.fit()
     assert run.last().step == 3
     assert composed.model.trainable.network.config.pad_token_id == 0
+
+
+def test_a_head_that_reads_the_last_place_whatever_stands_there_is_refused() -> None:
+    config = XLNetConfig(vocab_size=30, d_model=8, n_layer=1, n_head=2, d_inner=8, num_labels=2)
+    with pytest.raises(ConfigError, match=r"XLNetForSequenceClassification reads the last place"):
+        TaskTrainable(XLNetForSequenceClassification(config), lambda *_: None)
+    TaskTrainable(XLNetForTokenClassification(config), lambda *_: None)

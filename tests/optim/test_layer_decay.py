@@ -10,6 +10,7 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -17,6 +18,7 @@ from transformers import (
 
 from roots.errors import CheckpointError, ConfigError
 from roots.networks.freezing import freeze
+from roots.networks.lora import heads_of
 from roots.optim import AdamW, Muon, OptimizerBuilder
 from roots.optim.layers import distances_from_the_top
 
@@ -227,3 +229,23 @@ def test_a_tied_head_is_told_to_be_kept_with_the_embeddings() -> None:
 def test_more_frozen_layers_than_there_are_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"frozen_layers=4.* has 3 layers.*from 0 to 3, or to -1"):
         freeze(network("llama", AutoModelForCausalLM), 4)
+
+
+@pytest.mark.parametrize("kind", ["untied", "answers"])
+def test_a_head_within_its_own_body_is_at_the_top_and_is_trained_alone(kind: str) -> None:
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 2, "num_heads": 2}
+    config = AutoConfig.for_model("t5", **sizes, vocab_size=40, tie_word_embeddings=False)
+    auto = AutoModelForSeq2SeqLM if kind == "untied" else AutoModelForQuestionAnswering
+    net = auto.from_config(config)
+    if kind == "untied":  # as T5 1.1's files make it
+        net.lm_head.weight = torch.nn.Parameter(net.lm_head.weight.detach().clone())
+    head = net.lm_head if kind == "untied" else net.qa_outputs
+    name = "lm_head" if kind == "untied" else "qa_outputs"
+    distances = distances_from_the_top(net)
+    assert {n for n, p in net.named_parameters() if distances[id(p)] == 0} == {
+        n for n, _ in net.named_parameters() if n.startswith(name)
+    }
+    assert list(heads_of(net)) == [name]
+    freeze(net, -1)
+    trained = {id(p) for p in net.parameters() if p.requires_grad}
+    assert trained == {id(p) for p in head.parameters()}

@@ -192,3 +192,18 @@ def test_a_decoder_that_takes_its_input_by_place_is_refused_in_words() -> None:
     network = AutoModelForSeq2SeqLM.from_config(config).eval()
     with pytest.raises(ConfigError, match=r"decoder of FSMTForConditionalGeneration reads"):
         Seq2SeqTrainable(network, NextToken()).check()
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_filler_row_counts_for_nothing(name: str) -> None:
+    network, batch = network_of(name), ragged()
+    trainable = Seq2SeqTrainable(network, NextToken())
+    trainable.check()
+    batch.labels[2] = IGNORE
+    with torch.no_grad():
+        score = trainable(batch)
+        log_p = trainable.logits(batch.inputs, trainable.shifted(batch.labels)).log_softmax(-1)
+    known = batch.labels != IGNORE
+    assert int(score.n_labels) == int(known.sum()) == 9
+    expected = -log_p[known].gather(1, batch.labels[known][:, None]).sum()
+    torch.testing.assert_close(score.loss, expected, rtol=1e-5, atol=1e-5)

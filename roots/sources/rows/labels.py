@@ -23,7 +23,8 @@ class LabelSet:
     Args:
         names: The names in the order of their numbers.
         by_number: Whether a row may also say a label by its number. For a list of names that was
-            given; names that were found in the rows are how the rows say them.
+            given; names that were found in the rows are how the rows say them. Names that are
+            numbers themselves, such as stars from 1 to 5, are said by name alone.
 
     Raises:
         ConfigError: There are fewer than two names, or one is empty or comes twice.
@@ -32,7 +33,7 @@ class LabelSet:
     def __init__(self, names: Sequence[str], *, by_number: bool = False) -> None:
         _check(names, "The list of labels")
         self.names = tuple(names)
-        self.by_number = by_number
+        self.by_number = by_number and not any(map(_is_number, names))  # 0 beside "1" is no label
         self._numbers = {name: number for number, name in enumerate(self.names)}
 
     @classmethod
@@ -123,7 +124,7 @@ class LabelSet:
     def number(self, label: str) -> int | None:
         """Gives the number of a label, by its name or, where that is allowed, by its number."""
         found = self._numbers.get(label)
-        if found is None and self.by_number and label.isascii() and label.isdecimal():
+        if found is None and self.by_number and _is_number(label):
             number = int(label) if len(label) < 10 else len(self)
             return number if number < len(self) else None
         return found
@@ -227,3 +228,7 @@ def _check(names: Sequence[str], what: str) -> None:
     else:
         return
     raise ConfigError(f"{what} {problem}. Correct it: the number of a label is its place, from 0.")
+
+
+def _is_number(label: str) -> bool:
+    return label.isascii() and label.isdecimal()

@@ -133,3 +133,9 @@ def test_labels_missing_in_the_training_split_are_refused_by_name() -> None:
         labels.check_all_seen({0}, "y")
     labels.check_all_seen({0, 1, 2}, "y")
     LabelSet.given(["a", "d"]).check_all_seen([1, 0, 1], "y")
+
+
+def test_numbers_that_are_names_leave_no_place_for_other_numbers() -> None:
+    stars = LabelSet.given([1, 2, 3, 4, 5])
+    assert [stars.number(str(n)) for n in range(7)] == [None, 0, 1, 2, 3, 4, None]
+    assert "number from" not in stars.unknown("0")
