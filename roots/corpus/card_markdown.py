@@ -22,7 +22,9 @@ _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
 def write_markdown(folder: Path) -> Path:
     """Writes the card of a folder of shards beside them; gives the file."""
     path = folder / README
-    path.write_text(markdown(data_card(folder)), encoding="utf-8", newline="")
+    text = markdown(data_card(folder))
+    # the id of a document may hold half a character, or a file's name a byte that is none
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     return path
 
 

@@ -23,7 +23,7 @@ from roots.corpus.recipe import differences
 from roots.corpus.splitting import split_of
 from roots.corpus.stage import Part
 from roots.corpus.survey import survey
-from roots.errors import ConfigError, DataError
+from roots.errors import ConfigError, DataError, UserError
 from roots.records import class_path, plain
 from roots.shards import Manifest, ShardFolder, ShardMaker
 from roots.sources import Source
@@ -194,7 +194,7 @@ class Corpus(ShardMaker):
         try:
             others = self.pipeline.files()
             found = states([*self.source.files(), *others])
-        except DataError:
+        except UserError:  # gone, or not named or reached here; what was made of it stays usable
             return None
         before = remembered(self.folder)
         if found == before or (self._same_again and found == self._same_again[0]):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from roots.errors import DataError
+from roots.errors import ConfigError, DataError
 from roots.records import is_folder
 from roots.stores import StoredPath, is_file
 
@@ -101,6 +101,7 @@ class Manifest:
 
         Raises:
             DataError: It is missing, damaged, foreign or of another version.
+            ConfigError: A newer roots wrote it.
         """
         path = folder / MANIFEST
         if not is_file(path):
@@ -112,6 +113,13 @@ class Manifest:
                 f" {content.get('format_version')!r}; expected {FORMAT!r}, version"
                 f" {FORMAT_VERSION}. Build the folder again with this roots ({roots_version()}),"
                 " or use the roots that wrote it."
+            )
+        unknown = content.keys() - {"format", "format_version", *(f.name for f in fields(Manifest))}
+        if unknown:  # no DataError: such a folder is not to be built again in its place
+            raise ConfigError(
+                f"{path} was written by roots {content.get('roots_version')}, and this is"
+                f" {roots_version()}, which does not know its {', '.join(sorted(unknown))}. Use"
+                " that version or a later one, or build another folder."
             )
         try:
             return _from_content(content)

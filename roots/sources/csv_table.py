@@ -83,7 +83,7 @@ class Csv(RecordSource):
     def _rows(self, path: Path) -> Iterator[_Row | Reject]:
         delimiter = self.delimiter
         if delimiter == "auto":
-            delimiter = "\t" if ".tsv" in path.suffixes else ","
+            delimiter = "\t" if ".tsv" in path.name.lower() else ","
         feed = _Feed(self._lines(path))
         while True:
             try:
@@ -92,13 +92,15 @@ class Csv(RecordSource):
                 number, line = feed.give_back_all_but_first()
                 yield _broken(path, number, line, error)
                 continue
-            rejects, taken = feed.take()
+            rejects, within, taken = feed.take()
             yield from rejects
             if fields is None:
                 return
-            if fields:
-                number = taken[0][0]
-                yield _Row(number, fields, "".join(line for _, line in taken))
+            raw = "".join(line for _, line in taken)
+            if within:
+                yield _with_a_hole(path, taken[0][0], raw, within[0])
+            elif fields:
+                yield _Row(taken[0][0], fields, raw)
 
     def _lines(self, path: Path) -> Iterator[tuple[int, str] | Reject]:
         for number, offset, raw in numbered_lines(path):
@@ -125,6 +127,7 @@ class _Feed:
     _waiting: deque[tuple[int, str]] = field(default_factory=deque)
     _taken: list[tuple[int, str]] = field(default_factory=list)
     _rejects: list[Reject] = field(default_factory=list)
+    _within: list[Reject] = field(default_factory=list)
     _n_characters: int = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -142,20 +145,21 @@ class _Feed:
         for line in self.lines:
             if not isinstance(line, Reject):
                 return line
-            self._rejects.append(line)
+            (self._within if self._taken else self._rejects).append(line)
         raise StopIteration
 
-    def take(self) -> tuple[list[Reject], list[tuple[int, str]]]:
-        """Ends a row: what was no text before its end, and its lines."""
-        rejects, taken = self._rejects, self._taken
-        self._rejects, self._taken, self._n_characters = [], [], 0
-        return rejects, taken
+    def take(self) -> tuple[list[Reject], list[Reject], list[tuple[int, str]]]:
+        """Ends a row: what was no text before it, what within it, and its lines."""
+        rejects, within, taken = self._rejects, self._within, self._taken
+        self._rejects, self._within, self._taken, self._n_characters = [], [], [], 0
+        return rejects, within, taken
 
     def give_back_all_but_first(self) -> tuple[int, str]:
         """Takes back the lines of what was no row, except for its first, which is given."""
         first, *rest = self._taken
         self._waiting.extendleft(reversed(rest))
-        self._taken, self._n_characters = [], 0
+        self._rejects += self._within
+        self._within, self._taken, self._n_characters = [], [], 0
         return first
 
 
@@ -207,9 +211,14 @@ class _Columns:
         return Document(text=row.fields[self.text], id=name, metadata=about)
 
 
+def _with_a_hole(path: Path, number: int, raw: str, line: Reject) -> Reject:
+    cause = f"{path}:{number} is a row of several lines, one of which is no text. {line.cause}"
+    return Reject(f"{path}:{number}", line.reason, cause, raw.encode())
+
+
 def _broken(path: Path, number: int, line: str, error: csv.Error) -> Reject:
-    cause = (
-        f"{path}:{number} is no row of a table: {error}. Close its quotes, and double those inside"
-        ' of a field ("").'
-    )
+    cure = 'Close its quotes, and double those inside of a field ("").'
+    if "new-line character" in str(error):
+        cure = "It has a carriage return (\\r) that ends no line: write the table with \\n alone."
+    cause = f"{path}:{number} is no row of a table: {error}. {cure}"
     return Reject(f"{path}:{number}", "not_csv", cause, line.encode())

@@ -29,10 +29,11 @@ class Decoder:
     """
 
     def __init__(self, *, encoding: str = "utf-8", strict: bool = False) -> None:
-        self.encoding = encoding
+        with_mark = encoding.lower().replace("_", "-") == "utf-8-sig"  # every mark is taken off
+        self.encoding = "utf-8" if with_mark else encoding
         self.strict = strict
         self.n_replaced = 0
-        _check_encoding(encoding)
+        _check_encoding(self.encoding)
 
     def decode(self, raw: bytes, path: Path, offset: int = 0) -> str:
         """Turns `raw`, which begins at byte `offset` of `path`, into text without its BOM.

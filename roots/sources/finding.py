@@ -56,16 +56,17 @@ def walk(folder: Path, suffixes: Sequence[str], exclude: Sequence[str] = ()) -> 
 
     Args:
         folder: Where to start.
-        suffixes: The endings that count.
+        suffixes: The endings that count, in small letters or capitals.
         exclude: Patterns of file or folder names to leave out, at any depth.
 
     Raises:
         DataError: A folder may not be read, or a name leads to no file.
     """
+    endings = tuple(suffix.lower() for suffix in suffixes)
     for parent, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not _left_out(name, exclude))
         for name in sorted(files):
-            if name.endswith(tuple(suffixes)) and not _left_out(name, exclude):
+            if name.lower().endswith(endings) and not _left_out(name, exclude):
                 yield _there(Path(parent) / name)
 
 

@@ -7,7 +7,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-from roots.errors import DataError
+from roots.errors import ConfigError, DataError
 from roots.records import Document, expanded, is_folder
 from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, check_head, open_raw, too_large
 from roots.sources.finding import once, walk
@@ -71,7 +71,7 @@ class Folder(Source):
             raise too_large(path, n_bytes, f"Add '{path.name}' to exclude.")
         with open_raw(path) as file:
             raw = file.read()
-        encoding = _declared(raw) if path.suffix == ".py" else "utf-8"
+        encoding = _declared(raw) if path.suffix.lower() == ".py" else "utf-8"
         check_head(path, encoding)
         decoder = Decoder(encoding=encoding)
         text = decoder.decode(raw, path)
@@ -83,6 +83,7 @@ def _declared(raw: bytes) -> str:
     """Reads the encoding that a Python file declares; UTF-8 where it declares nonsense."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
-    except SyntaxError:
+        Decoder(encoding=encoding)
+    except (SyntaxError, ConfigError):
         return "utf-8"
-    return "utf-8" if encoding == "utf-8-sig" else encoding
+    return encoding

@@ -104,7 +104,8 @@ class Jsonl(RecordSource):
         if not text.isascii():
             text, n_lone = _LONE_SURROGATE.subn(REPLACEMENT, text)
             self.n_replaced += n_lone
-        name = str(_value(record, self.id_field, where, "id_field")) if self.id_field else where
+        id_ = _value(record, self.id_field, where, "id_field") if self.id_field else None
+        name = where if id_ is None else str(id_)
         about = {key: record[key] for key in self.metadata_fields if key in record}
         return Document(text=text, id=name, metadata=about)
 

@@ -81,14 +81,14 @@ def open_bytes(path: Path) -> BinaryIO:
         DataError: Its ending is a compression that is not read, or it belongs to others.
         MissingExtra: The package that reads `.zst` is not installed.
     """
-    if path.suffix in _PACKED:
+    if path.suffix.lower() in _PACKED:
         raise DataError(
             f"{path}: files that end in {path.suffix} are not read."
-            f" Unpack it first: {_PACKED[path.suffix]} {path}."
+            f" Unpack it first: {_PACKED[path.suffix.lower()]} {path}."
         )
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return cast("BinaryIO", Gunzipped(open_raw(path)))
-    if path.suffix == ".zst":
+    if path.suffix.lower() == ".zst":
         return cast("BinaryIO", open_zst(path))
     return open_raw(path)
 
@@ -134,12 +134,12 @@ def unpacking(path: Path, place: Callable[[], str]) -> Iterator[None]:
         DataError: The compressed data break.
     """
     broken: tuple[type[Exception], ...] = (gzip.BadGzipFile, EOFError, zlib.error)
-    if path.suffix == ".zst":
+    if path.suffix.lower() == ".zst":
         broken += zst_errors()
     try:
         yield
     except broken as error:
-        kind = "gzip" if path.suffix == ".gz" else "zstd"
+        kind = "gzip" if path.suffix.lower() == ".gz" else "zstd"
         raise DataError(
             f"{path}: the {kind} data break{place()} ({error})."
             f" The file is cut short or damaged: fetch it again, and check with `{kind} -t`."

@@ -13,6 +13,9 @@ from roots.sources.record_source import OnBadRecord, RecordSource
 from roots.stores import StoredPath
 
 _ROWS = 1024
+_STRINGS = ("string", "large_string", "string_view")
+_TEXTS = (*_STRINGS, "binary", "large_binary", "binary_view")
+"""Types of columns, also as what a dictionary's numbers stand for (pandas' categories)."""
 
 
 class Parquet(RecordSource):
@@ -103,7 +106,8 @@ class Parquet(RecordSource):
         if isinstance(text, Reject):
             return text
         about = {key: others[key] for key in self.metadata_fields if key in others}
-        name = str(others[self.id_field]) if self.id_field else where
+        name = others[self.id_field] if self.id_field else None
+        name = where if name is None else str(name)
         return Document(text=text, id=name, metadata=about)
 
     def _check_columns(self, path: Path, table: Any) -> None:
@@ -120,8 +124,8 @@ class Parquet(RecordSource):
                     f"{path} has {schema.names.count(name)} columns '{name}', so none is meant."
                     " Give all but one of them another name, or another one here."
                 )
-        kind = str(schema.field(self.text_field).type)
-        if kind not in ("string", "large_string", "binary", "large_binary"):
+        kind = schema.field(self.text_field).type
+        if str(getattr(kind, "value_type", kind)) not in _TEXTS:
             raise DataError(
                 f"{path}: the column '{self.text_field}' holds {kind}, no texts."
                 " Set text_field to one that does."
@@ -132,7 +136,7 @@ def _values(column: Any) -> list[Any]:
     r"""Gives the values of a column; a string that is no UTF-8 has its bad bytes as `\xe9`."""
     import pyarrow as pa
 
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if str(getattr(column.type, "value_type", column.type)) not in _STRINGS:
         return list(column.to_pylist())
     raws = column.cast(pa.large_binary()).to_pylist()
     return [raw if raw is None else raw.decode("utf-8", "backslashreplace") for raw in raws]
@@ -150,6 +154,10 @@ def _open(path: Path) -> Any:
             table = pq.ParquetFile(path, page_checksum_verification=True)
         _ = table.schema_arrow.names  # which may be no UTF-8
         return table
+    except PermissionError as error:
+        raise DataError(
+            f"{path} may not be read ({error.strerror}). Ask for the right to."
+        ) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} is no parquet file, or its end, which lists what is where, is damaged:"

@@ -96,7 +96,8 @@ def fetch(
 def find(url: str, suffixes: Sequence[str], patience: Patience) -> list[str]:
     """Lists the files below a folder whose names end in one of `suffixes`; no hidden ones."""
     found = _listed(url, patience, lambda store, path: store.find(path))
-    return [name for name in found if name.endswith(tuple(suffixes)) and not _hidden(name, url)]
+    endings = tuple(suffix.lower() for suffix in suffixes)
+    return [name for name in found if name.lower().endswith(endings) and not _hidden(name, url)]
 
 
 def matching(pattern: str, patience: Patience) -> list[str]:

@@ -96,7 +96,6 @@ class BlockCache:
         self.limit_bytes = limit_bytes
         self.patience = patience
         self._held: OrderedDict[tuple[str, int], memoryview] = OrderedDict()
-        self._whole: set[tuple[str, int]] = set()
         self._own = threading.Lock()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._since_look = limit_bytes  # the first block that is written looks at what is there
@@ -137,21 +136,16 @@ class BlockCache:
         start, stop = file.bounds(number)
         path, size = self._path(file, number), stop - start + _SUM_BYTES
         try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
+            with path.open("rb", buffering=0) as opened:
+                used = os.fstat(opened.fileno()).st_mtime
+                raw = memoryview(opened.read(size + 1))
+        except OSError:  # not there, or removed by another machine meanwhile, or on a failing disk
             return None
-        try:
-            used = os.fstat(descriptor).st_mtime
-            raw = memoryview(os.read(descriptor, size + 1))
-        finally:
-            os.close(descriptor)
         if len(raw) != size:
             return None
         block = raw[:-_SUM_BYTES]
-        if (file.key, number) not in self._whole:
-            if zlib.crc32(block) != int.from_bytes(raw[-_SUM_BYTES:], "little"):
-                return None
-            self._whole.add((file.key, number))
+        if zlib.crc32(block) != int.from_bytes(raw[-_SUM_BYTES:], "little"):
+            return None
         if time.time() - used > _SECONDS_OF_ONE_USE:
             with suppress(OSError):
                 os.utime(path)

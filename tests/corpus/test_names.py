@@ -11,6 +11,7 @@ import pytest
 
 from roots.corpus import BytePairs, Corpus, ExactDuplicates, NearDuplicates, Normalise
 from roots.corpus.command import main
+from roots.corpus.duplicates import Contamination
 from roots.corpus.spool import Spool
 from roots.records import Document
 from roots.shards import ShardFolder
@@ -119,3 +120,16 @@ def test_a_spool_gives_back_names_as_they_were(tmp_path: Path) -> None:
     with spool.writer() as writer:
         writer.add(document)
     assert list(spool.documents()) == [document]
+
+
+def test_an_evaluation_item_with_half_a_surrogate_pair_is_told_readably(tmp_path: Path) -> None:
+    words = " ".join(f"word{n}" for n in range(40))
+    (tmp_path / "exam.jsonl").write_text(json.dumps({"id": "caf\ud83d", "text": words}) + "\n")
+    lines = (json.dumps({"text": text}) + "\n" for text in (words, WORDS))
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    exam = Jsonl(paths=str(tmp_path / "exam.jsonl"), id_field="id")
+    stages = (Contamination(evaluations={"exam": exam}),)
+    folder = built(Jsonl(paths=str(tmp_path / "a.jsonl")), tmp_path / "out", stages)
+    assert folder.manifest.documents_dropped == {"contaminated": 1}
+    assert r"caf\ud83d" in (tmp_path / "out" / "dropped.jsonl").read_text().replace("\\\\", "\\")
+    assert "caf" in (tmp_path / "out" / "README.md").read_text()

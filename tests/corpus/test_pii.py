@@ -111,6 +111,10 @@ STAYS = [
     "a@b, @property, x @ y, x@np.linalg.inv(y), git@github.com:a/b.git, pkg@1.2.3",
     "someone@example.com, a@b.test",  # of nobody, by RFC 2606
     "2024-01-02 10:11:12, 1234-5678, 123-456, +12345678, x+12345.6789, 030 1234567, 112-555-0187",
+    "layers of 256 512 1024 units, 128 256 512 768 1024 2048, rows 250 300 1200",
+    "1,200,300 400 5000",
+    "C++11/14/17/20, rose +12 345 678 EUR, textile 250 300 1200",
+    "logo@2x.png logo@3x.jpg vue@next.js getty@tty1.service pkg@1.2.3.tgz",
     "+1.2345678 -2.34 +12.345678 3.5 +1.4540 2.345 +1.50 2.25 3.75 4.75 5.5",  # rows of a table
     "password = os.environ['SOME_PASSWORD_NAME'], token: authentication_token_value_1",
     "secret = aaaaaaaaaaaaaaaa1111111A, api_key=short1A, keyboard = Abcdefgh12345678",
@@ -192,6 +196,9 @@ def test_what_stands_in_a_column_of_a_table_is_found(text, after) -> None:
         ("No12 DE89 3704 0044 0532 0130 00", "No12 <IBAN>"),
         ("4.33 +1 212-555-0123  6.164 1.09", "4.33 <PHONE>  6.164 1.09"),
         ("+49 30 63098359 1.22083953", "<PHONE> 1.22083953"),
+        ("Call us at 212 555 0187 or fax: 212 555 0188.", "Call us at <PHONE> or fax: <PHONE>."),
+        ("+47 22 34 56 78, +1 212 555 0187", "<PHONE>, <PHONE>"),
+        ("ann@2x-labs.de, bob@firma.md", "<EMAIL>, <EMAIL>"),
     ],
 )
 def test_what_begins_within_a_form_that_failed_is_found(text, after) -> None:

@@ -19,7 +19,7 @@ from roots.corpus import (
     splitters,
 )
 from roots.corpus import corpus as corpus_module
-from roots.errors import DataError
+from roots.errors import ConfigError, DataError
 from roots.shards import ShardFolder
 from roots.sources import Jsonl, Text
 
@@ -190,3 +190,25 @@ def test_the_changed_code_of_an_own_stage_makes_its_folders_stale(tmp_path, monk
     assert made(tmp_path, stages=stages).stale_because() == why
     made(tmp_path, stages=stages).prepare(progress=False)
     assert made(tmp_path, stages=stages).is_ready()
+
+
+def test_shards_stay_ready_where_their_source_is_not_named(tmp_path, monkeypatch) -> None:
+    put_text(tmp_path)
+    monkeypatch.setenv("MY_TEXTS", str(tmp_path))
+    settings = {"out": str(tmp_path / "out"), "tokenizer": BytePairs(vocab_size=300)}
+    named = {"paths": "${MY_TEXTS}/text.txt", "document": "line"}
+    Corpus(source=Text(**named), **settings).prepare(progress=False)
+    monkeypatch.delenv("MY_TEXTS")
+    assert Corpus(source=Text(**named), **settings).is_ready()
+
+
+def test_shards_of_a_newer_roots_are_not_built_again_in_their_place(tmp_path) -> None:
+    put_text(tmp_path)
+    corpus = made(tmp_path)
+    manifest = corpus.prepare(progress=False) / "manifest.json"
+    content = {**json.loads(manifest.read_text()), "provenance": {}, "roots_version": "9.9"}
+    manifest.write_text(json.dumps(content))
+    for ask in (corpus.prepare, lambda: ShardFolder.open(tmp_path / "out")):
+        with pytest.raises(ConfigError, match=r"written by roots 9\.9, .* not know its provenance"):
+            ask()
+    assert json.loads(manifest.read_text()) == content

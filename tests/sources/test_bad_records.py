@@ -364,3 +364,33 @@ def test_random_damage_of_parquet_is_a_data_error_or_costs_whole_row_groups(tmp_
         except DataError:
             continue
         assert len(good) + len(rejects) == 40
+
+
+def test_a_row_of_which_one_line_is_no_text_is_one_bad_row(tmp_path: Path) -> None:
+    rows = b'id,text\n1,"line one\nline \0two\nline three"\n2,whole\n'
+    (tmp_path / "a.csv").write_bytes(rows)
+    good, bad = split(Csv(paths=str(tmp_path), **SKIP))
+    assert good == ["whole"]
+    assert [(each.id, each.reason) for each in bad] == [(f"{tmp_path}/a.csv:2", "binary")]
+    assert "a row of several lines, one of which is no text" in bad[0].cause
+
+
+def test_a_carriage_return_within_a_row_is_told_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text\nfirst\rsecond\nthird\n")
+    good, bad = split(Csv(paths=str(tmp_path), **SKIP))
+    assert good == ["third"]
+    assert r"It has a carriage return (\r) that ends no line" in bad[0].cause
+
+
+def test_a_null_id_is_no_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "id": null}\n{"text": "b", "id": 7}\n')
+    documents = list(Jsonl(paths=str(tmp_path), id_field="id").documents())
+    assert [each.id for each in documents] == [f"{tmp_path}/a.jsonl:1", "7"]
+
+
+def test_endings_in_capitals_count(tmp_path: Path) -> None:
+    put_jsonl(tmp_path / "a.jsonl", ["small"])
+    put_jsonl(tmp_path / "B.JSONL", ["large"])
+    (tmp_path / "C.JSONL.GZ").write_bytes(gzip.compress(b'{"text": "packed"}\n'))
+    found = [each.text for each in Jsonl(paths=str(tmp_path)).documents()]
+    assert sorted(found) == ["large", "packed", "small"]

@@ -53,3 +53,33 @@ def test_a_column_that_comes_twice_is_refused_and_the_cure_works(
         list(source.documents())
     pq.write_table(table.rename_columns([*names[:3], "other"]), tmp_path / "a.parquet")
     assert [each.text for each in source.documents()] == TEXTS
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string_view(),
+        pa.binary_view(),
+        pa.large_string(),
+        pa.dictionary(pa.int8(), pa.string()),
+    ],
+    ids=str,
+)
+def test_texts_of_every_type_are_read(tmp_path: Path, kind: pa.DataType) -> None:
+    index = pa.array([0, 1, 2], getattr(kind, "index_type", pa.int32()))
+    if pa.types.is_dictionary(kind):
+        texts = pa.DictionaryArray.from_arrays(index, pa.array(TEXTS, kind.value_type))
+    else:
+        texts = pa.array(TEXTS, kind)
+    pq.write_table(pa.table({"text": texts, "id": texts}), tmp_path / "a.parquet")
+    assert pq.read_schema(tmp_path / "a.parquet").field("text").type == kind
+    documents = list(Parquet(paths=str(tmp_path), id_field="id").documents())
+    assert [each.text for each in documents] == TEXTS
+    if "binary" not in str(kind):
+        assert [each.id for each in documents] == TEXTS
+
+
+def test_a_row_without_its_id_is_named_by_its_place(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": TEXTS, "id": ["a", None, "c"]}), tmp_path / "a.parquet")
+    documents = list(Parquet(paths=str(tmp_path), id_field="id").documents())
+    assert [each.id for each in documents] == ["a", f"{tmp_path}/a.parquet:2", "c"]

@@ -70,3 +70,10 @@ def test_a_python_without_sources_is_told_what_else_to_read(tmp_path, monkeypatc
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "python311.zip"))
     with pytest.raises(DataError, match=r"python311\.zip/os\.py does not exist.*Text"):
         StandardLibrary().files()
+
+
+@pytest.mark.parametrize("coding", ["rot13", "utf-16", "hex", "utf-8-sig"])
+def test_an_encoding_that_no_text_is_in_is_nonsense_too(tmp_path, coding) -> None:
+    (tmp_path / "a.py").write_text(f"# coding: {coding}\nname = 'é'\n", encoding="utf-8")
+    (found,) = Folder(path=str(tmp_path)).documents()
+    assert found.text.endswith("name = 'é'\n")

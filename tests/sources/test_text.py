@@ -212,3 +212,10 @@ def test_a_link_to_its_own_folder_is_not_followed(tmp_path) -> None:
     put(tmp_path, a="once")
     (tmp_path / "loop").symlink_to(tmp_path)
     assert texts(Text(paths=str(tmp_path))) == ["once"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "UTF_8_SIG"])
+def test_the_encoding_that_only_tells_of_a_mark_is_utf_8(tmp_path, encoding) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfthe caf\xc3\xa9")
+    found = list(Text(paths=str(tmp_path), encoding=encoding).documents())
+    assert [each.text for each in found] == ["the café"]

@@ -300,3 +300,35 @@ def test_a_cache_that_cannot_work_is_refused(tmp_path: Path) -> None:
         cache_in(tmp_path / "file" / "in")
     cache_in(tmp_path / "in")
     shutil.rmtree(tmp_path / "in")
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EACCES])
+def test_a_block_that_cannot_be_read_is_fetched(
+    server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    file = stored(server)
+    assert cache_in(tmp_path / "cache").read(file, 0, 100) == CONTENT[:100]
+    kept, opened = tmp_path / "cache", Path.open
+
+    def fails(path: Path, *args: object, **settings: object) -> object:
+        if kept in path.parents and args == ("rb",):
+            raise OSError(number, os.strerror(number))
+        return opened(path, *args, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "open", fails)
+    assert cache_in(tmp_path / "cache").read(file, 0, 100) == CONTENT[:100]
+
+
+def test_a_block_is_checked_each_time_that_it_comes_from_the_disk(
+    server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roots.stores.block_cache._HELD", 1)
+    cache, file = cache_in(tmp_path / "cache"), stored(server)
+    for _ in range(2):  # from the store, then from the disk
+        for block in (0, 1):
+            cache.read(file, block * BLOCK_BYTES, block * BLOCK_BYTES + 8)
+    for path in (tmp_path / "cache").glob("*/*"):
+        raw = bytearray(path.read_bytes())
+        raw[3] ^= 1
+        path.write_bytes(bytes(raw))
+    assert cache.read(file, 0, 8) == CONTENT[:8]

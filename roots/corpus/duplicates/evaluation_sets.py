@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from roots.corpus.duplicates.shingles import Hashes, distinct, hashes_of, n_grams
 from roots.corpus.splitters import splitter_named
+from roots.corpus.survey import readable
 from roots.records import Document
 
 _FILTER_BITS = 22
@@ -141,7 +142,7 @@ def indexed(
             hashes = hashes_of(split(document.text))
             length = min(n, len(hashes)) if len(hashes) >= min_words else 0
             names.append(name)
-            ids.append(document.id)
+            ids.append(readable(document.id))
             lengths.append(length)
             members.append(distinct(n_grams(hashes, length, length)) if length else hashes[:0])
     return _joined(names, ids, lengths, members)

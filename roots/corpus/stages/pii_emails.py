@@ -23,13 +23,19 @@ _LABEL = f"[{_LETTERS}0-9](?:[{_LETTERS}0-9-]{{0,61}}[{_LETTERS}0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[{_LETTERS}]{{2,24}})")
 _NOT_AFTER = re.compile(rf"[{_LETTERS}0-9_(\[]|-\w")
 _NOBODY = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net)|example|invalid|test|localhost)$", re.I)
+_FILE = re.compile(
+    r"[1-9]x\.|.*\.(?:png|jpe?g|gif|svg|webp|bmp|ico|jsx?|tsx?|s?css|html?|json|ya?ml|xml|csv|txt|pdf"
+    r"|tgz|tar|gz|whl|exe|dll|service|socket|timer|mount)$",
+    re.I,
+)
 
 
 def emails(text: str) -> Iterator[Span]:
     """Finds e-mail addresses.
 
     Those of nobody stay: the domains that RFC 2606 keeps for examples, and `git@`, the user of
-    source repositories. `a@np.linalg(…)` is a product of matrices.
+    source repositories. `a@np.linalg(…)` is a product of matrices, and `logo@2x.png` a file, as
+    `getty@tty1.service` and `vue@next.js` are.
     """
     at = text.find("@")
     while at >= 0:
@@ -52,4 +58,6 @@ def _local_start(text: str, at: int) -> int:
 def _is_somebodys(local: str, domain: re.Match[str], text: str) -> bool:
     if local == "git" or len(local) > _MAX_LOCAL or local.endswith("."):
         return False
-    return not _NOT_AFTER.match(text, domain.end()) and not _NOBODY.search(domain.group())
+    if _FILE.match(domain.group()) or _NOBODY.search(domain.group()):
+        return False
+    return not _NOT_AFTER.match(text, domain.end())

@@ -29,6 +29,12 @@ _INTERNATIONAL = re.compile(
 _NORTH_AMERICAN = re.compile(
     r"(?<![0-9])(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
 )
+_SPACED = re.compile(r"[0-9]{3} [0-9]{3} [0-9]{4}")
+_TELLS_OF_ONE = re.compile(
+    r"(?<![a-z])(?:tel|telephone|phone|ph|call|cell|mobile|fax|dial|ring|sms|text|whatsapp)"
+    r"[^a-z0-9]{0,4}(?:(?:me|us|at|on|number|no|is)[^a-z0-9]{1,3}){0,3}$",
+    re.I,
+)
 _DECIMALS = re.compile(r"[0-9]+\.[0-9]+(?: {1,2}-?[0-9]+\.[0-9]+)*")
 _IPV6 = re.compile(r"[23](?<![0-9A-Fa-f:].)[0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,35}")
 _IBAN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]{2}[0-9]{2}(?=[ -]?[A-Za-z0-9]{4})")
@@ -53,6 +59,7 @@ SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
 """
 _IBANS = {each[:2]: int(each[2:]) for each in _IBAN_LENGTHS.split()}
 _CONTEXT = 16
+_BEFORE = 32
 _MOST_GROUPS = 12  # of digits, with spaces between: three cards; more are the row of a table
 
 
@@ -89,30 +96,38 @@ def luhn(digits: str) -> bool:
 def phones(text: str) -> Iterator[Span]:
     """Finds telephone numbers: international ones (`+`), and North American ones with separators.
 
-    National numbers of other countries are not told from other numbers.
+    Where these are spaces alone, a word before says that it is one (`call 212 555 0187`). National
+    numbers of other countries are not told from other numbers.
     """
     for run in _RUN.finditer(text):
         start, end = run.span()
         if text[start - 1 : start] == "+" and (found := _INTERNATIONAL.match(text, start, end)):
-            if _alone(text, start - 1, found.end(), ".-") and is_international(found.group()):
+            is_one = text[start - 2 : start - 1] != "+" and is_international(found.group())
+            if is_one and _alone(text, start - 1, found.end(), ".-"):
                 yield start - 1, found.end()
             start = found.end()
         start -= text[start - 1 : start] == "("
         for found in _NORTH_AMERICAN.finditer(text, start, end):
-            if _alone(text, *found.span(), ".-"):
+            if _alone(text, *found.span(), ".-") and _is_told(text, found):
                 yield found.span()
 
 
-def is_international(written: str) -> bool:
-    """Checks the number of digits (E.164: at most 15), and that something divides few of them.
+def _is_told(text: str, found: re.Match[str]) -> bool:
+    """Tells whether groups that spaces alone divide are a telephone: `256 512 1024` are sizes."""
+    before = text[max(0, found.start() - _BEFORE) : found.start()]
+    return not _SPACED.fullmatch(found.group()) or bool(_TELLS_OF_ONE.search(before))
 
-    `+12345678` and `+12345.678` may be arithmetic; from ten digits on it hardly is. `+1.50 2.25
+
+def is_international(written: str) -> bool:
+    """Checks the number of digits (E.164: at most 15), and what divides few of them.
+
+    `+12345678` and `+12 345 678` may be arithmetic; from ten digits on it hardly is. `+1.50 2.25
     3.75` is the row of a table.
     """
     if _DECIMALS.fullmatch(written):
         return False
     n_digits = sum(map(str.isdigit, written))
-    return 8 <= n_digits <= 15 and (n_digits >= 10 or n_digits < len(written))
+    return 8 <= n_digits <= 15 and (n_digits >= 10 or any(sign in "().-" for sign in written))
 
 
 def ipv4(text: str) -> Iterator[Span]:
