@@ -195,6 +195,11 @@ class Checkpoints(CheckpointBase):
             sys.stderr.write(f"\n{flight.saving.words}\n")
 
     @property
+    def is_writing(self) -> bool:
+        """Whether a checkpoint is being written behind the steps."""
+        return self._flight is not None and not self._flight.is_done
+
+    @property
     def must_stop(self) -> bool:
         """Whether a checkpoint could not be written here, and the run is to stop for that."""
         flight = self._flight

@@ -96,7 +96,7 @@ class GeneratedTexts(L.Callback):
             chosen = (part.samples >= 0) & (part.samples < limit)
             mine = bool(chosen.any())
             together = not strategy.builds_whole  # then a rank without rows is needed all the same
-            if strategy.sum_of_shares(chosen.sum()) if together else mine:
+            if strategy.sum_of_shares(chosen.sum().to(pl_module.device)) if together else mine:
                 rows = chosen if mine else part.samples == part.samples[0]
                 self._add(trainer, pl_module, part.only(rows), keep=mine)
 

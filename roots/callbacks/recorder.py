@@ -12,6 +12,7 @@ import yaml
 from lightning.pytorch.loggers import Logger
 
 from roots.callbacks.environment import describe_environment
+from roots.callbacks.first_rank import by_first_rank
 from roots.callbacks.formats import in_words, number_formats
 from roots.callbacks.metrics_csv import MetricsCSV
 from roots.callbacks.stop_signals import Interrupted
@@ -61,8 +62,7 @@ class Recorder(L.Callback):
         if stage != "fit":
             return
         if self.run is None:
-            mine = claim(ours.runs_dir, ours.name) if trainer.is_global_zero else None
-            self.run = trainer.strategy.broadcast(mine)
+            self.run = by_first_rank(ours, lambda: claim(ours.runs_dir, ours.name))
         assert self.run is not None
         ours.run = self.run
         self._lock_out_others(ours)
@@ -172,14 +172,12 @@ class Recorder(L.Callback):
         """Takes the run for this process; all ranks learn when it is not free."""
         assert self.run is not None
         self._lock = RunLock(self.run.path)
-        mine = self._lock.acquire() if trainer.is_global_zero else ""
-        if held := trainer.strategy.broadcast(mine):
+        if held := by_first_rank(trainer, self._lock.acquire):
             raise CheckpointError(
                 f"{self.run.path} is in use by {held}: two at once would spoil each other's"
                 " checkpoints. Wait until it ends, or stop it (it then writes a checkpoint)."
             )
-        went_on = trainer.strategy.broadcast(trainer.is_global_zero and self._newer(trainer))
-        if went_on:
+        if went_on := by_first_rank(trainer, lambda: self._newer(trainer)):
             raise CheckpointError(
                 f"{self.run.path} went on to {went_on} while this process began from step"
                 f" {trainer.resumed_from:,}. Resume it once more."

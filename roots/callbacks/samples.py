@@ -92,17 +92,21 @@ class Samples(L.Callback):
         self._sampled_after = trainer.global_step
         trainer.strategy.reshard()  # a whole copy is of the weights that are trained
         with trainer.throughput.aside(), weights_to_use(trainer):
-            with told_if_it_fails(trainer, "no samples were written"):
-                self._write(trainer, pl_module)
+            texts: list[str] = []
+            with told_if_it_fails(trainer, "no samples were written"):  # on all ranks, or on none
+                texts = self._texts(trainer, pl_module)
+            if trainer.is_global_zero and texts:
+                with told_if_it_fails(trainer, "the samples were not kept"):
+                    self._keep(trainer, texts)
             trainer.strategy.reshard()  # and here, perhaps, of their average
 
-    def _write(self, trainer: Any, pl_module: Any) -> None:
-        for index, prompt in enumerate(self.prompts):
-            text = pl_module.trainable.within(
+    def _texts(self, trainer: Any, pl_module: Any) -> list[str]:
+        return [
+            pl_module.trainable.within(
                 partial(self._continue, trainer, pl_module, prompt, self.seed + index)
             )
-            if trainer.is_global_zero:
-                self._keep(trainer, prompt, text)
+            for index, prompt in enumerate(self.prompts)
+        ]
 
     def _continue(self, trainer: Any, pl_module: Any, prompt: str, seed: int) -> str:
         return generate(
@@ -115,10 +119,9 @@ class Samples(L.Callback):
             seed=seed,
         )
 
-    def _keep(self, trainer: Any, prompt: str, text: str) -> None:
-        told = redact_values({"prompt": prompt, "text": text})
-        record = {"step": trainer.global_step, **told}
-        trainer.run.samples.add([record])
-        sys.stderr.write(
-            f"\nsample after step {trainer.global_step:,}: {record['prompt']}{record['text']}\n"
-        )
+    def _keep(self, trainer: Any, texts: list[str]) -> None:
+        step = trainer.global_step
+        for prompt, text in zip(self.prompts, texts, strict=True):
+            record = {"step": step, **redact_values({"prompt": prompt, "text": text})}
+            trainer.run.samples.add([record])
+            sys.stderr.write(f"\nsample after step {step:,}: {record['prompt']}{record['text']}\n")

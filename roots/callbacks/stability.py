@@ -104,7 +104,9 @@ class NonFinite(StepRule):
     def check_weights(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Raises TrainingError when a weight is not finite on any rank."""
         names = [name for name, _ in pl_module.named_parameters()]
-        finite = torch.stack([_local(p).isfinite().all() for p in pl_module.parameters()])
+        device = trainer.strategy.root_device  # what ranks exchange lies there, and not all weights
+        parts = (_local(p).isfinite().all() for p in pl_module.parameters())
+        finite = torch.stack([part.to(device) for part in parts])
         everywhere = trainer.strategy.reduce((~finite).int(), reduce_op="sum")
         bad = [name for name, n in zip(names, everywhere.tolist(), strict=True) if n]
         if bad:
@@ -122,9 +124,16 @@ def reading_is_free(device: torch.device) -> bool:
 
 
 def _local(parameter: Tensor) -> Tensor:
-    """Gives the part of a sharded parameter that this rank holds, under DeepSpeed's stage 3 too."""
-    part: Tensor = getattr(parameter, "ds_tensor", parameter)
-    return part.to_local() if hasattr(part, "to_local") else part
+    """Gives the part of a sharded parameter that this rank holds, under DeepSpeed's stage 3 too.
+
+    DeepSpeed's parts are equally long: what is behind the last number of the last ones is whatever
+    the memory held.
+    """
+    if hasattr(parameter, "ds_tensor"):
+        part: Tensor = parameter.ds_tensor
+        begin = torch.distributed.get_rank() * part.numel()
+        return part.flatten()[: max(0, parameter.ds_numel - begin)]  # type: ignore[attr-defined]
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def whence(trainer: Any, report: Any) -> str:

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
+from functools import partial
 from string import ascii_lowercase, digits
 from typing import Any
 from urllib.parse import urlsplit
@@ -122,8 +123,13 @@ def open_wandb(trainer: Any) -> WandbLogger:
         ConfigError: W&B cannot be reached, refuses the key, or another W&B run is open.
     """
     run, first = trainer.run, trainer.is_global_zero
-    logger = wandb_logger(run, trainer.name, trainer.spec, is_first=first)
-    refused = _refused(logger, run) if first else ""
+    make = partial(wandb_logger, run, trainer.name, trainer.spec)
+    refused = ""
+    try:
+        logger = make(is_first=first)
+        refused = _refused(logger, run) if first else ""
+    except (CheckpointError, OSError) as error:
+        refused = f"W&B cannot be opened: {error}"
     if refused := trainer.strategy.broadcast(refused):
         raise ConfigError(refused)
     if first and logger.experiment.offline and not logger.experiment.disabled:

@@ -23,6 +23,7 @@ from roots.errors import ConfigError, TrainingError
 from roots.fit.unchanged import differences
 from roots.runs import Run
 from roots.strategies.launching import is_interactive
+from roots.strategies.sharded_files import read_file, read_whole
 
 REFUSED, STOPPED = 2, 130
 """Exit codes of `roots fit` (see `roots fit --help`)."""
@@ -115,7 +116,8 @@ def refuse_changes(composed: Any) -> None:
 def _take_weights(composed: Any, run: Run) -> None:
     """Builds the module's network here, with the weights of the last checkpoint."""
     module = composed.model
-    checkpoint = composed.trainer.strategy.load_checkpoint(run.last().trainer_file)
+    file = run.last().trainer_file  # a folder where each process wrote its part of it
+    checkpoint = read_whole(file) if file.is_dir() else read_file(file)
     module.learn_of(composed.data)
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)

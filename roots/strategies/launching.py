@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
@@ -55,7 +60,68 @@ class ScriptLauncher(_SubprocessScriptLauncher):
             )
         if self.num_processes * self.num_nodes == 1:
             return function(*args, **kwargs)
-        return super().launch(function, *args, trainer=trainer, **kwargs)
+        environment = self.cluster_environment
+        environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        if not environment.creates_processes_externally:
+            self._call_children_scripts()
+            checkpoints = getattr(trainer, "checkpoints", None)
+            Watch(self.procs, is_busy=lambda: getattr(checkpoints, "is_writing", False)).start()
+        _set_num_threads_if_needed(num_processes=self.num_processes)
+        return function(*args, **kwargs)
+
+
+class Watch(threading.Thread):
+    """Ends all ranks of this machine once one has failed, which they may wait for for ever.
+
+    One that was killed ends the others at once. Where one ended by itself with an error, all may be
+    about to, in agreement: the first is given time, since it alone writes a checkpoint to its end
+    and sends files to W&B. Lightning's own observer kills it within five seconds.
+
+    Args:
+        processes: The ranks that the first has started.
+        is_busy: Whether the first is still writing a checkpoint.
+        patience: Seconds that it is given, after what it writes.
+        period: Seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        processes: list[subprocess.Popen[bytes]],
+        *,
+        is_busy: Callable[[], bool] = lambda: False,
+        patience: float = 120.0,
+        period: float = 1.0,
+    ) -> None:
+        super().__init__(daemon=True, name="watch-of-ranks")  # ends with the process
+        self.processes = processes
+        self.is_busy = is_busy
+        self.patience = patience
+        self.period = period
+
+    def run(self) -> None:
+        """Looks until all have ended well, or one has not and the others have had their time."""
+        waited = 0.0
+        while any(codes := self._codes()) or None in codes:
+            failed = [code for code in codes if code]
+            if any(code < 0 for code in failed) or waited > self.patience:
+                self._end(codes)
+            waited = waited + self.period if failed and not self.is_busy() else 0.0
+            time.sleep(self.period)
+
+    def _codes(self) -> list[int | None]:
+        """Gives the exit codes; None of those that run."""
+        return [process.poll() for process in self.processes]
+
+    def _end(self, codes: list[int | None]) -> None:
+        number, code = next((n, code) for n, code in enumerate(codes, 1) if code)
+        what = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        sys.stderr.write(
+            f"\nrank {number} of this machine ended ({what}): the others are ended too\n"
+        )
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class FromNotebooks(Strategy):

@@ -184,6 +184,8 @@ class TrialRun:
         """Gives the exit code once the process has ended."""
         assert self._process is not None
         code = self._process.poll()
+        if code is not None and (code < 0 or code == 1):
+            self._end_group()  # ranks that it left behind would keep its devices
         if code is None and self._stop_by and time.monotonic() > self._stop_by:
             self.kill()
         if code is not None and self._since:
@@ -201,7 +203,11 @@ class TrialRun:
     def kill(self) -> None:
         """Ends the process, and those that it started, at once."""
         assert self._process is not None
-        if self._process.poll() is None:
+        self._end_group()
+
+    def _end_group(self) -> None:
+        assert self._process is not None
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def may_retry(self, code: int) -> bool:

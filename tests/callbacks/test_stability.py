@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -231,3 +232,15 @@ def test_every_rank_names_the_documents_that_the_step_read_on_any(
 def test_a_good_run_is_left_alone(config: dict) -> None:
     composed = compose(config, {"model.optimizer.learning_rate": 1e-4})
     assert composed.fit().last().step == 6
+
+
+def test_what_lies_behind_a_part_of_deepspeeds_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from roots.callbacks.stability import _local
+
+    weight = torch.nn.Parameter(torch.empty(0))
+    weight.ds_numel, weight.ds_tensor = 5, torch.tensor([1.0, 2.0, math.nan])
+    for rank, expected in ((0, 3), (1, 2), (2, 0)):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        assert len(_local(weight)) == expected
