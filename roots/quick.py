@@ -31,6 +31,8 @@ SIZES = {
     "large": {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6},
 }
 """Llama shapes: 0.4, 1.3, 4 and 12 million parameters with 4,096 tokens; heads of 64 values."""
+POSITIONS = 1024
+"""Of a network that is trained from scratch, at least: what it may be asked to continue."""
 
 
 class DataLoader:
@@ -123,17 +125,23 @@ class Model:
     """A small Llama with random weights, or the weights of a Hugging Face folder or hub name.
 
     Args:
-        size: `tiny`, `small`, `medium` or `large`.
+        size: `tiny`, `small`, `medium` or `large`; empty takes `small`.
         pretrained: A folder or hub name to go on from; it brings its own size.
         learning_rate: Peak learning rate.
 
     Raises:
-        ConfigError: There is no such size.
+        ConfigError: There is no such size, or a pretrained model is to have one.
     """
 
     def __init__(
-        self, *, size: str = "small", pretrained: str = "", learning_rate: float = 2e-3
+        self, *, size: str = "", pretrained: str = "", learning_rate: float = 2e-3
     ) -> None:
+        if size and pretrained:
+            raise ConfigError(
+                f"size={size!r} beside pretrained={pretrained!r}, which brings its own."
+                " Leave one out."
+            )
+        size = size or "small"
         if size not in SIZES:
             raise ConfigError(f"There is no size {size!r}. Take {', '.join(SIZES)}.")
         self.size = size
@@ -190,7 +198,7 @@ class Model:
             }
         shape = SIZES[self.size]
         heads = {"num_attention_heads": shape["hidden_size"] // 64, "tie_word_embeddings": True}
-        config = {"model_type": "llama", **shape, **heads, "max_position_embeddings": 1024}
+        config = {"model_type": "llama", **shape, **heads, "max_position_embeddings": POSITIONS}
         return {"class_path": "roots.networks.Scratch", "init_args": {"config": config}}
 
 
@@ -221,7 +229,7 @@ class Trainer:
         seed: int = 1,
         overrides: dict[str, Any] | None = None,
     ) -> None:
-        if not isinstance(steps, int) or steps < 0:
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
             raise ConfigError(f"steps={steps!r} is no number of steps. Set it to 1 or more.")
         self.model = model
         self.data_loader = data_loader
@@ -238,6 +246,9 @@ class Trainer:
         schedule = {"class_path": "roots.optim.WarmupCosine", "init_args": warmup}
         model = self.model.config
         model["init_args"]["schedule"] = schedule
+        shape = model["init_args"]["network"]["init_args"].get("config")
+        if shape and self.data_loader.seq_len > POSITIONS:
+            shape["max_position_embeddings"] = self.data_loader.seq_len
         return {
             "name": self.name,
             "seed": self.seed,

@@ -194,7 +194,7 @@ def test_a_number_that_cannot_work_is_refused_before_the_text_is_read(
         DataLoader("nowhere.txt", **setting)
 
 
-@pytest.mark.parametrize("steps", [-1, 2.5])
+@pytest.mark.parametrize("steps", [-1, 0, True, 2.5])
 def test_steps_that_are_none_are_refused_as_such(steps: Any) -> None:
     data: Any = None
     with pytest.raises(ConfigError, match=rf"steps={steps} is no number of steps\. Set it to 1"):
@@ -252,3 +252,16 @@ def test_the_sizes_are_what_the_docstring_says(size: str, millions: float) -> No
     found = sum(p.numel() for p in network.parameters()) / 1e6
     assert found == pytest.approx(millions, rel=0.12)
     assert keys["hidden_size"] // keys["num_attention_heads"] == 64
+
+
+def test_a_size_beside_pretrained_weights_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"size='large' beside pretrained='folder', which brings"):
+        Model(size="large", pretrained="folder")
+    assert Model().size == "small"
+
+
+@pytest.mark.parametrize(("seq_len", "positions"), [(64, 1024), (2048, 2048)])
+def test_a_network_has_a_position_for_each_token_of_a_row(seq_len: int, positions: int) -> None:
+    trainer = Trainer(Model(size="tiny"), DataLoader(write_text(), seq_len=seq_len), steps=1)
+    network = trainer.config["model"]["init_args"]["network"]["init_args"]["config"]
+    assert network["max_position_embeddings"] == positions

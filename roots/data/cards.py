@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from roots.batch import IGNORE
 from roots.data.ragged import Ragged
 from roots.data.splits import Split
 
@@ -36,6 +37,7 @@ def split_card(split: Split, names: Sequence[str]) -> dict[str, Any]:
     }
     if names:
         card["labels"] = label_counts(split, names)
+        card["labelled"] = n_labelled(split)
     return card
 
 
@@ -50,6 +52,14 @@ def label_counts(split: Split, names: Sequence[str]) -> dict[str, int]:
     if len(found) <= MOST_LABELS:
         return found
     return dict(sorted(found.items(), key=lambda item: -item[1])[:MOST_LABELS])
+
+
+def n_labelled(split: Split) -> int:
+    """Counts what has a label: rows, or tokens where each has its own."""
+    labels = split.labels.values if isinstance(split.labels, Ragged) else split.labels
+    if labels.ndim == 2:
+        return int((~np.isnan(labels.astype(np.float64)) & (labels != IGNORE)).any(axis=1).sum())
+    return int((labels >= 0).sum())
 
 
 def histogram(lengths: Int64[np.ndarray, " R"], most: int = 24) -> dict[str, list[int]]:

@@ -52,7 +52,8 @@ def _add_splits(page: Page, splits: Mapping[str, Mapping[str, Any]]) -> None:
     if labels:
         shown = list(dict.fromkeys(label for counts in labels.values() for label in counts))
         page.figure(
-            labels_figure(labels), f"Labels by split, as shares of the split{undrawn(shown)}"
+            labels_figure(labels, _wholes(splits)),
+            f"Labels by split, as shares of it{undrawn(shown)}",
         )
     if train := splits.get("train", {}).get("lengths"):
         page.figure(lengths_figure(train), "Lengths of the training rows")
@@ -61,7 +62,15 @@ def _add_splits(page: Page, splits: Mapping[str, Mapping[str, Any]]) -> None:
 _DRAWN = ("labels", "lengths")
 
 
-def labels_figure(labels: Mapping[str, Mapping[str, int]]) -> Any:
+def _wholes(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Gives what the labels of each split are a share of; old cards do not tell."""
+    known = {name: split.get("labelled") for name, split in splits.items()}
+    return {name: int(n) for name, n in known.items() if n}
+
+
+def labels_figure(
+    labels: Mapping[str, Mapping[str, int]], wholes: Mapping[str, int] | None = None
+) -> Any:
     """Draws how the labels are spread in each split, the most frequent on top."""
     total = {
         name: sum(counts.get(name, 0) for counts in labels.values())
@@ -75,7 +84,7 @@ def labels_figure(labels: Mapping[str, Mapping[str, int]]) -> Any:
     height = 0.8 / len(labels)
     for number, (split, counts) in enumerate(labels.items()):
         places = [row + height * (number - (len(labels) - 1) / 2) for row in range(len(shown))]
-        whole = max(sum(counts.values()), 1)
+        whole = (wholes or {}).get(split) or max(sum(counts.values()), 1)
         shares = [counts.get(name, 0) / whole for name in shown]
         axes.barh(
             places, shares, height=0.92 * height, label=split, color=_SHADES[number % 3],
@@ -83,7 +92,9 @@ def labels_figure(labels: Mapping[str, Mapping[str, int]]) -> Any:
         )  # fmt: skip
         for place, share, name in zip(places, shares, shown, strict=True):
             axes.text(share, place, f" {counts.get(name, 0):,}", va="center", fontsize=7)
-    plain_bars(axes, [words[name] for name in shown], "share of the split (the numbers are rows)")
+    plain_bars(
+        axes, [words[name] for name in shown], "share of what has labels (the numbers are how many)"
+    )
     axes.margins(x=0.12)
     axes.set_xlim(left=0)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=len(labels))

@@ -82,7 +82,12 @@ class CommandLine(LightningCLI):
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what belongs to the run as a whole."""
-        parser.add_argument("--name", type=str, default="run", help="Names the run's directory.")
+        parser.add_argument(
+            "--name",
+            type=str,
+            default="run",
+            help="Names the directory of a new run; one that is resumed keeps its own.",
+        )
         parser.add_argument(
             "--seed",
             type=int,

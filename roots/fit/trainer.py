@@ -66,8 +66,9 @@ class Trainer(StartsRuns, EndsRuns, HasSpec):
             pairs; `deepspeed`, its ZeRO; or a strategy of roots by its class_path.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
         devices: How many devices of this machine, or which; `auto` takes all GPUs, or one CPU.
-        num_nodes: Machines.
-        name: Names the run's directory.
+            Not read under torchrun and srun, which say how many processes there are.
+        num_nodes: Machines; not read there either.
+        name: Names the directory of a new run; one that is resumed keeps its own.
         runs_dir: The folder of all runs; `~` and `${VARIABLE}` are expanded.
         seed: Decides weights, order and dropout; the same seed gives the same run.
         wandb: Track with Weights & Biases: online when a key is set, else offline.

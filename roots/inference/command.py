@@ -142,7 +142,8 @@ def _asked(
     ends = eos_ids(loaded.network, loaded.tokenizer)
     if given.chat is None:
         return prompt_ids(loaded.tokenizer, prompt, bos=given.bos), ends
-    turns = [{"role": "system", "content": given.system}] if given.system else []
+    told = utf8((given.system or "").encode("utf-8", "surrogateescape"), "--system")
+    turns = [{"role": "system", "content": told}] if told else []
     ids, end_of_answer = asked(loaded.tokenizer, [*turns, {"role": "user", "content": prompt}])
     return ids, ends | end_of_answer
 

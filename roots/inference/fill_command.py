@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="roots fill",
         description="Guesses the hidden tokens of a text with a masked language model: a line for"
         " each, the likeliest tokens with their probabilities.",
-        epilog='example: roots fill --run runs/bert_small/0001 "The [MASK] of the function."',
+        epilog='example: roots fill --run runs/bert_small_stdlib/0001 "import <mask>"',
         allow_abbrev=False,
     )
     add_source(parser)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +20,18 @@ from roots.metrics.summed import SummedMetric
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")  # sacrebleu's that need no further package
 ROUGES = ("rouge1", "rouge2", "rougeL")
 _ONE_BY_ONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORDS = re.compile(f"[{_ONE_BY_ONE}]|[^\\W_{_ONE_BY_ONE}]+")
+
+
+@cache
+def _words() -> re.Pattern[str]:
+    """Finds words of every script: letters and digits with the marks that belong to them."""
+    signs = map(chr, range(sys.maxunicode + 1))
+    marks = re.escape("".join(s for s in signs if unicodedata.category(s) in ("Mn", "Mc")))
+    return re.compile(f"[{_ONE_BY_ONE}]|(?:[^\\W_{_ONE_BY_ONE}][{marks}]*)+")
+
+
+def _unicode_words(text: str) -> list[str]:
+    return _words().findall(unicodedata.normalize("NFC", text))
 
 
 class GeneratedText(SummedMetric):
@@ -35,7 +49,7 @@ class GeneratedText(SummedMetric):
         chrf_words: Longest n-gram of words in chrF; 0 is chrF, 2 is chrF++.
         rouge_words: What a word is for ROUGE, always without case: `english` (a to z and digits, as
             in published figures; other letters are lost) or `unicode` (letters and digits of every
-            script; a Chinese or Japanese character is a word).
+            script with their marks; a Chinese or Japanese character is a word).
 
     Raises:
         ConfigError: A choice that there is not.
@@ -160,7 +174,7 @@ def _equal(text: str, references: list[str]) -> float:
 
 _ROUGE_WORDS: dict[str, dict[str, Any]] = {
     "english": {},
-    "unicode": {"normalizer": str.lower, "tokenizer": _WORDS.findall},
+    "unicode": {"normalizer": str.lower, "tokenizer": _unicode_words},
 }
 
 

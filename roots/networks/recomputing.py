@@ -53,6 +53,11 @@ def check_recompute(mode: str, every_blocks: int) -> None:
             f"checkpoint_every_blocks={every_blocks} is no number of blocks. Set it to 1 for every"
             " block, to 2 for every second, …"
         )
+    if every_blocks > 1 and mode == "none":
+        raise ConfigError(
+            f"checkpoint_every_blocks={every_blocks} does nothing with activation_checkpointing:"
+            " none. Set that to full or selective, or leave the blocks out."
+        )
 
 
 def recompute(blocks: Sequence[nn.Module], mode: str, *, every_blocks: int = 1) -> None:

@@ -33,7 +33,8 @@ class Masking:
         max_span_words: Longest span, in words. With 0.2 and 10 the mean is 3.8.
 
     Raises:
-        ConfigError: A share or a length that cannot be, or a unit that there is not.
+        ConfigError: A share or a length that cannot be, a unit that there is not, or words that
+            nothing asks for.
 
     Source:
         Devlin et al., arXiv:1810.04805, section 3.1 and appendix A.1 (80 / 10 / 10); whole words:
@@ -56,6 +57,11 @@ class Masking:
         _check_fractions(mask_fraction, random_fraction)
         _check_known("unit", unit, UNITS)
         _check_known("words", words, ("tokenizer", "jieba"))
+        if words != "tokenizer" and unit == "token":
+            raise ConfigError(
+                f"words={words} does nothing where single tokens are hidden. Set masking.unit to"
+                " word or span."
+            )
         if max_span_words < 1:
             raise ConfigError(
                 f"max_span_words={max_span_words} leaves no span. Set it to at least 1, such as 10."

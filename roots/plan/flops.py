@@ -133,6 +133,6 @@ def _parts(flops: TokenFLOPs) -> str:
 def in_flop(n: float) -> str:
     """Words a number of operations: `4.1 GFLOP`."""
     for index, letter in reversed(list(enumerate(" kMGTPEZY"))):
-        if n >= 1000**index and index:
+        if float(f"{n:.3g}") >= 1000**index and index:
             return f"{n / 1000**index:.3g} {letter}FLOP"
     return f"{n:,.0f} FLOP"

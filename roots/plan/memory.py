@@ -10,7 +10,7 @@ import torch
 
 from roots.plan.activations import Recomputation, Unknown
 from roots.plan.footprint import Planner, Way
-from roots.plan.options import best_of, options_of
+from roots.plan.options import options_of, taken
 from roots.plan.rows import planned_rows
 from roots.plan.target import Target, target_of
 from roots.plan.words import footprint_words, in_gib, table_of, way_words
@@ -99,11 +99,12 @@ def memory_of(planner: Planner, trainer: Any) -> tuple[list[tuple[str, str]], st
     """
     target, model = planner.target, planner.model
     try:
-        options = options_of(planner, also=0 if model.seeks_rows else model.micro_batch_size)
+        given = 0 if model.seeks_rows else model.micro_batch_size
+        options = options_of(planner, also=given)
         mine = of_groups(planner, trainer.strategy)
         way = way_of(trainer.strategy, mine.target)
-        if trainer.arguments["strategy"] == "auto" and (best := best_of(options, target)):
-            way = best[0].way
+        if trainer.arguments["strategy"] == "auto":
+            way = taken(options_of(planner, only=given), target) or way
         rows, why = _rows(mine, way)
         footprint = mine.footprint(way, rows)
     except Unknown as error:

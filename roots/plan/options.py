@@ -78,6 +78,14 @@ def best_of(options: Sequence[Option], target: Target) -> tuple[Option, int] | N
     return None
 
 
+def taken(options: Sequence[Option], target: Target) -> Way | None:
+    """Gives the way that a run takes: the best that fits, else on GPUs that which needs least."""
+    if best := best_of(options, target):
+        return best[0].way
+    needs = {o.way: min(f.total for f in o.sizes.values()) for o in options if not o.refused}
+    return min(needs, key=lambda way: needs[way]) if needs and target.kind == "cuda" else None
+
+
 def sizes_for(share: int, also: int = 0) -> list[int]:
     """Gives sizes of micro-batches to look at: powers of two up to the share, and the share.
 

@@ -197,6 +197,6 @@ def _writes(trainer: Any) -> str:
 def short(n: int) -> str:
     """Words a large number: `4.1 M`."""
     for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if n >= size:
+        if float(f"{n:.3g}") >= size:  # 999,999 is 1 M
             return f"{n / size:.3g} {letter}"
     return str(n)

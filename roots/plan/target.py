@@ -13,6 +13,7 @@ from roots.plan.devices import MEMORIES, USABLE
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
+CGROUP_PARTS = Path("/sys/fs/cgroup/memory.stat")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,19 @@ def free_bytes() -> int | None:
     free = _available() or pages
     limit = _number(CGROUP_LIMIT)
     used = _number(CGROUP_USED)
-    return free if limit is None or used is None else min(free, max(limit - used, 0))
+    if limit is None or used is None:
+        return free
+    return min(free, max(limit - used + _given_back(), 0))
+
+
+def _given_back() -> int:
+    """Reads how much of what a container uses are pages of files, given back when asked for."""
+    try:
+        lines = CGROUP_PARTS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    found = [line.split()[1] for line in lines if line.startswith("inactive_file ")]
+    return int(found[0]) if found else 0
 
 
 def _available() -> int | None:

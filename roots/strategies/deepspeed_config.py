@@ -114,6 +114,11 @@ def zero_block(
             f"stage={stage} is no stage of ZeRO. Set it to 1 (cuts the optimizer's state), 2"
             " (gradients too) or 3 (weights too)."
         )
+    if nvme_path and "nvme" not in (offload_optimizer, offload_parameters):
+        raise ConfigError(
+            f"nvme_path={nvme_path!r} is used by nothing. Set offload_optimizer or"
+            " offload_parameters to nvme, or leave it out."
+        )
     block: dict[str, Any] = {"stage": stage}
     for name, place in (("optimizer", offload_optimizer), ("param", offload_parameters)):
         if place not in PLACES:

@@ -18,6 +18,7 @@ from transformers import (
 
 from roots.batch import IGNORE
 from roots.data import LabelledTexts, RelationTexts, TaggedWords
+from roots.data.cards import split_card
 from roots.data.ragged import Ragged
 from roots.data.splits import Split
 from roots.errors import ConfigError, DataError
@@ -354,3 +355,13 @@ def test_pairs_that_nothing_parts_are_remarked(tmp_path: Path, tokenizer: str) -
         data.split("val")
         said = [remark for remark in data.remarks if "puts nothing between the two" in remark]
         assert len(said) == remarked
+
+
+def test_a_card_tells_how_many_rows_have_labels(tmp_path: Path, tokenizer: str) -> None:
+    rows = written(tmp_path, "rows", labelled(["a", "b"], ["a"], []))
+    many = LabelledTexts(train=rows, val=rows, kind="many", labels=["a", "b"], tokenizer=tokenizer)
+    card = split_card(many.split("train"), ["a", "b"])
+    assert (card["labels"], card["labelled"]) == ({"a": 2, "b": 1}, 3)
+    one = written(tmp_path, "one", labelled("a", "b", "b"))
+    single = LabelledTexts(train=one, val=one, tokenizer=tokenizer).split("train")
+    assert split_card(single, ["a", "b"])["labelled"] == 3

@@ -93,3 +93,12 @@ def test_an_axis_that_counts_says_no_number_twice(n: int) -> None:
         assert len(set(shown)) == len(shown)
         assert all("." not in number for number in shown)
     assert "5,000" in shown_numbers(axes[0]) or n < 5000
+
+
+def test_labels_are_shares_of_the_rows_that_have_some() -> None:
+    from roots.evaluation.data_section import labels_figure
+
+    counts = {"train": {"a": 100, "b": 100}}  # both of each of 100 rows
+    for wholes, share in (({"train": 100}, 1.0), ({}, 0.5)):
+        (axes,) = labels_figure(counts, wholes).axes
+        assert {bar.get_width() for bar in axes.patches} == {share}

@@ -131,3 +131,10 @@ def test_without_sacrebleu_the_message_tells_how_to_install_it(
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(MissingExtra, match=r"pip install 'roots-lm\[text-metrics\]'"):
         GeneratedText()
+
+
+def test_the_marks_of_a_letter_belong_to_its_word() -> None:
+    values = measure(["वह घर की"], [["वह घर कि"]], rouge_words="unicode")
+    assert values["rouge1"] == pytest.approx(2 / 3)  # the last words differ in a vowel sign
+    twice = measure(["cafe\u0301"], [["café"]], rouge_words="unicode")
+    assert twice["rouge1"] == 1  # two ways to write one letter

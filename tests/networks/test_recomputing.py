@@ -104,4 +104,6 @@ def test_an_unknown_mode_is_refused_with_the_nearest() -> None:
 def test_no_block_is_no_number_of_blocks() -> None:
     with pytest.raises(ConfigError, match=r"checkpoint_every_blocks=0 .* to 1 for every block"):
         check_recompute("full", 0)
-    check_recompute("full", 1)
+    with pytest.raises(ConfigError, match=r"checkpoint_every_blocks=3 does nothing .* to full or"):
+        check_recompute("none", 3)
+    check_recompute("full", 3)

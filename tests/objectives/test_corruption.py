@@ -297,7 +297,12 @@ def test_a_row_costs_well_under_a_millisecond() -> None:
         ({"mask_fraction": 0.95}, "leave -0.05 of the hidden", {"mask_fraction": 0.9}),
         ({"random_fraction": -0.1}, "random_fraction=-0.1 leave", {"random_fraction": 0.0}),
         ({"unit": "words"}, "There is no unit 'words' (did you mean 'word'?)", {"unit": "word"}),
-        ({"words": "jiba"}, "There is no words 'jiba' (did you mean 'jieba'?)", {"words": "jieba"}),
+        (
+            {"words": "jiba", "unit": "word"},
+            "There is no words 'jiba' (did you mean 'jieba'?)",
+            {"words": "jieba"},
+        ),
+        ({"words": "jieba"}, "words=jieba does nothing where single", {"unit": "span"}),
         ({"max_span_words": 0}, "max_span_words=0 leaves no span.", {"max_span_words": 1}),
     ],
 )

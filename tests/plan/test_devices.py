@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from roots.errors import ConfigError
 from roots.plan.devices import GIB, MEMORIES, device_meant
+from roots.plan.target import free_bytes
 from roots.precision import PEAKS
 
 
@@ -58,3 +60,15 @@ def test_a_device_that_is_not_known_is_refused_with_those_that_are(words: str) -
 
 def test_a_plan_leaves_a_tenth_of_the_memory() -> None:
     assert MEMORIES["NVIDIA H100 80GB HBM3"].usable_bytes == pytest.approx(72 * GIB)
+
+
+def test_a_containers_pages_of_files_are_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = "anon 100\ninactive_file 3000000\nactive_file 7\n"
+    for name, text in (("LIMIT", "16000000"), ("USED", "15000000"), ("PARTS", stat)):
+        (tmp_path / name).write_text(text)
+        monkeypatch.setattr(f"roots.plan.target.CGROUP_{name}", tmp_path / name)
+    assert free_bytes() == 4_000_000
+    (tmp_path / "PARTS").unlink()
+    assert free_bytes() == 1_000_000

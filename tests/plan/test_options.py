@@ -17,7 +17,7 @@ from roots.fit.choosing import chosen, strategy_of
 from roots.plan.activations import Recomputation
 from roots.plan.depth import DEPTHS, alike, cut_to
 from roots.plan.footprint import BACKWARD_PASS, Footprint, Planner, Way
-from roots.plan.options import Option, best_of, options_of, sizes_for
+from roots.plan.options import Option, best_of, options_of, sizes_for, taken
 from roots.plan.rows import planned_rows
 from roots.plan.target import Target
 from roots.plan.words import table_of
@@ -234,3 +234,13 @@ def test_ranks_that_do_not_divide_the_sequences_are_refused(config: dict[str, An
     target = Target("cuda", "NVIDIA H200", 2**40, 3, 1)
     with pytest.raises(ConfigError, match=r"sequences_per_step=8 .* 3 ranks"):
         plan_run(composed.trainer, composed.model, composed.data, target=target, memory=True)
+
+
+def test_the_plan_names_the_way_that_the_run_takes_with_its_micro_batches(deep: Any) -> None:
+    ddp = needs(deep, Way("ddp", 4), 2)
+    for usable in (ddp, ddp - 1, 1000):
+        asked = planner(deep, usable)
+        assert taken(options_of(asked, only=2), asked.target) == chosen(asked, 2)[0]
+    small = planner(deep, needs(deep, Way("ddp", 4), 1))  # one row fits, and two are asked for
+    assert best_of(options_of(small, also=2), small.target)[0].way.strategy == "ddp"
+    assert taken(options_of(small, only=2), small.target).strategy == "fsdp"

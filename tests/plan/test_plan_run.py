@@ -90,7 +90,14 @@ def test_the_curve_shows_the_rates(config: dict) -> None:
 
 @pytest.mark.parametrize(
     ("n", "words"),
-    [(0, "0"), (999, "999"), (1000, "1 k"), (4_123_456, "4.12 M"), (7 * 10**9, "7 B")],
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1 k"),
+        (4_123_456, "4.12 M"),
+        (999_999, "1 M"),
+        (7 * 10**9, "7 B"),
+    ],
 )
 def test_a_large_number_is_worded(n: int, words: str) -> None:
     assert short(n) == words

@@ -129,6 +129,7 @@ def test_a_file_that_holds_no_configuration_is_refused(
     [
         ({"stage": 4}, "stage=4.*Set it to 1.* 2 .* or 3", {"stage": 3}),
         ({"offload_optimizer": "gpu"}, "offload_optimizer='gpu'.*none, cpu, nvme", {}),
+        ({"nvme_path": "/disk"}, "nvme_path='/disk' is used by nothing", {}),
         ({"offload_parameters": "cpu"}, "Stage 2 cannot keep parameters in cpu", {"stage": 3}),
         (
             {"offload_optimizer": "nvme", "nvme_path": "/disk"},

@@ -29,7 +29,8 @@ class HuggingFaceRows(RowSource):
             `nyu-mll/glue`, or with `data_files` their format (`csv`, `json`, `parquet`, `text`);
             `~` and `${VARIABLE}` are expanded.
         config: Which of the dataset's configurations, such as `sst2`; empty for its only one.
-        split: Which split; also a slice of one, such as `train[:1000]`, except in a saved folder.
+        split: Which split; also a slice of one, such as `train[:1000]`, except in a folder that
+            `save_to_disk` wrote. One that was saved of a single split has that alone.
         data_files: Files or globs, for a `path` that is their format.
         streaming: Read the rows as they come instead of downloading and converting all first.
         revision: Branch, tag or commit on the hub; empty for the newest.
@@ -90,6 +91,7 @@ class HuggingFaceRows(RowSource):
         place = self._place()
         try:
             if any(is_file(Path(place, name)) for name in SAVED):
+                self._check_saved()
                 return self._saved(datasets.load_from_disk(place))
             return datasets.load_dataset(
                 place,
@@ -104,8 +106,24 @@ class HuggingFaceRows(RowSource):
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             raise self._refused(error) from error
 
+    def _check_saved(self) -> None:
+        """Refuses what a folder of `save_to_disk` does not have."""
+        asked = {"config": self.config, "revision": self.revision, "streaming": self.streaming}
+        if given := [name for name, value in asked.items() if value]:
+            raise DataError(
+                f"{self.path} was written by save_to_disk and is read as it was saved: there is no"
+                f" {given[0]} in it. Leave {' and '.join(given)} out."
+            )
+
     def _saved(self, dataset: Any) -> Any:
         if not isinstance(dataset, dict):
+            its = str(dataset.split or self.split)  # none is told of rows made here
+            if self.split not in (its, its.partition("[")[0]):
+                raise DataError(
+                    f"{self.path} was saved of the split '{its}' alone, and '{self.split}' is asked"
+                    f" for. Set split to {its}, or save all splits in one folder"
+                    " (DatasetDict.save_to_disk)."
+                )
             return dataset
         if self.split not in dataset:
             raise DataError(

@@ -98,3 +98,16 @@ def test_a_path_that_is_not_there_is_no_name_on_the_hub(tmp_path) -> None:
         list(HuggingFaceRows(path=f"{tmp_path}/nothing").read())
     with pytest.raises(ConfigError, match=r"split is empty"):
         HuggingFaceRows(path="x", split="")
+
+
+def test_what_a_saved_folder_does_not_have_is_refused(saved, tmp_path) -> None:
+    alone = datasets.Dataset.from_dict({"text": ["a"]}, split="validation[:10%]")
+    alone.save_to_disk(str(tmp_path / "alone"))
+    with pytest.raises(DataError, match=r"of the split 'validation\[:10%\]' alone, and 'train' is"):
+        list(HuggingFaceRows(path=str(tmp_path / "alone")).read())
+    for split in ("validation", "validation[:10%]"):
+        assert len(list(HuggingFaceRows(path=str(tmp_path / "alone"), split=split).read())) == 1
+    for asked in ({"config": "a"}, {"revision": "main"}, {"streaming": True}):
+        (name,) = asked
+        with pytest.raises(DataError, match=f"there is no {name} in it. Leave {name} out"):
+            list(HuggingFaceRows(path=str(saved), **asked).read())
