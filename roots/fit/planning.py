@@ -44,9 +44,14 @@ def _plan(own: argparse.Namespace, flags: list[str], name: str) -> int:
     from roots.fit.run_files import read_run_files
     from roots.plan import plan_run
     from roots.plan.target import target_named
+    from roots.strategies.shardable import RANKS_OF_PLAN
 
-    composed = put_together(read_run_files(own.config), flags)
     target = target_named(name, own.gpus or 1, own.nodes or 1) if name else None
+    before = RANKS_OF_PLAN.set((target.ranks, target.nodes) if target else None)
+    try:
+        composed = put_together(read_run_files(own.config), flags)
+    finally:
+        RANKS_OF_PLAN.reset(before)
     trainer = composed.trainer
     plan = plan_run(trainer, composed.model, composed.data, target=target, mfu=own.mfu, memory=True)
     print(f"{trainer.name}\n{plan}")  # noqa: T201

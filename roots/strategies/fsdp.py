@@ -33,6 +33,7 @@ from roots.strategies.launching import FromNotebooks
 from roots.strategies.protocol import Copied, StepStrategy, Write, as_is
 from roots.strategies.shardable import (
     POLICIES,
+    RANKS_OF_PLAN,
     check_axes,
     check_offload,
     check_run,
@@ -125,8 +126,8 @@ class FSDP(FromNotebooks, ModelParallelStrategy, StepStrategy):
     def check(self, *, optimizer: OptimizerBuilder, precision: Precision, compiled: str) -> None:
         """Raises ConfigError for what cannot be sharded, with what can."""
         if self.cluster_environment is not None:  # of a run
-            n_ranks = int(self.world_size)
-            check_axes(n_ranks, self.replicas, self._n_replicas, self.tensor_parallel)
+            n_ranks, nodes = RANKS_OF_PLAN.get() or (int(self.world_size), self.num_nodes)
+            check_axes(n_ranks, self.replicas, self.replicas or nodes, self.tensor_parallel)
         if self.cpu_offload:
             check_offload(self.parallel_devices)
         check_run(optimizer, precision, compiled)

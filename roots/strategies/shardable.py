@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import torch
 from lightning.pytorch.plugins.precision import Precision
@@ -21,6 +22,11 @@ POLICIES: dict[type[Precision], MixedPrecisionPolicy] = {
 }
 """What is gathered and what is summed, by precision: weights travel in 16 bits where products are
 made in them, gradients are summed over micro-batches and ranks in float32."""
+
+
+RANKS_OF_PLAN: ContextVar[tuple[int, int] | None] = ContextVar("ranks_of_plan", default=None)
+"""The ranks and machines that a run is put together for, where they are not those of its trainer:
+`roots plan` asks of devices that are not here."""
 
 
 def check_run(optimizer: OptimizerBuilder, precision: Precision, compiled: str) -> None:
@@ -75,7 +81,7 @@ def check_axes(n_ranks: int, replicas: int, copies: int, tensor_parallel: int) -
         raise ConfigError(
             f"tensor_parallel={tensor_parallel}: so many ranks cannot share the layers of a network"
             f" where there are {n_ranks}. Set it to one of {_divisors(n_ranks)}, or change"
-            " trainer.devices."
+            f" {'--gpus' if RANKS_OF_PLAN.get() else 'trainer.devices'}."
         )
     groups = n_ranks // tensor_parallel
     if replicas < 0 or groups % copies:

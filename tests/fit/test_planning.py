@@ -126,3 +126,37 @@ def test_what_cannot_be_asked_is_refused_with_what_can(
     with pytest.raises(ConfigError, match=words):
         run(["plan", "--config", file, *asked])
     assert run(["plan", "--config", file, *cure]) == 0
+
+
+@pytest.mark.parametrize(
+    ("strategy", "gpus", "words"),
+    [
+        ("tensor_parallel", 8, ""),
+        ({"replicas": 2}, 8, ""),
+        ({"replicas": 2}, 1, r"replicas=2 .* share 1 ranks evenly"),
+        ({"replicas": 4}, 6, r"replicas=4 .* share 6 ranks evenly"),
+        ("tensor_parallel", 1, r"tensor_parallel=2: .* where there are 1\..* or change --gpus"),
+    ],
+)
+def test_copies_and_shared_layers_are_those_of_the_devices_that_are_planned_for(
+    shards: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    strategy: Any,
+    gpus: int,
+    words: str,
+) -> None:
+    chosen = strategy
+    if isinstance(strategy, dict):
+        chosen = {"class_path": "roots.strategies.FSDP", "init_args": strategy}
+    config = tiny_config(shards, tmp_path / "runs", devices=8, strategy=chosen)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    for here in (8, 1):
+        asked = ["plan", "--config", str(tmp_path / "run.yaml"), "--trainer.devices", str(here)]
+        asked += ["--gpu", "H100-80GB", "--gpus", str(gpus)]
+        if words:
+            with pytest.raises(ConfigError, match=words):
+                run(asked)
+        else:
+            assert run(asked) == 0
+            assert "memory" in lines_of(capsys.readouterr().out)
