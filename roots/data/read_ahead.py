@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,33 +15,38 @@ from torch.utils.data import DataLoader
 T = TypeVar("T")
 
 AT_ONCE = 2e-3  # seconds of reading that one waking of the thread, of about 0.1 ms, is worth
+WORTH = 2e-4  # seconds of use, while as much could be read, that it is worth
 
 
 def read_ahead(items: Iterator[T], *, prepare: Callable[[], None] | None = None) -> Iterator[T]:
     """Yields the items in order; a thread reads the next ones while those before are used.
 
     It reads what takes `AT_ONCE`, but one item at least: slow or large ones by themselves, quick
-    ones several at a time. It starts when the first item is asked for. It has ended when the items
-    have, and when the iterator is closed or dropped, which waits for a read that is going on. An
-    error of the source is raised where its item would have come, as it was, with the thread's
-    traceback.
+    ones several at a time. Who needs less than `WORTH` for these, and would only wait for the
+    thread, reads the next by itself. The thread starts when the first item is asked for. It has
+    ended when the items have, and when the iterator is closed or dropped, which waits for a read
+    that is going on. An error of the source is raised where its item would have come, as it was,
+    with the traceback of who read it.
 
     Args:
-        items: The source; only the thread reads it.
+        items: The source; the thread reads it, or who asks while the thread does not.
         prepare: Is called once in the thread before it reads.
     """
     with ThreadPoolExecutor(1, "read-ahead", initializer=prepare) as thread:
-        coming = thread.submit(_read, items)
+        ready, end = thread.submit(_read, items).result()
+        used = math.inf
         while True:
-            ready, end = coming.result()
-            if end is None:
-                coming = thread.submit(_read, items)
+            is_worth_it = end is None and used > WORTH
+            coming = thread.submit(_read, items) if is_worth_it else None
+            began = time.perf_counter()
             while ready:
                 yield ready.popleft()  # the consumer's now: it may be freed before the next comes
+            used = time.perf_counter() - began
             if isinstance(end, StopIteration):
                 return
             if end is not None:
                 raise end
+            ready, end = coming.result() if coming else _read(items)
 
 
 def _read(items: Iterator[T]) -> tuple[deque[T], BaseException | None]:

@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
@@ -317,3 +318,41 @@ def test_what_is_pinned_is_pinned_by_the_thread_and_arrives() -> None:
     for n, item in enumerate(items):
         assert item.is_pinned()
         assert item.to("cuda", non_blocking=True).tolist() == [n + i for i in range(5)]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.002])
+def test_who_would_only_wait_for_the_thread_reads_by_itself(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 0.0)  # an item at once
+    monkeypatch.setattr(module, "WORTH", 0.001 if seconds else 10.0)
+    readers_of: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(8):
+            readers_of.append(threading.get_ident())
+            yield number
+
+    found = []
+    for number in read_ahead(items()):
+        found.append(number)
+        time.sleep(seconds)
+    assert found == list(range(8))
+    mine = [reader == threading.get_ident() for reader in readers_of]
+    assert mine == ([False] * 8 if seconds else [False] * 2 + [True] * 6)
+
+
+def test_who_begins_to_take_time_is_read_ahead_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 0.0)
+    monkeypatch.setattr(module, "WORTH", 0.05)
+    readers_of: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(8):
+            readers_of.append(threading.get_ident())
+            yield number
+
+    for number in read_ahead(items()):
+        time.sleep(0.1 if number == 4 else 0.0)
+    mine = [reader == threading.get_ident() for reader in readers_of]
+    assert mine == [False, False, True, True, True, True, False, True]
