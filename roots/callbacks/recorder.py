@@ -23,14 +23,7 @@ from roots.callbacks.utilization import Utilization, utilization_of
 from roots.callbacks.wandb_run import open_wandb
 from roots.errors import CheckpointError, MissingExtra
 from roots.evaluation import corpus_page, run_page
-from roots.runs import (
-    Run,
-    RunLock,
-    claim,
-    redact_values,
-    write_atomically,
-    write_record,
-)
+from roots.runs import Run, RunLock, claim, redact_values, write_atomically, write_record
 from roots.runs import state as run_state
 
 

@@ -11,7 +11,7 @@ from roots.fit.devices import resolve_devices
 from roots.plan.activations import NOTHING, Unknown
 from roots.plan.devices import USABLE
 from roots.plan.footprint import Planner, Way
-from roots.plan.options import best_of, options_of
+from roots.plan.options import best_of, needs_of, options_of
 from roots.plan.target import Target
 from roots.plan.words import in_gib, way_words
 from roots.precision import StepPrecision, precision_named
@@ -86,8 +86,7 @@ def chosen(planner: Planner, rows: int) -> tuple[Way, str]:
     except Unknown as error:
         return Way("ddp", target.ranks), f"what it needs is not known ({error})"
     best = best_of(options, target)
-    runnable = [option for option in options if not option.refused]
-    needs = {option.way: min(f.total for f in option.sizes.values()) for option in runnable}
+    needs = needs_of(options)
     if best is None:
         way = min(needs, key=lambda option: needs[option])
         more = in_gib(needs[way])

@@ -78,11 +78,16 @@ def best_of(options: Sequence[Option], target: Target) -> tuple[Option, int] | N
     return None
 
 
+def needs_of(options: Sequence[Option]) -> dict[Way, int]:
+    """Gives the least that each way needs that is not refused, in bytes."""
+    return {o.way: min(f.total for f in o.sizes.values()) for o in options if not o.refused}
+
+
 def taken(options: Sequence[Option], target: Target) -> Way | None:
     """Gives the way that a run takes: the best that fits, else on GPUs that which needs least."""
     if best := best_of(options, target):
         return best[0].way
-    needs = {o.way: min(f.total for f in o.sizes.values()) for o in options if not o.refused}
+    needs = needs_of(options)
     return min(needs, key=lambda way: needs[way]) if needs and target.kind == "cuda" else None
 
 

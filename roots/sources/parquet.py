@@ -15,7 +15,7 @@ from roots.stores import StoredPath
 _ROWS = 1024
 _STRINGS = ("string", "large_string", "string_view")
 _TEXTS = (*_STRINGS, "binary", "large_binary", "binary_view")
-"""Types of columns, also as what a dictionary's numbers stand for (pandas' categories)."""
+"""Types of columns, also of dictionaries (pandas' categories)."""
 
 
 class Parquet(RecordSource):
@@ -125,18 +125,25 @@ class Parquet(RecordSource):
                     " Give all but one of them another name, or another one here."
                 )
         kind = schema.field(self.text_field).type
-        if str(getattr(kind, "value_type", kind)) not in _TEXTS:
+        if _held(kind) not in _TEXTS:
             raise DataError(
                 f"{path}: the column '{self.text_field}' holds {kind}, no texts."
                 " Set text_field to one that does."
             )
 
 
+def _held(kind: Any) -> str:
+    """Names a type of columns; of a dictionary that of what its numbers stand for."""
+    import pyarrow as pa
+
+    return str(kind.value_type if pa.types.is_dictionary(kind) else kind)
+
+
 def _values(column: Any) -> list[Any]:
     r"""Gives the values of a column; a string that is no UTF-8 has its bad bytes as `\xe9`."""
     import pyarrow as pa
 
-    if str(getattr(column.type, "value_type", column.type)) not in _STRINGS:
+    if _held(column.type) not in _STRINGS:
         return list(column.to_pylist())
     raws = column.cast(pa.large_binary()).to_pylist()
     return [raw if raw is None else raw.decode("utf-8", "backslashreplace") for raw in raws]

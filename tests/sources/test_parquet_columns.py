@@ -83,3 +83,12 @@ def test_a_row_without_its_id_is_named_by_its_place(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": TEXTS, "id": ["a", None, "c"]}), tmp_path / "a.parquet")
     documents = list(Parquet(paths=str(tmp_path), id_field="id").documents())
     assert [each.id for each in documents] == ["a", f"{tmp_path}/a.parquet:2", "c"]
+
+
+def test_lists_of_strings_are_no_texts_and_stay_lists_beside_them(tmp_path: Path) -> None:
+    tags = [["a", "b"], [], None]
+    pq.write_table(pa.table({"text": TEXTS, "tags": tags}), tmp_path / "a.parquet")
+    source = Parquet(paths=str(tmp_path), metadata_fields=["tags"])
+    assert [each.metadata["tags"] for each in source.documents()] == tags
+    with pytest.raises(DataError, match=r"'tags' holds list<.*>, no texts"):
+        list(Parquet(paths=str(tmp_path), text_field="tags").documents())
