@@ -142,7 +142,7 @@ def _asked(
     ends = eos_ids(loaded.network, loaded.tokenizer)
     if given.chat is None:
         return prompt_ids(loaded.tokenizer, prompt, bos=given.bos), ends
-    told = utf8((given.system or "").encode("utf-8", "surrogateescape"), "--system")
+    told = typed(given.system or "", "--system")
     turns = [{"role": "system", "content": told}] if told else []
     ids, end_of_answer = asked(loaded.tokenizer, [*turns, {"role": "user", "content": prompt}])
     return ids, ends | end_of_answer
@@ -159,13 +159,13 @@ def _check_chat(given: argparse.Namespace) -> None:
 
 def _prompt(given: argparse.Namespace) -> str:
     if given.chat is not None:
-        return utf8(given.chat.encode("utf-8", "surrogateescape"), "--chat")
+        return typed(given.chat, "--chat")
     if given.prompt_file is None:
-        return utf8((given.prompt or "").encode("utf-8", "surrogateescape"), "--prompt")
+        return typed(given.prompt or "", "--prompt")
     if given.prompt_file == "-":
-        return utf8(sys.stdin.buffer.read(), "The standard input")
+        return _utf8(sys.stdin.buffer.read(), "The standard input")
     try:
-        return utf8(Path(given.prompt_file).read_bytes(), given.prompt_file)
+        return _utf8(Path(given.prompt_file).read_bytes(), given.prompt_file)
     except OSError as error:
         raise ConfigError(
             f"--prompt-file {given.prompt_file} cannot be read: {error.strerror}."
@@ -173,8 +173,12 @@ def _prompt(given: argparse.Namespace) -> str:
         ) from error
 
 
-def utf8(content: bytes, what: str) -> str:
-    """Decodes what a network shall read; raises ConfigError where it is no UTF-8."""
+def typed(argument: str, what: str) -> str:
+    """Gives the text of a command's argument; raises ConfigError where its bytes are no UTF-8."""
+    return _utf8(argument.encode("utf-8", "surrogateescape"), what)
+
+
+def _utf8(content: bytes, what: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from roots.inference.arguments import Parser, add_source, named_source
-from roots.inference.command import show, utf8
+from roots.inference.command import show, typed
 
 
 def main(args: list[str]) -> int:
@@ -16,7 +16,7 @@ def main(args: list[str]) -> int:
         UserError: An argument is wrong, or the network cannot be read.
     """
     given = _parser().parse_args(args)
-    text = utf8(given.text.encode("utf-8", "surrogateescape"), "The text")
+    text = typed(given.text, "The text")
     path, checkpoint = named_source(given)
     from roots.inference.filling import fill
     from roots.inference.loading import load

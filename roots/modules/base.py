@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, ClassVar
 
 import lightning as L
@@ -29,7 +30,7 @@ from roots.modules.named_weights import check_weights, name_weights
 from roots.modules.randomness import seed_micro_batch
 from roots.modules.settings import check_clip_norm, check_rate, shared_settings, whole_settings
 from roots.modules.step_report import StepReport
-from roots.networks import Head, NetworkBuilder
+from roots.networks import Head, NetworkBuilder, reads_padding
 from roots.optim import MasterWeights, OptimizerBuilder, Schedule, clipped, left_out
 from roots.precision import StepPrecision
 from roots.records import Vocabulary, class_path, rebuild
@@ -182,6 +183,13 @@ class StepModule(L.LightningModule, ABC):
     def remark_own_forward(self, because: str) -> None:
         """Remarks that the loss is made of the network's own logits, and why."""
         self.remarks.append(f"loss: plain, on the network's own logits, because {because}")
+
+    def remark_padding(self) -> None:
+        """Remarks it where what the network says of a row depends on the rows beside it."""
+        if self.micro_batch_size == 1:
+            return
+        if told := self.trainable.within(partial(reads_padding, self.trainable.network)):
+            self.remarks.append(told)
 
     def configure_optimizers(self) -> Optimizer:
         """Builds the optimizer, over float32 copies where the network has lower precision."""

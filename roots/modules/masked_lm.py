@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import PreTrainedModel
 
@@ -84,6 +84,12 @@ class MaskedLM(LanguageModule):
     def trainable_of(self, network: PreTrainedModel) -> MaskedTrainable:
         """Puts the loss behind the network's body, with the head on hidden positions alone."""
         return MaskedTrainable(network, self.objective())
+
+    def make_ready(self, data: Any) -> None:
+        """Does what every language model does, and remarks it where padding is read."""
+        if not data.same_lengths:
+            self.remark_padding()
+        super().make_ready(data)
 
     def validation_metrics(self, means: PerLabel) -> dict[str, float]:
         """Reports the loss, the cross-entropy per hidden token, and how many are found."""

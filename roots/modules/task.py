@@ -80,8 +80,9 @@ class TaskModule(StepModule):
         return TaskTrainable(network, self.objective())
 
     def make_ready(self, data: Any) -> None:
-        """Makes dropout quick on a CPU."""
+        """Makes dropout quick on a CPU, and remarks it where padding is read."""
         del data
+        self.remark_padding()
         quicken_dropout(self.trainable.network, self._strategy.root_device)
 
     # -- validation ----------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from roots.networks.lora import (
 from roots.networks.masked import MaskedObjective, MaskedTrainable
 from roots.networks.mlm_heads import MLMHead, split_mlm_head
 from roots.networks.packing import check_packing, packed_arguments
+from roots.networks.padding import reads_padding
 from roots.networks.pretrained import Pretrained
 from roots.networks.quantising import NF4, Int8, Quantisation, is_quantised
 from roots.networks.recomputing import RECOMPUTE, check_recompute, recompute
@@ -90,6 +91,7 @@ __all__ = [
     "is_quantised",
     "merge_adapter",
     "packed_arguments",
+    "reads_padding",
     "recompute",
     "rows_are_packed",
     "rows_are_unpacked",

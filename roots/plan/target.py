@@ -11,6 +11,7 @@ import torch
 
 from roots.plan.devices import MEMORIES, USABLE
 
+MEMINFO = Path("/proc/meminfo")
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 CGROUP_PARTS = Path("/sys/fs/cgroup/memory.stat")
@@ -77,22 +78,22 @@ def free_bytes() -> int | None:
 
 def _given_back() -> int:
     """Reads how much of what a container uses are pages of files, given back when asked for."""
-    try:
-        lines = CGROUP_PARTS.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    found = [line.split()[1] for line in lines if line.startswith("inactive_file ")]
-    return int(found[0]) if found else 0
+    return _line(CGROUP_PARTS, "inactive_file") or 0
 
 
 def _available() -> int | None:
     """Reads what Linux says new programs can have, page cache included."""
+    kilobytes = _line(MEMINFO, "MemAvailable:")
+    return None if kilobytes is None else kilobytes * 1024
+
+
+def _line(file: Path, name: str) -> int | None:
+    """Reads the number beside a name; None where the file or the name is not there."""
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        rows = [line.split() for line in file.read_text(encoding="ascii").splitlines()]
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(found[0]) * 1024 if found else None
+    return next((int(row[1]) for row in rows if row[:1] == [name]), None)
 
 
 def _number(file: Path) -> int | None:

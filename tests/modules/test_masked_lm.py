@@ -297,3 +297,20 @@ def test_dropout_is_quick_where_nothing_is_compiled(
     kinds = {type(module) for module in composed.model.trainable.modules()}
     assert (QuickDropout in kinds) is quick
     assert (torch.nn.Dropout in kinds) is not quick
+
+
+@pytest.mark.parametrize(("rows", "expected"), [("documents", True), ("windows", False)])
+def test_a_network_that_reads_padding_is_told_of_where_rows_are_filled_up(
+    rows: str, expected: bool, masked_shards: Path, tmp_path: Path
+) -> None:
+    config = masked_config(masked_shards, tmp_path, rows=rows)
+    config["model"]["init_args"]["network"]["init_args"]["config"] = {
+        "model_type": "fnet",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+    }
+    composed = compose(config, {"trainer.max_steps": 3})
+    composed.fit()
+    told = [remark for remark in composed.model.remarks if remark.startswith("padding: ")]
+    assert bool(told) is expected

@@ -287,6 +287,26 @@ def test_a_network_from_scratch_asks_for_a_tokenizer(config: dict[str, Any], enc
     compose(config, {"data.tokenizer": str(encoder)}).fit()
 
 
+def test_a_network_that_reads_padding_is_told_of(config: dict[str, Any], encoder: Path) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    network = {"config": {"model_type": "fnet", **sizes, "hidden_dropout_prob": 0.0}}
+    arguments = config["model"]["init_args"]
+    arguments["network"] = {"class_path": "roots.networks.Scratch", "init_args": network}
+    composed = compose(config, {"data.tokenizer": str(encoder)})
+    run = composed.fit()
+    written = (run.path / "environment.json").read_text()
+    told = "padding: FNetForSequenceClassification reads the places that fill a row up"
+    assert any(told in remark for remark in json.loads(written)["remarks"])
+    short, long = "the cat", "a dog sat on the mat by the tree"
+    (alone,), beside = (composed.model.predict(texts) for texts in ([short], [short, long]))
+    assert alone["probabilities"] != pytest.approx(beside[0]["probabilities"], rel=1e-4)
+
+    arguments["micro_batch_size"] = 1
+    composed = compose(config, {"data.tokenizer": str(encoder)})
+    composed.fit()
+    assert not any(told in remark for remark in composed.model.remarks)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
