@@ -55,8 +55,9 @@ def card(
         base: What an adapter lies on.
     """
     architecture = type(network).__name__
+    what = f"Adapter of a {architecture}" if base else f"Architecture: {architecture}"
     facts = [
-        f"- Architecture: {architecture}, {manifest.parameters:,} parameters, {manifest.dtype}",
+        f"- {what}, {manifest.parameters:,} parameters, {manifest.dtype}",
         f"- Exported from: `{manifest.source}`, with roots {manifest.roots_version}",
     ]
     if manifest.step is not None:

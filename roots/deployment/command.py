@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 def _tell_plan(given: argparse.Namespace, path: str, checkpoint: str) -> None:
     from roots.deployment.target import check_merge, check_target, target
     from roots.inference.finding import find
+    from roots.networks.reading import files_read
 
     source, to = find(path, checkpoint=checkpoint), target(given.to)
     check_target(to, source.folder, overwrite=given.overwrite)
@@ -67,7 +68,7 @@ def _tell_plan(given: argparse.Namespace, path: str, checkpoint: str) -> None:
     source.check_undamaged()
     known = source.checkpoint
     step = "" if known is None else f", step {known.step:,}"
-    size = sum(file.stat().st_size for file in source.folder.glob("*.safetensors"))
+    size = sum(file.stat().st_size for file in files_read(source.folder))
     print(f"would export {source.name}{step} from {source.folder}")
     replaced = to.is_dir() and any(to.iterdir())
     print(f"          to {to} ({'replacing an earlier export' if replaced else 'new'})")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from roots.deployment.card import CARD, card
@@ -18,7 +19,8 @@ from roots.inference.finding import Source, find
 from roots.inference.folder import write_folder
 from roots.inference.loading import load_source
 from roots.networks import adapter_base
-from roots.networks.base_weights import adapter_revision, local_folder
+from roots.networks.base_weights import ADAPTER_WEIGHTS, adapter_revision, local_folder
+from roots.networks.reading import files_read
 from roots.runs import atomic_folder
 
 _ADAPTER_FILES = (
@@ -78,6 +80,8 @@ def export(
             write_folder(loaded.network, loaded.tokenizer, folder)
         merged = adapter_base(source.folder) if merge else ""
         manifest = _describe(source, loaded.network, merged)
+        if base:
+            manifest = replace(manifest, **_adapter_of(folder))
         opens = tokenizer_class(folder, loaded.tokenizer)
         text = card(source, manifest, loaded.network, opens=opens, base=base)
         (folder / CARD).write_text(text, encoding="utf-8")
@@ -101,6 +105,14 @@ def _describe(source: Source, network: PreTrainedModel, merged: str) -> ExportMa
     )
 
 
+def _adapter_of(folder: Path) -> dict[str, Any]:
+    """Counts the weights of an adapter that is written as it is, and gives their format."""
+    tensors = load_file(folder / ADAPTER_WEIGHTS).values()
+    widest = max((tensor.dtype for tensor in tensors), key=lambda dtype: dtype.itemsize)
+    count = sum(tensor.numel() for tensor in tensors)
+    return {"dtype": str(widest).removeprefix("torch."), "parameters": count}
+
+
 def _input_sums(folder: Path, merged: str) -> dict[str, str]:
     """Sums what was read; what an adapter was merged into has `base/` before its files' names."""
     found = sums(folder, [*_network_files(folder), "tokenizer.json"])
@@ -111,7 +123,7 @@ def _input_sums(folder: Path, merged: str) -> dict[str, str]:
 
 
 def _network_files(folder: Path) -> list[str]:
-    return [*(path.name for path in folder.glob("*.safetensors")), "config.json"]
+    return [*(path.name for path in files_read(folder)), "config.json"]
 
 
 def _commit(source: Source) -> str:

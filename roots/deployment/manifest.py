@@ -26,8 +26,8 @@ class ExportManifest:
         step: Optimizer steps of the checkpoint; None where they are not known.
         metrics: The newest validation metrics of the checkpoint.
         trained_by: The commit that trained the run; empty where it is not known.
-        dtype: Of the weights.
-        parameters: How many weights, shared ones once.
+        dtype: Of the weights that were written, the widest.
+        parameters: How many were written, shared ones once.
         input_sha256: Of the files it was made of, by name; with `base/` before it for those of the
             weights that an adapter was merged into.
         sha256: Of its own files, by name, but for this one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from roots.evaluation.canvas import (
@@ -103,7 +104,7 @@ def measured_figure(record: RunRecord) -> Any:
 def _draw_loss(axes: Any, record: RunRecord, over: str) -> None:
     steps, losses = record.curve("train/loss", over)
     smooth, val = smoothed(losses), record.curve("val/loss", over)
-    low, high = heights([*losses, *smooth, *val[1]])
+    low, high = heights([*losses, *smooth], whole=val[1])
     raw = f"each report, up to {max(losses):.3g}" if max(losses) > high else ""
     axes.plot(steps, losses, color=BLUE, alpha=0.4, linewidth=0.8, label=raw)
     axes.plot(
@@ -118,17 +119,22 @@ def _draw_loss(axes: Any, record: RunRecord, over: str) -> None:
     _legend(axes)
 
 
-def heights(values: list[float]) -> tuple[float, float]:
+def heights(values: list[float], whole: Sequence[float] = ()) -> tuple[float, float]:
     """Gives the ends of an axis on which a curve can be read.
 
     A few high values (the first steps, a spike) that would leave the others less than half of the
     axis lie outside.
+
+    Args:
+        values: Of the curve; at least one.
+        whole: Those of another one, of which none lies outside.
     """
     ranked = sorted(values)
     low, high = ranked[0], ranked[-1]
     usual = ranked[int(0.9 * (len(ranked) - 1))]
     if high - low > 2 * (usual - low) > 0:
         high = low + 1.25 * (usual - low)
+    low, high = min([low, *whole]), max([high, *whole])
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - room, high + room
 

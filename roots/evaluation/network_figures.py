@@ -137,7 +137,9 @@ def draw_projection(
 
 def _write_names(axes: Any, points: Any, names: Sequence[str], most: int) -> None:
     labels = labels_of(_shown(names), longest=16)
-    step = -(-len(labels) // most) if labels else 1
+    if most < 1:
+        return
+    step = max(-(-len(labels) // most), 1)
     for row in range(0, len(labels), step):
         if not labels[row].startswith("#") and "\ufffd" not in labels[row]:
             place = {"xytext": (3, 2), "textcoords": "offset points"}

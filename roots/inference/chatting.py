@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from transformers import PreTrainedModel
 
-from roots.errors import ConfigError, UserError
+from roots.errors import ConfigError, DataError, UserError
 from roots.inference.generation import eos_ids, tokens
 from roots.inference.sampling import Sampling
 from roots.tokenizer import Chat, Message, TemplateRefusal, Tokenizer
@@ -59,14 +59,21 @@ def asked(
 ) -> tuple[list[int], frozenset[int]]:
     """Gives the tokens that an answer follows, and those that end an answer.
 
+    Where the template does not tell what ends one (its prompt begins the answer, as those of models
+    that reason do), that is left to what ends a text.
+
     Raises:
         ConfigError: There is no template, or it does not take such turns.
     """
     maker = Chat(tokenizer, template)
     try:
-        return maker.prompt(messages), maker.ends
+        ids = maker.prompt(messages)
     except TemplateRefusal as error:
         raise ConfigError(f"The chat template does not take these turns: {error}.") from error
+    try:
+        return ids, maker.ends
+    except (DataError, TemplateRefusal):
+        return ids, frozenset()
 
 
 @lru_cache(maxsize=1)  # each checkpoint of a run asks, and a large vocabulary is read for a second

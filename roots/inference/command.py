@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     prompt.add_argument("--chat", metavar="TEXT", help="what to answer, by the chat template")
     add = parser.add_argument
     add("--system", metavar="TEXT", help="with --chat: what the system says before")
+    add(
+        "--template",
+        default="",
+        metavar="NAME",
+        help="with --chat: plain, or a .jinja file (default: the tokenizer's own)",
+    )
     add("--max-tokens", type=int, default=200, metavar="N", help="tokens to add (%(default)s)")
     add("--n", type=int, default=1, metavar="N", help="how many texts, each with the next seed")
     add("--seed", type=int, default=1, metavar="N", help="same seed, same text (%(default)s)")
@@ -80,11 +86,13 @@ def _run(given: argparse.Namespace) -> int:
     from roots.inference.loading import load
 
     loaded = load(path, checkpoint=checkpoint, device=given.device, dtype=given.dtype)
-    if given.chat is not None and not loaded.tokenizer.settings.get("chat_template"):
+    answers = given.template or loaded.tokenizer.settings.get("chat_template")
+    if given.chat is not None and not answers:
         raise ConfigError(
             f"{path} has no chat template, so it never learned to answer. Continue a text by"
             " --prompt, or train it on conversations (configs/run/llama_chat_lora.yaml;"
-            " data.template plain gives it a template)."
+            " data.template plain gives it a template). If it was trained to answer elsewhere, name"
+            " the template with --template."
         )
     asked = _asked(loaded, prompt, given)
     for index in range(given.n):
@@ -144,13 +152,16 @@ def _asked(
         return prompt_ids(loaded.tokenizer, prompt, bos=given.bos), ends
     told = typed(given.system or "", "--system")
     turns = [{"role": "system", "content": told}] if told else []
-    ids, end_of_answer = asked(loaded.tokenizer, [*turns, {"role": "user", "content": prompt}])
+    messages = [*turns, {"role": "user", "content": prompt}]
+    ids, end_of_answer = asked(loaded.tokenizer, messages, given.template)
     return ids, ends | end_of_answer
 
 
 def _check_chat(given: argparse.Namespace) -> None:
     if given.chat is None and given.system is not None:
         raise ConfigError("--system speaks in a chat. Add --chat TEXT, or leave it out.")
+    if given.chat is None and given.template:
+        raise ConfigError("--template writes a chat. Add --chat TEXT, or leave it out.")
     if given.chat is not None and given.bos:
         raise ConfigError("--bos is the chat template's to write. Leave it out beside --chat.")
     if given.chat is not None and not given.chat.strip():

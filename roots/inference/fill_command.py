@@ -31,9 +31,14 @@ def main(args: list[str]) -> int:
         show(json.dumps({"text": text, "masks": masks}) + "\n")
         return 0
     for number, each in enumerate(found, start=1):
-        told = (f"{guess.text.strip()} {guess.probability:.3f}" for guess in each)
+        told = (f"{visible(guess.text)} {guess.probability:.3f}" for guess in each)
         show(f"{number}  {'  '.join(told)}\n")
     return 0
+
+
+def visible(text: str) -> str:
+    """Gives a token without the space that it begins with; of one that is white space, its code."""
+    return text.strip() or repr(text)
 
 
 def _parser() -> argparse.ArgumentParser:

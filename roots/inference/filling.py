@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from roots.errors import ConfigError
 from roots.inference.generation import evaluating, most_positions
+from roots.inference.sampling import check_finite
 from roots.tokenizer import Tokenizer
 
 
@@ -37,8 +38,9 @@ def fill(
 ) -> list[list[Guess]]:
     """Guesses the hidden tokens of a text, each without knowing the others.
 
-    The text is framed as the network was trained: with `[CLS]` and `[SEP]` for a BERT. A mask hides
-    the space before it too where tokens hold their spaces (RoBERTa), so that one may be written.
+    The text is framed as `roots.data.MaskedCorpus` frames rows: with `[CLS]` and `[SEP]` for a
+    BERT. A mask hides one space before it too where tokens hold their spaces (RoBERTa), so that it
+    may be written.
 
     Args:
         network: A masked language model, on any device, in training or not.
@@ -52,8 +54,9 @@ def fill(
     Raises:
         ConfigError: There is no mask token, none in the text, more tokens than the network has
             positions, or k is no number of tokens of the vocabulary.
+        TrainingError: The network's logits are no numbers.
     """
-    ids = _framed(tokenizer, text)
+    ids = framed(tokenizer, text)
     places = [place for place, id_ in enumerate(ids) if id_ == tokenizer.mask_id]
     if not places:
         raise ConfigError(
@@ -73,6 +76,7 @@ def fill(
     device = network.get_input_embeddings().weight.device
     with torch.no_grad(), evaluating(network):
         logits = network(input_ids=torch.tensor([ids], device=device)).logits[0, places]  # N V
+    check_finite(logits)
     # rows of an embedding that is larger than the vocabulary stand for no token
     likely = logits.float().softmax(-1)[:, : tokenizer.vocab_size].topk(k)  # N k
     return [
@@ -95,10 +99,11 @@ def mask_of(tokenizer: Tokenizer) -> str:
     return str(tokenizer.settings["mask_token"])
 
 
-def _framed(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Encodes a text with the special tokens around it; those that are written in it count."""
+def framed(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Encodes a text between what begins and ends a row; masks that are written in it count."""
     rust = RustTokenizer.from_str(tokenizer.definition)
     rust.no_padding()
     rust.no_truncation()
-    ids: list[int] = rust.encode(re.sub(rf"\s+(?={re.escape(mask_of(tokenizer))})", "", text)).ids
-    return ids
+    text = re.sub(rf" (?={re.escape(mask_of(tokenizer))})", "", text)
+    ids = rust.encode(text, add_special_tokens=False).ids
+    return [tokenizer.bos_id, *ids, tokenizer.eos_id]

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from roots.errors import CheckpointError
+from roots.networks.base_weights import READ_FILES, fetched
 from roots.networks.registered import import_classes_of, registered_causal
 from roots.records import expanded, is_file, is_folder
 from roots.runs import CHECKPOINT_FILE, Checkpoint, Run, read_checkpoint
-
-_FILES = ["*.safetensors", "*.json", "*.jinja"]
-_READ = tuple(pattern.removeprefix("*") for pattern in _FILES)
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,9 @@ class Source:
         """
         known = self.checkpoint
         files = [] if known is None else known.files
-        names = [n for n in files if n.endswith(_READ) and "/" not in n]  # no shards to resume from
+        names = [
+            n for n in files if n.endswith(READ_FILES) and "/" not in n
+        ]  # no shards to resume from
         if known is not None and names and (wrong := known.damage(*names)):
             raise CheckpointError(
                 f"{known.path} is not as it was written: {wrong}. Bring it back from a copy, or"
@@ -99,11 +99,10 @@ def _of_hub(name: str, folder: Path) -> Source:
             f"There is no folder {name!r} (looked for {folder.absolute()})."
             " Give a run such as runs/quickstart/0001, a Hugging Face folder, or a name on the hub."
         )
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return Source(Path(snapshot_download(name, allow_patterns=_FILES)), name)
+        return Source(fetched(name), name)
     except (OSError, HFValidationError) as error:  # HTTP errors of the hub are OSErrors
         raise CheckpointError(
             f"{name!r} is neither a folder here (looked for {folder.absolute()}) nor can it be"

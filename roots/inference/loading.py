@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from roots.errors import CheckpointError, ConfigError
 from roots.inference.finding import Source, find, first_line
 from roots.networks import CAUSAL_LM, Head, adapter_base, check_causal, merge_adapter
-from roots.networks.base_weights import adapter_revision, check_base, local_folder
+from roots.networks.base_weights import adapter_revision, check_base, fetched_base
 from roots.networks.quiet import without_progress_bars
 from roots.networks.reading import dtype_of_files
 from roots.tokenizer import Tokenizer
@@ -107,8 +107,8 @@ def pick_device(name: str) -> torch.device:
 
 def _network(folder: Path, dtype: torch.dtype | None, head: Head) -> PreTrainedModel:
     base, revision = adapter_base(folder), adapter_revision(folder)
+    files = fetched_base(folder) if base else folder
     try:
-        files = local_folder(base or str(folder), revision)
         with without_progress_bars():
             network, report = head.auto.from_pretrained(
                 base or folder,

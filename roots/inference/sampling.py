@@ -106,7 +106,7 @@ def next_token(
     """
     Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     logits = logits.float()
-    _check_finite(logits)
+    check_finite(logits)
     if temperature == 0:
         return logits.argmax(-1)
     probabilities = distribution(logits, temperature=temperature, top_k=top_k, top_p=top_p)
@@ -149,7 +149,8 @@ def _beyond(logits: Float[Tensor, "*B V"], top_p: float) -> Tensor:
     return torch.zeros_like(beyond).scatter(-1, indices, beyond)
 
 
-def _check_finite(logits: Float[Tensor, "*B V"]) -> None:
+def check_finite(logits: Float[Tensor, "*B V"]) -> None:
+    """Raises TrainingError for logits of a training that diverged: no token is the likeliest."""
     largest = logits.amax(-1)
     if not bool(largest.isfinite().all()):
         value = largest[~largest.isfinite()].flatten()[0].item()

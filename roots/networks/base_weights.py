@@ -13,6 +13,11 @@ from roots.networks.reading import files_read
 from roots.runs import network_folder
 from roots.shards.writer import sha256_of
 
+READ_FILES = (".safetensors", ".json", ".jinja")
+"""How the names of files end that a network and its tokenizer are read from."""
+_SECOND_FORMS = ["*/*.safetensors", "*/*.json", "consolidated*"]
+"""Weights that some repositories hold once more, in folders (`original`, `onnx`) or beside."""
+
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_BASE = "adapter_base.json"
@@ -135,6 +140,44 @@ def local_folder(name: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(name, revision=revision, local_files_only=True))
+
+
+def fetched(name: str, revision: str | None = None) -> Path:
+    """Gives the folder of a network on the hub, fetched where it is not here: no second forms."""
+    from huggingface_hub import snapshot_download
+
+    which = [f"*{ending}" for ending in READ_FILES]
+    return Path(
+        snapshot_download(
+            name, revision=revision, allow_patterns=which, ignore_patterns=_SECOND_FORMS
+        )
+    )
+
+
+def fetched_base(folder: str | Path) -> Path:
+    """Gives the folder that an adapter lies on, fetched from the hub where it is not here.
+
+    Raises:
+        CheckpointError: It is on the hub, and cannot be fetched from there.
+    """
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    base, revision = adapter_base(folder), adapter_revision(folder)
+    try:
+        return local_folder(base, revision)
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return fetched(base, revision)
+    except (OSError, HFValidationError) as error:  # HTTP errors of the hub are OSErrors
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"The adapter in {folder} lies on the weights of {base} ({revision}), which are not on"
+            f" this machine and cannot be fetched from the Hugging Face hub: {why.rstrip('.')}."
+            f" Fetch them where the hub is reached (hf download {base} --revision {revision}), or"
+            f" write a folder that holds them into {Path(folder) / ADAPTER_CONFIG}"
+            " (base_model_name_or_path)."
+        ) from error
 
 
 def _looks_local(name: str) -> bool:

@@ -41,7 +41,8 @@ _TODAY = "strftime_now"
 _NO_DATE = (
     "The chat template writes today's date (strftime_now), so the same conversation would be other"
     " tokens each day. Copy the template to a .jinja file, begin it with {%- macro"
-    " strftime_now(form) %}2026-01-01{% endmacro %} (any fixed date), and set data.template to it."
+    " strftime_now(form) %}2026-01-01{% endmacro %} (any fixed date), and set the template"
+    " (data.template, or roots generate --template) to it."
 )
 
 
@@ -69,9 +70,10 @@ def template_text(name: str, settings: Mapping[str, Any]) -> str:
         own = by_name.get("default")
     if not own:
         raise ConfigError(
-            "The tokenizer has no chat template, as those of base models do not. Set data.template"
-            " to plain, which writes `User: …` and `Assistant: …`, or to a .jinja file; or take"
-            " the tokenizer of an instruct model of the same family (data.tokenizer)."
+            "The tokenizer has no chat template, as those of base models do not. Set the template"
+            " (data.template, or roots generate --template) to plain, which writes `User: …` and"
+            " `Assistant: …`, or to a .jinja file; or take the tokenizer of an instruct model of"
+            " the same family (data.tokenizer)."
         )
     return str(own)
 
@@ -95,7 +97,7 @@ class ChatTemplate:
         except jinja2.TemplateSyntaxError as error:
             raise DataError(
                 f"The chat template is broken in line {error.lineno}: {error.message}. Mend it, or"
-                " set data.template to another."
+                " name another (data.template, or roots generate --template)."
             ) from error
 
     def render(self, messages: Sequence[Message], *, prompts: bool = False) -> str:
@@ -169,7 +171,7 @@ def _to_json(
 def _of_file(path: Path) -> str:
     if path.suffix != ".jinja" or not path.is_file():
         raise ConfigError(
-            f"data.template={str(path)!r} is neither plain nor a .jinja file that is there. Correct"
+            f"The template {str(path)!r} is neither plain nor a .jinja file that is there. Correct"
             " it, or leave it out for the tokenizer's own template."
         )
     return path.read_text(encoding="utf-8-sig")

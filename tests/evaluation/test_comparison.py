@@ -235,6 +235,8 @@ def test_another_metric_can_be_chosen_and_a_misspelt_one_is_refused(root: Path) 
         *((name, "min") for name in ("val/bits_per_byte", "optim/grad_norm")),
         *((f"val/{name}", "max") for name in ("accuracy", "f1/lossless", "exact_match", "bleu")),
         ("train/tokens_per_second", "max"),
+        *((name, "min") for name in ("train/padding_fraction", "optim/steps_skipped")),
+        ("optim/loss_scale", "max"),
     ],
 )
 def test_the_best_of_a_metric_is_told_by_whole_words_of_its_name(
@@ -392,6 +394,22 @@ def test_a_run_whose_settings_were_changed_on_its_way_is_no_seed_of_the_others(r
     found = compare(["a"])
     assert [len(group.runs) for group in found.groups] == [2, 1]
     assert found.settings == {"trainer.max_steps": [4, "3 until step 2, then 4"]}
+
+
+def test_a_setting_that_one_of_several_resumes_changed_is_told_once(root: Path) -> None:
+    for seed in (1, 2):
+        make_run(root / "a" / f"000{seed}", config=a_config(seed=seed), seed=seed)
+    for seed, steps in ((1, (2, 3)), (2, (3,))):
+        for step in steps:
+            former = a_config(seed=seed)
+            former["trainer"]["max_steps"] = 3
+            former["name"] = f"before {step}"
+            file = root / "a" / f"000{seed}" / f"config-until-00000{step}.yaml"
+            file.write_text(yaml.safe_dump(former))
+    found = compare(["a"])
+    assert [len(group.runs) for group in found.groups] == [2]
+    (run, _) = found.groups[0].runs
+    assert run.settings["trainer.max_steps"] == "3 until step 3, then 4"
 
 
 @pytest.mark.parametrize(

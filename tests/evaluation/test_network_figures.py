@@ -65,6 +65,7 @@ def test_groups_have_colours_and_some_points_names() -> None:
     assert [text.get_text() for text in axes.texts] == list("acegi")
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["x", "y"]
     assert "of the variance" in axes.get_xlabel()
+    assert not draw_projection(vectors, list("abcdefghi"), most_names=0).axes[0].texts
     with pytest.raises(ConfigError, match="9 vectors have 2 groups"):
         draw_projection(vectors, groups=["x", "y"])
 

@@ -320,6 +320,9 @@ def test_the_first_steps_and_a_spike_do_not_take_the_axis_from_the_rest() -> Non
     assert low < min(line) < max(line) < high
     low, high = heights([1.0])
     assert low < 1 < high
+    rising = [2.0, 1.9, 2.3, 5.0]  # of an overfitted network: seen to its end
+    low, high = heights([0.05 + 3.5 * 0.9**n for n in range(200)], rising)
+    assert low < 0.05 < 5.0 < high < 6
 
 
 def test_the_calibration_error_is_its_definition() -> None:

@@ -12,8 +12,9 @@ from tiny_chat import CHATML
 from tokenizers import Tokenizer as RustTokenizer
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from roots.errors import ConfigError
 from roots.inference import Sampling, tokens, write_folder
-from roots.inference.chatting import ends_of_answers
+from roots.inference.chatting import asked, ends_of_answers
 from roots.inference.generation import eos_ids
 from roots.tokenizer import Chat, Tokenizer
 
@@ -83,3 +84,17 @@ def test_a_template_that_roots_cannot_read_keeps_nothing_from_being_written(
     template: object, make: Make, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     assert written_ends(make("llama"), with_template(tokenizer, template), tmp_path) == 0
+
+
+REASONS = CHATML.replace("assistant\n' }}", "assistant\n<think>\n' }}")
+
+
+def test_a_template_whose_prompt_begins_the_answer_can_be_asked(tokenizer: Tokenizer) -> None:
+    assert REASONS != CHATML
+    plain, reasons = (with_template(tokenizer, text) for text in (CHATML, REASONS))
+    turns = [{"role": "user", "content": "the cat"}]
+    ids, ends = asked(reasons, turns)
+    assert ids == [*asked(plain, turns)[0], *reasons.encode("<think>\n")]
+    assert (ends, asked(plain, turns)[1]) == (frozenset(), Chat(plain).ends)
+    with pytest.raises(ConfigError, match=r"no chat template.*or roots generate --template\) to p"):
+        asked(tokenizer, turns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from tiny_masked import masked_config
 from transformers import pipeline
 
 from roots.cli import run as command
-from roots.errors import CheckpointError, ConfigError
+from roots.errors import CheckpointError, ConfigError, TrainingError
 from roots.fit import compose
 from roots.inference import Loaded, fill, load
+from roots.inference.fill_command import visible
+from roots.inference.filling import framed
 from roots.networks import MASKED_LM
 from roots.runs import Run
 from roots.tokenizer import Tokenizer
@@ -60,6 +63,33 @@ def test_the_guesses_of_the_whole_vocabulary_add_up_to_one(loaded: Loaded) -> No
 def test_a_mask_hides_the_space_before_it(loaded: Loaded) -> None:
     spaced = fill(loaded.network, loaded.tokenizer, "the  [MASK] sat")
     assert fill(loaded.network, loaded.tokenizer, "the[MASK] sat") == spaced
+
+
+def test_a_line_end_before_a_mask_is_read() -> None:
+    from tokenizers import Tokenizer as RustTokenizer
+    from tokenizers import decoders, models, pre_tokenizers
+
+    pre = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    letters = {letter: n for n, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    rust = RustTokenizer(models.BPE(vocab=letters, merges=[]))
+    rust.pre_tokenizer, rust.decoder = pre, decoders.ByteLevel()
+    rust.add_special_tokens(["<mask>", "<end>"])
+    settings = {"mask_token": "<mask>", "eos_token": "<end>"}  # no post-processor: nothing frames
+    tokenizer = Tokenizer(definition=rust.to_str(), settings=settings)
+    read = framed(tokenizer, "a\n <mask>")
+    begin, *ids, end = read
+    assert begin == end == tokenizer.eos_id  # as MaskedCorpus puts both around each row
+    assert ids == [*tokenizer.encode("a\n"), tokenizer.mask_id]
+
+
+def test_a_network_that_diverged_is_told(loaded: Loaded) -> None:
+    loaded.network.get_input_embeddings().weight.data.fill_(math.nan)
+    with pytest.raises(TrainingError, match=r"largest logit is nan.*an earlier checkpoint"):
+        fill(loaded.network, loaded.tokenizer, TEXT)
+
+
+def test_a_guess_of_white_space_is_seen() -> None:
+    assert [visible(text) for text in (" cat", "\n", " ")] == ["cat", r"'\n'", "' '"]
 
 
 def test_the_network_is_left_as_it_was(loaded: Loaded) -> None:

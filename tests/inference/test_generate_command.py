@@ -89,9 +89,15 @@ def test_a_network_without_a_chat_template_is_told_before_it_seems_to_listen(
     with pytest.raises(ConfigError, match=r"0001 has no chat template.* a text by --prompt"):
         main(["--run", str(run_folder), "--chat", "Who?"])
     assert capsys.readouterr().out == ""
-    assert (
-        main(["--run", str(run_folder), "--prompt", "Who?", "--max-tokens", "1"]) == 0
-    )  # the cure
+    few = ["--run", str(run_folder), "--max-tokens", "1"]
+    assert main([*few, "--prompt", "Who?"]) == 0  # the cure
+    capsys.readouterr()
+    assert main([*few, "--chat", "Who?", "--template", "plain"]) == 0  # the other
+    assert capsys.readouterr().out.startswith("Who?\n")
+    with pytest.raises(ConfigError, match=r"--template writes a chat\. Add --chat TEXT"):
+        main([*few, "--prompt", "Who?", "--template", "plain"])
+    with pytest.raises(ConfigError, match=r"The template 'none\.jinja' is neither plain nor a"):
+        main([*few, "--chat", "Who?", "--template", "none.jinja"])
 
 
 def test_on_a_terminal_the_prompt_is_dim(

@@ -10,6 +10,8 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 from tiny_chat import write_chat_network
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -85,6 +87,40 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "refs" / "main").write_text(COMMITS[1])
     (root / "refs" / "v1").write_text(COMMITS[0])
     return root
+
+
+def test_a_base_that_is_not_here_is_fetched_and_told_where_it_cannot_be(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, snapshots = tmp_path / "adapter", hub / "snapshots"
+    expected = adapted("org/base", snapshots / COMMITS[1], folder)
+    hidden = snapshots.rename(hub / "elsewhere")
+    words = rf"weights of org/base \({COMMITS[1]}\), which are not on this machine and cannot be"
+    with pytest.raises(
+        CheckpointError, match=rf"{words}.*hf download org/base --revision {'2' * 40}"
+    ):
+        loaded(folder)
+    asked = {}
+
+    def fetch(name: str, *, revision: str, local_files_only: bool = False, **which: Any) -> str:
+        if local_files_only and not snapshots.is_dir():
+            raise LocalEntryNotFoundError("not here")
+        if not local_files_only:
+            asked.update(which, name=name, revision=revision)
+            hidden.rename(snapshots)
+        return str(snapshots / revision)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    torch.testing.assert_close(loaded(folder), expected, rtol=1e-4, atol=1e-4)
+    assert (asked.pop("name"), asked.pop("revision")) == ("org/base", COMMITS[1])
+    there = ["model.safetensors", "config.json", "chat_template.jinja", "more/a.jinja"]
+    others = [
+        "original/model-1.safetensors",
+        "onnx/config.json",
+        "consolidated.safetensors",
+        "a.py",
+    ]
+    assert list(filter_repo_objects([*there, *others], **asked)) == there
 
 
 @pytest.mark.parametrize("revision", [COMMITS[0], "v1"])

@@ -135,6 +135,13 @@ def test_an_adapter_is_exported_as_it_is_unless_it_is_merged(
     assert {"adapter_model.safetensors", "adapter_config.json", "manifest.json"} <= {
         path.name for path in to.iterdir()
     }
+    manifest = json.loads((to / "manifest.json").read_text())
+    n_trained = sum(
+        tensor.numel() for tensor in load_file(to / "adapter_model.safetensors").values()
+    )
+    assert 0 < n_trained < load(network, device="cpu").network.num_parameters() / 4
+    assert (manifest["parameters"], manifest["dtype"]) == (n_trained, "float32")
+    assert f"- Adapter of a LlamaForCausalLM, {n_trained:,} p" in (to / "README.md").read_text()
     base = AutoModelForCausalLM.from_pretrained(network)
     theirs = PeftModel.from_pretrained(base, to).eval()(IDS).logits
     ours = load(run.path, device="cpu").network(IDS).logits

@@ -223,12 +223,13 @@ def compare(runs: Iterable[str | Path], *, metric: str = "") -> Comparison:
 
 def _usual_mode(metric: str) -> str:
     """Whether the least or the greatest of a metric is best, by its name."""
-    return "min" if _LEAST & {*re.split(r"[/_]", metric)} else "max"
+    words = {*re.split(r"[/_]", metric)}
+    return "min" if _LEAST & words and "scale" not in words else "max"
 
 
 _LEAST = {
     *("loss", "error", "nats", "bits", "perplexity", "mse", "ece", "mce", "kl"),
-    *("norm", "seconds", "mib", "bytes"),
+    *("norm", "seconds", "mib", "bytes", "padding", "skipped"),
 }
 """Words in names of what is best when it is small."""
 

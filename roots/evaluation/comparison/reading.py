@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,18 @@ def read_run(path: Path | str) -> ComparedRun:
 
 def _over_time(run: Run) -> dict[str, Any]:
     """Gives the settings of a run; of one that was changed, `0.1 until step 500, then 0.0005`."""
-    settings = flat(run.config())
-    for step, config in reversed(run.former_configs().items()):
-        former = flat(config)
-        for name in sorted({*former, *settings}):
-            before, after = (each.get(name, MISSING) for each in (former, settings))
-            if before != after:
-                settings[name] = f"{before} until step {step:,}, then {after}"
+    now = flat(run.config())
+    former = [(step, flat(config)) for step, config in run.former_configs().items()]
+    settings = dict(now)
+    for name in sorted({*now}.union(*(config for _, config in former))):
+        values = [config.get(name, MISSING) for _, config in former] + [now.get(name, MISSING)]
+        changes = [
+            f"{before} until step {step:,}"
+            for (step, _), (before, after) in zip(former, pairwise(values), strict=True)
+            if before != after
+        ]
+        if changes:
+            settings[name] = ", then ".join([*changes, str(values[-1])])
     return settings
 
 
