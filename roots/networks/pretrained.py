@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel
 
 from roots.errors import ConfigError
-from roots.networks.base_weights import BaseWeights, adapter_base, adapter_revision, check_base
+from roots.networks.base_weights import (
+    BaseWeights,
+    adapter_base,
+    adapter_revision,
+    check_base,
+    fetched,
+)
 from roots.networks.builder import NetworkBuilder, implementation, tell_padding
 from roots.networks.checks import (
     check_attention,
@@ -255,10 +260,7 @@ class Pretrained(NetworkBuilder):
 
     def _folder(self) -> Path:
         path = network_folder(self.path)
-        if Path(path).is_dir():
-            return Path(path)
-        patterns = ["*.safetensors", "*.json"]
-        return Path(snapshot_download(path, revision=self.revision, allow_patterns=patterns))
+        return Path(path) if Path(path).is_dir() else fetched(path, self.revision)
 
     def _look_at(self, report: dict[str, Any], network: PreTrainedModel, head: Head) -> None:
         """Refuses a body with random or misshapen weights; remarks what of the head is new."""
