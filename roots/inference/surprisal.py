@@ -41,8 +41,11 @@ class ReadToken:
 def surprisals(network: PreTrainedModel, tokenizer: Tokenizer, text: str) -> list[ReadToken]:
     """Reads a text and tells how surprising each of its tokens was.
 
-    The first one is read after the token that begins a text. The surprisals add up to what the text
-    costs: their sum in bits, divided by the bytes of the text, is its `bits_per_byte`.
+    The first one is read after the token that begins a text (`bos_id`). The surprisals add up to
+    what the text costs: their sum in bits, divided by the bytes of the text, is its
+    `bits_per_byte`. A corpus of roots has the eos alone between documents: with a tokenizer whose
+    bos is another token (a Llama's), a network trained on it from scratch never read that one, and
+    the first surprisals are off.
 
     Args:
         network: A causal language model, on any device, in training or not.
