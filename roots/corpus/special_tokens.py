@@ -46,7 +46,14 @@ def special_tokens_of(kind: str, extra_tokens: Sequence[str], vocab_size: int) -
             f"There are no special_tokens {kind!r}{nearest(kind, _SPECIAL)}. Set special_tokens to"
             f" one of {', '.join(_SPECIAL)}."
         )
-    if signs := sorted(set(extra_tokens) & set(pre_tokenizers.ByteLevel.alphabet())):
+    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
+    letters = [token for token in extra_tokens if token and not token.isascii()]
+    if lost := [token for token in letters if {*token} <= alphabet]:
+        raise ConfigError(
+            f"extra_tokens holds {lost[0]!r}, whose letters stand for bytes in a byte-level"
+            " vocabulary and would be written out as such. Use letters of ASCII."
+        )
+    if signs := sorted(alphabet.intersection(extra_tokens)):
         raise ConfigError(
             f"extra_tokens holds {signs[0]!r}, which a byte-level vocabulary has already, for a"
             f" byte. Write it otherwise, such as '<{signs[0]}>'."

@@ -14,8 +14,9 @@ from roots.errors import CheckpointError
 def decays(owner: nn.Module, parameter: nn.Parameter) -> bool:
     """Tells whether weight decay may shrink a parameter: matrices of layers, nothing else.
 
-    Norms and biases are vectors, also where those of all experts are stacked; so is a vector with
-    axes of length one around it, and the logarithms of a state space's decay are no matrix either.
+    Norms and biases are vectors, also where those of all experts are stacked or a norm has a scale
+    for each head (Cohere, Chameleon); so is a vector with axes of length one around it, and the
+    logarithms of a state space's decay are no matrix either.
     An embedding's row is only touched when its token occurs, and decay would shrink rare tokens to
     nothing.
 
@@ -24,6 +25,8 @@ def decays(owner: nn.Module, parameter: nn.Parameter) -> bool:
         state space's: Gu & Dao, arXiv:2312.00752, whose code marks `A_log` to be left out.
     """
     if isinstance(owner, nn.Embedding) or parameter.ndim < 2:
+        return False
+    if type(owner).__name__.endswith("Norm"):
         return False
     if parameter.ndim > 2 and sum(n > 1 for n in parameter.shape) < 2:
         return False
@@ -76,9 +79,9 @@ def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
     """Lists the trainable matrices that lead from one hidden state to another.
 
     Those are the two-dimensional parameters of a `transformers` network's body (`base_model`) that
-    are decayed: no embeddings, no stacked vectors; heads, tied or not, are outside. Experts
-    stacked into one three-dimensional parameter are no matrix. Of any other module, all its
-    matrices but those of embeddings.
+    are decayed: no embeddings, no stacked vectors; heads, tied or not, are outside, and so is what
+    a loss has beside the network. Experts stacked into one three-dimensional parameter are no
+    matrix. Of a module without such a network, all its matrices but those of embeddings.
     """
     outside = {id(parameter) for parameter in _outside_the_body(network)}
     return [
@@ -89,6 +92,10 @@ def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
 
 
 def _outside_the_body(network: nn.Module) -> Iterable[nn.Parameter]:
+    holders = [module for module in network.modules() if hasattr(module, "base_model")]
+    if holders:
+        held = {id(parameter) for holder in holders for parameter in holder.parameters()}
+        yield from (p for p in network.parameters() if id(p) not in held)
     for module in network.modules():
         body = getattr(module, "base_model", None)
         if body is not None:

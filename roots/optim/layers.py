@@ -55,7 +55,7 @@ def _distances_in(body: nn.Module) -> dict[int, int]:
         if found := _LAYER(name):
             distance = depths[found["half"]] - int(found["number"])
         else:
-            below = id(parameter) in embeddings or "embed" in name
+            below = id(parameter) in embeddings or _EMBEDS(name)
             distance = _depth_above(name, depths) + 1 if below else 1
         distances[id(parameter)] = max(distance, distances.get(id(parameter), 0))
     return distances
@@ -88,6 +88,10 @@ def _depth_above(name: str, depths: dict[str, int]) -> int:
     own = [n for half, n in depths.items() if name.startswith(half)]
     return max(own or depths.values())
 
+
+_EMBEDS = re.compile(r"emb(?!edding_norm|_layer_norm_after)|project_in").search
+"""What belongs to the embeddings by its name, as `roots.networks.freezing` has it: OPT's projection
+of them does, the last norms of LFM2 and ESM do not."""
 
 _LAYER = re.compile(r"(?P<half>(?:.*?\.)?)(?:layers?|h|blocks?)\.(?P<number>\d+)\.").match
 """How transformers numbers the layers of a body: `encoder.layer.3.…`, `layers.3.…`, `h.3.…`. The

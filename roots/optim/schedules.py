@@ -42,7 +42,7 @@ class Constant(Schedule):
 
     def __init__(self, *, warmup_steps: int = 0, warmup_fraction: float = 0.0) -> None:
         self.warmup_steps = _not_negative("warmup_steps", warmup_steps)
-        self.warmup_fraction = _fraction("warmup_fraction", warmup_fraction)
+        self.warmup_fraction = _fraction("warmup_fraction", warmup_fraction, "the run's steps")
         if warmup_steps and warmup_fraction:
             raise ConfigError(
                 f"warmup_steps={warmup_steps:,} and warmup_fraction={warmup_fraction:g} both say"
@@ -59,10 +59,12 @@ class Constant(Schedule):
 
     def check(self, total_steps: int) -> None:
         """Raises ConfigError when the warm-up does not end before the run does."""
-        if self.warmup_steps >= total_steps:
+        warmup, most = self.warmup(total_steps), max(total_steps - 1, 0)
+        if warmup >= total_steps:
+            share = f"warmup_fraction={self.warmup_fraction:g}, {warmup:,} steps,"
             raise ConfigError(
-                f"warmup_steps={self.warmup_steps:,} does not end before the run's {total_steps:,}"
-                f" steps do. Set warmup_steps to at most {max(total_steps - 1, 0):,},"
+                f"{share if self.warmup_fraction else f'warmup_steps={warmup:,}'} does not end"
+                f" before the run's {total_steps:,} steps do. Set warmup_steps to at most {most:,},"
                 " or train longer (trainer.max_steps)."
             )
 
@@ -279,7 +281,7 @@ def _not_negative(name: str, value: int) -> int:
     return value
 
 
-def _fraction(name: str, value: float) -> float:
+def _fraction(name: str, value: float, of: str = "the peak") -> float:
     if not 0 <= value <= 1:
-        raise ConfigError(f"{name}={value:g} is not a fraction of the peak. Set it from 0 to 1.")
+        raise ConfigError(f"{name}={value:g} is not a fraction of {of}. Set it from 0 to 1.")
     return value

@@ -135,3 +135,28 @@ def test_frozen_parameters_and_empty_groups_are_left_out() -> None:
     assert names_by_group(module) == {"decayed": {"1.weight"}, "undecayed": {"1.bias"}}
     module[1].bias.requires_grad_(False)
     assert names_by_group(module) == {"decayed": {"1.weight"}}
+
+
+def test_the_scales_of_a_norm_are_no_matrix_where_each_head_has_its_own() -> None:
+    config = {**LLAMA, "model_type": "cohere", "use_qk_norm": True, "num_key_value_heads": 2}
+    module = Scratch(config=config).build(None, seed=0, device=torch.device("cpu"))
+    scales = {name for name, p in module.named_parameters() if "_norm" in name and p.ndim == 2}
+    assert len(scales) == 4  # two heads, of q and of k, in two layers
+    assert scales <= names_by_group(module)["undecayed"]
+    matrices = {id(p) for p in hidden_matrices(module)}
+    assert not any(id(p) in matrices for name, p in module.named_parameters() if name in scales)
+    assert len(matrices) == 2 * 7
+
+
+def test_a_layer_that_a_loss_has_beside_the_network_is_no_hidden_matrix() -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network("llama")
+            self.head = nn.Linear(32, 3)
+
+    module = Beside()
+    found = {id(p) for p in hidden_matrices(module)}
+    assert found == {id(p) for p in hidden_matrices(module.network)}
+    assert len(found) == 2 * 7
+    assert hidden_matrices(module.head)[0] is module.head.weight

@@ -249,3 +249,27 @@ def test_a_head_within_its_own_body_is_at_the_top_and_is_trained_alone(kind: str
     freeze(net, -1)
     trained = {id(p) for p in net.parameters() if p.requires_grad}
     assert trained == {id(p) for p in head.parameters()}
+
+
+def test_what_is_frozen_as_embeddings_is_below_the_lowest_layer() -> None:
+    from roots.networks import freezing
+    from roots.optim import layers
+
+    assert freezing._EMBEDS.__self__ == layers._EMBEDS.__self__
+
+
+def test_a_projection_between_embeddings_and_layers_is_below_them_and_a_last_norm_above() -> None:
+    sizes = {"hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
+    opt = AutoConfig.for_model("opt", **sizes, vocab_size=40, word_embed_proj_dim=16)
+    lfm2 = AutoConfig.for_model(
+        "lfm2", **sizes, vocab_size=40, num_key_value_heads=2, intermediate_size=48
+    )
+    for config, name, expected in (
+        (opt, "model.decoder.project_in.weight", 4),
+        (opt, "model.decoder.project_out.weight", 1),
+        (lfm2, "model.embedding_norm.weight", 1),
+    ):
+        network = AutoModelForCausalLM.from_config(config)
+        distances = distances_from_the_top(network)
+        assert distances[id(network.get_parameter(name))] == expected, name
+        assert distances[id(network.get_input_embeddings().weight)] == 4

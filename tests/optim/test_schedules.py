@@ -284,3 +284,20 @@ def test_two_lengths_of_the_warm_up_or_more_than_the_run_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"Set warmup_fraction to at most 0\.4"):
         WarmupStableDecay(warmup_fraction=0.5, decay_fraction=0.6)
     WarmupStableDecay(warmup_fraction=0.4, decay_fraction=0.6).check(100)
+
+
+@pytest.mark.parametrize(("share", "total"), [(1.0, 10), (0.96, 10), (0.75, 2)])
+@pytest.mark.parametrize("kind", [Constant, *DECAYING])
+def test_a_share_that_fills_the_whole_run_is_refused(
+    kind: type[Constant], share: float, total: int
+) -> None:
+    words = rf"warmup_fraction={share:g}, {total} steps, does not end before the run's {total} s"
+    with pytest.raises(ConfigError, match=rf"{words}.* to at most {total - 1},"):
+        kind(warmup_fraction=share).check(total)
+    kind(warmup_steps=total - 1).check(total)
+
+
+@pytest.mark.parametrize("kind", [Constant, *DECAYING])
+def test_a_warm_up_that_is_no_share_of_the_steps_is_refused(kind: type[Constant]) -> None:
+    with pytest.raises(ConfigError, match=r"warmup_fraction=5 is not a fraction of the run's st"):
+        kind(warmup_fraction=5)
