@@ -16,7 +16,7 @@ from roots.optim.builder import (
     check_not_negative,
 )
 from roots.optim.clipping import local
-from roots.optim.groups import check_group_names, kind_of, owned, parameter_groups
+from roots.optim.groups import check_groups, kind_of, owned, parameter_groups
 from roots.optim.layers import by_layer, distances_from_the_top, layers_below
 from roots.optim.master import without_masters
 
@@ -136,7 +136,7 @@ def adamw_bytes(parameter: nn.Parameter) -> int:
 
 def _adapted(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
     """Refuses another optimizer's state, and keeps this device's implementation for its own."""
-    check_group_names(optimizer, state_dict)
+    check_groups(optimizer, state_dict)
     state_dict = without_masters(optimizer, state_dict)
     ways = {name: optimizer.defaults[name] for name in ("fused", "foreach")}
     return {**state_dict, "param_groups": [{**g, **ways} for g in state_dict["param_groups"]]}

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from roots.optim.clipping import divided
-from roots.optim.groups import check_group_names
+from roots.optim.groups import check_groups
 from roots.optim.master import without_masters
 from roots.optim.skipping import left_out
 
@@ -74,7 +74,7 @@ class Combined(Optimizer):
         Raises:
             CheckpointError: It is the state of other groups.
         """
-        check_group_names(self, state_dict)
+        check_groups(self, state_dict)
         state_dict = without_masters(self, state_dict)
         groups = list(state_dict["param_groups"])
         for part in self.parts:

@@ -137,5 +137,19 @@ def check_group_names(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
     )
 
 
+def check_groups(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+    """Raises CheckpointError as `check_group_names` does, and where a group has another size."""
+    check_group_names(optimizer, state_dict)
+    for group, saved in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
+        here, there = len(group["params"]), len(saved["params"])
+        if here != there:
+            raise CheckpointError(
+                f"The checkpoint's optimizer has {there:,} parameters in its group"
+                f" {group.get('name', '')}, and this run's has {here:,}: its state cannot be taken"
+                " over. Resume with the network, and the version of roots, that the run was started"
+                " with; or start a new run from its weights (network.path)."
+            )
+
+
 def _layered(names: list[str]) -> str:
     return "rates of their own" if any("@" in name for name in names) else "one rate"

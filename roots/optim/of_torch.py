@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from roots.errors import CheckpointError, ConfigError, nearest
 from roots.optim.builder import OptimizerBuilder, check_not_negative
-from roots.optim.groups import check_group_names, kind_of, owned, parameter_groups
+from roots.optim.groups import check_groups, kind_of, owned, parameter_groups
 from roots.optim.master import without_masters
 
 ON_SHARDS = (
@@ -210,7 +210,7 @@ class TorchOptimizer(OptimizerBuilder):
 
     def _checked(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
         """Refuses another optimizer's state, and one that lacks what these arguments ask for."""
-        check_group_names(optimizer, state_dict)
+        check_groups(optimizer, state_dict)
         state_dict = without_masters(optimizer, state_dict)
         saved = next((set(own) for own in state_dict["state"].values() if own), set())
         probe, first = self._stepped((3, 2), (3,))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from roots.errors import CheckpointError, ConfigError
 from roots.networks import Scratch
-from roots.optim import AdamW, Combined, MasterWeights, Muon, hidden_matrices
+from roots.optim import AdamW, Combined, MasterWeights, Muon, OptimizerBuilder, hidden_matrices
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
 LLAMA = {"model_type": "llama", **SIZES, "num_attention_heads": 2, "vocab_size": 40}
@@ -313,6 +313,15 @@ def test_the_state_of_another_optimizer_is_refused_and_nothing_changed(low: bool
     with pytest.raises(CheckpointError, match=r"groups decayed, undecayed, .*matrices, undecayed"):
         optimizer.load_state_dict(state)
     assert all(torch.equal(a, b) for a, b in zip(before, values(module), strict=True))
+
+
+@pytest.mark.parametrize("builder", [AdamW(), Muon()])
+def test_a_state_whose_groups_have_other_sizes_is_refused(builder: OptimizerBuilder) -> None:
+    more = nn.Sequential(a_network(), nn.LayerNorm(3))
+    state = builder.build(more).state_dict()
+    with pytest.raises(CheckpointError, match=r"has \d+ parameters in its group undecayed, and"):
+        builder.build(a_network()).load_state_dict(state)
+    builder.build(more).load_state_dict(state)
 
 
 def test_its_state_has_as_many_bytes_as_it_says() -> None:
