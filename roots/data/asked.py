@@ -23,7 +23,8 @@ class TextLines(RowSource):
 
     Args:
         path: The file.
-        field: What a line is called: `text`, `source`; `words` are made of it.
+        field: What a line is called: `text`, `source`; `words` are made of it, and it stays beside
+            them, so that places are told in its characters.
     """
 
     def __init__(self, *, path: str, field: str) -> None:
@@ -38,12 +39,14 @@ class TextLines(RowSource):
         """Streams one row per line."""
         for path in self.files():
             for line in text_lines(path, "utf-8"):
-                text = line.text.strip()
+                where, text = f"{path}:{line.number}", line.text.strip()
                 if line.problem:
                     yield undecodable(path, line)
+                elif text and self.field == "words":
+                    words = [word for word, *_ in words_of(line.text)]
+                    yield Row({"words": words, "text": line.text}, where)
                 elif text:
-                    value = [w for w, *_ in words_of(text)] if self.field == "words" else text
-                    yield Row({self.field: value}, f"{path}:{line.number}")
+                    yield Row({self.field: text}, where)
 
 
 def asked_rows(data: Any, path: str) -> list[Row]:

@@ -38,7 +38,8 @@ class Questions(TaskData):
         val_fraction: Share of the training questions that is held out where `val` is empty.
         threshold_fraction: Share of the training questions that is held out to choose the no-answer
             threshold on, where some have no answer. 0 holds none out: a question has no answer
-            where more speaks for that than for the best one.
+            where more speaks for that than for the best one; how much more, a network that was
+            trained on questions before says (`no_answer_threshold` in its config.json), else 0.
         hold_out_by: What stays together when questions are held out: whole articles by `title`, or
             all questions on the same `context`.
         fold: With `folds`, which of them is validated on, from 1.

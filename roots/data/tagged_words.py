@@ -18,7 +18,7 @@ from roots.objectives import balanced
 from roots.records import Labels, Row
 from roots.sources.rows import Check, LabelSet, RowSource
 from roots.sources.rows import TaggedWords as WordsAndTags
-from roots.tokenizer import UNREAD, Framed, Framing, Sentence, first_tokens
+from roots.tokenizer import UNREAD, Framed, Framing, Sentence, first_tokens, words_of
 
 OUTSIDE = "O"
 """The tag of a word that is in no entity."""
@@ -287,7 +287,9 @@ def _words(row: Row) -> Sequence[str]:
 
 def _sentence(row: Row, framed: Framed) -> Sentence:
     words, tags = _words(row), row.fields["tags"]
-    return Sentence(words, first_tokens(framed.word_ids, len(words)), tags)  # type: ignore[arg-type]
+    text = str(row.fields.get("text", ""))  # of a line that was divided into the words
+    spans = [(start, end) for _, start, end in words_of(text)]
+    return Sentence(words, first_tokens(framed.word_ids, len(words)), tags, text, spans)  # type: ignore[arg-type]
 
 
 def _counted(numbers: Sequence[int], rows: Sequence[Row]) -> str:

@@ -89,6 +89,12 @@ class Distiller(Companion):
                 f"There is no hidden_layers: {hidden_layers}{nearest(hidden_layers, LAYERS)}. Set"
                 f" distiller.hidden_layers to {' or '.join(LAYERS)}."
             )
+        if hidden_layers != "last" and not hidden_weight:
+            raise ConfigError(
+                f"distiller.hidden_layers={hidden_layers} compares nothing while"
+                " distiller.hidden_weight is 0. Set hidden_weight above 0, or leave out"
+                " hidden_layers."
+            )
         self.teacher = teacher
         self.alpha = alpha
         self.temperature = temperature

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from roots.batch import PairBatch, Score, StepBatch, TaskBatch, labelled
+from roots.errors import ConfigError
 from roots.networks import blocks_of
 from roots.objectives import unlikeness
 
@@ -30,9 +31,13 @@ class Matching:
         layers: `last` compares the last blocks; `all` each block of the student with the one of the
             teacher that lies as deep.
         weight: Of the comparison beside the rest of the loss.
+
+    Raises:
+        ConfigError: The student leaves out blocks at random as it is trained.
     """
 
     def __init__(self, student: Any, teacher: nn.Module, *, layers: str, weight: float) -> None:
+        _check_runs_all(student.network.config)
         self.weight = weight
         self._pairs: list[tuple[_Output, _Output, bool]] = []
         mine, theirs = _towers(student.network), _towers(teacher)
@@ -87,6 +92,16 @@ class _Output:
 
     def _note(self, _module: nn.Module, _given: Any, output: Any) -> None:
         self._last = output[0] if isinstance(output, tuple) else output
+
+
+def _check_runs_all(config: Any) -> None:
+    for name in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
+        if share := getattr(config, name, 0.0):
+            raise ConfigError(
+                "distiller.hidden_weight compares blocks, and this network leaves out some of them"
+                f" at random ({name}={share:g}). Set network.config.{name} to 0, or"
+                " distiller.hidden_weight to 0."
+            )
 
 
 def _towers(network: Any) -> dict[str, Sequence[nn.Module]]:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float64, Int64
 from roots.errors import ConfigError, nearest
 
 UNITS = ("token", "word", "span")
+_SPAN_P, _MAX_SPAN_WORDS = 0.2, 10
 
 
 class Masking:
@@ -49,8 +50,8 @@ class Masking:
         random_fraction: float = 0.1,
         unit: str = "token",
         words: str = "tokenizer",
-        span_p: float = 0.2,
-        max_span_words: int = 10,
+        span_p: float = _SPAN_P,
+        max_span_words: int = _MAX_SPAN_WORDS,
     ) -> None:
         _check_share("rate", rate)
         _check_share("span_p", span_p)
@@ -65,6 +66,11 @@ class Masking:
         if max_span_words < 1:
             raise ConfigError(
                 f"max_span_words={max_span_words} leaves no span. Set it to at least 1, such as 10."
+            )
+        if unit != "span" and (span_p, max_span_words) != (_SPAN_P, _MAX_SPAN_WORDS):
+            raise ConfigError(
+                f"span_p={span_p:g} and max_span_words={max_span_words} do nothing where no spans"
+                f" are hidden (unit: {unit}). Set masking.unit to span, or leave them out."
             )
         self.rate = rate
         self.mask_fraction = mask_fraction
@@ -187,7 +193,7 @@ def _check_share(name: str, value: float) -> None:
 
 def _check_fractions(mask_fraction: float, random_fraction: float) -> None:
     kept = 1 - mask_fraction - random_fraction
-    if min(mask_fraction, random_fraction) < 0 or kept < -1e-9:
+    if not (mask_fraction >= 0 and random_fraction >= 0 and kept >= -1e-9):  # nan is none of it
         raise ConfigError(
             f"mask_fraction={mask_fraction:g} and random_fraction={random_fraction:g} leave"
             f" {kept:g} of the hidden tokens as they are. Set both to at least 0, with a sum of at"

@@ -220,6 +220,7 @@ def test_words_alone_are_tagged(tmp_path: Path) -> None:
     words = words_data(tmp_path, tagged(60, 0))
     config = tagging_config(write_bert(tmp_path / "bert"), tmp_path / "runs", words)
     config["model"]["init_args"]["balance"] = True
+    config["trainer"]["max_steps"] = 40
     run = compose(config).fit()
     (tmp_path / "train.conll").unlink()  # the tags are the checkpoint's
     sentences = [["the", "cat", "sat"], ["it", "ran"]]
@@ -229,6 +230,16 @@ def test_words_alone_are_tagged(tmp_path: Path) -> None:
     asked = tmp_path / "asked.txt"
     asked.write_text("the cat sat\nit ran\n")
     assert [row["words"] for row in predicted(run, asked)] == sentences
+    line = (
+        "  the (dog) sat. a cat, it ran!"  # places are told in its characters, as a notebook does
+    )
+    asked.write_text(line + "\n")
+    (said,), (expected,) = predicted(run, asked), opened(run.path).predict([line])
+    assert said["entities"] == [
+        {**entity, "probability": pytest.approx(entity["probability"], rel=1e-4)}
+        for entity in expected["entities"]
+    ]
+    assert "dog" in [line[e["start"] : e["end"]] for e in said["entities"]]
     asked = write_jsonl(tmp_path / "asked.jsonl", [{"words": words} for words in sentences])
     said = predicted(run, asked)
     assert [row["words"] for row in said] == sentences

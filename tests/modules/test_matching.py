@@ -26,11 +26,13 @@ from tiny_tasks import (
     write_bert,
     write_jsonl,
 )
+from torch import nn
+from transformers import BartConfig, BartForConditionalGeneration
 
 from roots.errors import ConfigError
 from roots.fit import compose
 from roots.modules import Distiller
-from roots.modules.matching import _as_deep
+from roots.modules.matching import Matching, _as_deep
 
 pytestmark = pytest.mark.heavy
 
@@ -198,6 +200,8 @@ def test_one_and_two_ranks_make_the_same_steps(config: dict[str, Any], teacher: 
 def test_settings_that_cannot_work_are_refused(config: dict[str, Any], teacher: Path) -> None:
     with pytest.raises(ConfigError, match=r"hidden_weight=-1 is no weight"):
         Distiller(teacher="anywhere", hidden_weight=-1)
+    with pytest.raises(ConfigError, match=r"hidden_layers=all compares nothing .*hidden_weight ab"):
+        Distiller(teacher="anywhere", hidden_layers="all")
     with pytest.raises(ConfigError, match=r"hidden_layers: lats.*last or all"):
         Distiller(teacher="anywhere", hidden_layers="lats")
     config = taught(config, teacher, hidden_weight=0.5)
@@ -216,3 +220,26 @@ def test_blocks_are_paired_evenly_up_to_the_last(mine: int, theirs: int) -> None
     assert pairs[-1] == (mine - 1, theirs - 1)
     if mine % theirs == 0:
         assert set(Counter(other for _, other in pairs).values()) == {mine // theirs}
+
+
+def beside(network: nn.Module) -> nn.Module:
+    holder = nn.Module()
+    holder.network = network
+    return holder
+
+
+@pytest.mark.parametrize("name", ["encoder_layerdrop", "decoder_layerdrop"])
+def test_a_student_that_leaves_out_blocks_is_refused(name: str) -> None:
+    sizes = {
+        f"{side}_{what}": 2
+        for side in ("encoder", "decoder")
+        for what in ("layers", "attention_heads", "ffn_dim")
+    }
+    config = BartConfig(vocab_size=20, d_model=8, **sizes)
+    teacher, student = (BartForConditionalGeneration(config) for _ in range(2))
+    Matching(beside(student), teacher, layers="all", weight=1.0)
+    setattr(student.config, name, 0.05)
+    with pytest.raises(
+        ConfigError, match=rf"{name}=0\.05\)\. Set network\.config\.{name} to 0, or"
+    ):
+        Matching(beside(student), teacher, layers="all", weight=1.0)

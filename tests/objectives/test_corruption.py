@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -303,7 +304,14 @@ def test_a_row_costs_well_under_a_millisecond() -> None:
             {"words": "jieba"},
         ),
         ({"words": "jieba"}, "words=jieba does nothing where single", {"unit": "span"}),
-        ({"max_span_words": 0}, "max_span_words=0 leaves no span.", {"max_span_words": 1}),
+        (
+            {"max_span_words": 0, "unit": "span"},
+            "max_span_words=0 leaves no span.",
+            {"max_span_words": 1},
+        ),
+        ({"span_p": 0.9}, "span_p=0.9 and max_span_words=10 do nothing", {"unit": "span"}),
+        ({"max_span_words": 3, "unit": "word"}, "are hidden (unit: word)", {"unit": "span"}),
+        ({"mask_fraction": math.nan}, "mask_fraction=nan and", {"mask_fraction": 0.8}),
     ],
 )
 def test_settings_that_cannot_be_are_refused_with_the_cure(wrong, words, cure) -> None:
