@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 CONTENDERS = {"roots": "run_roots.py", "Hugging Face Trainer": "run_trainer.py"}
 COLUMNS = ("f1", "exact_match", "f1/HasAns", "exact_match/HasAns", "f1/NoAns")
 SEEDS = (1, 2, 3)
-RATE = 1e-4
+EPOCHS, RATE, ROWS = 3.0, 1e-4, 12
 NEVER = "never answers"
 
 
@@ -67,14 +67,15 @@ def values_of(rows: list[dict[str, Any]], threshold: float) -> dict[str, float]:
     return score.values()
 
 
-def check(own: dict[str, float], values: dict[str, float]) -> None:
+def check(own: dict[str, float], rows: list[dict[str, Any]]) -> None:
     """Compares what roots reported of itself at the end of its run with the figures made here.
 
-    A validation computes in the run's precision (bf16), `predict` in float32, which may turn one or
-    two of the 458 answers.
+    A validation computes in the run's precision (bf16), `predict` in float32: that may turn a few
+    of the 458 answers, and moves the threshold, for which reason both are scored at roots' own.
     """
+    values = values_of(rows, own["val/no_answer_threshold"])
     for name in (*COLUMNS, "exact_match/NoAns"):
-        if abs(own[f"val/{name}"] - values[name]) > 0.01:
+        if abs(own[f"val/{name}"] - values[name]) > 0.015:
             sys.exit(f"roots says {name} {own[f'val/{name}']}, scored here {values[name]}")
 
 
@@ -112,33 +113,34 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a folder for the runs")
     parser.add_argument("--network", default="", help="a folder with the weights; else the hub")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--epochs", type=float, default=EPOCHS)
     parser.add_argument("--learning-rate", type=float, default=RATE)
+    parser.add_argument("--rows", type=int, default=ROWS, help="windows per step")
     parser.add_argument("--only", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS))
     given = parser.parse_args()
     runs = []
     for seed in given.seeds:
         for name in given.only:  # alternated, so that a slow hour strikes both
             script = HERE / CONTENDERS[name]
-            asked = f"{given.learning_rate:g}-{given.epochs:g}"
+            asked = f"{given.learning_rate:g}-{given.epochs:g}-{given.rows}"
             folder = given.work.resolve() / f"{script.stem}-{seed}-{asked}"
             file = folder / "predictions.json"
             if not file.exists():
                 folder.mkdir(parents=True, exist_ok=True)
                 options = ["--network", given.network, "--epochs", str(given.epochs)]
-                options += ["--learning-rate", str(given.learning_rate)]
+                options += ["--learning-rate", str(given.learning_rate), "--rows", str(given.rows)]
                 command = [str(script), str(folder), "--seed", str(seed), *options]
                 subprocess.run([sys.executable, *command], check=True)
             found = json.loads(file.read_text())
             values = scored(found)
             if found["own"]:
-                check(found["own"], values)
+                check(found["own"], found["dev"])
             seconds = round(found["seconds"], 1)
             runs.append({"contender": name, "seed": seed, "seconds": seconds, "values": values})
             print(json.dumps(runs[-1]), flush=True)
     runs.append(never(found))
-    settings = (given.epochs, given.learning_rate, len(given.only))
-    whole = {*SEEDS} <= {*given.seeds} and settings == (3, RATE, len(CONTENDERS))
+    settings = (given.epochs, given.learning_rate, given.rows, len(given.only))
+    whole = {*SEEDS} <= {*given.seeds} and settings == (EPOCHS, RATE, ROWS, len(CONTENDERS))
     out = HERE if whole else given.work
     (out / "results.json").write_text(json.dumps(runs, indent=1) + "\n")
     print(table(runs))

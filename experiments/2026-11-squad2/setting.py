@@ -22,6 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--network", required=True)
     parser.add_argument("--epochs", type=float, required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
+    parser.add_argument("--rows", type=int, required=True, help="windows per step")
     return parser.parse_args()
 
 
@@ -32,6 +33,7 @@ def composed(given: argparse.Namespace) -> Any:
         "trainer.max_epochs": given.epochs,
         "trainer.val_every_epochs": 0,
         "model.optimizer.learning_rate": given.learning_rate,
+        "data.sequences_per_step": given.rows,
         "trainer.runs_dir": given.folder,
     }
     if given.network:
