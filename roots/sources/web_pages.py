@@ -85,7 +85,7 @@ class WebPages(RecordSource):
         _check_installed()
         self.n_replaced = 0
         for path in self.files():
-            if path.name.endswith(ARCHIVES):
+            if path.name.lower().endswith(ARCHIVES):
                 yield from self._archive(path)
             else:
                 raw = whole(path, "Leave it out.")

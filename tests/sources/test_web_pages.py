@@ -60,7 +60,7 @@ def warc(path: Path, *answers: tuple[str, str, str, bytes], members: bool = Fals
         said = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n\r\n".encode() + body
         records += [warc_record("request", address, asked), warc_record("response", address, said)]
     parts = records if members else [b"".join(records)]
-    packed = path.suffix == ".gz"
+    packed = path.suffix.lower() == ".gz"
     path.write_bytes(b"".join(gzip.compress(part) if packed else part for part in parts))
     return path
 
@@ -80,7 +80,7 @@ def archive(path: Path) -> Path:
     )
 
 
-@pytest.mark.parametrize("name", ["crawl.warc", "crawl.warc.gz"])
+@pytest.mark.parametrize("name", ["crawl.warc", "crawl.warc.gz", "CRAWL.WARC.GZ"])
 def test_pages_come_out_as_their_main_text_with_their_address(tmp_path: Path, name: str) -> None:
     archive(tmp_path / name)
     one, two = WebPages(paths=str(tmp_path)).documents()

@@ -128,7 +128,7 @@ def _unequal(record: Record, names: list[str], path: Path, quoted: bool) -> BadR
 
 
 def _by_ending(path: Path) -> str:
-    ending = Path(path.name.removesuffix(".gz")).suffix.lower()
+    ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if ending not in _DELIMITERS:
         raise ConfigError(
             f"{path} ends in '{ending}', which does not say what stands between its values."

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from roots.errors import ConfigError, DataError
 from roots.records import BadRow, Row
-from roots.sources.rows import Delimited, table_lines
+from roots.sources.rows import Delimited, rows_from, table_lines
 
 
 def put(path: Path, content: str | bytes) -> str:
@@ -243,3 +243,9 @@ def test_lines_without_sense_between_good_ones_lose_none_of_them(
     path = put(tmp_path_factory.mktemp("t") / "a.tsv", b"\n".join([b"text\tlabel", *lines]))
     found = {f["text"] for f in good(Delimited(paths=path))}
     assert {f"text {i}" for i in range(5)} <= found
+
+
+def test_an_ending_in_capitals_is_the_same_ending(tmp_path) -> None:
+    (tmp_path / "x.TSV.GZ").write_bytes(gzip.compress(b"text\tlabel\nthe cat\tcat\n"))
+    (row,) = rows_from(str(tmp_path / "x.TSV.GZ")).read()
+    assert row.fields == {"text": "the cat", "label": "cat"}
