@@ -27,8 +27,8 @@ from roots.networks.unpacked import rows_are_packed
 PADDING = -1
 """The document of what fills a row up."""
 
-_NO_MASK = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, AssertionError)
-"""What networks raise that are given a mask they do not understand; XLM's asserts."""
+CANNOT_RUN = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, AssertionError)
+"""What networks raise that are given rows or a mask they do not understand; XLM's asserts."""
 _TOLERANCE = 1e-5
 _TOLERANCE_OF_HALF_PRECISION = 2e-2
 _PROBED = ((7, 4, 3), (5, 9))  # lengths of the documents in two rows; the rest is padding
@@ -182,11 +182,11 @@ def _why_not(network: PreTrainedModel) -> str:
     try:
         with rows_are_packed():
             packed = network(**packed_arguments(network, input_ids, document_ids)).logits
-    except _NO_MASK as error:
+    except CANNOT_RUN as error:
         return f"it takes no mask that keeps documents apart ({error})"
     alone = [network(input_ids=document[None]).logits[0] for document in _documents(input_ids)]
     own = torch.cat(alone)  # N V, N tokens in all documents
-    tolerance = _tolerance(own)
+    tolerance = tolerance_of(own)
     if _influence(network, input_ids[0, : _PROBED[0][0]]) < 10 * tolerance:
         return "its logits hardly depend on other tokens, so that nothing can be seen from them"
     apart = (packed[document_ids != PADDING] - own).abs().max().float()
@@ -196,16 +196,20 @@ def _why_not(network: PreTrainedModel) -> str:
 
 
 def _probe(network: PreTrainedModel) -> tuple[Int[Tensor, "2 T"], Int[Tensor, "2 T"]]:
-    config = network.config
-    padding_id = getattr(config, "pad_token_id", None)
-    ids = [id_ for id_ in range(min(config.vocab_size, 64)) if id_ != padding_id]
     document_ids = torch.full((2, _PROBED_ROW), PADDING, device=network.device)
     for row, lengths in enumerate(_PROBED):
         numbers = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
         document_ids[row, : len(numbers)] = numbers
-    known = torch.tensor(ids, device=network.device)
-    input_ids = known[torch.arange(2 * _PROBED_ROW, device=network.device) * 5 % len(ids)]
-    return input_ids.view(2, _PROBED_ROW), document_ids
+    return probe_rows(network, _PROBED_ROW), document_ids
+
+
+def probe_rows(network: PreTrainedModel, length: int) -> Int[Tensor, "2 T"]:
+    """Makes two rows of tokens that differ, none of them that which fills up."""
+    config = network.config
+    padding_id = getattr(config, "pad_token_id", None)
+    ids = [id_ for id_ in range(min(config.vocab_size, 64)) if id_ != padding_id]
+    places = torch.arange(2 * length, device=network.device) * 5 % len(ids)
+    return torch.tensor(ids, device=network.device)[places].view(2, length)
 
 
 def _documents(input_ids: Int[Tensor, "2 T"]) -> Iterator[Int[Tensor, " length"]]:
@@ -213,7 +217,8 @@ def _documents(input_ids: Int[Tensor, "2 T"]) -> Iterator[Int[Tensor, " length"]
         yield from row[: sum(lengths)].split(list(lengths))
 
 
-def _tolerance(logits: Float[Tensor, "N V"]) -> float:
+def tolerance_of(logits: Float[Tensor, "*N"]) -> float:
+    """Gives how far from logits others may be that are the same but for rounding."""
     share = _TOLERANCE if logits.dtype.itemsize >= 4 else _TOLERANCE_OF_HALF_PRECISION
     return share * float(logits.abs().max())
 

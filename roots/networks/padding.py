@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from roots.networks.packing import CANNOT_RUN, probe_rows, tolerance_of
+
 _LENGTHS = (24, 9)  # of two rows, the second filled up to the first
-_TOLERANCE = 1e-5
-_TOLERANCE_OF_HALF_PRECISION = 2e-2
-_CANNOT = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, AssertionError)
-"""What networks raise that are not run on such rows."""
 
 
 @torch.no_grad()
@@ -35,12 +33,11 @@ def reads_padding(network: PreTrainedModel) -> str:
     network.eval()
     try:
         apart = _difference(network)
-    except _CANNOT:
+    except CANNOT_RUN:
         return ""
     finally:
         network.train(mode)
-    share = _TOLERANCE if network.dtype.itemsize >= 4 else _TOLERANCE_OF_HALF_PRECISION
-    if not apart > share:
+    if not apart:
         return ""
     return (
         f"padding: {type(network).__name__} reads the places that fill a row up (a longer row"
@@ -50,22 +47,26 @@ def reads_padding(network: PreTrainedModel) -> str:
 
 
 def _difference(network: PreTrainedModel) -> float:
-    """Compares a row by itself with the same row beside a longer one, in shares of the largest."""
+    """Compares a row by itself with the same row beside a longer one.
+
+    Returns:
+        The largest difference that rounding does not explain, as a share of the largest value; 0
+        where there is none.
+    """
     longest, length = _LENGTHS
-    padding_id = getattr(network.config, "pad_token_id", None) or 0
-    ids = [id_ for id_ in range(min(network.config.vocab_size, 64)) if id_ != padding_id]
-    places = torch.arange(2 * longest, device=network.device) * 5 % len(ids)
-    input_ids = torch.tensor(ids, device=network.device)[places].view(2, longest)
+    input_ids = probe_rows(network, longest)
     seen = torch.ones_like(input_ids)
-    input_ids[1, length:], seen[1, length:] = padding_id, 0
+    input_ids[1, length:] = getattr(network.config, "pad_token_id", None) or 0
+    seen[1, length:] = 0
     beside = _said(network, input_ids, seen)
     alone = _said(network, input_ids[1:, :length], seen[1:, :length])
     differences = [0.0]
     for mine, filled in zip(alone, beside, strict=True):
         row = filled[1]  # ... or T ...
         own = row[:length] if row.ndim and len(row) == longest else row
-        largest = mine.abs().max().clamp(min=torch.finfo(mine.dtype).tiny)
-        differences.append(float((own - mine[0]).abs().max() / largest))
+        apart = float((own - mine[0]).abs().max())
+        if apart > tolerance_of(mine):
+            differences.append(apart / (float(mine.abs().max()) or 1.0))
     return max(differences)
 
 
