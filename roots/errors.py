@@ -60,6 +60,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Gives the first line of an error's text, as a sentence."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if line.endswith(".") else f"{line}."
+
+
 def refusing(prog: str) -> Callable[[str], NoReturn]:
     """Gives what a parser of argparse does with a mistake: ConfigError, with the help to read.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, first_line
 from roots.networks.base_weights import READ_FILES, fetched
 from roots.networks.registered import import_classes_of, registered_causal
 from roots.records import expanded, is_file, is_folder
@@ -78,12 +78,6 @@ def find(path: str | Path, *, checkpoint: str = "best", fills: bool = False) -> 
         import_classes_of(source.run, source.folder)
     _check_kind(source, fills=fills)
     return source
-
-
-def first_line(error: BaseException) -> str:
-    """Gives the first line of an error's text, as a sentence."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line if line.endswith(".") else f"{line}."
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> Source:

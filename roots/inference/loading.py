@@ -10,8 +10,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from roots.errors import CheckpointError, ConfigError
-from roots.inference.finding import Source, find, first_line
+from roots.errors import CheckpointError, ConfigError, first_line
+from roots.inference.finding import Source, find
 from roots.networks import CAUSAL_LM, Head, adapter_base, check_causal, merge_adapter
 from roots.networks.base_weights import adapter_revision, check_base, fetched_base
 from roots.networks.quiet import without_progress_bars

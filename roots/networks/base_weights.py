@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, first_line
 from roots.networks.reading import files_read
 from roots.runs import network_folder
 from roots.shards.writer import sha256_of
@@ -170,10 +170,9 @@ def fetched_base(folder: str | Path) -> Path:
     try:
         return fetched(base, revision)
     except (OSError, HFValidationError) as error:  # HTTP errors of the hub are OSErrors
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"The adapter in {folder} lies on the weights of {base} ({revision}), which are not on"
-            f" this machine and cannot be fetched from the Hugging Face hub: {why.rstrip('.')}."
+            f" this machine and cannot be fetched from the Hugging Face hub: {first_line(error)}"
             f" Fetch them where the hub is reached (hf download {base} --revision {revision}), or"
             f" write a folder that holds them into {Path(folder) / ADAPTER_CONFIG}"
             " (base_model_name_or_path)."

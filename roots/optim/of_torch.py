@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from roots.errors import CheckpointError, ConfigError, nearest
+from roots.errors import CheckpointError, ConfigError, first_line, nearest
 from roots.optim.builder import OptimizerBuilder, check_not_negative
 from roots.optim.groups import check_groups, kind_of, owned, parameter_groups
 from roots.optim.master import without_masters
@@ -151,10 +151,10 @@ class TorchOptimizer(OptimizerBuilder):
 
     def _refused(self, error: Exception, what: str) -> ConfigError:
         given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items()) or "none"
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         return ConfigError(
-            f"{self.name} {what} (arguments: {given}): {line}. Correct model.optimizer.arguments,"
-            " or take another optimizer; roots.optim has AdamW, AdamW8bit and Muon of its own."
+            f"{self.name} {what} (arguments: {given}): {first_line(error)} Correct"
+            " model.optimizer.arguments, or take another optimizer; roots.optim has AdamW,"
+            " AdamW8bit and Muon of its own."
         )
 
     @property

@@ -31,7 +31,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 from torch.futures import Future
 
-from roots.errors import CheckpointError
+from roots.errors import CheckpointError, first_line
 
 PLAIN = "plain.pt"
 FILES = "shard_files"
@@ -182,11 +182,10 @@ def read_file(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except Exception as error:  # torch, zip and pickle raise many kinds
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"{path} cannot be read as plain values and tensors: {first_line} It is damaged, or it"
-            " holds pickled objects, which roots never writes and never loads, since loading them"
-            " runs code of whoever wrote them. Use another checkpoint of the run."
+            f"{path} cannot be read as plain values and tensors: {first_line(error)} It is damaged,"
+            " or it holds pickled objects, which roots never writes and never loads, since loading"
+            " them runs code of whoever wrote them. Use another checkpoint of the run."
         ) from error
     plain: dict[str, Any] = found
     return plain
