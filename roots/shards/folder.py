@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -134,13 +134,7 @@ class _Stored:
         self.cache = cache
         records = [record for split in manifest.splits.values() for record in split.files]
         self._files = {
-            record.name: StoredFile(
-                url=str(folder / record.name),
-                key=record.sha256,
-                size=record.size_bytes,
-                check=_check_of(folder / record.name, record, manifest),
-            )
-            for record in records
+            record.name: _stored_file(folder / record.name, record, manifest) for record in records
         }
 
     def __call__(self, path: Path, dtype: npt.DTypeLike, offset: int, length: int) -> StoredArray:
@@ -148,13 +142,15 @@ class _Stored:
         return StoredArray(self.cache, file, dtype=dtype, offset=offset, length=length)
 
 
-def _check_of(path: Path, record: FileRecord, manifest: Manifest) -> Callable[[int, bytes], str]:
+def _stored_file(path: Path, record: FileRecord, manifest: Manifest) -> StoredFile:
+    file = StoredFile(url=str(path), key=record.sha256, size=record.size_bytes)
     if sums_of(path).is_file():
-        return Sums(path, record)
+        sums = Sums(path, record)
+        return replace(file, check=sums, sum_of=sums.of)
     if path.suffix == ".bin":
         dtype = np.dtype(manifest.dtype).newbyteorder("<")
-        return partial(_check_ids, dtype, manifest.vocab_size)
-    return lambda _number, _raw: ""
+        return replace(file, check=partial(_check_ids, dtype, manifest.vocab_size))
+    return file
 
 
 def _check_ids(dtype: np.dtype[np.integer], vocab_size: int, number: int, raw: bytes) -> str:

@@ -83,9 +83,13 @@ class Sums:
             )
         self._sums = np.frombuffer(raw, dtype="<u4", offset=len(head))
 
+    def of(self, number: int) -> int:
+        """Gives the sum of a block."""
+        return int(self._sums[number])
+
     def __call__(self, number: int, raw: bytes) -> str:
         """Says what is wrong with the bytes of a block; nothing where they are right."""
-        found, expected = zlib.crc32(raw), int(self._sums[number])
+        found, expected = zlib.crc32(raw), self.of(number)
         if found == expected:
             return ""
         return f"block {number:,} has the sum {found:08x}, and {expected:08x} was written"

@@ -95,40 +95,51 @@ def fetch(
 
 def find(url: str, suffixes: Sequence[str], patience: Patience) -> list[str]:
     """Lists the files below a folder whose names end in one of `suffixes`; no hidden ones."""
-    found = _listed(url, patience, lambda store, path: store.find(path))
+    found = _listed(url, url, patience, lambda store, path: store.find(path))
     endings = tuple(suffix.lower() for suffix in suffixes)
-    return [name for name in found if name.lower().endswith(endings) and not _hidden(name, url)]
+    return [name for name in found if name.lower().endswith(endings)]
 
 
 def matching(pattern: str, patience: Patience) -> list[str]:
     """Lists the files that a glob matches; no hidden ones."""
-    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+    folder = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
 
     def files(store: Any, path: str) -> list[str]:
         infos = store.glob(path, detail=True)
         return [name for name, info in infos.items() if info["type"] != "directory"]
 
-    found = _listed(pattern, patience, files)
-    return [name for name in found if not _hidden(name, fixed)]
+    return _listed(pattern, folder, patience, files)
 
 
-def _listed(url: str, patience: Patience, ask: Callable[[Any, str], list[str]]) -> list[str]:
+def _listed(
+    url: str, folder: str, patience: Patience, ask: Callable[[Any, str], list[str]]
+) -> list[str]:
     def question() -> list[str]:
         store, path = _store(url)
         store.invalidate_cache()
         try:
-            return sorted(_url_of(name, url) for name in ask(store, path))
+            found = ask(store, path)
         except FileNotFoundError as error:
             if is_missing(error):
                 return []
             raise
+        urls = sorted(_url_of(name, folder, store) for name in found)
+        return [name for name in urls if not _hidden(name, folder)]
 
     return patience.ask(url, "its list of files", question)
 
 
-def _url_of(name: str, asked: str) -> str:
-    """Puts the scheme before a name in a store; over HTTP names have it already."""
-    return name if "://" in name else f"{asked.partition('://')[0]}://{name.lstrip('/')}"
+def _url_of(name: str, folder: str, store: Any) -> str:
+    """Makes a URL of a name in a store, which has no scheme and may have no host.
+
+    What it has below the folder follows the folder as it was asked for. Over HTTP names are URLs.
+    """
+    if "://" in name:
+        return name
+    inside, above = name.strip("/"), store._strip_protocol(folder).strip("/")
+    if f"{inside}/".startswith(f"{above}/".lstrip("/")):
+        return f"{folder.rstrip('/')}/{inside.removeprefix(above).lstrip('/')}"
+    return f"{folder.partition(':/')[0]}://{inside}"
 
 
 def _hidden(name: str, folder: str) -> bool:

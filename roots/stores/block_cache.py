@@ -47,8 +47,10 @@ class StoredFile:
         url: Where it is.
         key: The sha256 of its content.
         size: Its bytes.
-        check: Says what is wrong with the bytes of a block, by its number; nothing where it is
-            right.
+        check: Says what is wrong with the bytes of a block that arrived, by its number; nothing
+            where it is right.
+        sum_of: Tells the CRC-32 that a block must have, where that is known: who kept a block
+            before it was, may have kept a wrong one.
 
     Raises:
         DataError: The key is no sha256, so that its blocks could not be told from other files.
@@ -58,6 +60,7 @@ class StoredFile:
     key: str
     size: int
     check: Callable[[int, bytes], str] = lambda _number, _raw: ""
+    sum_of: Callable[[int], int] | None = None
 
     def __post_init__(self) -> None:
         if not KEY.fullmatch(self.key):
@@ -144,7 +147,8 @@ class BlockCache:
         if len(raw) != size:
             return None
         block = raw[:-_SUM_BYTES]
-        if zlib.crc32(block) != int.from_bytes(raw[-_SUM_BYTES:], "little"):
+        kept = int.from_bytes(raw[-_SUM_BYTES:], "little")
+        if zlib.crc32(block) != (file.sum_of(number) if file.sum_of else kept):
             return None
         if time.time() - used > _SECONDS_OF_ONE_USE:
             with suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import os
@@ -332,3 +333,17 @@ def test_a_block_is_checked_each_time_that_it_comes_from_the_disk(
         raw[3] ^= 1
         path.write_bytes(bytes(raw))
     assert cache.read(file, 0, 8) == CONTENT[:8]
+
+
+def test_a_block_that_was_kept_before_its_sum_was_known_is_compared_with_it(
+    server: RangeServer, tmp_path: Path
+) -> None:
+    wrong = flipped(CONTENT)
+    (server.folder / "a.bin").write_bytes(wrong)
+    file = stored(server)
+    assert cache_in(tmp_path / "cache").read(file, 0, 6000) == wrong[:6000]
+    (server.folder / "a.bin").write_bytes(CONTENT)
+    known = dataclasses.replace(file, sum_of=lambda _number: zlib.crc32(CONTENT[:BLOCK_BYTES]))
+    for _ in range(2):
+        assert cache_in(tmp_path / "cache").read(known, 0, 6000) == CONTENT[:6000]
+    assert server.asked["a.bin"] == 2

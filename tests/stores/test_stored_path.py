@@ -7,9 +7,12 @@ import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.utils import infer_storage_options
 from range_server import RangeServer, serving
 
 from roots.errors import ConfigError, DataError, MissingExtra
@@ -211,3 +214,28 @@ def test_files_are_listed_by_folder_and_by_glob() -> None:
     assert located("memory://listed/in").is_dir()
     assert not located("memory://listed/on").exists()
     assert located("memory://listed/in/d.txt").read_text() == "x"
+
+
+class Hosted(MemoryFileSystem):  # type: ignore[misc,unused-ignore]
+    """Names its files without the host, as the stores of fsspec for ftp, sftp and smb do."""
+
+    protocol = "hosted"
+    store: ClassVar[dict[str, object]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(infer_storage_options(path)["path"]).rstrip("/")
+
+
+def test_what_is_listed_keeps_its_host() -> None:
+    fsspec.register_implementation("hosted", Hosted, clobber=True)
+    for name in ("b.jsonl", "in/a.jsonl", "in/.hidden/c.jsonl"):
+        Hosted().pipe_file(f"/listed/{name}", b"x")
+    host = "hosted://ann@example.org:2121"
+    assert find(f"{host}/listed/", [".jsonl"], Patience()) == [
+        f"{host}/listed/b.jsonl",
+        f"{host}/listed/in/a.jsonl",
+    ]
+    assert matching(f"{host}/*/*.jsonl", Patience()) == [f"{host}/listed/b.jsonl"]
+    assert matching(f"{host}/listed/i*/*.jsonl", Patience()) == [f"{host}/listed/in/a.jsonl"]
