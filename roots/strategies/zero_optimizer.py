@@ -171,17 +171,21 @@ class ZeroOptimizer(Optimizer):
         check_group_names(self, state_dict)
         states = {int(number): own for number, own in state_dict["state"].items()}
         needs = (*MOMENTS, MASTER) if self.keeps_masters else MOMENTS
-        self._check(states, needs)
+        self._check(
+            states, needs, sum(len(group["params"]) for group in state_dict["param_groups"])
+        )
         if not states:
             return
+        steps = next(iter(states.values()))["step"]
         for part in self._parts:
-            step = torch.as_tensor(states[0]["step"], dtype=torch.float32, device=part.device)
+            step = torch.as_tensor(steps, dtype=torch.float32, device=part.device)
             moments = {name: torch.zeros_like(part) for name in MOMENTS}
             self.inner.optimizer.state[part] = {"step": step.clone(), **moments}
         self._link()
         for number, parameter in enumerate(itertools.chain(*self.parameters)):
-            for name in needs:
-                self._place(parameter, name, states[number][name].float())
+            if number in states:  # else no gradient ever reached it, and its moments are zeros
+                for name in needs:
+                    self._place(parameter, name, states[number][name].float())
 
     def _link(self) -> None:
         """Tells each parameter which moments are its own.
@@ -192,14 +196,15 @@ class ZeroOptimizer(Optimizer):
             self.inner._hp_optimizer_states_linked = False
             self.inner._lazy_init_hp_params_optimizer_state()
 
-    def _check(self, states: Mapping[int, Mapping[str, Any]], needs: tuple[str, ...]) -> None:
-        parameters = list(itertools.chain(*self.parameters))
+    def _check(
+        self, states: Mapping[int, Mapping[str, Any]], needs: tuple[str, ...], n_saved: int
+    ) -> None:
+        n_parameters = sum(len(group) for group in self.parameters)
         lacking = sum(not set(needs) <= states[n].keys() for n in states)
-        if states and len(states) != len(parameters):
+        if n_saved != n_parameters:
             raise CheckpointError(
-                f"The checkpoint's optimizer has a state for {len(states):,} parameters, and this"
-                f" network has {len(parameters):,}. Resume with the network that the run was"
-                " started with."
+                f"The checkpoint's optimizer has {n_saved:,} parameters, and this network has"
+                f" {n_parameters:,}. Resume with the network that the run was started with."
             )
         if not self.keeps_masters and any(MASTER in own for own in states.values()):
             raise CheckpointError(
@@ -210,7 +215,7 @@ class ZeroOptimizer(Optimizer):
         if lacking:
             raise CheckpointError(
                 f"The checkpoint's optimizer lacks {', '.join(needs)} for {lacking:,} of"
-                f" {len(parameters):,} parameters: its run had another optimizer or precision. Set"
+                f" {len(states):,} parameters: its run had another optimizer or precision. Set"
                 " trainer.precision and model.optimizer to that run's, or start a new run."
             )
 

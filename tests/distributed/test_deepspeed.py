@@ -33,6 +33,7 @@ from test_fsdp import (
 )
 from test_own_loss_ranks import OWN, losses, of_class
 from test_split_invariance import assert_same_gradient, rows_of, series
+from test_unused_weights import big_bird
 from tiny import without_pages
 from transformers import AutoModelForCausalLM
 
@@ -531,3 +532,20 @@ def test_layers_of_an_own_loss_are_drawn_cut_trained_and_saved_with_the_rest(
     state, expected = (roots.load(each, "last").state_dict() for each in (path, alone))
     for name in OWN:
         torch.testing.assert_close(state[name], expected[name], rtol=1e-3, atol=1e-5)
+
+
+def go_on_in_every_stage(path: str) -> dict[int, list[dict[str, str]]]:
+    started()
+    flags = {stage: f"--trainer.strategy={json.dumps(zero(stage))}" for stage in STAGES}
+    return {stage: go_on(copy_of(path), flag) for stage, flag in flags.items()}
+
+
+def test_a_run_with_weights_that_never_had_a_gradient_goes_on(
+    masked_shards: Path, folder: Path, no_pages: None
+) -> None:
+    half = compose(big_bird(masked_shards, folder / "unused", "auto", val_every_steps=3)).fit()
+    expected = go_on(copy_of(str(half.path)))
+    for rows in run_ranks(go_on_in_every_stage, str(half.path), timeout=LONGEST)[0].values():
+        for name in ("train/loss", "optim/grad_norm", "val/loss"):
+            both = series(rows, name), series(expected, name)
+            torch.testing.assert_close(*both, rtol=1e-4, atol=0)
