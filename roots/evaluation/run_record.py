@@ -184,7 +184,24 @@ def read_record(run: Run) -> RunRecord:
         record.troubles.append(
             f"metrics.csv: {damaged:,} of {len(rows):,} rows are damaged, and are left out."
         )
+    record.troubles += _ended_without_numbers(rows, record)
     return record
+
+
+def _ended_without_numbers(rows: list[dict[str, str]], record: RunRecord) -> list[str]:
+    """Words where a loss ended in NaN or infinity: the page shows the numbers before."""
+    words = []
+    for name in ("train/loss", "val/loss"):
+        told = [(row.get("step"), row[name]) for row in rows if row.get(name)]
+        step, value = told[-1] if told else ("", "0")
+        steps, numbers = record.curve(name)
+        if value.lower().strip("+-") in ("nan", "inf", "infinity"):
+            before = f"{numbers[-1]:.4g} at step {steps[-1]:,.0f}" if steps else "no number"
+            words.append(
+                f"{name} is {value} at step {step}, the last that was logged; before it was"
+                f" {before}. Curves and figures show the numbers only."
+            )
+    return words
 
 
 def _numbers(rows: Iterable[dict[Any, Any]]) -> tuple[list[dict[str, float]], int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 
+from roots.callbacks import Samples
 from roots.callbacks.utilization import share_in_words
 from roots.data import ChatData, TaskData
 from roots.fit.compose import Composed
@@ -86,17 +88,20 @@ def _uses(composed: Composed, where: str) -> list[str]:
         ]
     if composed.model.head == MASKED_LM:
         mask = data.tokenizer.settings["mask_token"]
-        return [f'  roots fill --run {where} "the {mask} of the"']
+        return [f'  roots fill --run {where} "a text with a {mask} in it"']
     if not isinstance(data, TaskData):
         return []
     return [f"  roots predict --run {where} --from {'texts.txt' if data.line() else 'rows.jsonl'}"]
 
 
 def _asked(composed: Composed) -> str:
-    """Words how the network is asked: as it was trained to be."""
+    """Words how the network is asked: as it was trained to be, or as the run itself asked it."""
     if isinstance(composed.data, ChatData):
         return '--chat "Who are you?"'
-    return '--prompt "def main("'
+    callbacks = composed.trainer.callbacks  # type: ignore[attr-defined]
+    samples = [each for each in callbacks if isinstance(each, Samples)]
+    prompt = samples[0].prompts[0] if samples else "the beginning of a text"
+    return f"--prompt {shlex.quote(prompt)}"
 
 
 def _merged(composed: Composed) -> str:

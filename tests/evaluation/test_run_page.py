@@ -277,8 +277,15 @@ def test_many_classes_without_a_mistake_are_no_damage(tmp_path: Path) -> None:
 def test_values_that_are_not_finite_are_left_out_of_the_curves(tmp_path: Path) -> None:
     run = made(tmp_path, "step,train/loss,optim/grad_norm\n1,2.0,inf\n2,nan,1.0\n3,1.0,2.0\n")
     assert read_record(run).curve("train/loss") == ([1, 3], [2.0, 1.0])
-    report_run(run)
+    assert "Note:" not in report_run(run).read_text()
     assert (run.path / "loss.png").is_file()
+
+
+def test_a_loss_that_ended_in_nan_is_told(tmp_path: Path) -> None:
+    run = made(tmp_path, "step,train/loss,val/loss\n1,2.0,\n2,1.5,nan\n3,nan,\n4,,\n")
+    html = report_run(run).read_text()
+    assert "train/loss is nan at step 3, the last that was logged; before it was 1.5 at" in html
+    assert "val/loss is nan at step 2, the last that was logged; before it was no number" in html
 
 
 def test_what_a_model_or_a_file_says_does_not_become_markup(tmp_path: Path) -> None:
