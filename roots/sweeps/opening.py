@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def open_sweep(folder: str | Path, *, storage: str = "") -> Sweep:
         raise CheckpointError(f"{path} {what}. Give one such as sweeps/quickstart/0001.")
     given = _table(path / SWEEP_FILE, yaml.safe_load)
     base = _table(path / "base.yaml", yaml.safe_load)
-    kept = _table(path / RECORD_FILE, json.loads).get("storage")
+    record = _table(path / RECORD_FILE, json.loads)
+    kept = record.get("storage")
     if kept != ELSEWHERE and not storage and not (path / STUDY_FILE).is_file():
         raise CheckpointError(
             f"{path} lacks {STUDY_FILE}, in which its trials are. Put it back, or start the sweep"
@@ -64,6 +66,7 @@ def open_sweep(folder: str | Path, *, storage: str = "") -> Sweep:
             " again: --storage."
         )
     definition = read_definition(given, base=base)
+    definition = replace(definition, run_cap=record.get("trials", definition.run_cap))
     return Sweep(definition, sweeps_dir=path.parent.parent, storage=storage, folder=path)
 
 

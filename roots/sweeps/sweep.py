@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,8 @@ class Sweep:
         Args:
             workers: How many trials run at once.
             gpus_per_trial: GPUs of each; 0 lets all trials see all.
-            trials: How many there shall be in all; 0 is as many as the sweep file says.
+            trials: How many there shall be in all; 0 is as many as were asked for before, or as the
+                sweep file says.
             say: Shows a line to whoever watches.
 
         Returns:
@@ -102,12 +104,16 @@ class Sweep:
         from roots.sweeps.engine import Engine
         from roots.sweeps.storage import StorageLost
 
-        n_trials = self.n_trials(trials)
+        if (capped := self._capped(trials)) != self.definition:
+            self.definition, self._study = capped, None
+        n_trials = self.definition.n_trials
         check_places(workers, gpus_per_trial)
         if self.storage:
             self._open(self.storage)  # before the data are made
         self.check()
         folder = self._make_folder()
+        if trials:
+            _keep_trials(folder, trials)
         study = self.study
         say(f"{folder}: {n_trials} trials ({self.definition.method}), {workers} at once")
         if self.storage and not study.trials() and (others := study.namesakes()):
@@ -208,27 +214,31 @@ class Sweep:
         """
         from roots.sweeps.study import Study
 
-        study = Study(self.definition)
-        files = tuple(self.definition.given["config"])
-        layout = Layout(self.sweeps_dir / self.definition.name / "NEW", configs=files)
-        first = self.definition.fits[0]
-        asked = (study.ask(self.n_trials(trials)) for _ in range(n))
-        return [command_of(self.definition, layout, t, first) for t in asked if t is not None]
+        definition = self._capped(trials)
+        study = Study(definition)
+        files = tuple(definition.given["config"])
+        layout = Layout(self.sweeps_dir / definition.name / "NEW", configs=files)
+        first = definition.fits[0]
+        asked = (study.ask(definition.n_trials) for _ in range(n))
+        return [command_of(definition, layout, t, first) for t in asked if t is not None]
 
     def n_trials(self, trials: int = 0) -> int:
         """Gives how many trials there shall be, where that many are asked for; 0 asks the file."""
+        return self._capped(trials).n_trials
+
+    def _capped(self, trials: int) -> Definition:
+        """What the sweep file would say with that many trials; `bayes` draws by how many."""
         if trials < 0:
             raise ConfigError(f"trials={trials} is negative. Set it to 1 or more.")
-        if self.definition.method == "grid":
-            size = self.definition.grid_size
-            return min(trials, size) if trials else self.definition.n_trials
-        return trials or self.definition.n_trials
+        return replace(self.definition, run_cap=trials) if trials else self.definition
 
     @property
     def _go_on(self) -> str:
         """The command that goes on with it; the storage's address is for the user to write."""
         where = " --storage URL" if self.storage else ""
-        return f"roots sweep --resume {shlex.quote(str(self.folder))}{where}"
+        cap = self.definition.run_cap
+        trials = "" if cap == self.definition.given.get("run_cap", 0) else f" --trials {cap}"
+        return f"roots sweep --resume {shlex.quote(str(self.folder))}{where}{trials}"
 
     def _make_folder(self) -> Path:
         if self.folder is not None:
@@ -243,3 +253,9 @@ class Sweep:
         write_atomically(folder / RECORD_FILE, json.dumps(record) + "\n")
         self.folder = folder
         return folder
+
+
+def _keep_trials(folder: Path, trials: int) -> None:
+    """Writes down how many were asked for, which the sweep that goes on comes to as well."""
+    record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    write_atomically(folder / RECORD_FILE, json.dumps({**record, "trials": trials}) + "\n")

@@ -60,7 +60,7 @@ def test_a_sweep_without_its_trials_is_not_begun_again_in_their_runs(
     (folder / "study.db").unlink()
     shutil.move(tmp_path / "study.db", folder / "study.db")
     sweep = open_sweep(folder)
-    sweep.run(workers=2, say=lambda line: None)
+    sweep.run(workers=2, trials=4, say=lambda line: None)
     assert [trial.state for trial in sweep.trials()] == [FINISHED] * 4
 
 

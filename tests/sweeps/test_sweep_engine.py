@@ -193,6 +193,38 @@ def test_a_trial_that_never_logs_the_metric_fails_alone_and_nan_is_told_with_its
 # -- stopped, killed, resumed ---------------------------------------------------------------------
 
 
+def test_a_sweep_that_goes_on_comes_to_the_trials_that_were_asked_for(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Without --trials, which the grid of four and a file without run_cap would lose otherwise."""
+    parameters = {RATE: {"min": 0.001, "max": 0.1}}
+    monkeypatch.setenv("FAIL_AT", "all")
+    for content in ({"parameters": FOUR}, {"method": "random", "parameters": parameters}):
+        sweep = sweep_of(write(sweep_file, **content))
+        with pytest.raises(CheckpointError, match=r"tiny/000\d --trials 1 "):
+            sweep.run(trials=1, say=lambda line: None)
+        assert open_sweep(sweep.folder).n_trials() == 1
+    monkeypatch.delenv("FAIL_AT")
+    assert roots(["sweep", "--resume", str(sweep.folder), "--trials", "2"]) == 0
+    assert roots(["sweep", "--resume", str(sweep.folder)]) == 0
+    assert [t.state for t in open_sweep(sweep.folder).trials()] == [FAILED, FINISHED]
+    assert "0002: 2 trials (random)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_bayes_begins_with_as_few_random_draws_as_the_trials_asked_for_tell(
+    sweep_file: Path,
+) -> None:
+    parameters = {RATE: {"distribution": "log_uniform_values", "min": 1e-4, "max": 0.1}}
+    tried = {}
+    for method in ("random", "bayes"):
+        sweep = sweep_of(write(sweep_file, method=method, parameters=parameters))
+        sweep.run(trials=6, say=lambda line: None)
+        tried[method] = [trial.values[RATE] for trial in sweep.trials()]
+    assert tried["bayes"][:4] == tried["random"][:4]
+    assert tried["bayes"][4] != tried["random"][4]
+
+
 def test_a_sweep_that_was_killed_goes_on_with_the_trials_it_was_at(
     sweep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
