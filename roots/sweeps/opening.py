@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from roots.errors import CheckpointError, ConfigError
+from roots.records import expanded
 from roots.sweeps.definition import read_definition
 from roots.sweeps.sweep import ELSEWHERE, RECORD_FILE, STUDY_FILE, SWEEP_FILE, Sweep
 
@@ -26,7 +27,7 @@ def read_sweep(
 
     Args:
         file: The file, or its content.
-        sweeps_dir: The folder of all sweeps.
+        sweeps_dir: The folder of all sweeps; `~` and `${VARIABLE}` are expanded.
         storage: A database's URL, or the path of a journal file, which several machines share.
         folds: Makes each trial a cross-validation; wins over the file's `folds`.
 
@@ -40,14 +41,14 @@ def open_sweep(folder: str | Path, *, storage: str = "") -> Sweep:
     """Opens a sweep's directory, to go on with it or to look at it.
 
     Args:
-        folder: The directory.
+        folder: The directory; `~` and `${VARIABLE}` are expanded.
         storage: Where its trials are, when it was begun with a storage.
 
     Raises:
         CheckpointError: There is no sweep, or one of its files is missing or damaged.
         ConfigError: Its trials are in a storage, and none is given.
     """
-    path = Path(folder)
+    path = Path(expanded(str(folder)))
     if not (path / SWEEP_FILE).is_file():
         what = f"is no sweep's directory (no {SWEEP_FILE})" if path.exists() else "does not exist"
         raise CheckpointError(f"{path} {what}. Give one such as sweeps/quickstart/0001.")

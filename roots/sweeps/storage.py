@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from roots.errors import ConfigError, MissingExtra, TrainingError, UserError
+from roots.records import expanded
 
 try:
     import optuna
@@ -59,10 +60,11 @@ class Storage:
     """The address of a storage. Its password comes into no message.
 
     Args:
-        address: A database's URL, or the path of a journal file; a `Path` is a file of SQLite.
+        address: A database's URL, or the path of a journal file, in which `~` and `${VARIABLE}` are
+            expanded; a `Path` is a file of SQLite.
 
     Raises:
-        ConfigError: It is no address.
+        ConfigError: It is no address, or needs a variable that is not set.
     """
 
     def __init__(self, address: str | Path) -> None:
@@ -82,6 +84,8 @@ class Storage:
                 f"The storage begins with {kind[0]} and is neither a URL, which goes on with //,"
                 f" nor a path.{_FORMS}"
             )
+        else:
+            self.address = expanded(address)
 
     @property
     def url(self) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from roots.errors import CheckpointError, ConfigError
+from roots.records import expanded
 from roots.runs import claim, write_atomically
 from roots.sweeps.checks import check, refuse_secrets
 from roots.sweeps.definition import Definition
@@ -44,9 +45,9 @@ class Sweep:
 
     Args:
         definition: What the sweep file says.
-        sweeps_dir: The folder of all sweeps.
-        storage: A database's URL, or the path of a journal file, which several machines share;
-            empty keeps the trials in the sweep's directory.
+        sweeps_dir: The folder of all sweeps; `~` and `${VARIABLE}` are expanded.
+        storage: A database's URL, or the path of a journal file (expanded too), which several
+            machines share; empty keeps the trials in the sweep's directory.
         folder: The directory of a sweep that goes on; None makes a new one when it is run.
     """
 
@@ -59,7 +60,7 @@ class Sweep:
         folder: Path | None = None,
     ) -> None:
         self.definition = definition
-        self.sweeps_dir = Path(sweeps_dir)
+        self.sweeps_dir = Path(expanded(str(sweeps_dir)))
         self.storage = storage
         self.folder = folder
         self._study: Study | None = None

@@ -190,6 +190,24 @@ def test_a_trial_that_never_logs_the_metric_fails_alone_and_nan_is_told_with_its
     assert "'val/loss' is never logged" in sweep.trials()[2].notes["because"]
 
 
+def test_the_places_of_a_sweep_are_expanded_as_those_of_a_run_are(
+    sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trials expand the directory that they are told: the metric was looked for elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SHARED", str(tmp_path / "shared"))
+    sweep = read_sweep(sweep_file, sweeps_dir="~/sweeps", storage="${SHARED}/journal.log")
+    sweep.run(trials=1, say=lambda line: None)
+    assert sweep.folder == tmp_path / "home/sweeps/tiny/0001"
+    assert (tmp_path / "shared/journal.log").is_file()
+    again = open_sweep("${HOME}/sweeps/tiny/0001", storage="~/../shared/journal.log")
+    assert [trial.state for trial in again.trials()] == [FINISHED]
+    for given in ({"sweeps_dir": "${NOWHERE}/a"}, {"storage": "${NOWHERE}/a"}):
+        with pytest.raises(ConfigError, match="needs the variable NOWHERE, which is not set"):
+            read_sweep(sweep_file, **given).run()
+
+
 # -- stopped, killed, resumed ---------------------------------------------------------------------
 
 
