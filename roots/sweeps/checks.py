@@ -211,7 +211,8 @@ def _check_bands(definition: Definition, composed: Composed) -> None:
         every = trainer.val_every_steps or trainer.max_steps
         reports, cure = math.ceil(trainer.max_steps / every), "a smaller trainer.val_every_steps"
     else:
-        reports, cure = trainer.max_steps, "a smaller trainer.log_every_steps"
+        reports = sum(map(trainer.logs_after, range(1, trainer.max_steps + 1)))
+        cure = "a smaller trainer.log_every_steps"
     if reports < first:
         raise ConfigError(
             f"early_terminate looks first at value {first} of {definition.metric.name}, and a trial"

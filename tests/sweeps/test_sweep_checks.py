@@ -100,6 +100,23 @@ def test_what_no_trial_could_run(
         sweep_of(config, **changes).check()
 
 
+def test_an_early_end_by_a_training_metric_counts_what_a_real_run_reports(
+    config: dict[str, Any],
+) -> None:
+    from roots.runs import read_metrics
+
+    config["trainer"] |= {"max_steps": 6, "log_every_steps": 4}
+    rows = read_metrics(put_together(config, []).fit().metrics_file)
+    n = sum(row["train/loss"] != "" for row in rows)
+    assert n == 3, "of steps 1, 4 and 6"
+    early = {"type": "hyperband", "min_iter": n + 1}
+    sweep = sweep_of(config, metric={"name": "train/loss"}, early_terminate=early)
+    with pytest.raises(ConfigError, match=r"a trial has 3\. .* smaller trainer\.log_every_steps"):
+        sweep.check()
+    early["min_iter"] = n
+    sweep_of(config, metric={"name": "train/loss"}, early_terminate=early).check()
+
+
 def test_missing_data_are_told_before_the_first_trial(config: dict[str, Any]) -> None:
     config["data"]["init_args"]["shards"] = "/nowhere/at/all"
     with pytest.raises(DataError, match="There are no data in /nowhere/at/all"):
