@@ -201,7 +201,7 @@ class Engine:
             run.start()
         else:
             self._close(place, run, FAILED)
-            self._refuse_hopeless(run)
+            self._refuse_hopeless(run, run.last_words())
 
     def _falls_behind(self, run: TrialRun) -> bool:
         """Hands on what the run has measured since; tells whether it should end."""
@@ -236,6 +236,7 @@ class Engine:
             where = f" over fits of {', '.join(f'{r:.5g}' for r in run.results.values())}"
         because = f"{self.definition.metric.name} is {run.mean}{where}"
         self._close(place, run, FINISHED if math.isfinite(run.mean) else FAILED, because)
+        self._refuse_hopeless(run, f"{because}.")
 
     def _close_without_metric(self, place: int, run: TrialRun) -> None:
         because = no_metric(self.definition.metric.name, run.logged())
@@ -252,12 +253,12 @@ class Engine:
         self.study.tell(trial.number, state, run.mean if state == FINISHED else None)
         self._say(told(self.definition, self.study.trials(), trial.number, self.n_trials))
 
-    def _refuse_hopeless(self, run: TrialRun) -> None:
+    def _refuse_hopeless(self, run: TrialRun, because: str) -> None:
         trials = self.study.trials()
         failed = [trial for trial in trials if trial.state == FAILED]
         if len(failed) >= GIVE_UP and not any(t.state in (FINISHED, PRUNED) for t in trials):
             raise TrainingError(
-                f"The first {len(failed)} trials all failed, the last one so: {run.last_words()}"
+                f"The first {len(failed)} trials all failed, the last one so: {because}"
                 f" Its log is {self.layout.log(run.trial)}. Correct the run files or the ranges,"
                 " and start the sweep anew."
             )

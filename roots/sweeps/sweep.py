@@ -184,15 +184,26 @@ class Sweep:
         Raises:
             CheckpointError: None is finished.
         """
-        done = ranked(self.trials(), self.definition.metric)
+        trials = self.trials()
+        done = ranked(trials, self.definition.metric)
         if not done:
-            failed = [t.notes["because"] for t in self.trials() if "because" in t.notes]
-            last = f" The last one failed: {failed[-1]}" if failed else ""
+            failed = [t.notes["because"] for t in trials if "because" in t.notes]
+            last = f" The last one failed: {failed[-1].rstrip('.')}." if failed else ""
             raise CheckpointError(
-                f"No trial of {self.folder} is finished.{last} Go on with: {self._go_on} (and"
-                " --trials, for more of them)."
+                f"No trial of {self.folder} is finished.{last} {self._cure(trials)}"
             )
         return done[0]
+
+    def _cure(self, trials: list[Trial]) -> str:
+        """Words what may give a sweep without a finished trial one: a full grid has no more."""
+        is_grid = self.definition.method == "grid"
+        n_ended = sum(trial.state != RUNNING for trial in trials)
+        if is_grid and n_ended == self.definition.grid_size:
+            return (
+                f"All {n_ended} points of its grid were tried: correct the run files or the values,"
+                " and start the sweep anew."
+            )
+        return f"Go on with: {self._go_on} (with a larger --trials, for more of them)."
 
     def report(self) -> Path:
         """Writes the report, its figures and best.yaml; gives the page.

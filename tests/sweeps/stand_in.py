@@ -87,7 +87,8 @@ for step in range(done + 1, STEPS + 1):
     if happens("FAIL_AT", run, step) or os.environ.get("FAIL_AT") == "all":
         sys.stderr.write("roots: The loss is nan at step 3. Set a smaller learning rate.\n")
         sys.exit(1)
-    value = math.nan if happens("NAN_AT", run, step) else loss(step, told)
+    is_lost = happens("NAN_AT", run, step) or os.environ.get("NAN_AT") == "all"
+    value = math.nan if is_lost else loss(step, told)
     if happens("GARBLE_AT", run, step):
         with run.metrics_file.open("a") as file:
             file.write(f"{step},?,\n")

@@ -147,6 +147,27 @@ def test_a_sweep_whose_first_trials_all_fail_ends(
         _ = sweep.best
 
 
+def test_trials_whose_metric_is_nan_are_as_hopeless_and_a_full_grid_has_no_more(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAN_AT", "all")
+    write(sweep_file, parameters=FOUR)
+    sweep = sweep_of(sweep_file)
+    with pytest.raises(
+        TrainingError,
+        match=r"first 3 trials all failed, .* so: val/loss is nan at step 6\. Its log",
+    ) as hopeless:
+        sweep.run(say=lambda line: None)
+    assert hopeless.value.exit_code == 1
+    with pytest.raises(CheckpointError, match=r"nan at step 6\. Go on with: roots sweep --resume"):
+        _ = sweep.best
+    write(sweep_file, parameters={RATE: {"values": [0.1, 0.01]}})
+    full = sweep_of(sweep_file)
+    with pytest.raises(CheckpointError, match=r"All 2 points of its grid were tried: cor") as told:
+        full.run(say=lambda line: None)
+    assert "--trials" not in str(told.value)
+
+
 def test_a_metric_that_no_run_has_logged_ends_the_sweep_with_the_nearest_name(
     sweep_file: Path,
 ) -> None:
