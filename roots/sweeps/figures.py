@@ -9,7 +9,7 @@ from typing import Any
 from roots.evaluation.canvas import BLUE, GREY, LONGEST_LABEL, ORANGE, labels_of, new_figure, plain
 from roots.sweeps.curves import Curve
 from roots.sweeps.definition import Definition
-from roots.sweeps.parameters import Parameter
+from roots.sweeps.parameters import Parameter, label
 from roots.sweeps.trial import FINISHED, PRUNED, Trial
 from roots.sweeps.words import number_text, ranked, short_names, value_text
 
@@ -154,7 +154,7 @@ def _heights(parameter: Parameter, trials: Sequence[Trial]) -> list[float]:
     values = [trial.values[parameter.name] for trial in trials]
     if parameter.choices:
         last = max(len(parameter.choices) - 1, 1)
-        return [list(parameter.choices).index(value) / last for value in values]
+        return [parameter.labels.index(label(value)) / last for value in values]
     numbers = [math.log(v) if parameter.scale == "log" and v > 0 else float(v) for v in values]
     return [_share(number, min(numbers), max(numbers)) for number in numbers]
 

@@ -52,7 +52,7 @@ class Parameter:
     @property
     def labels(self) -> list[str]:
         """The choices as texts that differ: `1`, `1.0`, `true` and `"1"` are four."""
-        return [json.dumps(choice, sort_keys=True) for choice in self.choices]
+        return [label(choice) for choice in self.choices]
 
     def value(self, found: Any) -> Any:
         """Gives the value for the number, or for the label, that a search has found."""
@@ -120,6 +120,11 @@ class Parameter:
     @property
     def _is_whole(self) -> bool:
         return isinstance(self.q, int)
+
+
+def label(choice: Any) -> str:
+    """Gives a choice as a text; one that was kept as JSON, with texts for keys, has the same."""
+    return json.dumps(choice, sort_keys=True)
 
 
 def _index(probabilities: Sequence[float], share: float) -> int:

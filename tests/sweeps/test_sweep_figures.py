@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
+import pytest
+
 from roots.evaluation.canvas import png_of
 from roots.sweeps import read_definition
 from roots.sweeps.figures import draw_importances, draw_parallel
+from roots.sweeps.study import Study
 from roots.sweeps.trial import FINISHED, Trial
 
 SHARDS, RATE = "data.init_args.shards", "model.init_args.optimizer.init_args.learning_rate"
@@ -30,6 +36,20 @@ def test_paths_as_values_are_told_apart_and_are_no_formulas() -> None:
     assert png_of(figure).startswith(b"\x89PNG")
     shown = {text.get_text() for text in figure.axes[0].texts}
     assert {r"…b/cleaned_\$TAG/part-a", r"…b/cleaned_\$TAG/part-b", r"\${A}/x_1^\${B}"} <= shown
+
+
+def test_tables_whose_keys_are_numbers_have_their_places_as_the_study_keeps_them() -> None:
+    """JSON makes texts of the keys, and `1` is not `true`."""
+    choices = [{1: 0.5, 2: 0.25}, {1: 0.25}, 1, True]
+    content = {"config": "none.yaml", "method": "grid", "parameters": {RATE: {"values": choices}}}
+    definition = read_definition(content, base={})
+    study = Study(definition)
+    while trial := study.ask(4):
+        study.tell(trial.number, FINISHED, float(trial.number))
+    kept = [replace(t, values=json.loads(json.dumps(t.values))) for t in study.trials()]
+    lines = draw_parallel(definition, kept).axes[0].lines
+    heights = [line.get_ydata()[0] for line in lines if len(line.get_xdata()) == 2][:4]
+    assert sorted(heights) == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
 def test_parameters_whose_short_names_begin_alike_have_a_bar_each() -> None:
