@@ -68,7 +68,7 @@ def check(definition: Definition, *, prepare: bool = True) -> None:
 
 
 def refuse_secrets(content: Any, who: str) -> None:
-    """Refuses what holds a secret of the environment: as values, before YAML or JSON folds them.
+    """Refuses what holds a secret: as values, before YAML or JSON folds them.
 
     Args:
         content: What is to be written or sent.
@@ -77,10 +77,15 @@ def refuse_secrets(content: Any, who: str) -> None:
     Raises:
         ConfigError: It does.
     """
-    if redact_values(content) != content:
+    is_in_address = redact_values(content, {}) != content
+    if is_in_address or redact_values(content) != content:
+        what = (
+            "a password or a token in an address"
+            if is_in_address
+            else "the value of a secret environment variable"
+        )
         raise ConfigError(
-            "The run files, or the sweep file, hold the value of a secret environment variable,"
-            f" which {who}. Take it out of them."
+            f"The run files, or the sweep file, hold {what}, which {who}. Take it out of them."
         )
 
 

@@ -186,6 +186,15 @@ def test_a_secret_that_yaml_would_fold_is_found(
     sweep_of(sweep_file).run(workers=2, say=lambda line: None)
 
 
+def test_a_secret_in_an_address_is_told_as_one(sweep_file: Path) -> None:
+    write(sweep_file, description="see https://somebody:sesame-84@example.org/notes")
+    with pytest.raises(ConfigError, match="hold a password or a token in an address, which") as e:
+        sweep_of(sweep_file).run(say=lambda line: None)
+    assert "sesame" not in str(e.value)
+    write(sweep_file, parameters=FOUR, description="see https://example.org/notes")
+    sweep_of(sweep_file).run(trials=1, say=lambda line: None)
+
+
 def test_a_secret_in_the_command_comes_into_no_log_and_no_dry_run(
     sweep_file: Path,
     tmp_path: Path,
