@@ -47,7 +47,7 @@ def main_list(args: list[str]) -> int:
     if own.json:
         print(as_json([run.plain() for run in runs], indent=2))
     else:
-        print(as_table(runs) if runs else f"no such run in {own.dir}")
+        print(as_table(runs, Path(own.dir)) if runs else f"no such run in {own.dir}")
     for folder in skipped:
         sys.stderr.write(f"left out, since you may not read it: {folder}\n")
     return 0
@@ -60,21 +60,31 @@ def main_sync(args: list[str]) -> int:
     return sync(parser.parse_args(args).run)
 
 
-def as_table(runs: Sequence[RunSummary]) -> str:
-    """Words the list of runs for a terminal; below it, why those that are not well are not."""
+def as_table(runs: Sequence[RunSummary], folder: Path) -> str:
+    """Words the runs of a folder for a terminal; below, why those that are not well are not."""
+    names = _names(runs, folder)
     head = ("run", "state", "step", "best", "age", "size")
-    rows = [head, *map(_cells, runs)]
+    rows = [head, *map(_cells, names, runs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-    notes = [f"{run.name}/{run.id}: {note}" for run in runs if (note := _note(run))]
+    notes = [
+        f"{name}: {note}" for name, run in zip(names, runs, strict=True) if (note := _note(run))
+    ]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
-def _cells(run: RunSummary) -> tuple[str, ...]:
+def _names(runs: Sequence[RunSummary], folder: Path) -> list[str]:
+    """Calls runs by name and number; where two are alike, as trials are, by their paths."""
+    names = [f"{run.name}/{run.id}" for run in runs]
+    paths = [str(run.path.relative_to(folder)) for run in runs]
+    return names if len({*names}) == len(names) else paths
+
+
+def _cells(name: str, run: RunSummary) -> tuple[str, ...]:
     of = f" of {run.max_steps:,}" if run.max_steps else ""
     best = "" if run.best is None else f"{run.metric} {run.best:.4g} at {run.best_step:,}"
     age, size = duration(run.age_seconds, units=1), in_bytes(run.size_bytes)
-    return (f"{run.name}/{run.id}", run.state, f"{run.step:,}{of}", best, age, size)
+    return (name, run.state, f"{run.step:,}{of}", best, age, size)
 
 
 def _note(run: RunSummary) -> str:

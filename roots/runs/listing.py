@@ -19,8 +19,8 @@ from roots.runs.state import STATE_FILE, STATES, RunState, state_of
 
 MARKS = ("config.yaml", "environment.json", "metrics.csv", STATE_FILE, LOCK_FILE)
 """A run's directory holds two of these, or one and has a number for its name."""
-DEPTH = 4
-"""Folders below the given one in which runs are looked for."""
+DEPTH = 5
+"""Folders below the given one in which runs are looked for: sweeps/NAME/ID/trials/TRIAL/0001."""
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,19 @@ def test_a_name_that_is_no_run_is_refused_with_the_nearest(
         find_runs(["runs/empty"])
 
 
+def test_the_trials_of_two_sweeps_are_found_and_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trials = [f"{sweep}/0001/trials/trial-0001/0001" for sweep in ("one", "two")]
+    for trial in trials:
+        make_run(tmp_path / "sweeps" / trial)
+    assert roots(["list", str(tmp_path / "sweeps")]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == trials
+    assert roots(["list", str(tmp_path / "sweeps/one")]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[0] == "trial-0001/0001"
+
+
 # -- the command ----------------------------------------------------------------------------------
 
 
