@@ -74,6 +74,8 @@ class Csv(RecordSource):
             columns: _Columns | None = None
             for row in self._rows(path):
                 if isinstance(row, Reject):
+                    if columns is None:  # the next row would be taken for it
+                        raise DataError(f"{row.cause} It should be the row of the columns' names.")
                     yield row
                 elif columns is None:
                     columns = _Columns.of(row, path, self)

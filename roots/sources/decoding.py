@@ -42,7 +42,8 @@ class Decoder:
             DataError: A NUL byte, or any undecodable one when `strict`.
         """
         if offset == 0:
-            raw = without_bom(raw)
+            whole, raw = raw, without_bom(raw)
+            offset = len(whole) - len(raw)
         if (nul := raw.find(b"\0")) >= 0:
             raise DataError(_binary(path, raw, offset + nul))
         try:

@@ -109,7 +109,7 @@ def _named_by(name: str, suffixes: Sequence[str]) -> list[Path]:
         return [_not_empty(path)]
     if _GLOB_SIGNS.isdisjoint(name):
         raise missing(name)
-    return _matching(name)
+    return _matching(str(path))
 
 
 def _inside(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -125,7 +125,7 @@ def _inside(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 def _matching(pattern: str) -> list[Path]:
     found = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-    files = [path for path in found if path.is_file()]
+    files = [_there(path) for path in found if not is_folder(path)]
     if not files:
         raise DataError(
             f"The glob '{pattern}' matches no file (relative to {Path.cwd()})."

@@ -145,5 +145,11 @@ def _value(record: dict[str, Any], key: str, where: str, setting: str) -> Any:
 
 def kind_of(value: object) -> str:
     """Says what a value is in JSON's words: `a string`, `null`, …."""
-    names = {list: "a list", dict: "an object", str: "a string", bool: "true or false"}
+    names: dict[type, str] = {
+        list: "a list",
+        dict: "an object",
+        str: "a string",
+        bool: "true or false",
+        bytes: "binary data",
+    }
     return "null" if value is None else names.get(type(value), "a number")

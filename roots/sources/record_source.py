@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from roots.errors import ConfigError, DataError
 from roots.records import Document, Reject
-from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, too_large
+from roots.sources.decoding import MAX_DOCUMENT_BYTES, Decoder, check_not_wide, too_large
 from roots.sources.source import Source
 
 OnBadRecord = Literal["error", "skip"]
@@ -93,10 +93,15 @@ class RecordSource(Source):
         if len(raw) > MAX_DOCUMENT_BYTES:
             cause = str(too_large(path, len(raw), f"Cut the text of line {number:,}."))
             return Reject(where, "too_large", cause, raw[:1024])
+        if offset == 0:
+            check_not_wide(path, raw)
+        if (nul := raw.find(b"\0")) >= 0:
+            cause = (
+                f"{where}: byte {nul + 1:,} of it is NUL, which no text has. Take it out, or fetch"
+                " the file again."
+            )
+            return Reject(where, "binary", cause, raw)
         decoder = Decoder()
-        try:
-            text = decoder.decode(raw, path, offset)
-        except DataError as error:
-            return Reject(where, "binary", str(error), raw)
+        text = decoder.decode(raw, path, offset)
         self.n_replaced += decoder.n_replaced
         return text

@@ -83,7 +83,8 @@ def test_columns_have_other_names_and_a_system_prompt_comes_first(tmp_path: Path
     assert said(found, 0)[1].startswith("<|im_start|>system\nbe<|im_end|>\n<|im_start|>user\nthe")
     wholes = data(tmp_path, [{**WHOLE, "system": "be"}])
     assert said(wholes, 0)[1].startswith("<|im_start|>system\nbe<|im_end|>\n<|im_start|>user\nthe")
-    assert "system" not in said(data(tmp_path, [{**TEXTS, "system": ""}]), 0)[1]
+    for blank in ("", " \n"):
+        assert "system" not in said(data(tmp_path, [{**TEXTS, "system": blank}]), 0)[1]
 
 
 def test_tables_hold_pairs_too(tmp_path: Path) -> None:

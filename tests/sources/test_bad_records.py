@@ -394,3 +394,11 @@ def test_endings_in_capitals_count(tmp_path: Path) -> None:
     (tmp_path / "C.JSONL.GZ").write_bytes(gzip.compress(b'{"text": "packed"}\n'))
     found = [each.text for each in Jsonl(paths=str(tmp_path)).documents()]
     assert sorted(found) == ["large", "packed", "small"]
+
+
+@pytest.mark.parametrize("head", [b'n,"text\n', b"n,te\0xt\n"])
+def test_a_bad_row_of_names_is_an_error_even_where_bad_rows_are_left_out(tmp_path, head) -> None:
+    (tmp_path / "a.csv").write_bytes(head + b"1,one\n2,two\n")
+    source = Csv(paths=str(tmp_path), on_bad_record="skip", max_bad_fraction=0.9)
+    with pytest.raises(DataError, match=r"a\.csv:1.* It should be the row of the columns' names"):
+        list(source.documents())

@@ -87,7 +87,7 @@ def test_a_packing_that_is_not_read_says_how_to_unpack(tmp_path) -> None:
         texts(Jsonl(paths=path))
 
 
-def test_a_nul_byte_is_placed_in_the_file(tmp_path) -> None:
+def test_a_nul_byte_is_placed_in_its_line(tmp_path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "a"}\n{"text": "\x00"}\n')
-    with pytest.raises(DataError, match=r"byte 24 is NUL"):
+    with pytest.raises(DataError, match=r"a\.jsonl:2: byte 11 of it is NUL"):
         texts(Jsonl(paths=str(tmp_path)))

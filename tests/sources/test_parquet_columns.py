@@ -92,3 +92,9 @@ def test_lists_of_strings_are_no_texts_and_stay_lists_beside_them(tmp_path: Path
     assert [each.metadata["tags"] for each in source.documents()] == tags
     with pytest.raises(DataError, match=r"'tags' holds list<.*>, no texts"):
         list(Parquet(paths=str(tmp_path), text_field="tags").documents())
+
+
+def test_a_nul_in_a_text_is_placed_in_its_row(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["one", "t\0o"]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet:2: byte 2 of it is NUL, which no text has"):
+        list(Parquet(paths=str(tmp_path)).documents())

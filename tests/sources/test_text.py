@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from roots.errors import ConfigError, DataError
 from roots.sources import Text, decoding
+from roots.sources.decoding import Decoder
 
 
 def put(folder: Path, **files: str | bytes) -> Path:
@@ -219,3 +221,13 @@ def test_the_encoding_that_only_tells_of_a_mark_is_utf_8(tmp_path, encoding) -> 
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfthe caf\xc3\xa9")
     found = list(Text(paths=str(tmp_path), encoding=encoding).documents())
     assert [each.text for each in found] == ["the café"]
+
+
+def test_bytes_are_counted_from_the_mark_at_the_beginning(tmp_path) -> None:
+    raw = codecs.BOM_UTF8 + b"ab\0"
+    (tmp_path / "a.txt").write_bytes(raw)
+    with pytest.raises(DataError, match=rf"byte {raw.index(0)} is NUL"):
+        list(Text(paths=str(tmp_path)).documents())
+    raw = codecs.BOM_UTF8 + b"caf\xe9 ole"
+    with pytest.raises(DataError, match=rf"byte {raw.index(0xE9)} \(0xe9\) is not utf-8"):
+        Decoder(strict=True).decode(raw, tmp_path)

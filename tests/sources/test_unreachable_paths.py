@@ -118,3 +118,14 @@ def test_variables_are_expanded_in_every_path_of_a_corpus(
     monkeypatch.delenv("MY_DISK")
     with pytest.raises(ConfigError, match=r"needs the variable MY_DISK, which is not set\. Set it"):
         corpus.prepare(progress=False)
+
+
+def test_a_glob_refuses_a_link_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "unfetched")
+    (tmp_path / "c.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"b\.jsonl is no file to be read: a link to nothing"):
+        Jsonl(paths=f"{tmp_path}/*.jsonl").files()
+    (tmp_path / "b.jsonl").unlink()
+    assert Jsonl(paths=f"{tmp_path}/*.jsonl").files() == [tmp_path / "a.jsonl"]
+    assert Jsonl(paths=f"file://{tmp_path}/*.jsonl").files() == [tmp_path / "a.jsonl"]

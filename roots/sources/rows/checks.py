@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 from roots.records import BadRow, Row
 from roots.sources.jsonl import kind_of
@@ -213,7 +214,7 @@ def _is_nan(value: object) -> bool:
 def _float(value: object) -> float | None:
     if isinstance(value, bool):
         return None
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float, Decimal)):  # parquet has all three
         try:
             return float(value)
         except OverflowError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from roots.errors import ConfigError
@@ -18,6 +18,10 @@ ENDINGS = [
     f"{e}{packed}" for e in (".conll", ".conllu", ".iob", ".iob2", ".bio") for packed in ("", ".gz")
 ]
 _DOCUMENT = "-DOCSTART-"
+_ANYWHERE = (0, -1)
+_UNIVERSAL = (1, 3)
+"""Word and tag, unless they are given: of any file, and of one of Universal Dependencies."""
+_NO_WORD = re.compile(r"\d+[-.]\d+\t")
 _SPACES = re.compile(r"[ \t]+")
 
 
@@ -26,14 +30,18 @@ class Conll(RowSource):
 
     A row is a sentence with the fields `words` and `tags`, two lists of strings; it is named by its
     first line. Columns are divided by tabs if the first line with a word has one, else by spaces; a
-    file of one column has words alone.
-    `-DOCSTART-` lines are passed over.
+    file of one column has words alone. `-DOCSTART-` lines are passed over.
+
+    A `.conllu` file (https://universaldependencies.org/format.html) has its words in column 1 and
+    their parts of speech in column 3, unless other columns are given; its comments, and its lines
+    of several words (`3-4`) and of none (`5.1`), are passed over.
 
     Args:
         paths: Files, globs, or folders (searched for `.conll`, `.conllu`, `.iob`, `.iob2`, `.bio`
             and these with `.gz`); `~` and `${VARIABLE}` are expanded.
         word_column: Which column holds the word, from 0; negative numbers count from the end.
-        tag_column: Which column holds the tag.
+        tag_column: Which column holds the tag. Where both are counted from the front, sentences may
+            have different numbers of columns, as those of CoNLL-2012 have.
         comment: How lines begin that are passed over, such as `"# "`; empty if there are none.
         encoding: How the files are encoded.
         tagged: Whether words have tags; else only the column of the words is looked at.
@@ -75,18 +83,26 @@ class Conll(RowSource):
             yield from self._read(path)
 
     def _read(self, path: Path) -> Iterator[Row | BadRow]:
+        is_universal = path.name.lower().removesuffix(".gz").endswith(".conllu")
+        columns = (self.word_column, self.tag_column)
+        if is_universal and columns == _ANYWHERE:
+            columns = _UNIVERSAL
+        may_vary = min(columns) >= 0
         tabs = None
         n_columns = 0
-        for sentence in self._sentences(path):
-            if tabs is None:
-                tabs = "\t" in sentence[0].text
+        for sentence in self._sentences(path, is_universal):
+            if tabs is None or may_vary:
+                tabs = "\t" in sentence[0].text if tabs is None else tabs
                 n_columns = len(_split(sentence[0].text, tabs))
-            yield self._row(path, sentence, tabs, n_columns)
+            yield self._row(path, sentence, tabs, n_columns, columns)
 
-    def _sentences(self, path: Path) -> Iterator[list[Line]]:
+    def _sentences(self, path: Path, is_universal: bool) -> Iterator[list[Line]]:
+        comment = self.comment or ("#" if is_universal else "")
         sentence: list[Line] = []
         for line in text_lines(path, self.encoding):
-            if self.comment and line.text.startswith(self.comment):
+            if comment and line.text.startswith(comment):
+                continue
+            if is_universal and _NO_WORD.match(line.text):
                 continue
             if line.text.strip() and not line.text.startswith(_DOCUMENT):
                 sentence.append(line)
@@ -96,7 +112,15 @@ class Conll(RowSource):
         if sentence:
             yield sentence
 
-    def _row(self, path: Path, sentence: list[Line], tabs: bool, n_columns: int) -> Row | BadRow:
+    def _row(
+        self,
+        path: Path,
+        sentence: list[Line],
+        tabs: bool,
+        n_columns: int,
+        columns: tuple[int, int],
+    ) -> Row | BadRow:
+        word, tag = columns
         words, tags = [], []
         for line in sentence:
             values = _split(line.text, tabs)
@@ -104,22 +128,26 @@ class Conll(RowSource):
                 return undecodable(path, line)
             if len(values) != n_columns:
                 return _unequal(path, line, len(values), n_columns, sentence)
-            if n_columns > 1 and not self._are_there(n_columns):
-                return self._too_few(path, line, n_columns, sentence)
-            words.append(values[self.word_column if n_columns > 1 else 0])
-            tags += [values[self.tag_column]] if self.tagged and n_columns > 1 else []
+            if n_columns > 1 and not _are_there(self._needed(columns), n_columns):
+                return self._too_few(path, line, n_columns, sentence, columns)
+            words.append(values[word if n_columns > 1 else 0])
+            tags += [values[tag]] if self.tagged and n_columns > 1 else []
         fields = {"words": words, "tags": tags} if tags else {"words": words}
         return Row(fields, f"{path}:{sentence[0].number}")
 
-    def _are_there(self, n_columns: int) -> bool:
-        """Tells whether word and tag are columns, and not the same one counted from both ends."""
-        needed = [self.word_column, *([self.tag_column] if self.tagged else [])]
-        there = all(-n_columns <= each < n_columns for each in needed)
-        return there and len({each % n_columns for each in needed}) == len(needed)
+    def _needed(self, columns: tuple[int, int]) -> Sequence[int]:
+        return columns if self.tagged else columns[:1]
 
-    def _too_few(self, path: Path, line: Line, n_columns: int, sentence: list[Line]) -> BadRow:
+    def _too_few(
+        self,
+        path: Path,
+        line: Line,
+        n_columns: int,
+        sentence: list[Line],
+        columns: tuple[int, int],
+    ) -> BadRow:
         where = f"{path}:{line.number}"
-        word, tag = f"word_column={self.word_column}", f"tag_column={self.tag_column}"
+        word, tag = f"word_column={columns[0]}", f"tag_column={columns[1]}"
         so, these = (
             (f"{word} and {tag} are not two", "these two")
             if self.tagged
@@ -132,6 +160,12 @@ class Conll(RowSource):
         return BadRow(where, UNEQUAL, message, _content(sentence))
 
 
+def _are_there(needed: Sequence[int], n_columns: int) -> bool:
+    """Tells whether these are columns, and not the same one counted from both ends."""
+    there = all(-n_columns <= each < n_columns for each in needed)
+    return there and len({each % n_columns for each in needed}) == len(needed)
+
+
 def _split(text: str, tabs: bool) -> list[str]:
     if tabs:
         return text.removesuffix("\n").removesuffix("\r").split("\t")
@@ -141,8 +175,8 @@ def _split(text: str, tabs: bool) -> list[str]:
 def _unequal(path: Path, line: Line, n_values: int, n_columns: int, sentence: list[Line]) -> BadRow:
     where = f"{path}:{line.number}"
     message = (
-        f"{where}, in the sentence from line {sentence[0].number}, has {n_values} values and the"
-        f" first line of the file {n_columns}. Mend the line; a blank line ends a sentence."
+        f"{where}, in the sentence from line {sentence[0].number}, has {n_values} values and a"
+        f" line before it {n_columns}. Mend the line; a blank line ends a sentence."
     )
     return BadRow(where, UNEQUAL, message, _content(sentence))
 

@@ -30,7 +30,8 @@ class HuggingFaceRows(RowSource):
             `~` and `${VARIABLE}` are expanded.
         config: Which of the dataset's configurations, such as `sst2`; empty for its only one.
         split: Which split; also a slice of one, such as `train[:1000]`, except in a folder that
-            `save_to_disk` wrote. One that was saved of a single split has that alone.
+            `save_to_disk` wrote. One that was saved of a single split has that alone, and one that
+            was saved without a split's name has `train`.
         data_files: Files or globs, for a `path` that is their format.
         streaming: Read the rows as they come instead of downloading and converting all first.
         revision: Branch, tag or commit on the hub; empty for the newest.
@@ -117,10 +118,11 @@ class HuggingFaceRows(RowSource):
 
     def _saved(self, dataset: Any) -> Any:
         if not isinstance(dataset, dict):
-            its = str(dataset.split or self.split)  # none is told of rows made here
+            its = str(dataset.split or "train")  # none is told of rows made here
             if self.split not in (its, its.partition("[")[0]):
+                alone = f"of the split '{its}' alone" if dataset.split else "without a split's name"
                 raise DataError(
-                    f"{self.path} was saved of the split '{its}' alone, and '{self.split}' is asked"
+                    f"{self.path} was saved {alone}, and '{self.split}' is asked"
                     f" for. Set split to {its}, or save all splits in one folder"
                     " (DatasetDict.save_to_disk)."
                 )

@@ -122,4 +122,4 @@ def _turns(
 def _system(row: Row) -> list[Turn]:
     """Gives the turn that a column of system prompts makes; an empty one makes none."""
     text = row.fields.get("system")
-    return [{"role": "system", "content": str(text)}] if text else []
+    return [{"role": "system", "content": str(text)}] if text and str(text).strip() else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -38,6 +39,7 @@ def value(check, fields: dict) -> object:
         (NAN, "NaN", "'text' is NaN, not text"),
         (None, "not text", "'text' is null, not text"),
         (3, "not text", "is a number, not text. Map a column of texts"),
+        (b"x", "not text", "is binary data, not text. Map a column of texts"),
         (["a"], "not text", "is a list"),
     ],
 )
@@ -71,6 +73,7 @@ def test_what_is_no_finite_number_is_told(number, reason, words) -> None:
 def test_numbers_come_as_floats_also_out_of_texts(number) -> None:
     assert value(Number("y"), {"y": number}) == float(number)
     assert value(Number("y"), {"y": f" {number!r} "}) == float(number)
+    assert value(Number("y"), {"y": Decimal(number)}) == float(number)
 
 
 def test_a_label_becomes_a_name_and_with_known_labels_a_number() -> None:

@@ -44,15 +44,48 @@ def test_columns_and_comments_can_be_set(tmp_path) -> None:
     assert sentences(source) == [(["Hi", "there"], ["INTJ", "ADV"]), (["Yes"], ["INTJ"])]
 
 
+UNIVERSAL = """# sent_id = 1
+1-2\tdel\t_\t_\t_\t_\t_\t_\t_\t_
+1\tde\tde\tADP\tE\t_\t3\tcase\t_\t_
+2\tel\tel\tDET\tRD\t_\t3\tdet\t_\t_
+3\t#mar\tmar\tNOUN\tS\t_\t0\troot\t_\t_
+3.1\tes\tser\tAUX\t_\t_\t_\t_\t_\t_
+
+#
+1\tSí\tsí\tINTJ\tI\t_\t0\troot\t_\t_
+"""
+
+
+def test_universal_dependencies_have_columns_of_their_own(tmp_path) -> None:
+    path = put(tmp_path / "es.CONLLU", UNIVERSAL)
+    words = [["de", "el", "#mar"], ["Sí"]]
+    assert sentences(Conll(paths=path)) == list(
+        zip(words, [["ADP", "DET", "NOUN"], ["INTJ"]], strict=True)
+    )
+    lemmas = sentences(Conll(paths=path, word_column=2, tag_column=4))
+    assert lemmas[0] == (["de", "el", "mar"], ["E", "RD", "S"])
+    assert [r.fields for r in Conll(paths=path, tagged=False).read()] == [
+        {"words": each} for each in words
+    ]
+
+
+def test_sentences_of_conll_2012_have_different_numbers_of_columns(tmp_path) -> None:
+    content = "#begin document (a)\na 0 He PRP -\na 1 runs VBZ run (V*)\n".replace("- ", "- *")
+    content = "#begin document (a)\na 0 He PRP *\na 1 ran VBD (V*)\n\na 0 Yes UH\n#end document\n"
+    path = put(tmp_path / "a.conll", content)
+    source = Conll(paths=path, word_column=2, tag_column=3, comment="#")
+    assert sentences(source) == [(["He", "ran"], ["PRP", "VBD"]), (["Yes"], ["UH"])]
+    by_the_end = Conll(paths=path, word_column=2, comment="#")
+    assert len(sentences(by_the_end)) == 1, "its last column would be another one"
+
+
 def test_a_bad_line_costs_its_sentence_and_the_cure_works(tmp_path) -> None:
     content = b"a\tO\n\nb\tO\nlost\n\nc\tB\n\ncaf\xe9\tO\nd\tO\n\ne\tO\n"
     source = Conll(paths=put(tmp_path / "a.conll", content))
     assert sentences(source) == [(["a"], ["O"]), (["c"], ["B"]), (["e"], ["O"])]
     unequal, undecodable = (row for row in source.read() if isinstance(row, BadRow))
     assert unequal.where.endswith("a.conll:4")
-    assert "in the sentence from line 3, has 1 values and the first line of the file 2" in (
-        unequal.message
-    )
+    assert "in the sentence from line 3, has 1 values and a line before it 2" in (unequal.message)
     assert unequal.content == ["b\tO", "lost"]
     assert "a.conll:8: byte 23 of the file (0xe9) is not utf-8" in undecodable.message
     put(tmp_path / "a.conll", content.replace(b"lost", b"lost\tO").decode("latin-1"))

@@ -111,3 +111,12 @@ def test_what_a_saved_folder_does_not_have_is_refused(saved, tmp_path) -> None:
         (name,) = asked
         with pytest.raises(DataError, match=f"there is no {name} in it. Leave {name} out"):
             list(HuggingFaceRows(path=str(saved), **asked).read())
+
+
+def test_rows_saved_without_a_splits_name_are_the_training_split_and_whole(tmp_path) -> None:
+    place = str(tmp_path / "rows")
+    datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(place)
+    assert len(list(HuggingFaceRows(path=place).read())) == 2
+    for split in ("train[:50%]", "validation"):
+        with pytest.raises(DataError, match=r"without a split's name.* Set split to train, or"):
+            list(HuggingFaceRows(path=place, split=split).read())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -41,6 +42,9 @@ def test_the_order_of_the_rows_does_not_count(labels) -> None:
         ("NaN", None),
         (float("inf"), None),
         (0.5, None),
+        (Decimal("3.00"), "3"),
+        (Decimal("0.5"), None),
+        (Decimal("NaN"), None),
         ([1], None),
     ],
 )
