@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import re
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ END = b"\r\n\r\n"
 HTML = ("text/html", "application/xhtml+xml")
 BOMS = (b"\xff\xfe", b"\xfe\xff")
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # \x1b is of ISO-2022
+_OF_WINDOWS = {n: c for n in range(0x80, 0xA0) if (c := bytes([n]).decode("cp1252", "ignore"))}
+"""What windows-1252 has where latin-1 has controls; bytes that it leaves undefined stay those."""
 
 
 class WebPages(RecordSource):
@@ -270,8 +273,13 @@ def _charset(kind: str) -> str:
 
 
 def _decoded(raw: bytes, charset: str) -> str | bytes:
-    """Decodes a page as its server said, where that fits; else it is found out from the bytes."""
+    """Decodes a page as its server said, where that fits; else it is found out from the bytes.
+
+    ASCII and latin-1 mean windows-1252 there (https://encoding.spec.whatwg.org/#names-and-labels).
+    """
     try:
+        if charset and codecs.lookup(charset).name in ("ascii", "iso8859-1", "cp1252"):
+            return raw.decode("latin-1").translate(_OF_WINDOWS)
         return raw.decode(charset) if charset else raw
     except (ValueError, LookupError):  # not only undecodable bytes: `undefined` decodes nothing
         return raw

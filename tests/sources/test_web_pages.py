@@ -105,6 +105,16 @@ def test_a_page_whose_server_names_a_charset_that_decodes_nothing_is_read_all_th
     assert texts == [f"Roots\n{SECOND}\n{TAIL}", f"Roots\n{FIRST}\n{TAIL}"]
 
 
+@pytest.mark.parametrize("charset", ["ISO-8859-1", "latin1", "us-ascii", "windows-1252"])
+def test_latin_1_and_ascii_mean_windows_1252_as_in_browsers(tmp_path: Path, charset: str) -> None:
+    said = "Roots “sense” gravity – it’s in their tips – for a price of € 5 in every spring."
+    raw = page(said).encode("cp1252").replace(b"every", b"ev\x81ery")  # which stands for nothing
+    kind = f"text/html; charset={charset}"
+    path = warc(tmp_path / "a.warc", ("http://roots.example/a", "200 OK", kind, raw))
+    (document,) = WebPages(paths=str(path)).documents()
+    assert document.text.splitlines()[1].replace("\x81", "") == said
+
+
 def packed(*bodies: tuple[str, bytes]) -> list[tuple[str, str, str, bytes]]:
     """Answers whose servers say how their bodies are packed."""
     return [
