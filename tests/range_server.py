@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
-        path = self.server.folder / self.path.lstrip("/")
+        path = self.server.folder / self._name()
         if not path.is_file():
             self._empty(404)
             return
@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
-        name = self.path.lstrip("/")
+        name = self._name()
         path = self.server.folder / name
         if not path.is_file():
             self._empty(404)
@@ -79,6 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._send(path.read_bytes(), fault)
+
+    def _name(self) -> str:
+        return self.path.partition("?")[0].lstrip("/")
 
     def _send(self, content: bytes, fault: str) -> None:
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))

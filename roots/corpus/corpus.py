@@ -25,6 +25,7 @@ from roots.corpus.stage import Part
 from roots.corpus.survey import survey
 from roots.errors import ConfigError, DataError, UserError
 from roots.records import class_path, plain
+from roots.runs import redact_values
 from roots.shards import Manifest, ShardFolder, ShardMaker
 from roots.sources import Source
 from roots.tokenizer import TokenizerPlan
@@ -120,11 +121,11 @@ class Corpus(ShardMaker):
         )
 
     def recipe(self) -> dict[str, Any]:
-        """Writes down what decides which bytes come out: not `out`, not `workers`."""
+        """Writes down what decides which bytes come out: not `out`, not `workers`, no secrets."""
         stages = {"stages": plain(self.stages)} if self.stages else {}  # older recipes have none
         if versions := {part.name: part.version for part in self.stages if part.version > 1}:
             stages["stage_versions"] = versions
-        return stages | {
+        recipe = stages | {
             "recipe_version": RECIPE_VERSION,
             "source": plain(self.source),
             "tokenizer": self.tokenizer.recipe(),
@@ -133,6 +134,7 @@ class Corpus(ShardMaker):
             "seed": self.seed,
             "max_training_bytes": self.max_training_bytes,
         }
+        return dict(redact_values(recipe))
 
     def stale_because(self) -> str | None:
         """Tells why the folder must be built; None when it fits, or when its input is gone."""
@@ -142,7 +144,7 @@ class Corpus(ShardMaker):
             manifest = ShardFolder.open(self.folder).manifest
         except DataError as error:
             return str(error)
-        if changed := differences(manifest.recipe, self.recipe()):
+        if changed := differences(redact_values(manifest.recipe), self.recipe()):
             return "its recipe changed: " + "; ".join(changed)
         return self._input_changed(manifest)
 

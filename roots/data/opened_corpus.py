@@ -11,7 +11,7 @@ from roots.data.windows import TokenSpan
 from roots.errors import DataError, UserError
 from roots.records import expanded
 from roots.shards import Shard, ShardFolder, ShardMaker, Streamed
-from roots.stores import is_url, located
+from roots.stores import address_of, is_url, located
 from roots.tokenizer import Tokenizer
 
 
@@ -39,7 +39,7 @@ class OpenedCorpus:
     """
 
     def __init__(self, shards: str | Path | ShardMaker | Streamed, val_fraction: float) -> None:
-        self.shards = str(shards) if isinstance(shards, Path) else shards
+        self.shards = address_of(shards) if isinstance(shards, Path) else shards
         self.streamed = shards if isinstance(shards, Streamed) else None
         """How the shards are read from an object store; None where they are on this machine."""
         if isinstance(self.shards, str) and is_url(self.shards):

@@ -35,6 +35,12 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 
+# what changes with each signature, in the signed addresses of Amazon, Google and Azure
+_SIGNED = re.compile(
+    r"(?<=[?&])((?:x-(?:amz|goog)-(?:date|expires)|expires|policy|s[te])=)[^\s&#\"']+",
+    re.IGNORECASE,
+)
+
 
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     """Replaces secrets in a text.
@@ -86,7 +92,10 @@ def _is_secret(name: str) -> bool:
 def _without(secrets: Sequence[tuple[str, str]], text: str) -> str:
     for name, value in secrets:
         text = text.replace(value, f"<{name}>")
-    return _QUERY.sub(rf"\1{HIDDEN}", _USER.sub(HIDDEN, text)) if "://" in text else text
+    if "://" not in text:
+        return text
+    hidden = _QUERY.sub(rf"\1{HIDDEN}", _USER.sub(HIDDEN, text))
+    return _SIGNED.sub(rf"\1{HIDDEN}", hidden) if HIDDEN in hidden else hidden
 
 
 def write_record(path: Path, content: Any) -> None:

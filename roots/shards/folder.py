@@ -18,7 +18,7 @@ from roots.shards.stored_array import StoredArray
 from roots.shards.streamed import Streamed
 from roots.shards.sums import Sums, sums_of, write_sums
 from roots.shards.writer import sha256_of
-from roots.stores import BlockCache, StoredFile, StoredPath, located
+from roots.stores import BlockCache, StoredFile, StoredPath, address_of, located
 
 TOKENIZER = "tokenizer"
 
@@ -50,7 +50,7 @@ class ShardFolder:
         where = path.folder if isinstance(path, Streamed) else located(path)
         folder = cls(path=where, manifest=Manifest.read(where))
         if isinstance(where, StoredPath):
-            streamed = path if isinstance(path, Streamed) else Streamed(url=str(where))
+            streamed = path if isinstance(path, Streamed) else Streamed(url=where.url)
             folder._values = _Stored(where, folder.manifest, streamed.cache())
         for record in folder._files():
             _check_file(where / record.name, record)
@@ -143,7 +143,7 @@ class _Stored:
 
 
 def _stored_file(path: Path, record: FileRecord, manifest: Manifest) -> StoredFile:
-    file = StoredFile(url=str(path), key=record.sha256, size=record.size_bytes)
+    file = StoredFile(url=address_of(path), key=record.sha256, size=record.size_bytes)
     if sums_of(path).is_file():
         sums = Sums(path, record)
         return replace(file, check=sums, sum_of=sums.of)

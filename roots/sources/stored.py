@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roots.errors import DataError
+from roots.runs import redact
 from roots.stores import Patience, find, located, matching
 
 
@@ -25,7 +26,7 @@ def stored_files(url: str, suffixes: Sequence[str]) -> list[Path]:
     if not url.endswith("/") and path.is_file():
         if path.stat().st_size == 0:
             raise DataError(
-                f"{url} is empty (0 bytes). Take it off the list of paths, or upload it again."
+                f"{path} is empty (0 bytes). Take it off the list of paths, or upload it again."
             )
         return [path]
     if "*" in url or "[" in url:
@@ -38,6 +39,6 @@ def stored_files(url: str, suffixes: Sequence[str]) -> list[Path]:
 def _some(url: str, found: list[str], why: str) -> list[Path]:
     if not found:
         raise DataError(
-            f"{url} names nothing to read. {why} Correct the URL; `**` crosses folders."
+            f"{redact(url)} names nothing to read. {why} Correct the URL; `**` crosses folders."
         )
     return [located(name) for name in found]

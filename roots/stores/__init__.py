@@ -13,7 +13,7 @@ from __future__ import annotations
 from roots.stores.asking import find, matching
 from roots.stores.block_cache import BLOCK_BYTES, BlockCache, StoredFile
 from roots.stores.patience import Patience
-from roots.stores.stored_path import StoredPath, is_file, is_url, located
+from roots.stores.stored_path import StoredPath, address_of, is_file, is_url, located
 
 __all__ = [
     "BLOCK_BYTES",
@@ -21,6 +21,7 @@ __all__ = [
     "Patience",
     "StoredFile",
     "StoredPath",
+    "address_of",
     "find",
     "is_file",
     "is_url",

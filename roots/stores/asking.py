@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from roots.errors import ConfigError, DataError, MissingExtra
+from roots.runs import redact
 from roots.stores.patience import Patience, WrongBytesError, is_missing
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
@@ -48,8 +49,8 @@ def look_at(url: str, patience: Patience) -> Seen | None:
         return None
     if info.get("size") is None:
         raise DataError(
-            f"{url}: the server does not tell the size of the file, so it cannot be read in parts."
-            " Copy it to this machine and give its local path."
+            f"{redact(url)}: the server does not tell the size of the file, so it cannot be read in"
+            " parts. Copy it to this machine and give its local path."
         )
     return Seen(int(info["size"]), _mark(info))
 
@@ -80,9 +81,9 @@ def fetch(
         raw: bytes = store.cat_file(path, start=start, end=stop, **_options(store, patience))
         if len(raw) > stop - start:
             raise DataError(
-                f"{url}: the server sent {len(raw):,} bytes where {stop - start:,} were asked for,"
-                " so it does not serve parts of files. Use one that answers range requests, or"
-                " copy the files to this machine and give their local path."
+                f"{redact(url)}: the server sent {len(raw):,} bytes where {stop - start:,} were"
+                " asked for, so it does not serve parts of files. Use one that answers range"
+                " requests, or copy the files to this machine and give their local path."
             )
         if len(raw) < stop - start:
             raise WrongBytesError(f"{len(raw):,} bytes arrived of {stop - start:,}")
@@ -194,12 +195,13 @@ def _store(url: str) -> tuple[Any, str]:
             else f"the package that fsspec names: {error}"
         )
         raise MissingExtra(
-            f"{url} needs a package that reaches {scheme}:// stores, which is not installed."
-            f" Install it: {cure}; or copy the files to this machine and give their local path."
+            f"{redact(url)} needs a package that reaches {scheme}:// stores, which is not"
+            f" installed. Install it: {cure}; or copy the files to this machine and give their"
+            " local path."
         ) from error
     except ValueError as error:
         raise ConfigError(
-            f"{url}: {error}. Write s3://, gs://, hf://, https:// or another that fsspec knows, or"
-            " a local path."
+            f"{redact(url)}: {error}. Write s3://, gs://, hf://, https:// or another that fsspec"
+            " knows, or a local path."
         ) from error
     return store, path

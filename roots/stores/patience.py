@@ -10,6 +10,7 @@ from time import sleep
 from typing import TypeVar
 
 from roots.errors import ConfigError, DataError, RootsError
+from roots.runs import redact
 
 T = TypeVar("T")
 
@@ -74,9 +75,9 @@ class Patience:
                 raise
             except Exception as error:  # each store has its own
                 if not _may_pass(error):
-                    raise DataError(_refused(url, what, error)) from error
+                    raise DataError(redact(_refused(url, what, error))) from error
                 if number == self.tries:
-                    raise DataError(_given_up(url, what, number, error)) from error
+                    raise DataError(redact(_given_up(url, what, number, error))) from error
             sleep(self.waits(url, number))
 
 

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from roots.errors import DataError
+from roots.runs import redact
 from roots.stores.asking import fetch, look_at
 from roots.stores.patience import Patience
 
@@ -28,7 +29,7 @@ class RangeFile(io.RawIOBase):
     def __init__(self, url: str, patience: Patience) -> None:
         seen = look_at(url, patience)
         if seen is None:
-            raise DataError(f"{url} does not exist. Correct the URL, or upload the file.")
+            raise DataError(f"{redact(url)} does not exist. Correct the URL, or upload the file.")
         self.url = url
         self.patience = patience
         self.size = seen.size

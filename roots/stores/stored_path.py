@@ -6,12 +6,13 @@ import io
 import os
 import re
 import stat
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path, PosixPath
 from typing import Any, ClassVar, NoReturn
 
 from roots.errors import ConfigError, DataError
 from roots.records import is_file as is_file_here
+from roots.runs import redact
 from roots.stores.asking import find, look_at
 from roots.stores.patience import Patience
 from roots.stores.range_file import READ_BYTES, RangeFile
@@ -42,11 +43,18 @@ def located(name: str | Path) -> Path:
         return Path(os.path.expanduser(here))  # noqa: PTH111 (a path object would lose a './')
     inside = name.partition("://")[2].rstrip("/")
     if "//" in inside or "/./" in inside or not inside:
+        shown = redact(name)
         raise ConfigError(
-            f"{name} names no file that roots can find: what follows :// is"
-            f" {inside or 'nothing'!r}. Write scheme://bucket/path, with single slashes."
+            f"{shown} names no file that roots can find: what follows :// is"
+            f" {shown.partition('://')[2].rstrip('/') or 'nothing'!r}. Write scheme://bucket/path,"
+            " with single slashes."
         )
     return StoredPath(name)
+
+
+def address_of(path: str | Path) -> str:
+    """Gives the name by which `located` finds it: of a stored file the URL with its secrets."""
+    return path.url if isinstance(path, StoredPath) else str(path)
 
 
 def is_file(path: Path) -> bool:
@@ -60,7 +68,8 @@ class StoredPath(PosixPath):
     """A URL, as a path that can be read; what needs a file on this machine's disk is refused.
 
     It keeps nothing but the URL, in the form in which paths keep it (`s3:/bucket/key`), so that
-    all that takes paths apart and puts them together works: `parent`, `suffix`, `/`, ….
+    all that takes paths apart and puts them together works: `parent`, `suffix`, `/`, …. As a text,
+    such as in messages, ids and manifests, it is without passwords and signatures.
     """
 
     patience: ClassVar[Patience] = Patience()
@@ -68,19 +77,24 @@ class StoredPath(PosixPath):
 
     def patient(self, patience: Patience) -> StoredPath:
         """Gives the same path, asked with another patience."""
-        return _patient(patience)(str(self))
+        return _patient(patience)(self.url)
+
+    @property
+    def url(self) -> str:
+        """The URL, with the secrets that it may hold."""
+        return _SCHEME.sub(r"\1://", super().__str__())
 
     def __str__(self) -> str:
-        return _SCHEME.sub(r"\1://", super().__str__())
+        return _shown(self.url)
 
     def __repr__(self) -> str:
         return f"StoredPath({str(self)!r})"
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash(self.url)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, StoredPath) and str(self) == str(other)
+        return isinstance(other, StoredPath) and self.url == other.url
 
     def __fspath__(self) -> NoReturn:
         raise DataError(
@@ -89,10 +103,10 @@ class StoredPath(PosixPath):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (str(self), self.patience)
+        return _unpickled, (self.url, self.patience)
 
     def as_posix(self) -> str:
-        """Gives the URL."""
+        """Gives the URL without its secrets."""
         return str(self)
 
     def absolute(self) -> StoredPath:
@@ -110,7 +124,7 @@ class StoredPath(PosixPath):
             FileNotFoundError: There is no such file.
         """
         del follow_symlinks
-        seen = look_at(str(self), self.patience)
+        seen = look_at(self.url, self.patience)
         if seen is None:
             raise FileNotFoundError(str(self))
         fields = (stat.S_IFREG | 0o444, 0, 0, 1, 0, 0, seen.size, 0, 0, 0)
@@ -123,12 +137,12 @@ class StoredPath(PosixPath):
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
         """Whether there is such a file."""
         del follow_symlinks
-        return look_at(str(self), self.patience) is not None
+        return look_at(self.url, self.patience) is not None
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         """Whether any file is below such a folder; a web server's folders are never seen."""
         del follow_symlinks
-        return not str(self).startswith("http") and bool(find(str(self), [""], self.patience))
+        return not self.url.startswith("http") and bool(find(self.url, [""], self.patience))
 
     def open(self, mode: str = "r", buffering: int = -1, *_: Any, **__: Any) -> Any:
         """Opens the file for reading bytes; without a buffer each read is one request.
@@ -138,7 +152,7 @@ class StoredPath(PosixPath):
         """
         if mode != "rb":
             raise DataError(f"{self} is in an object store, which is only read. Give a local path.")
-        file = RangeFile(str(self), self.patience)
+        file = RangeFile(self.url, self.patience)
         return file if buffering == 0 else io.BufferedReader(file, READ_BYTES)
 
     def read_bytes(self) -> bytes:
@@ -150,6 +164,11 @@ class StoredPath(PosixPath):
     def read_text(self, encoding: str | None = None, errors: str | None = None, *_: Any) -> str:
         """Reads the whole file as text."""
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
+
+
+@cache
+def _shown(url: str) -> str:
+    return redact(url)
 
 
 @lru_cache(maxsize=64)

@@ -20,6 +20,14 @@ from roots.runs import hidden_names, redact, redact_values, write_record
         ("s3://b/f?X-Amz-Signature=ab12&part=3", "s3://b/f?X-Amz-Signature=<secret>&part=3"),
         ("https://h/f?sig=ab%2F12&sv=1", "https://h/f?sig=<secret>&sv=1"),
         ("https://h/f?access_token=ab", "https://h/f?access_token=<secret>"),
+        (
+            "https://h/f?X-Amz-Date=2&X-Amz-Expires=3&X-Amz-Signature=ab",
+            "https://h/f?X-Amz-Date=<secret>&X-Amz-Expires=<secret>&X-Amz-Signature=<secret>",
+        ),
+        (
+            "https://h/f?sv=1&st=2&se=3&sig=ab",
+            "https://h/f?sv=1&st=<secret>&se=<secret>&sig=<secret>",
+        ),
         ("https://h/f?user=me&pwd=ab", "https://h/f?user=me&pwd=<secret>"),
     ],
 )
@@ -34,6 +42,7 @@ def test_the_secret_part_of_an_address_is_hidden(address: str, told: str) -> Non
         "https://host:8080/a@b",
         "ssh://git@host/x",
         "https://host/x?page=2&monkey_business",
+        "https://host/x?se=2&expires=never",
         "https://host/x?tokenizer=bert-base-chinese",
         "user:token@host",
         "file:///data/a:b/c@d",

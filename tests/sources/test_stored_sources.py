@@ -160,6 +160,32 @@ def test_a_corpus_of_a_store_is_built_once_and_again_when_it_changed(
     assert why is not None
 
 
+def test_a_new_signature_makes_no_new_corpus_and_no_secret_is_written(
+    server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def corpus(secret: str) -> Corpus:
+        signed = f"X-Amz-Date=at{secret}&X-Amz-Signature={secret}"
+        address = server.url.replace("//", f"//ann:{secret}@")
+        return Corpus(
+            source=Text(paths=f"{address}/in/a.txt?{signed}", document="blank_line"),
+            out=str(tmp_path / "out"),
+            tokenizer=BytePairs(vocab_size=300),
+            workers=1,
+        )
+
+    folder = corpus("hunter1").prepare(progress=False)
+    written = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert b"Signature=<secret>" in written["manifest.json"]
+    assert b"Signature=<secret>" in written["inputs.json"]
+    assert b"Signature=<secret>:" in written["kept.json"]
+    assert not [name for name, raw in written.items() if b"hunter" in raw]
+    monkeypatch.setattr(Text, "documents", lambda _: pytest.fail("the text was read again"))
+    assert corpus("hunter2").stale_because() is None
+    with pytest.raises(DataError, match=r"X-Amz-Signature=<secret> names nothing") as refused:
+        Text(paths=f"{server.url}/in/no.txt?X-Amz-Signature=hunter1").files()
+    assert "hunter" not in str(refused.value)
+
+
 def test_files_of_a_store_are_told_apart_without_asking_it(
     memory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

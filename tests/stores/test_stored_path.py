@@ -16,7 +16,7 @@ from fsspec.utils import infer_storage_options
 from range_server import RangeServer, serving
 
 from roots.errors import ConfigError, DataError, MissingExtra
-from roots.stores import StoredPath, find, is_url, located, matching
+from roots.stores import StoredPath, address_of, find, is_url, located, matching
 from roots.stores.patience import Patience
 
 
@@ -47,6 +47,38 @@ def test_it_is_taken_apart_like_a_path() -> None:
     assert pickle.loads(pickle.dumps(path)) == path
     assert path.absolute() is path
     assert located(path) is path
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("https://ann:pw@host/a.csv", "https://<secret>@host/a.csv"),
+        ("https://host/a.csv?part=1&sig=ab12", "https://host/a.csv?part=1&sig=<secret>"),
+    ],
+)
+def test_its_secrets_are_in_no_text_of_it(name: str, told: str) -> None:
+    path = located(name)
+    assert isinstance(path, StoredPath)
+    assert str(path) == f"{path}" == path.as_posix() == told
+    assert repr(path) == f"StoredPath('{told}')"
+    patient = path.patient(Patience(tries=2))
+    for same in (path, pickle.loads(pickle.dumps(path)), patient, located(address_of(patient))):
+        assert same.url == name
+        assert same == path
+    assert path != located(told)
+
+
+@pytest.mark.parametrize("fault", ["401", "503"])
+def test_its_secrets_are_in_no_message(server: RangeServer, tmp_path: Path, fault: str) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    server.forever["a.txt"] = fault
+    with pytest.raises(DataError, match=r"a\.txt\?sig=<secret>") as refused:
+        located(f"{server.url}/a.txt?sig=ab12").read_text()
+    assert "ab12" not in str(refused.value)
+    with pytest.raises(DataError, match=r"b\.txt\?sig=<secret> does not exist"):
+        located(f"{server.url}/b.txt?sig=ab12").read_text()
+    with pytest.raises(ConfigError, match=r"^https://<secret>@host//a names no file"):
+        located("https://ann:ab12@host//a")
 
 
 def test_what_is_made_of_a_path_is_asked_as_patiently() -> None:

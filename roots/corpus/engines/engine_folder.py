@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import fsspec
 
-from roots.stores import is_url, located
+from roots.stores import address_of, is_url, located
 
 
 class EngineFolder:
@@ -20,7 +20,7 @@ class EngineFolder:
     """
 
     def __init__(self, address: str | Path) -> None:
-        name = str(address)
+        name = address_of(address)
         self.address = name if is_url(name) else str(located(name).absolute())
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from roots.sources.rows.hugging_face import SAVED, HuggingFaceRows
 from roots.sources.rows.parquet import Parquet
 from roots.sources.rows.row_source import RowSource
 from roots.sources.rows.squad import Squad
+from roots.stores import address_of
 
 _ENDINGS: dict[str, type[RowSource]] = {
     **dict.fromkeys(delimited.ENDINGS, delimited.Delimited),
@@ -37,8 +38,8 @@ def rows_from(source: RowSource | str | Path | Sequence[str | Path]) -> RowSourc
     """
     if isinstance(source, RowSource):
         return source
-    is_one = isinstance(source, (str, Path))
-    paths = [str(source)] if is_one else [str(path) for path in source]  # type: ignore[union-attr]
+    named = [source] if isinstance(source, (str, Path)) else source
+    paths = [address_of(path) for path in named]
     if len(paths) == 1 and _is_saved(paths[0]):
         return HuggingFaceRows(path=paths[0])
     files = find_files(paths, list(_ENDINGS))
@@ -52,7 +53,7 @@ def rows_from(source: RowSource | str | Path | Sequence[str | Path]) -> RowSourc
             " one split are of one kind. Name them by a glob, such as 'folder/*.jsonl'."
         )
     reader = next(iter(kinds))
-    return reader(paths=paths[0] if is_one else paths)  # type: ignore[call-arg]
+    return reader(paths=paths if named is source else paths[0])  # type: ignore[call-arg]
 
 
 def _is_saved(name: str) -> bool:

@@ -11,6 +11,7 @@ from roots.records import BadRow, Row, expanded, is_file, is_folder
 from roots.sources.finding import find_files, missing
 from roots.sources.rows.parquet import rows_of
 from roots.sources.rows.row_source import RowSource
+from roots.stores import address_of
 
 SAVED = ("state.json", "dataset_dict.json")
 """The file that `save_to_disk` leaves in a folder, for one split and for several."""
@@ -98,7 +99,7 @@ class HuggingFaceRows(RowSource):
                 place,
                 self.config or None,
                 split=self.split,
-                data_files=[str(path) for path in self.files()] if self.data_files else None,
+                data_files=[address_of(path) for path in self.files()] if self.data_files else None,
                 streaming=self.streaming,
                 revision=self.revision or None,
             )
