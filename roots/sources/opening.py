@@ -78,13 +78,19 @@ def open_bytes(path: Path) -> BinaryIO:
     """Opens a file for reading, decompressed as its ending says.
 
     Raises:
-        DataError: Its ending is a compression that is not read, or it belongs to others.
+        DataError: Its ending is a compression that is not read, it belongs to others, or is
+            compressed and empty.
         MissingExtra: The package that reads `.zst` is not installed.
     """
     if path.suffix.lower() in _PACKED:
         raise DataError(
             f"{path}: files that end in {path.suffix} are not read."
             f" Unpack it first: {_PACKED[path.suffix.lower()]} {path}."
+        )
+    if path.suffix.lower() in COMPRESSED[1:] and path.stat().st_size == 0:
+        raise DataError(
+            f"{path} is empty (0 bytes), and even nothing has some bytes when it is compressed."
+            " Fetch it again, or remove it."
         )
     if path.suffix.lower() == ".gz":
         return cast("BinaryIO", Gunzipped(open_raw(path)))

@@ -396,6 +396,20 @@ def test_endings_in_capitals_count(tmp_path: Path) -> None:
     assert sorted(found) == ["large", "packed", "small"]
 
 
+@pytest.mark.parametrize(("name", "by"), [("b.jsonl.gz", "gzip"), ("b.jsonl.zst", "zstandard")])
+def test_a_compressed_file_of_no_bytes_is_refused_wherever_it_is_found(
+    tmp_path: Path, name: str, by: str
+) -> None:
+    packer = pytest.importorskip(by)
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    (tmp_path / name).write_bytes(b"")
+    for paths in (str(tmp_path), f"{tmp_path}/*"):
+        with pytest.raises(DataError, match=rf"{name} is empty \(0 bytes\).* Fetch it again"):
+            list(Jsonl(paths=paths).documents())
+    (tmp_path / name).write_bytes(packer.compress(b""))
+    assert [each.text for each in Jsonl(paths=str(tmp_path)).documents()] == ["a"]
+
+
 @pytest.mark.parametrize("head", [b'n,"text\n', b"n,te\0xt\n"])
 def test_a_bad_row_of_names_is_an_error_even_where_bad_rows_are_left_out(tmp_path, head) -> None:
     (tmp_path / "a.csv").write_bytes(head + b"1,one\n2,two\n")
