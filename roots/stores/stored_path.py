@@ -20,6 +20,8 @@ from roots.stores.range_file import READ_BYTES, RangeFile
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://(.*)", re.DOTALL)
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+):/")
 
+_ASKED = re.compile("[?#]")
+
 
 def is_url(name: str | os.PathLike[str]) -> bool:
     """Whether a name is a URL of something that is not on this machine's disk."""
@@ -83,6 +85,16 @@ class StoredPath(PosixPath):
     def url(self) -> str:
         """The URL, with the secrets that it may hold."""
         return _SCHEME.sub(r"\1://", super().__str__())
+
+    @property
+    def name(self) -> str:
+        """The last part, of a web address without what is asked behind it.
+
+        So the endings of `https://host/a.csv.gz?sig=…` are `.csv` and `.gz`.
+        """
+        if not self.url.startswith("http"):
+            return super().name
+        return _ASKED.split(self.url, maxsplit=1)[0].rpartition("/")[2]
 
     def __str__(self) -> str:
         return _shown(self.url)

@@ -22,6 +22,7 @@ from roots.corpus import BytePairs, Corpus
 from roots.errors import DataError
 from roots.sources import Csv, Jsonl, Parquet, Source, Text
 from roots.sources.finding import once
+from roots.sources.rows import rows_from
 from roots.stores import located
 
 TEXTS = [f"Document {n}: Grüße, 熊. " + "word " * (n % 50) for n in range(300)]
@@ -158,6 +159,18 @@ def test_a_corpus_of_a_store_is_built_once_and_again_when_it_changed(
     os.utime(folder / "plain.jsonl", ns=(1, 1))  # of the same size
     why = corpus(f"{server.url}/plain.jsonl", "there").stale_because()
     assert why is not None
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_what_is_asked_behind_an_address_hides_no_ending(
+    server: RangeServer, texts: Path, name: str, kind: Any
+) -> None:
+    local = [text for _, text in read(kind(paths=f"{texts}/{name}"), "")]
+    signed = kind(paths=f"{server.url}/{name}?part=1&sig=a/b.txt")
+    assert [text for _, text in read(signed, "")] == local
+    if "jsonl.zst" not in name and name.endswith((".csv", ".jsonl", ".gz")):
+        rows = rows_from(f"{server.url}/{name}?part=1&sig=a/b.txt")
+        assert [row.fields["text"] for row in rows.rows()] == local
 
 
 def test_a_new_signature_makes_no_new_corpus_and_no_secret_is_written(

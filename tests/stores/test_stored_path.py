@@ -81,6 +81,14 @@ def test_its_secrets_are_in_no_message(server: RangeServer, tmp_path: Path, faul
         located("https://ann:ab12@host//a")
 
 
+@pytest.mark.parametrize("asked", ["", "?sig=a%2F1", "?to=a/b.txt&sig=1", "#part"])
+def test_what_is_asked_behind_a_web_address_is_no_ending(asked: str) -> None:
+    path = located(f"https://host/in/a.CSV.gz{asked}")
+    assert (path.name, path.suffix, path.suffixes) == ("a.CSV.gz", ".gz", [".CSV", ".gz"])
+    assert path.stem == "a.CSV"
+    assert located("s3://bucket/a?b.gz").name == "a?b.gz"  # a key may be called so
+
+
 def test_what_is_made_of_a_path_is_asked_as_patiently() -> None:
     plain, patience = located("s3://bucket/some/text.txt"), Patience(tries=2, timeout_seconds=3)
     path = plain.patient(patience)  # type: ignore[attr-defined]
