@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -40,12 +41,16 @@ def flag(name: str, value: Any) -> str:
     return f"--{name}={text.removesuffix('...' + chr(10)).strip()}"
 
 
-def check(definition: Definition, *, prepare: bool = True) -> None:
+def check(definition: Definition, *, prepare: bool = True) -> str:
     """Puts a run together for every choice and end of range.
 
     Args:
         definition: The sweep.
         prepare: Make the data where they are to be made, once for all trials.
+
+    Returns:
+        The fingerprint of the data that the first values ask for, what is validated on included;
+        empty where they are not there.
 
     Raises:
         ConfigError: A parameter is none of `roots fit`, has an impossible value, or the metric is
@@ -65,6 +70,10 @@ def check(definition: Definition, *, prepare: bool = True) -> None:
         composed.trainer.settle(composed.data)
         _check_bands(definition, composed)
         plan_run(composed.trainer, composed.model, composed.data)  # refuses what `fit` would
+    if not composed.data.is_ready:
+        return ""
+    told = f"{composed.data.fingerprint} {composed.data.validated_on}"
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def refuse_secrets(content: Any, who: str) -> None:

@@ -65,8 +65,8 @@ class Sweep:
         self.folder = folder
         self._study: Study | None = None
 
-    def check(self, *, prepare: bool = True) -> None:
-        """Refuses what cannot be run, before anything is.
+    def check(self, *, prepare: bool = True) -> str:
+        """Refuses what cannot be run, before anything is; gives the fingerprint of the data.
 
         Args:
             prepare: Make the data where they are to be made, once for all trials.
@@ -74,7 +74,7 @@ class Sweep:
         Raises:
             UserError: A parameter, a value or the metric cannot be, or data are missing.
         """
-        check(self.definition, prepare=prepare)
+        return check(self.definition, prepare=prepare)
 
     def run(
         self,
@@ -98,7 +98,7 @@ class Sweep:
 
         Raises:
             UserError: What `check` raises.
-            CheckpointError: None is finished.
+            CheckpointError: None is finished, or the data are not those that it began with.
             Interrupted: It was asked to stop.
             TrainingError: The first trials all failed, or the storage broke off.
         """
@@ -111,10 +111,9 @@ class Sweep:
         check_places(workers, gpus_per_trial)
         if self.storage:
             self._open(self.storage)  # before the data are made
-        self.check()
+        data = self.check()
         folder = self._make_folder()
-        if trials:
-            _keep_trials(folder, trials)
+        _keep(folder, data, trials)
         study = self.study
         say(f"{folder}: {n_trials} trials ({self.definition.method}), {workers} at once")
         if self.storage and not study.trials() and (others := study.namesakes()):
@@ -267,7 +266,19 @@ class Sweep:
         return folder
 
 
-def _keep_trials(folder: Path, trials: int) -> None:
-    """Writes down how many were asked for, which the sweep that goes on comes to as well."""
+def _keep(folder: Path, data: str, trials: int) -> None:
+    """Writes down what the sweep that goes on is held to: its data, and how many trials.
+
+    Raises:
+        CheckpointError: It began with other data, so that its trials could not be compared.
+    """
     record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    write_atomically(folder / RECORD_FILE, json.dumps({**record, "trials": trials}) + "\n")
+    before = record.get("data", data)
+    if before != data:
+        raise CheckpointError(
+            f"The data are not those that the sweep {folder} began with (fingerprint {data[:12]},"
+            f" then {before[:12]}), so its trials could not be compared. Bring the old ones back,"
+            " or start the sweep anew."
+        )
+    record |= {"data": data, **({"trials": trials} if trials else {})}
+    write_atomically(folder / RECORD_FILE, json.dumps(record) + "\n")

@@ -18,7 +18,7 @@ def sweep_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Path:
     """A sweep whose trials are stand-ins, with the checks of their flags left out."""
-    monkeypatch.setattr(Sweep, "check", lambda self, **_: None)
+    monkeypatch.setattr(Sweep, "check", lambda self, **_: "")
     monkeypatch.setattr(engine, "POLL_SECONDS", 0.02)
     if "report" not in request.node.name:
         monkeypatch.setattr(Sweep, "report", lambda self: None)  # its figures take a second

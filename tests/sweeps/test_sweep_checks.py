@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from small_sweeps import STAND_IN
 
 from roots.cli import run as roots
 from roots.errors import CheckpointError, ConfigError, DataError
@@ -213,6 +215,27 @@ def test_what_the_command_refuses(sweep_file: Path, args: list[str], words: str)
         roots(["sweep", *(str(sweep_file) if a == "FILE" else a for a in args)])
     assert refused.value.exit_code == 2
     assert "secret" not in str(refused.value)
+
+
+def test_a_sweep_does_not_go_on_with_a_corpus_that_was_made_anew(
+    config: dict[str, Any], shards: Path, masked_shards: Path, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus"
+    config["data"]["init_args"]["shards"] = str(corpus)
+    command = ["${interpreter}", STAND_IN, "${args}"]
+    definition = sweep_of(config, command=command).definition
+    shutil.copytree(shards, corpus)
+    Sweep(definition, sweeps_dir=tmp_path).run(trials=1, say=lambda line: None)
+    folder = tmp_path / "sweep/0001"
+    shutil.rmtree(corpus)
+    shutil.copytree(masked_shards, corpus)
+    with pytest.raises(CheckpointError, match=r"sweep/0001 began with \(fingerprint \w{12}, then"):
+        open_sweep(folder).run(trials=2, say=lambda line: None)
+    assert len(open_sweep(folder).trials()) == 1
+    shutil.rmtree(corpus)
+    shutil.copytree(shards, corpus)  # the cure
+    open_sweep(folder).run(trials=2, say=lambda line: None)
+    assert len(open_sweep(folder).trials()) == 2
 
 
 def test_directories_that_are_no_sweeps(tmp_path: Path) -> None:
