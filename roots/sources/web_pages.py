@@ -6,7 +6,7 @@ import codecs
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from functools import cache
 from importlib.util import find_spec
 from io import StringIO
@@ -275,10 +275,13 @@ def _charset(kind: str) -> str:
 def _decoded(raw: bytes, charset: str) -> str | bytes:
     """Decodes a page as its server said, where that fits; else it is found out from the bytes.
 
-    ASCII and latin-1 mean windows-1252 there (https://encoding.spec.whatwg.org/#names-and-labels).
+    ASCII and latin-1 mean windows-1252 there (https://encoding.spec.whatwg.org/#names-and-labels);
+    but servers say them of everything, and what is UTF-8 throughout is so by no accident.
     """
     try:
         if charset and codecs.lookup(charset).name in ("ascii", "iso8859-1", "cp1252"):
+            with suppress(UnicodeDecodeError):
+                return raw.decode("utf-8")
             return raw.decode("latin-1").translate(_OF_WINDOWS)
         return raw.decode(charset) if charset else raw
     except (ValueError, LookupError):  # not only undecodable bytes: `undefined` decodes nothing

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roots.errors import ConfigError, DataError
+from roots.runs import redact
 from roots.stores.asking import fetch
 from roots.stores.eviction import KEY, make_room
 from roots.stores.patience import Patience
@@ -65,9 +66,9 @@ class StoredFile:
     def __post_init__(self) -> None:
         if not KEY.fullmatch(self.key):
             raise DataError(
-                f"{self.url} is said to have the sha256 {self.key!r}, which is none: it has 64 of"
-                " the digits 0-9 and a-f. Write the folder's manifest again, with `roots corpus`"
-                " or roots.corpus.adopt."
+                f"{redact(self.url)} is said to have the sha256 {self.key!r}, which is none: it has"
+                " 64 of the digits 0-9 and a-f. Write the folder's manifest again, with `roots"
+                " corpus` or roots.corpus.adopt."
             )
 
     def bounds(self, number: int) -> tuple[int, int]:

@@ -113,6 +113,11 @@ def test_latin_1_and_ascii_mean_windows_1252_as_in_browsers(tmp_path: Path, char
     path = warc(tmp_path / "a.warc", ("http://roots.example/a", "200 OK", kind, raw))
     (document,) = WebPages(paths=str(path)).documents()
     assert document.text.splitlines()[1].replace("\x81", "") == said
+    path = warc(
+        tmp_path / "b.warc", ("http://roots.example/a", "200 OK", kind, page(said).encode())
+    )
+    (document,) = WebPages(paths=str(path)).documents()
+    assert document.text.splitlines()[1] == said, "it is UTF-8, whatever its server says"
 
 
 def packed(*bodies: tuple[str, bytes]) -> list[tuple[str, str, str, bytes]]:

@@ -18,9 +18,8 @@ ENDINGS = [
     f"{e}{packed}" for e in (".conll", ".conllu", ".iob", ".iob2", ".bio") for packed in ("", ".gz")
 ]
 _DOCUMENT = "-DOCSTART-"
-_ANYWHERE = (0, -1)
-_UNIVERSAL = (1, 3)
-"""Word and tag, unless they are given: of any file, and of one of Universal Dependencies."""
+_UNIVERSAL = 10
+"""Columns that a file of Universal Dependencies has."""
 _NO_WORD = re.compile(r"\d+[-.]\d+\t")
 _SPACES = re.compile(r"[ \t]+")
 
@@ -32,9 +31,9 @@ class Conll(RowSource):
     first line. Columns are divided by tabs if the first line with a word has one, else by spaces; a
     file of one column has words alone. `-DOCSTART-` lines are passed over.
 
-    A `.conllu` file (https://universaldependencies.org/format.html) has its words in column 1 and
-    their parts of speech in column 3, unless other columns are given; its comments, and its lines
-    of several words (`3-4`) and of none (`5.1`), are passed over.
+    A `.conllu` file of ten columns (https://universaldependencies.org/format.html) has its words in
+    column 1 and their parts of speech in column 3, where no others are given; its comments, and its
+    lines of several words (`3-4`) and of none (`5.1`), are passed over.
 
     Args:
         paths: Files, globs, or folders (searched for `.conll`, `.conllu`, `.iob`, `.iob2`, `.bio`
@@ -84,17 +83,20 @@ class Conll(RowSource):
 
     def _read(self, path: Path) -> Iterator[Row | BadRow]:
         is_universal = path.name.lower().removesuffix(".gz").endswith(".conllu")
-        columns = (self.word_column, self.tag_column)
-        if is_universal and columns == _ANYWHERE:
-            columns = _UNIVERSAL
-        may_vary = min(columns) >= 0
-        tabs = None
-        n_columns = 0
+        columns, tabs, n_columns = (self.word_column, self.tag_column), None, 0
         for sentence in self._sentences(path, is_universal):
-            if tabs is None or may_vary:
+            if tabs is None or min(columns) >= 0:
                 tabs = "\t" in sentence[0].text if tabs is None else tabs
                 n_columns = len(_split(sentence[0].text, tabs))
+                if is_universal and n_columns == _UNIVERSAL:
+                    columns = self._universal
             yield self._row(path, sentence, tabs, n_columns, columns)
+
+    @property
+    def _universal(self) -> tuple[int, int]:
+        """The columns of Universal Dependencies, where they are not given."""
+        word, tag = self.word_column, self.tag_column
+        return word or 1, 3 if tag == -1 else tag
 
     def _sentences(self, path: Path, is_universal: bool) -> Iterator[list[Line]]:
         comment = self.comment or ("#" if is_universal else "")

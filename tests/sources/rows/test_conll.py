@@ -64,13 +64,13 @@ def test_universal_dependencies_have_columns_of_their_own(tmp_path) -> None:
     )
     lemmas = sentences(Conll(paths=path, word_column=2, tag_column=4))
     assert lemmas[0] == (["de", "el", "mar"], ["E", "RD", "S"])
+    assert sentences(Conll(paths=path, tag_column=4))[0] == (words[0], ["E", "RD", "S"])
     assert [r.fields for r in Conll(paths=path, tagged=False).read()] == [
         {"words": each} for each in words
     ]
 
 
 def test_sentences_of_conll_2012_have_different_numbers_of_columns(tmp_path) -> None:
-    content = "#begin document (a)\na 0 He PRP -\na 1 runs VBZ run (V*)\n".replace("- ", "- *")
     content = "#begin document (a)\na 0 He PRP *\na 1 ran VBD (V*)\n\na 0 Yes UH\n#end document\n"
     path = put(tmp_path / "a.conll", content)
     source = Conll(paths=path, word_column=2, tag_column=3, comment="#")
