@@ -4,6 +4,7 @@ Shape letters: B sequences, T tokens, S sequences of one optimizer step over all
 """
 
 from roots.data.augment import Augment
+from roots.data.back_translation import BackTranslation
 from roots.data.base import StepData
 from roots.data.chat_data import ChatData
 from roots.data.conversations import Conversations
@@ -25,6 +26,7 @@ from roots.data.windows import TokenSpan, Windows
 
 __all__ = [
     "Augment",
+    "BackTranslation",
     "ChatData",
     "Conversations",
     "LabelledTexts",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from roots.data.back_translation import BackTranslation
 from roots.errors import ConfigError, DataError
 from roots.objectives import Key
 from roots.records import expanded
@@ -29,6 +31,9 @@ class Augment:
         replace: Probability that a word that has synonyms is replaced by one of them.
         synonyms: A UTF-8 file with a group of words of like meaning on each line, separated by
             commas or tabs; each of them may stand for any other. Case counts.
+        back_translation: Says a row that is changed in other words, before its words are changed:
+            `{class_path: roots.data.BackTranslation, init_args: {there: opus/en-de, back:
+            opus/de-en, out: wordings}}`.
         unit: What a word is: what spaces divide (`word`), or a `character`, for Chinese and other
             scripts without spaces.
 
@@ -50,6 +55,7 @@ class Augment:
         swap: float = 0.0,
         replace: float = 0.0,
         synonyms: str = "",
+        back_translation: BackTranslation | None = None,
         unit: str = "word",
     ) -> None:
         shares = {"rows": rows, "drop": drop, "swap": swap, "replace": replace}
@@ -71,10 +77,10 @@ class Augment:
                 "Synonyms are of words, and augment.unit: character knows none. Set augment.unit to"
                 " word, or leave out augment.replace and augment.synonyms."
             )
-        if not (drop or swap or replace):
+        if not (drop or swap or replace or back_translation):
             raise ConfigError(
                 "augment changes nothing: drop, swap and replace are 0. Set one of them (0.05 to"
-                " 0.1 is usual), or leave out data.augment."
+                " 0.1 is usual), or back_translation, or leave out data.augment."
             )
         if not rows:
             raise ConfigError(
@@ -86,6 +92,7 @@ class Augment:
         self.swap = swap
         self.replace = replace
         self.synonyms = synonyms
+        self.back_translation = back_translation
         self.unit = unit
 
     def __call__(self, text: str, key: Key) -> str:
@@ -100,17 +107,31 @@ class Augment:
         """Changes a text as its key says."""
         chance = key.generator()
         chance.random()  # which decided whether
+        if self.back_translation:
+            text = self.back_translation.one_of(text, chance)
+        if not (self.drop or self.swap or self.replace):
+            return text
         words = text.split() if self.unit == "word" else list(text)
         words = self._dropped(self._swapped(self._replaced(words, chance), chance), chance)
         return (" " if self.unit == "word" else "").join(words)
 
-    def check(self) -> None:
-        """Raises DataError when the synonyms that are asked for cannot be read."""
+    def prepare(self, texts: Iterable[str]) -> None:
+        """Makes what must be there before a run begins: other wordings of these texts."""
+        if self.back_translation:
+            self.back_translation.make(texts)
+
+    def check(self, texts: Iterable[str] = ()) -> None:
+        """Raises DataError when synonyms, or other wordings of these texts, cannot be read."""
+        if self.back_translation:
+            self.back_translation.check(texts)
         if self.replace:
             _ = self.groups
 
-    def fingerprint(self, of_rows: str) -> str:
-        """Adds the synonyms to the fingerprint of what is changed; it stays as it is without."""
+    def fingerprint(self, of_rows: str, texts: Iterable[str] = ()) -> str:
+        """Adds synonyms and other wordings to a fingerprint; it stays as it is without both."""
+        if self.back_translation:
+            wordings = [self.back_translation.wordings.get(text) for text in texts]
+            of_rows = hashlib.sha256(f"{of_rows}{json.dumps(wordings)}".encode()).hexdigest()
         if not self.replace:
             return of_rows
         synonyms = json.dumps(self.groups, sort_keys=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -137,9 +137,11 @@ class LabelledTexts(TaskData):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes when a training row, the tokenizer or a synonym changes."""
+        """Changes when a training row, the tokenizer, a synonym or another wording changes."""
         of_rows = super().fingerprint
-        return self.augment.fingerprint(of_rows) if self.augment else of_rows
+        return (
+            self.augment.fingerprint(of_rows, self._training_texts()) if self.augment else of_rows
+        )
 
     @property
     def pairs(self) -> bool | None:
@@ -234,13 +236,20 @@ class LabelledTexts(TaskData):
 
     def describe(self) -> str:
         """Says in one line what is read, and how much of it."""
-        self._check_augment()
-        return super().describe()
+        if self.augment is not None:  # other wordings are made when a run begins
+            self.augment.check()
+        return super().describe() + self._wordings_in_words()
+
+    def prepare_data(self) -> None:
+        """Says the training texts in other words, where that is asked for and not done yet."""
+        asked: Any = self.trainer.state.fn if self.trainer else "fit"
+        if self.augment is not None and asked in (None, "fit"):
+            self.augment.prepare(self._training_texts())
 
     def setup(self, stage: str) -> None:
         """Reads and tokenizes what the stage needs."""
-        if stage == "fit":
-            self._check_augment()
+        if stage == "fit" and self.augment is not None:
+            self.augment.check(self._training_texts())
         super().setup(stage)
 
     def train_dataloader(self) -> DataLoader[StepBatch]:
@@ -271,10 +280,23 @@ class LabelledTexts(TaskData):
 
     # -- how -----------------------------------------------------------------------------------
 
-    def _check_augment(self) -> None:
-        """Raises DataError when texts cannot be changed as asked: who does not train need not."""
-        if self.augment is not None:
-            self.augment.check()
+    def _training_texts(self) -> Iterator[str]:
+        """Gives the training texts, both of pairs; none where they are in no other words."""
+        if self.augment is None or self.augment.back_translation is None:
+            return
+        for text in self.split("train").texts:
+            yield from (text,) if isinstance(text, str) else text
+
+    def _wordings_in_words(self) -> str:
+        """Words how many training texts have other wordings, behind a comma."""
+        if self.augment is None or self.augment.back_translation is None:
+            return ""
+        texts, said = set(self._training_texts()), self.augment.back_translation
+        if lacking := len(said.lacking(texts)):
+            said.check_networks()
+        n_said = sum(bool(said.wordings.get(text)) for text in texts)
+        made = f", {lacking:,} still to be translated" if lacking else ""
+        return f"; {n_said:,} of {len(texts):,} texts have other wordings in {said.folder}{made}"
 
     def _keep(self, name: str, rows: Sequence[Row]) -> None:
         """Keeps the beginnings of the texts as well, to quote them: every row has its place."""

@@ -28,9 +28,11 @@ class Search:
         length_penalty: Power of the length by which the sum of log-probabilities of a finished
             target is divided: more prefers longer ones, 0 does not care.
         max_tokens: Tokens of a target at most, the one that ends it included.
+        n_best: Targets of each source that are given, the best first; at most `beams`.
 
     Raises:
-        ConfigError: `beams` or `max_tokens` is not positive, or `length_penalty` is no number.
+        ConfigError: A number is not positive, there are fewer beams than targets, or
+            `length_penalty` is no number.
 
     Source:
         The score is that of Wu et al., arXiv:1609.08144, section 7, with length**p in place of
@@ -40,14 +42,20 @@ class Search:
     beams: int = 1
     length_penalty: float = 1.0
     max_tokens: int = 128
+    n_best: int = 1
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        for name in ("beams", "max_tokens"):
+        for name in ("beams", "max_tokens", "n_best"):
             if getattr(self, name) < 1:
                 raise ConfigError(
                     f"{name}={getattr(self, name)} finds nothing. Set it to 1 or more."
                 )
+        if self.n_best > self.beams:
+            raise ConfigError(
+                f"n_best={self.n_best} are more targets than beams={self.beams} find. Set beams to"
+                f" {self.n_best} or more."
+            )
         if not math.isfinite(self.length_penalty):
             raise ConfigError(
                 f"length_penalty={self.length_penalty:g} leaves no order among targets. Set it to a"
@@ -62,7 +70,7 @@ class Search:
         *,
         together: bool = False,
     ) -> list[list[int]]:
-        """Gives the tokens of each target, without the one that ends it.
+        """Gives the tokens of each target, without the one that ends it, `n_best` of each source.
 
         Args:
             network: An encoder-decoder in evaluation mode.
@@ -84,7 +92,7 @@ class Search:
             max_length=1 + self.max_tokens,  # behind the token that the decoder starts with
             max_new_tokens=None,
             do_sample=False,
-            num_return_sequences=1,
+            num_return_sequences=self.n_best,
             use_cache=True,
             return_dict_in_generate=False,
         )
