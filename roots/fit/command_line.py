@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from roots.data import StepData
 from roots.errors import ConfigError, nearest
 from roots.fit.choosing import choose_strategy
-from roots.fit.run_files import PARTS, with_whole_parts
+from roots.fit.run_files import PARTS, with_usual, with_whole_parts
 from roots.fit.trainer import Trainer
 from roots.fit.trainer_settings import REFUSED
 from roots.modules import StepModule
@@ -47,7 +47,7 @@ class CommandLine(LightningCLI):
     """
 
     def __init__(self, config: dict[str, Any], flags: Sequence[str] = ()) -> None:
-        self.given = with_whole_parts(config, where="The configuration")
+        self.given = with_usual(with_whole_parts(config, where="The configuration"))
         super().__init__(
             StepModule,
             StepData,

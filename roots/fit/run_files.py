@@ -41,6 +41,30 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def with_usual(config: dict[str, Any]) -> dict[str, Any]:
+    """Adds the arguments that a module has where nothing names them: a task's optimizer, say.
+
+    Args:
+        config: A whole configuration; where it names no class for the model, it stays as it is.
+    """
+    model = config.get("model")
+    name = model.get("class_path") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(name, str):
+        return config
+    cls = _object_of(name if "." in name else f"roots.modules.{name}")
+    usual, given = getattr(cls, "usual", {}), model.get("init_args") or {}
+    if not isinstance(given, dict):
+        return config
+    added = {}
+    for key, value in usual.items():
+        own = given.get(key)
+        if own is None:
+            added[key] = value
+        elif isinstance(own, dict) and "class_path" not in own:  # a rate, say, and nothing else
+            added[key] = merge(value, own)
+    return {**config, "model": {**model, "init_args": {**given, **added}}}
+
+
 def _changes_class(under: dict[str, Any], over: dict[str, Any]) -> bool:
     names = under.get("class_path"), over.get("class_path")
     return None not in names and not _is_one_class(str(names[0]), str(names[1]))

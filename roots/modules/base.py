@@ -56,6 +56,9 @@ class StepModule(L.LightningModule, ABC):
         ConfigError: `micro_batch_size` or `clip_norm` is not positive.
     """
 
+    usual: ClassVar[Mapping[str, Any]] = {}
+    """Arguments that a run file may leave out, as one would say them."""
+
     learns: ClassVar[str] = ""
     """What of a row it learns to say; data that ask for something else are refused."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -52,8 +52,25 @@ class Tally:
 
 
 class TaskModule(StepModule):
-    """Trains a network with a head for a task on labelled rows."""
+    """Trains a network with a head for a task on labelled rows.
 
+    A run file that names no optimizer or no schedule has those of BERT's authors.
+
+    Source:
+        Devlin et al., arXiv:1810.04805, appendix A; 6 % of warm-up are RoBERTa's (Liu et al.,
+        arXiv:1907.11692, appendix C).
+    """
+
+    usual: ClassVar[Mapping[str, Any]] = {
+        "optimizer": {
+            "class_path": "roots.optim.AdamW",
+            "init_args": {"learning_rate": 5e-5, "weight_decay": 0.01, "beta2": 0.999},
+        },
+        "schedule": {
+            "class_path": "roots.optim.WarmupLinear",
+            "init_args": {"warmup_fraction": 0.06},
+        },
+    }
     _tally: Tally | None = None
 
     @abstractmethod

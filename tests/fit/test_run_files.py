@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny_tasks import classes, task_config, write_jsonl
 
 from roots.errors import ConfigError
-from roots.fit import merge, read_run_files
+from roots.fit import compose, merge, read_run_files
+from roots.optim import AdamW
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -165,3 +167,27 @@ def test_the_path_of_a_data_file_stays_a_path(tmp_path: Path) -> None:
     }
     parsed = CommandLine(config, [f"--data.val={table}"])
     assert parsed.datamodule.train == parsed.datamodule.val == str(table)
+
+
+def test_a_task_has_the_optimizer_and_schedule_of_berts_authors_where_none_are_named(
+    encoder: Path, tmp_path: Path
+) -> None:
+    train = write_jsonl(tmp_path / "train.jsonl", classes(40, 1))
+    data = {"class_path": "roots.data.LabelledTexts", "init_args": {"train": str(train)}}
+    config = task_config("SequenceClassifier", data, encoder, tmp_path / "runs", max_steps=50)
+    arguments = config["model"]["init_args"]
+    given = {name: arguments.pop(name) for name in ("optimizer", "schedule")}
+    config["model"]["class_path"] = "SequenceClassifier"
+    composed = compose(config, {"model.optimizer.eps": 1e-7})
+    optimizer, schedule = composed.model.optimizer_builder, composed.model.schedule
+    found = {name: getattr(optimizer, name) for name in ("learning_rate", "weight_decay", "eps")}
+    assert found == {"learning_rate": 5e-5, "weight_decay": 0.01, "eps": 1e-7}
+    assert schedule.warmup(50) == 3
+    told = composed.config["model"]["init_args"]
+    assert told["optimizer"]["init_args"]["beta2"] == 0.999
+    assert told["schedule"]["init_args"]["warmup_fraction"] == 0.06
+    arguments["optimizer"] = {"init_args": {"learning_rate": 2e-5}}
+    optimizer = compose(config).model.optimizer_builder
+    assert (optimizer.learning_rate, optimizer.weight_decay) == (2e-5, 0.01)
+    arguments |= given  # what is named has its own defaults
+    assert compose(config).model.optimizer_builder.beta2 == AdamW().beta2 != 0.999
