@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -160,21 +161,15 @@ class BackTranslation:
         if not self.lacking(texts):
             return
         self.check_networks()
+        lock = self._locked()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = self._locked()
-            try:
-                if lacking := self.lacking(texts):
-                    self._translate(lacking)
-                    del self.wordings
-            finally:
-                lock.release()
-        except OSError as error:
-            raise DataError(
-                f"{self.folder} cannot be written to ({error.strerror}), so no wordings can be kept"
-                " there; those that are there stay. Make room, or set back_translation.out to"
-                " another folder."
-            ) from error
+            if lacking := self.lacking(texts):
+                there, back = self._translators()
+                with self._told_in_words():
+                    self._translate(lacking, there, back)
+                del self.wordings
+        finally:
+            lock.release()
 
     # -- the file ----------------------------------------------------------------------------
 
@@ -187,8 +182,9 @@ class BackTranslation:
         path = self.folder / WORDINGS
         if not path.is_file():
             return
-        head, *lines = path.read_text(encoding="utf-8").rpartition("\n")[0].split("\n")
+        whole = path.read_bytes().rpartition(b"\n")[0]
         try:
+            head, *lines = whole.decode("utf-8").split("\n")
             self._check_made_by(json.loads(head)) if head else None
             for line in lines:
                 kept = json.loads(line)
@@ -208,22 +204,39 @@ class BackTranslation:
             )
 
     def _locked(self) -> RunLock:
+        """Makes the folder, and waits until no other process works in it."""
         lock, told = RunLock(self.folder), False
-        while by := lock.acquire():
-            if not told:
-                told = True
-                _say(f"{self.folder}: waiting for {by}, who makes wordings there")
-            time.sleep(0.5)
+        with self._told_in_words():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            while by := lock.acquire():
+                if not told:
+                    told = True
+                    _say(f"{self.folder}: waiting for {by}, who makes wordings there")
+                time.sleep(0.5)
         return lock
+
+    @contextmanager
+    def _told_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"{self.folder} cannot be written to ({error.strerror}), so no wordings can be kept"
+                " there; those that are there stay. Make room, or set back_translation.out to"
+                " another folder."
+            ) from error
 
     # -- how ---------------------------------------------------------------------------------
 
-    def _translate(self, texts: Sequence[str]) -> None:
+    def _translators(self) -> tuple[_Translator, _Translator]:
         from roots.networks import Search
 
         search = Search(beams=self.beams, max_tokens=self.max_tokens, n_best=self.n)
-        there = _Translator(self.there, self.there_prefix, search)
-        back = _Translator(self.back, self.back_prefix, replace(search, n_best=1))
+        there = _Translator(self.there, self.there_prefix, search, rows=self.rows)
+        back = replace(search, n_best=1)
+        return there, _Translator(self.back, self.back_prefix, back, rows=self.rows)
+
+    def _translate(self, texts: Sequence[str], there: _Translator, back: _Translator) -> None:
         texts = sorted(texts, key=len, reverse=True)
         path, began, told, n_changed = self.folder / WORDINGS, time.monotonic(), 0.0, 0
         _cut_to_whole_lines(path)
@@ -265,14 +278,16 @@ class _Translator:
         path: The network.
         prefix: Put before every text.
         search: How it searches.
+        rows: Texts that go through it at once.
     """
 
-    def __init__(self, path: str, prefix: str, search: Search) -> None:
+    def __init__(self, path: str, prefix: str, search: Search, *, rows: int) -> None:
         from roots.networks import SEQ2SEQ, Pretrained
 
         device = torch.accelerator.current_accelerator(check_available=True)
         self.prefix = prefix
         self.search = search
+        self.rows = rows
         self.device = device or torch.device("cpu")
         self.tokenizer = fetch_tokenizer(network_folder(path))
         self.framing = EndedFraming(self.tokenizer, max_tokens=search.max_tokens)
@@ -282,6 +297,10 @@ class _Translator:
 
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
         """Gives the translations of each text; none of one that is empty or too long."""
+        parts = (texts[start : start + self.rows] for start in range(0, len(texts), self.rows))
+        return [found for part in parts for found in self._of_part(part)]
+
+    def _of_part(self, texts: Sequence[str]) -> list[list[str]]:
         framed = self.framing.ids([self.prefix + text for text in texts])
         rows = [row for row, (_, was_cut) in enumerate(framed) if texts[row] and not was_cut]
         found: list[list[str]] = [[] for _ in texts]
@@ -296,7 +315,7 @@ class _Translator:
         inputs = {"input_ids": padded.to(self.device), "attention_mask": mask.to(self.device)}
         targets = self.search(self.network, inputs)
         for place, target in enumerate(targets):
-            if len(target) < self.search.max_tokens:  # else it is cut
+            if len(target) < self.search.max_tokens - 1:  # else it may be cut: a BART ends there
                 shown = [id_ for id_ in target if id_ not in self.tokenizer.special_ids]
                 found[rows[place // self.search.n_best]].append(self.tokenizer.decode(shown))
         return found

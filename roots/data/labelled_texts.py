@@ -139,6 +139,8 @@ class LabelledTexts(TaskData):
     def fingerprint(self) -> str:
         """Changes when a training row, the tokenizer, a synonym or another wording changes."""
         of_rows = super().fingerprint
+        if self.augment:  # a run that goes on where the wordings are gone has them made again
+            self.augment.prepare(self._training_texts())
         return (
             self.augment.fingerprint(of_rows, self._training_texts()) if self.augment else of_rows
         )

@@ -47,7 +47,7 @@ class CommandLine(LightningCLI):
     """
 
     def __init__(self, config: dict[str, Any], flags: Sequence[str] = ()) -> None:
-        self.given = with_usual(with_whole_parts(config, where="The configuration"))
+        self.given = with_usual(with_whole_parts(config, where="The configuration"), flags)
         super().__init__(
             StepModule,
             StepData,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence, Set
 from importlib import import_module
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -41,28 +43,47 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def with_usual(config: dict[str, Any]) -> dict[str, Any]:
+def with_usual(config: dict[str, Any], flags: Sequence[str] = ()) -> dict[str, Any]:
     """Adds the arguments that a module has where nothing names them: a task's optimizer, say.
 
     Args:
         config: A whole configuration; where it names no class for the model, it stays as it is.
+        flags: What wins over it: a class that they name is taken with its own defaults.
     """
     model = config.get("model")
     name = model.get("class_path") if isinstance(model, dict) else None
     if not isinstance(model, dict) or not isinstance(name, str):
         return config
     cls = _object_of(name if "." in name else f"roots.modules.{name}")
-    usual, given = getattr(cls, "usual", {}), model.get("init_args") or {}
-    if not isinstance(given, dict):
+    given = model.get("init_args") or {}
+    if not isinstance(given, dict) or not isinstance(cls, type):
         return config
+    asked = signature(cls).parameters
     added = {}
-    for key, value in usual.items():
+    for key, value in getattr(cls, "usual", {}).items():
+        is_needed = key in asked and asked[key].default is Parameter.empty
+        by_flag = _arguments_of(key, flags)
         own = given.get(key)
-        if own is None:
-            added[key] = value
-        elif isinstance(own, dict) and "class_path" not in own:  # a rate, say, and nothing else
-            added[key] = merge(value, own)
+        says_no_class = own is None or (isinstance(own, dict) and "class_path" not in own)
+        if is_needed and says_no_class and None not in by_flag:
+            added[key] = _filled(value, own or {}, by_flag)
     return {**config, "model": {**model, "init_args": {**given, **added}}}
+
+
+def _arguments_of(key: str, flags: Sequence[str]) -> set[str | None]:
+    """Names what flags say of an argument of the model: what is in it, or None for its class."""
+    begins = re.compile(rf"--model\.(?:init_args\.)?{key}(?:\.init_args)?(?:\.(\w+))?(?:=|$)")
+    found = filter(None, map(begins.match, flags))
+    return {None if each[1] in (None, "class_path") else each[1] for each in found}
+
+
+def _filled(usual: dict[str, Any], own: dict[str, Any], by_flag: Set[str | None]) -> dict[str, Any]:
+    """Lays what is given over what is usual; a warm-up has its length in steps or as a share."""
+    own = own if "init_args" in own or not own else {"init_args": own}  # a rate, and nothing else
+    filled = merge(usual, own)
+    if "warmup_steps" in (*own.get("init_args", {}), *by_flag):
+        filled["init_args"].pop("warmup_fraction", None)
+    return filled
 
 
 def _changes_class(under: dict[str, Any], over: dict[str, Any]) -> bool:

@@ -27,7 +27,12 @@ HIDDEN = "<secret>"
 _LONG = 16
 """A user name of so many letters, without a password, is a token; `git@` and `postgres@` stay."""
 # https://user:token@host, and https://token@host
-_USER = re.compile(rf"(?<=://)(?:[^\s/:@?#\"']*:[^\s/@\"']+|[^\s/:@?#\"']{{{_LONG},}})(?=@)")
+_USER = re.compile(
+    rf"([a-z][a-z0-9+.-]*)://([^\s/:@?#\"']*:[^\s/@\"']+|[^\s/:@?#\"']{{{_LONG},}})(?=@)",
+    re.IGNORECASE,
+)
+_NAMES = {"abfs", "abfss", "wasb", "wasbs", "sftp", "ssh"}
+"""Stores in whose addresses a container or a user stands before the @: a password is behind it."""
 # https://host/file?access_token=…&sig=… (the latter signs the addresses of object stores)
 _QUERY = re.compile(
     r"(?<=[?&])((?:[^\s=&#]*(?:key|token(?!izer)|secret|password|passwd|credential|signature)[^\s=&#]*"
@@ -89,12 +94,22 @@ def _is_secret(name: str) -> bool:
     return _SECRET_NAME.search(_NO_SECRET_NAME.sub("", name.upper())) is not None
 
 
+def _without_user(found: re.Match[str]) -> str:
+    scheme, user = found[1], found[2]
+    if scheme.lower() == "github":  # organization:repository
+        return found[0]
+    if scheme.lower() in _NAMES:
+        name, colon, _ = user.partition(":")
+        return f"{scheme}://{name}{colon}{HIDDEN if colon else ''}"
+    return f"{scheme}://{HIDDEN}"
+
+
 def _without(secrets: Sequence[tuple[str, str]], text: str) -> str:
     for name, value in secrets:
         text = text.replace(value, f"<{name}>")
     if "://" not in text:
         return text
-    hidden = _QUERY.sub(rf"\1{HIDDEN}", _USER.sub(HIDDEN, text))
+    hidden = _QUERY.sub(rf"\1{HIDDEN}", _USER.sub(_without_user, text))
     return _SIGNED.sub(rf"\1{HIDDEN}", hidden) if HIDDEN in hidden else hidden
 
 

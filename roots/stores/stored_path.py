@@ -90,11 +90,11 @@ class StoredPath(PosixPath):
     def name(self) -> str:
         """The last part, of a web address without what is asked behind it.
 
-        So the endings of `https://host/a.csv.gz?sig=…` are `.csv` and `.gz`.
+        So the endings of `https://host/a.csv.gz?sig=…` are `.csv` and `.gz`. Where that has no
+        ending, as in `https://host/download?file=a.csv`, the whole is the name.
         """
-        if not self.url.startswith("http"):
-            return super().name
-        return _ASKED.split(self.url, maxsplit=1)[0].rpartition("/")[2]
+        plain = _ASKED.split(self.url, maxsplit=1)[0].rpartition("/")[2]
+        return plain if self.url.startswith("http") and "." in plain else super().name
 
     def __str__(self) -> str:
         return _shown(self.url)

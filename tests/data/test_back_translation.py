@@ -73,9 +73,11 @@ def back(there: Path) -> Path:
 
 @pytest.fixture
 def settings(there: Path, back: Path, tmp_path: Path) -> dict[str, Any]:
-    return {"there": str(there), "back": str(back), "out": f"{tmp_path}/wordings", "rows": 4} | {
-        "max_tokens": MOST
+    both = {
+        name: str(shutil.copytree(folder, tmp_path / name))
+        for name, folder in (("there", there), ("back", back))
     }
+    return {**both, "out": f"{tmp_path}/wordings", "rows": 4, "max_tokens": MOST}
 
 
 @torch.no_grad()
@@ -120,7 +122,7 @@ def test_only_what_is_lacking_is_translated_and_who_was_interrupted_goes_on(
     with pytest.raises(KeyboardInterrupt):
         BackTranslation(**settings).make(TEXTS)
     path = Path(settings["out"]) / back_translation.WORDINGS
-    path.write_bytes(path.read_bytes()[:-9])  # the last of eight is torn
+    path.write_bytes(path.read_bytes()[:-9] + "é".encode()[:1])  # the last of eight is torn
     seen.append([])
     said = BackTranslation(**settings)
     assert len(said.lacking(TEXTS)) == len(TEXTS) - 7
@@ -203,10 +205,14 @@ def test_a_run_makes_the_wordings_trains_on_them_and_goes_on(
         for run in (on, whole)
     ]
     assert losses[0] == losses[1]
-    for name in ("there", "back"):  # who only measures needs none of it
-        settings[name] = "/nowhere"
-    shutil.rmtree(settings["out"])
+    shutil.rmtree(settings["out"])  # it is made again, and is the same
+    resumed(str(on.path), {}, ["--trainer.max_steps=7"])[0].fit()
+    assert BackTranslation(**settings).wordings == wordings
+    shutil.rmtree(settings["out"])  # who only measures needs none of it
+    for name in ("there", "back"):
+        shutil.rmtree(settings[name])
     assert roots(["validate", "--run", str(whole.path)]) == 0
+    assert not Path(settings["out"]).exists()
 
 
 def test_a_run_does_not_go_on_with_other_wordings(
@@ -299,4 +305,27 @@ def test_texts_that_were_not_translated_are_told_where_a_run_begins(
 def test_a_folder_that_cannot_be_written_to_is_told(settings: dict[str, Any]) -> None:
     Path(settings["out"]).write_text("a file")
     with pytest.raises(DataError, match=r"wordings cannot be written to \(.*Make room, or set"):
+        BackTranslation(**settings).make(TEXTS)
+
+
+def test_a_translation_that_was_cut_is_none(settings: dict[str, Any], tmp_path: Path) -> None:
+    """A published BART or Marian puts the end at the last place, whatever it was about to say."""
+    folder = Path(settings["there"])
+    config = json.loads((folder / "generation_config.json").read_text())
+    ends = config["eos_token_id"]
+    config |= {"forced_eos_token_id": ends, "sequence_bias": [[[ends], -100.0]]}
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    said = BackTranslation(**settings)
+    said.make(TEXTS[:6])
+    assert not any(said.wordings.values())
+
+
+def test_what_a_network_raises_is_not_told_as_a_full_disk(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ConnectionError("the hub went away")
+
+    monkeypatch.setattr("roots.networks.Pretrained.build", broken)
+    with pytest.raises(ConnectionError, match="the hub went away"):
         BackTranslation(**settings).make(TEXTS)

@@ -9,7 +9,9 @@ from tiny_tasks import classes, task_config, write_jsonl
 
 from roots.errors import ConfigError
 from roots.fit import compose, merge, read_run_files
-from roots.optim import AdamW
+from roots.modules import SequenceClassifier
+from roots.networks import NetworkBuilder
+from roots.optim import AdamW, Constant
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -189,5 +191,47 @@ def test_a_task_has_the_optimizer_and_schedule_of_berts_authors_where_none_are_n
     arguments["optimizer"] = {"init_args": {"learning_rate": 2e-5}}
     optimizer = compose(config).model.optimizer_builder
     assert (optimizer.learning_rate, optimizer.weight_decay) == (2e-5, 0.01)
+    arguments["optimizer"] = {"learning_rate": 3e-5}
+    assert compose(config).model.optimizer_builder.learning_rate == 3e-5
     arguments |= given  # what is named has its own defaults
     assert compose(config).model.optimizer_builder.beta2 == AdamW().beta2 != 0.999
+
+
+def test_a_class_or_a_length_that_is_given_is_not_mixed_with_what_is_usual(
+    encoder: Path, tmp_path: Path
+) -> None:
+    train = write_jsonl(tmp_path / "train.jsonl", classes(40, 1))
+    data = {"class_path": "roots.data.LabelledTexts", "init_args": {"train": str(train)}}
+    config = task_config("SequenceClassifier", data, encoder, tmp_path / "runs", max_steps=50)
+    arguments = config["model"]["init_args"]
+    for name in ("optimizer", "schedule"):
+        del arguments[name]
+    schedule = compose(config, {"model.schedule": "roots.optim.WarmupCosine"}).model.schedule
+    assert schedule.warmup(50) == 0
+    with pytest.raises(ConfigError, match="are required: name"):
+        compose(config, {"model.optimizer": "roots.optim.TorchOptimizer"})
+    assert compose(config, {"model.schedule.warmup_steps": 2}).model.schedule.warmup(50) == 2
+    arguments["schedule"] = {"init_args": {"warmup_steps": 4}}
+    assert compose(config).model.schedule.warmup(50) == 4
+
+
+class WithItsOwnRate(SequenceClassifier):
+    """A task of a user's own, which fixes optimizer and schedule."""
+
+    def __init__(self, *, network: NetworkBuilder, micro_batch_size: int = 4) -> None:
+        super().__init__(
+            network=network,
+            optimizer=AdamW(learning_rate=1e-3),
+            schedule=Constant(),
+            micro_batch_size=micro_batch_size,
+        )
+
+
+def test_a_class_that_takes_no_optimizer_is_given_none(encoder: Path, tmp_path: Path) -> None:
+    train = write_jsonl(tmp_path / "train.jsonl", classes(40, 1))
+    data = {"class_path": "roots.data.LabelledTexts", "init_args": {"train": str(train)}}
+    config = task_config("SequenceClassifier", data, encoder, tmp_path / "runs", max_steps=50)
+    network = config["model"]["init_args"]["network"]
+    own = f"{__name__}.WithItsOwnRate"
+    config["model"] = {"class_path": own, "init_args": {"network": network}}
+    assert compose(config).model.optimizer_builder.learning_rate == 1e-3

@@ -29,6 +29,7 @@ from roots.runs import hidden_names, redact, redact_values, write_record
             "https://h/f?sv=1&st=<secret>&se=<secret>&sig=<secret>",
         ),
         ("https://h/f?user=me&pwd=ab", "https://h/f?user=me&pwd=<secret>"),
+        ("sftp://data-team:pw@host/x", "sftp://data-team:<secret>@host/x"),
     ],
 )
 def test_the_secret_part_of_an_address_is_hidden(address: str, told: str) -> None:
@@ -41,6 +42,9 @@ def test_the_secret_part_of_an_address_is_hidden(address: str, told: str) -> Non
     [
         "https://host:8080/a@b",
         "ssh://git@host/x",
+        "abfs://training-corpora-2024@account.dfs.core.windows.net/x",
+        "sftp://data-engineering-team@host/x",
+        "github://organization:repository@main/x",
         "https://host/x?page=2&monkey_business",
         "https://host/x?se=2&expires=never",
         "https://host/x?tokenizer=bert-base-chinese",

@@ -279,3 +279,15 @@ def test_what_is_listed_keeps_its_host() -> None:
     ]
     assert matching(f"{host}/*/*.jsonl", Patience()) == [f"{host}/listed/b.jsonl"]
     assert matching(f"{host}/listed/i*/*.jsonl", Patience()) == [f"{host}/listed/in/a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://host/a.csv.gz?sig=a/b", "a.csv.gz"),
+        ("https://host/download?path=x&files=train.csv", "download?path=x&files=train.csv"),
+        ("s3://bucket/a?b.csv", "a?b.csv"),
+    ],
+)
+def test_a_name_ends_as_its_file_does(url: str, name: str) -> None:
+    assert located(url).name == name

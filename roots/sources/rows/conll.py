@@ -82,15 +82,22 @@ class Conll(RowSource):
             yield from self._read(path)
 
     def _read(self, path: Path) -> Iterator[Row | BadRow]:
-        is_universal = path.name.lower().removesuffix(".gz").endswith(".conllu")
+        is_universal = self._is_universal(path)
         columns, tabs, n_columns = (self.word_column, self.tag_column), None, 0
         for sentence in self._sentences(path, is_universal):
             if tabs is None or min(columns) >= 0:
                 tabs = "\t" in sentence[0].text if tabs is None else tabs
                 n_columns = len(_split(sentence[0].text, tabs))
-                if is_universal and n_columns == _UNIVERSAL:
-                    columns = self._universal
+                columns = self._universal if is_universal else columns
             yield self._row(path, sentence, tabs, n_columns, columns)
+
+    def _is_universal(self, path: Path) -> bool:
+        """Tells whether a file is one of Universal Dependencies: by its ending and its columns."""
+        if not path.name.lower().removesuffix(".gz").endswith(".conllu"):
+            return False
+        lines = (line.text for line in text_lines(path, self.encoding))
+        first = next((text for text in lines if text.strip() and not text.startswith("#")), "")
+        return len(_split(first, tabs=True)) == _UNIVERSAL
 
     @property
     def _universal(self) -> tuple[int, int]:

@@ -70,6 +70,13 @@ def test_universal_dependencies_have_columns_of_their_own(tmp_path) -> None:
     ]
 
 
+def test_a_file_of_two_columns_keeps_all_its_words_whatever_its_ending(tmp_path) -> None:
+    content = "The\tO\n5.1\tO\n#\tO\n1-2\tO\nend\tO\n"
+    assert sentences(Conll(paths=put(tmp_path / "a.conllu", content))) == [
+        (["The", "5.1", "#", "1-2", "end"], ["O"] * 5)
+    ]
+
+
 def test_sentences_of_conll_2012_have_different_numbers_of_columns(tmp_path) -> None:
     content = "#begin document (a)\na 0 He PRP *\na 1 ran VBD (V*)\n\na 0 Yes UH\n#end document\n"
     path = put(tmp_path / "a.conll", content)
