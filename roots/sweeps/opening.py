@@ -55,7 +55,9 @@ def open_sweep(folder: str | Path, *, storage: str = "") -> Sweep:
     given = _table(path / SWEEP_FILE, yaml.safe_load)
     base = _table(path / "base.yaml", yaml.safe_load)
     record = _table(path / RECORD_FILE, json.loads)
-    kept = record.get("storage")
+    kept, asked = record.get("storage"), record.get("trials")
+    if asked is not None and (type(asked) is not int or asked < 1):
+        raise _unreadable(path / RECORD_FILE, f"trials is {asked!r}")
     if kept != ELSEWHERE and not storage and not (path / STUDY_FILE).is_file():
         raise CheckpointError(
             f"{path} lacks {STUDY_FILE}, in which its trials are. Put it back, or start the sweep"
@@ -67,7 +69,7 @@ def open_sweep(folder: str | Path, *, storage: str = "") -> Sweep:
             " again: --storage."
         )
     definition = read_definition(given, base=base)
-    definition = replace(definition, run_cap=record.get("trials", definition.run_cap))
+    definition = replace(definition, run_cap=asked or definition.run_cap)
     return Sweep(definition, sweeps_dir=path.parent.parent, storage=storage, folder=path)
 
 

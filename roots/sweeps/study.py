@@ -161,7 +161,7 @@ class Study:
             Trial(
                 number=trial.number,
                 state=_STATES.get(trial.state, RUNNING),
-                values=trial.user_attrs.get("values") or self._values(trial.params),
+                values=self._drawn_values(trial),
                 value=_value(trial),
                 curve=dict(sorted(trial.intermediate_values.items())),
                 notes={k: v for k, v in trial.user_attrs.items() if k != "values"},
@@ -213,6 +213,18 @@ class Study:
         """Lists Optuna's trials without those that were given back; the next ask takes these."""
         found = self._study.get_trials(deepcopy=False)
         return [trial for trial in found if trial.state != TrialState.WAITING]
+
+    def _drawn_values(self, trial: Any) -> dict[str, Any]:
+        """Gives the values as they were written down; choices as they are in the sweep file.
+
+        In what was written down, keys of a table that are numbers became words.
+        """
+        kept = trial.user_attrs.get("values", {})
+        numbers = {
+            parameter.name for parameter in self.definition.parameters if not parameter.choices
+        }
+        kept = {name: value for name, value in kept.items() if name in numbers}
+        return {**self._values(trial.params), **kept}
 
     def _values(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Makes the parameters' values of the numbers that Optuna keeps."""

@@ -14,7 +14,7 @@ from roots.sweeps import open_sweep
 from roots.sweeps.trial import FINISHED
 
 BAD = {"sweep.yaml": ("", "a: [\n", "[1]", b"\xff"), "base.yaml": ("", "a: [\n", b"\xff")}
-BAD |= {"sweep.json": ("", "{", "[]", b"\xff")}
+BAD |= {"sweep.json": ("", "{", "[]", b"\xff", '{"storage": "study.db", "trials": "4"}')}
 
 
 @pytest.fixture

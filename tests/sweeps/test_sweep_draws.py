@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -326,3 +327,15 @@ def test_quantiles_leave_out_less_than_a_millionth_on_either_side() -> None:
     parameter: Parameter = read_parameter("x", {"distribution": "normal"})
     assert (parameter.low, parameter.high) == (TAIL, 1 - TAIL)
     assert parameter.extremes() == pytest.approx([-4.7534, 4.7534], abs=1e-3)
+
+
+def test_a_table_whose_keys_are_numbers_is_the_one_of_the_file_when_the_study_is_opened_again(
+    tmp_path: Path,
+) -> None:
+    choices = [{1: 0.5, 2: 0.25}, {1: 0.25}]
+    content = {"config": "none.yaml", "method": "grid", "parameters": {"x": {"values": choices}}}
+    definition = read_definition(content, base={})
+    drawn = Study(definition, tmp_path / "study.db", "a").ask(2)
+    (kept,) = Study(definition, tmp_path / "study.db", "a").trials()
+    assert drawn is not None
+    assert kept.values == drawn.values == {"x": choices[0]}
