@@ -111,3 +111,17 @@ def test_a_block_within_itself_and_one_far_too_deep_end(tmp_path: Path) -> None:
     assert list(read_yaml(written(tmp_path, "&a {b: *a, c: 1}"))) == ["b", "c"]
     with pytest.raises(ConfigError, match="is no YAML: maximum recursion"):
         read_yaml(written(tmp_path, "[" * 5000))
+
+
+def test_a_variable_without_quotes_within_braces_is_told_with_its_cure(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\ndata: {train: ${ROOTS_DATA}/a.tsv}\n")
+    with pytest.raises(
+        ConfigError, match=r'(?s)no YAML.*Within { } put quotes .*"\$\{ROOTS_DATA\}'
+    ):
+        read_yaml(path)
+    path.write_text('name: a\ndata: {train: "${ROOTS_DATA}/a.tsv"}\n')
+    assert read_yaml(path)["data"] == {"train": "${ROOTS_DATA}/a.tsv"}
+    path.write_text("a: [1\nb: ${X}")
+    with pytest.raises(ConfigError, match=r"Correct the file there"):
+        read_yaml(path)

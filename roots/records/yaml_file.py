@@ -41,7 +41,17 @@ def read_yaml(path: Path, *, what: str = "file", origin: str = "") -> Any:
             f"{path} cannot be read: {error.strerror}. Name a {what} that you may read."
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no YAML: {error} Correct the file there.") from error
+        cure = _quotes(path, error) or "Correct the file there."
+        raise ConfigError(f"{path} is no YAML: {error} {cure}") from error
+
+
+def _quotes(path: Path, error: Exception) -> str:
+    """Words the cure of the slip that run files invite: a variable within braces."""
+    mark = getattr(error, "problem_mark", None)
+    line = path.read_text(encoding="utf-8").splitlines()[mark.line] if mark else ""
+    if "{" not in line.partition("${")[0] or "${" not in line:
+        return ""
+    return 'Within { } put quotes around a value with a variable: {train: "${ROOTS_DATA}/a.tsv"}.'
 
 
 def _refuse_twice(node: yaml.Node | None, path: Path, seen: set[int]) -> None:
