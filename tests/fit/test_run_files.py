@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_tasks import classes, task_config, write_jsonl
@@ -171,12 +172,17 @@ def test_the_path_of_a_data_file_stays_a_path(tmp_path: Path) -> None:
     assert parsed.datamodule.train == parsed.datamodule.val == str(table)
 
 
-def test_a_task_has_the_optimizer_and_schedule_of_berts_authors_where_none_are_named(
-    encoder: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def config(encoder: Path, tmp_path: Path) -> dict[str, Any]:
+    """The run file of a classifier."""
     train = write_jsonl(tmp_path / "train.jsonl", classes(40, 1))
     data = {"class_path": "roots.data.LabelledTexts", "init_args": {"train": str(train)}}
-    config = task_config("SequenceClassifier", data, encoder, tmp_path / "runs", max_steps=50)
+    return task_config("SequenceClassifier", data, encoder, tmp_path / "runs", max_steps=50)
+
+
+def test_a_task_has_the_optimizer_and_schedule_of_berts_authors_where_none_are_named(
+    config: dict[str, Any],
+) -> None:
     arguments = config["model"]["init_args"]
     given = {name: arguments.pop(name) for name in ("optimizer", "schedule")}
     config["model"]["class_path"] = "SequenceClassifier"
@@ -198,11 +204,8 @@ def test_a_task_has_the_optimizer_and_schedule_of_berts_authors_where_none_are_n
 
 
 def test_a_class_or_a_length_that_is_given_is_not_mixed_with_what_is_usual(
-    encoder: Path, tmp_path: Path
+    config: dict[str, Any],
 ) -> None:
-    train = write_jsonl(tmp_path / "train.jsonl", classes(40, 1))
-    data = {"class_path": "roots.data.LabelledTexts", "init_args": {"train": str(train)}}
-    config = task_config("SequenceClassifier", data, encoder, tmp_path / "runs", max_steps=50)
     arguments = config["model"]["init_args"]
     for name in ("optimizer", "schedule"):
         del arguments[name]
@@ -227,10 +230,7 @@ class WithItsOwnRate(SequenceClassifier):
         )
 
 
-def test_a_class_that_takes_no_optimizer_is_given_none(encoder: Path, tmp_path: Path) -> None:
-    train = write_jsonl(tmp_path / "train.jsonl", classes(40, 1))
-    data = {"class_path": "roots.data.LabelledTexts", "init_args": {"train": str(train)}}
-    config = task_config("SequenceClassifier", data, encoder, tmp_path / "runs", max_steps=50)
+def test_a_class_that_takes_no_optimizer_is_given_none(config: dict[str, Any]) -> None:
     network = config["model"]["init_args"]["network"]
     own = f"{__name__}.WithItsOwnRate"
     config["model"] = {"class_path": own, "init_args": {"network": network}}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 
 from roots.errors import ConfigError
@@ -49,6 +50,9 @@ class Conll(RowSource):
         ConfigError: Word and tag are the same column, or the encoding is unknown.
     """
 
+    no_word: re.Pattern[str] | None = None
+    """How lines begin that are no word of a sentence."""
+
     def __init__(
         self,
         *,
@@ -79,17 +83,18 @@ class Conll(RowSource):
     def read(self) -> Iterator[Row | BadRow]:
         """Streams one row per sentence, of one file after another."""
         for path in self.files():
-            yield from self._read(path)
+            yield from self._fitting(path)._read(path)
 
-    def _read(self, path: Path) -> Iterator[Row | BadRow]:
-        is_universal = self._is_universal(path)
-        columns, tabs, n_columns = (self.word_column, self.tag_column), None, 0
-        for sentence in self._sentences(path, is_universal):
-            if tabs is None or min(columns) >= 0:
-                tabs = "\t" in sentence[0].text if tabs is None else tabs
-                n_columns = len(_split(sentence[0].text, tabs))
-                columns = self._universal if is_universal else columns
-            yield self._row(path, sentence, tabs, n_columns, columns)
+    def _fitting(self, path: Path) -> Conll:
+        """Gives what reads a file: itself, but for one of Universal Dependencies."""
+        if not self._is_universal(path):
+            return self
+        fitting = copy(self)
+        fitting.word_column = self.word_column or 1
+        fitting.tag_column = 3 if self.tag_column == -1 else self.tag_column
+        fitting.comment = self.comment or "#"
+        fitting.no_word = _NO_WORD
+        return fitting
 
     def _is_universal(self, path: Path) -> bool:
         """Tells whether a file is one of Universal Dependencies: by its ending and its columns."""
@@ -99,19 +104,22 @@ class Conll(RowSource):
         first = next((text for text in lines if text.strip() and not text.startswith("#")), "")
         return len(_split(first, tabs=True)) == _UNIVERSAL
 
-    @property
-    def _universal(self) -> tuple[int, int]:
-        """The columns of Universal Dependencies, where they are not given."""
-        word, tag = self.word_column, self.tag_column
-        return word or 1, 3 if tag == -1 else tag
+    def _read(self, path: Path) -> Iterator[Row | BadRow]:
+        may_vary = min(self.word_column, self.tag_column) >= 0
+        tabs = None
+        n_columns = 0
+        for sentence in self._sentences(path):
+            if tabs is None or may_vary:
+                tabs = "\t" in sentence[0].text if tabs is None else tabs
+                n_columns = len(_split(sentence[0].text, tabs))
+            yield self._row(path, sentence, tabs, n_columns)
 
-    def _sentences(self, path: Path, is_universal: bool) -> Iterator[list[Line]]:
-        comment = self.comment or ("#" if is_universal else "")
+    def _sentences(self, path: Path) -> Iterator[list[Line]]:
         sentence: list[Line] = []
         for line in text_lines(path, self.encoding):
-            if comment and line.text.startswith(comment):
+            if self.comment and line.text.startswith(self.comment):
                 continue
-            if is_universal and _NO_WORD.match(line.text):
+            if self.no_word and self.no_word.match(line.text):
                 continue
             if line.text.strip() and not line.text.startswith(_DOCUMENT):
                 sentence.append(line)
@@ -121,15 +129,7 @@ class Conll(RowSource):
         if sentence:
             yield sentence
 
-    def _row(
-        self,
-        path: Path,
-        sentence: list[Line],
-        tabs: bool,
-        n_columns: int,
-        columns: tuple[int, int],
-    ) -> Row | BadRow:
-        word, tag = columns
+    def _row(self, path: Path, sentence: list[Line], tabs: bool, n_columns: int) -> Row | BadRow:
         words, tags = [], []
         for line in sentence:
             values = _split(line.text, tabs)
@@ -137,26 +137,22 @@ class Conll(RowSource):
                 return undecodable(path, line)
             if len(values) != n_columns:
                 return _unequal(path, line, len(values), n_columns, sentence)
-            if n_columns > 1 and not _are_there(self._needed(columns), n_columns):
-                return self._too_few(path, line, n_columns, sentence, columns)
-            words.append(values[word if n_columns > 1 else 0])
-            tags += [values[tag]] if self.tagged and n_columns > 1 else []
+            if n_columns > 1 and not self._are_there(n_columns):
+                return self._too_few(path, line, n_columns, sentence)
+            words.append(values[self.word_column if n_columns > 1 else 0])
+            tags += [values[self.tag_column]] if self.tagged and n_columns > 1 else []
         fields = {"words": words, "tags": tags} if tags else {"words": words}
         return Row(fields, f"{path}:{sentence[0].number}")
 
-    def _needed(self, columns: tuple[int, int]) -> Sequence[int]:
-        return columns if self.tagged else columns[:1]
+    def _are_there(self, n_columns: int) -> bool:
+        """Tells whether word and tag are columns, and not the same one counted from both ends."""
+        needed = [self.word_column, *([self.tag_column] if self.tagged else [])]
+        there = all(-n_columns <= each < n_columns for each in needed)
+        return there and len({each % n_columns for each in needed}) == len(needed)
 
-    def _too_few(
-        self,
-        path: Path,
-        line: Line,
-        n_columns: int,
-        sentence: list[Line],
-        columns: tuple[int, int],
-    ) -> BadRow:
+    def _too_few(self, path: Path, line: Line, n_columns: int, sentence: list[Line]) -> BadRow:
         where = f"{path}:{line.number}"
-        word, tag = f"word_column={columns[0]}", f"tag_column={columns[1]}"
+        word, tag = f"word_column={self.word_column}", f"tag_column={self.tag_column}"
         so, these = (
             (f"{word} and {tag} are not two", "these two")
             if self.tagged
@@ -167,12 +163,6 @@ class Conll(RowSource):
             f" spaces and count from 0: set {these} to what there is."
         )
         return BadRow(where, UNEQUAL, message, _content(sentence))
-
-
-def _are_there(needed: Sequence[int], n_columns: int) -> bool:
-    """Tells whether these are columns, and not the same one counted from both ends."""
-    there = all(-n_columns <= each < n_columns for each in needed)
-    return there and len({each % n_columns for each in needed}) == len(needed)
 
 
 def _split(text: str, tabs: bool) -> list[str]:
