@@ -301,23 +301,19 @@ class _Translator:
         return [found for part in parts for found in self._of_part(part)]
 
     def _of_part(self, texts: Sequence[str]) -> list[list[str]]:
+        from roots.networks import sources_of
+
         framed = self.framing.ids([self.prefix + text for text in texts])
         rows = [row for row, (_, was_cut) in enumerate(framed) if texts[row] and not was_cut]
         found: list[list[str]] = [[] for _ in texts]
         if not rows:
             return found
-        ids = [torch.tensor(framed[row][0]) for row in rows]
-        padded = torch.nn.utils.rnn.pad_sequence(
-            ids, batch_first=True, padding_value=self.tokenizer.pad_id
-        )
-        lengths = torch.tensor([len(each) for each in ids])
-        mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
-        inputs = {"input_ids": padded.to(self.device), "attention_mask": mask.to(self.device)}
-        targets = self.search(self.network, inputs)
-        for place, target in enumerate(targets):
+        inputs = sources_of([framed[row][0] for row in rows], self.tokenizer.pad_id)
+        on_device = {name: ids.to(self.device) for name, ids in inputs.items()}
+        for place, target in enumerate(self.search(self.network, on_device)):
             if len(target) < self.search.max_tokens - 1:  # else it may be cut: a BART ends there
-                shown = [id_ for id_ in target if id_ not in self.tokenizer.special_ids]
-                found[rows[place // self.search.n_best]].append(self.tokenizer.decode(shown))
+                text = self.tokenizer.decode_text(target)
+                found[rows[place // self.search.n_best]].append(text)
         return found
 
 

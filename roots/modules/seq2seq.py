@@ -17,7 +17,14 @@ from roots.modules.base import StepModule
 from roots.modules.distiller import Distiller
 from roots.modules.language import perplexity
 from roots.modules.task import check_several
-from roots.networks import SEQ2SEQ, Head, NetworkBuilder, Search, Seq2SeqTrainable
+from roots.networks import (
+    SEQ2SEQ,
+    Head,
+    NetworkBuilder,
+    Search,
+    Seq2SeqTrainable,
+    sources_of,
+)
 from roots.networks.builder import n_positions
 from roots.networks.dropout import quicken_dropout
 from roots.networks.task import inputs_of
@@ -222,9 +229,7 @@ class Seq2Seq(StepModule):
         for part in batch.split(self.micro_batch_size):
             written = partial(search, network, inputs_of(part), together=together)
             found += self.trainable.within(written)
-        tokenizer = self.format.tokenizer
-        shown = [[id_ for id_ in ids if id_ not in tokenizer.special_ids] for ids in found]
-        return [tokenizer.decode(ids) for ids in shown]
+        return [self.format.tokenizer.decode_text(ids) for ids in found]
 
     def predict_step(self, batch: PairBatch, _index: int) -> list[dict[str, Any]]:
         """Generates a target for each row."""
@@ -269,14 +274,10 @@ class Seq2Seq(StepModule):
     def _sources(self, ids: list[list[int]]) -> PairBatch:
         """Lays sources under each other, with nothing to learn."""
         assert self.format is not None
-        rows = [torch.tensor(row) for row in ids]
-        padded = torch.nn.utils.rnn.pad_sequence(
-            rows, batch_first=True, padding_value=self.format.tokenizer.pad_id
-        )
-        lengths = torch.tensor([len(row) for row in ids])
-        mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
+        inputs = sources_of(ids, self.format.tokenizer.pad_id)
+        lengths = inputs["attention_mask"].sum(1)
         return PairBatch(
-            inputs={"input_ids": padded, "attention_mask": mask},
+            inputs=inputs,
             labels=torch.full((len(ids), 1), -100),
             lengths=lengths,
             target_lengths=torch.ones_like(lengths),

@@ -37,7 +37,7 @@ from roots.networks.quantising import NF4, Int8, Quantisation, is_quantised
 from roots.networks.recomputing import RECOMPUTE, check_recompute, recompute
 from roots.networks.root import Root
 from roots.networks.scratch import Scratch
-from roots.networks.search import Search
+from roots.networks.search import Search, sources_of
 from roots.networks.seq2seq import Seq2SeqTrainable
 from roots.networks.task import SpanTrainable, TaskObjective, TaskTrainable
 from roots.networks.timing import Shapes
@@ -96,6 +96,7 @@ __all__ = [
     "rows_are_packed",
     "rows_are_unpacked",
     "separable",
+    "sources_of",
     "split_mlm_head",
     "trained_names",
     "uncompiled",

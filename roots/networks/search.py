@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from roots.errors import ConfigError
@@ -97,6 +98,15 @@ class Search:
             return_dict_in_generate=False,
         )
         return settings
+
+
+def sources_of(ids: Sequence[Sequence[int]], pad_id: int) -> dict[str, Int[Tensor, "B T"]]:
+    """Lays sources under each other, as an encoder reads them."""
+    rows = [torch.tensor(row) for row in ids]
+    padded = pad_sequence(rows, batch_first=True, padding_value=pad_id)
+    lengths = torch.tensor([len(row) for row in ids])
+    mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
+    return {"input_ids": padded, "attention_mask": mask}
 
 
 def _until(row: list[int], ends: set[int]) -> list[int]:

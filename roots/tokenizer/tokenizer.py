@@ -121,6 +121,10 @@ class Tokenizer:
         text: str = self._rust.decode(list(ids), skip_special_tokens=False)
         return text
 
+    def decode_text(self, ids: Iterable[int]) -> str:
+        """Turns ids into text, without the special tokens."""
+        return self.decode(id_ for id_ in ids if id_ not in self.special_ids)
+
     def token_id(self, token: str) -> int | None:
         """Finds the id of a token by its written form, such as `<mask>`."""
         found: int | None = self._rust.token_to_id(token)
